@@ -1,0 +1,96 @@
+//! Carries out an HTTP request, within a time.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
+use hyper::{Method, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Request;
+
+/// Sends an HTTP request; success is any 2xx.
+///
+/// # Errors
+/// As for [`super::carry_out`].
+pub(crate) fn ask(request: &Request, patience: Duration) -> Result<(), String> {
+    let addresses = request.server.addresses()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let answer = runtime.block_on(async {
+        timeout(patience, async {
+            let stream = connect(&addresses, patience).await?;
+            status(request, stream).await
+        })
+        .await
+        .map_err(|_| "no answer in time".to_owned())?
+    });
+    // Dropping the runtime would wait for nothing, but is work that nobody needs.
+    std::mem::forget(runtime);
+    match answer? {
+        status if status.is_success() => Ok(()),
+        status => Err(format!("the answer is {status}")),
+    }
+}
+
+/// A connection to the first address that takes one; a silent one does not eat the time of the others.
+pub(crate) async fn connect(
+    addresses: &[SocketAddr],
+    patience: Duration,
+) -> Result<TcpStream, String> {
+    let share = patience / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut why = "the name has no address".to_owned();
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => why = crate::sys::error_text(error.raw_os_error().unwrap_or(0)),
+            Err(_) => why = "no connection in time".to_owned(),
+        }
+    }
+    Err(why)
+}
+
+/// The request as hyper sends it.
+///
+/// # Errors
+/// It cannot be said in HTTP.
+pub(crate) fn message(request: &Request) -> Result<hyper::Request<Empty<Bytes>>, String> {
+    let no_request = |error: hyper::http::Error| error.to_string();
+    let host = HeaderValue::try_from(request.server.authority()).map_err(|e| e.to_string())?;
+    let mut message = hyper::Request::builder()
+        .method(request.method.as_str())
+        .uri(request.target.as_str())
+        .header(HOST, host)
+        .header(USER_AGENT, AGENT)
+        .body(Empty::<Bytes>::new())
+        .map_err(no_request)?;
+    // Servers may refuse these without a length (RFC 9110, section 8.6).
+    if [Method::PUT, Method::POST, Method::PATCH].contains(message.method()) {
+        let nothing = HeaderValue::from_static("0");
+        message.headers_mut().insert(CONTENT_LENGTH, nothing);
+    }
+    Ok(message)
+}
+
+async fn status(request: &Request, stream: TcpStream) -> Result<StatusCode, String> {
+    let message = message(request)?;
+    // One plain write: writev(2) would raise SIGPIPE where the server has gone.
+    let (mut sender, connection) = http1::Builder::new()
+        .writev(false)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    tokio::spawn(connection);
+    let answer = sender.send_request(message).await;
+    Ok(answer.map_err(|error| error.to_string())?.status())
+}
+
+/// Names us to servers; our own health endpoint does not count such a client as a balancer.
+pub(crate) const AGENT: &str = concat!("stepdown/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,91 @@
+//! Sends a datagram from the port and to the address from which it is believed.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use nix::sys::socket::{self, AddressFamily, SockaddrStorage, sockopt};
+
+use super::Datagram;
+
+/// To the first address that takes it. One on which nobody listens has taken it all the same, as far as
+/// anybody far away can tell; but `localhost` has two, and its server may listen on one only.
+pub(super) fn send(datagram: &Datagram) -> Result<(), String> {
+    let mut why = "the name has no address".to_owned();
+    let mut was_sent = false;
+    let addresses = datagram.server.addresses()?;
+    for (index, address) in addresses.iter().enumerate() {
+        let sent = send_to(*address, &datagram.payload).and_then(|socket| {
+            was_sent = true;
+            let more = index + 1 < addresses.len();
+            if more { was_refused(&socket) } else { Ok(()) }
+        });
+        match sent {
+            Ok(()) => return Ok(()),
+            Err(error) => why = crate::sys::error_text(error.raw_os_error().unwrap_or(0)),
+        }
+    }
+    if was_sent { Ok(()) } else { Err(why) }
+}
+
+fn send_to(address: SocketAddr, payload: &[u8]) -> std::io::Result<UdpSocket> {
+    let socket = if address.port() == MDNS && address.ip().is_multicast() {
+        mdns_socket(address)?
+    } else {
+        UdpSocket::bind(any(address, 0))?
+    };
+    // A goodbye may well go to everybody.
+    socket.set_broadcast(true)?;
+    // Only a connected socket is told that nobody listens there (udp(7)).
+    socket.connect(address)?;
+    socket.send(payload)?;
+    Ok(socket)
+}
+
+/// How long our own kernel is given to say that nobody listens: it does so while it sends, as a rule.
+const REFUSAL: Duration = Duration::from_millis(20);
+
+/// An error where this machine says that nobody listens. Others are not waited for.
+fn was_refused(socket: &UdpSocket) -> std::io::Result<()> {
+    if !socket.peer_addr()?.ip().is_loopback() {
+        return socket.take_error()?.map_or(Ok(()), Err);
+    }
+    socket.set_read_timeout(Some(REFUSAL))?;
+    match socket.recv(&mut [0]) {
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Err(error),
+        // It is silent, or has answered.
+        _ => Ok(()),
+    }
+}
+
+fn any(family: SocketAddr, port: u16) -> SocketAddr {
+    if family.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, port).into()
+    } else {
+        (Ipv6Addr::UNSPECIFIED, port).into()
+    }
+}
+
+const MDNS: u16 = 5353;
+
+/// Multicast DNS is believed only if it comes from its own port, and should not come through a router
+/// (RFC 6762, sections 6 and 11). The responder of the machine has the port, too.
+fn mdns_socket(address: SocketAddr) -> nix::Result<UdpSocket> {
+    let family = if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let kind = socket::SockType::Datagram;
+    let socket = socket::socket(family, kind, socket::SockFlag::SOCK_CLOEXEC, None)?;
+    socket::setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    socket::setsockopt(&socket, sockopt::ReusePort, &true)?;
+    if address.is_ipv4() {
+        socket::setsockopt(&socket, sockopt::IpMulticastTtl, &255)?;
+    } else {
+        socket::setsockopt(&socket, sockopt::Ipv6MulticastHops, &255)?;
+    }
+    let own = SockaddrStorage::from(any(address, MDNS));
+    socket::bind(socket.as_raw_fd(), &own)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,170 @@
+//! `stepdown check`: how a command shuts down, tried and judged.
+//!
+//! Each run is played by a process of its own (`stage`) with the same machine and kernel as
+//! `stepdown COMMAND`. `run` listens to it and sends it a real signal, `judge` folds its records into a
+//! verdict, and the rest tells: `people` as it happens, `json`, `junit`, `html` and `github` at the end.
+
+mod compare;
+mod containers;
+mod fact;
+mod github;
+mod html;
+mod in_flight;
+mod json;
+mod judge;
+mod junit;
+mod look;
+pub(crate) mod options;
+mod people;
+mod reason;
+mod run;
+mod stage;
+mod statistics;
+mod story;
+mod window;
+
+use std::time::{Duration, SystemTime};
+
+use judge::{Held, Verdict, judge};
+use options::{Check, Output};
+use people::People;
+use run::Conductor;
+use statistics::Row;
+use story::Story;
+use window::Window;
+
+use crate::sys::signals::Inherited;
+
+/// stepdown's own failure; nothing is said about the command.
+const CANNOT_CHECK: u8 = 125;
+
+/// One run, played and judged.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Run {
+    /// Counted from one.
+    pub(crate) number: usize,
+    pub(crate) variant: usize,
+    pub(crate) offset: Option<Duration>,
+    pub(crate) story: Story,
+    pub(crate) verdict: Verdict,
+}
+
+/// All that there is to tell at the end.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Result {
+    pub(crate) began: SystemTime,
+    pub(crate) check: Check,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) planned: usize,
+    pub(crate) windows: Vec<Window>,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Result {
+    /// The worst of all runs; a check that was cut short has not found out.
+    pub(crate) fn held(&self) -> Held {
+        let worst = self.runs.iter().map(|run| run.verdict.held()).max();
+        match worst {
+            Some(Held::Yes | Held::NotJudged) if self.runs.len() < self.planned => Held::Unknown,
+            Some(held) => held,
+            None => Held::Unknown,
+        }
+    }
+}
+
+/// Plays and judges all runs; the exit code is 0 when all held, 1 for a broken promise, 125 when it
+/// could not be found out.
+pub(crate) fn check(check: Check, inherited: Inherited) -> std::result::Result<u8, String> {
+    let mut conductor = Conductor::new(inherited)?;
+    let planned = check.offsets.len().max(1) * check.variants.len() * check.runs as usize;
+    let began = SystemTime::now();
+    let mut people = People::new(&check, planned);
+    let mut runs: Vec<Run> = Vec::new();
+    for (variant, how) in check.variants.iter().enumerate() {
+        let offsets: Vec<Option<Duration>> = match check.offsets.as_slice() {
+            [] => vec![None],
+            offsets => offsets.iter().copied().map(Some).collect(),
+        };
+        people.variant(how.name);
+        for offset in offsets {
+            for _ in 0..check.runs {
+                if conductor.interrupts > 0 {
+                    break;
+                }
+                people.begins(runs.len() + 1);
+                let story = conductor.play(&check, how, offset, &mut |fact| people.fact(fact));
+                let verdict = judge(&story, &how.promise);
+                let run = Run {
+                    number: runs.len() + 1,
+                    variant,
+                    offset,
+                    story,
+                    verdict,
+                };
+                people.run(&run);
+                let stop = run.verdict.held() == Held::Unknown && run.story.started().is_none();
+                runs.push(run);
+                // What cannot be started once cannot be started a hundred times.
+                if stop {
+                    return finish(&mut people, began, check, runs, planned);
+                }
+            }
+        }
+    }
+    finish(&mut people, began, check, runs, planned)
+}
+
+fn finish(
+    people: &mut People,
+    began: SystemTime,
+    check: Check,
+    runs: Vec<Run>,
+    planned: usize,
+) -> std::result::Result<u8, String> {
+    let result = Result {
+        began,
+        windows: window::windows(&check, &runs),
+        rows: statistics::rows(&check, &runs),
+        check,
+        runs,
+        planned,
+    };
+    people.end(&result);
+    let check = &result.check;
+    let written = [
+        write(check.json.as_ref(), "json", || json::document(&result)),
+        write(check.junit.as_ref(), "junit", || junit::document(&result)),
+        write(check.html.as_ref(), "html", || html::page(&result)),
+    ];
+    if let Some(annotations) = github::annotations(&result) {
+        people.print(&annotations);
+    }
+    // One that cannot be written costs none of the others.
+    written
+        .into_iter()
+        .collect::<std::result::Result<(), _>>()?;
+    Ok(match result.held() {
+        Held::Yes | Held::NotJudged => 0,
+        Held::No => 1,
+        Held::Unknown => CANNOT_CHECK,
+    })
+}
+
+fn write(
+    to: Option<&Output>,
+    option: &str,
+    document: impl FnOnce() -> std::result::Result<String, String>,
+) -> std::result::Result<(), String> {
+    let Some(to) = to else { return Ok(()) };
+    let text = document().map_err(|why| format!("--{option}: {why}"))?;
+    match to {
+        None => match crate::sys::stdout::print(&text) {
+            0 => Ok(()),
+            _ => Err(format!("--{option}: it could not be written")),
+        },
+        Some(path) => std::fs::write(path, text).map_err(|error| {
+            let why = crate::sys::file::reason(&error);
+            format!("--{option} {}: {why}", path.display())
+        }),
+    }
+}

@@ -1,0 +1,153 @@
+//! What a run under test tells: the machine's records, cut down to what is judged, as lines of JSON.
+//!
+//! The machine plays in a process of its own (`stage`), so its records come through a pipe.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::{ExitStatus, HookResult, Record};
+use crate::report;
+use crate::signal::Signal;
+
+/// One record at its time.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Fact {
+    /// Since the run began, in microseconds.
+    pub(crate) at: u64,
+    pub(crate) what: What,
+    /// The record as `report` tells it.
+    pub(crate) text: String,
+}
+
+impl Fact {
+    pub(crate) fn new(at: Duration, what: What, text: impl Into<String>) -> Self {
+        Self {
+            at: u64::try_from(at.as_micros()).unwrap_or(u64::MAX),
+            what,
+            text: text.into(),
+        }
+    }
+
+    pub(crate) fn at(&self) -> Duration {
+        Duration::from_micros(self.at)
+    }
+}
+
+/// What is judged; everything else is told only.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum What {
+    Started {
+        pid: i32,
+    },
+    StartFailed {
+        code: u8,
+    },
+    Ready,
+    StopAsked,
+    /// A step of the ladder; `kill` is the last resort.
+    Step {
+        kill: bool,
+    },
+    /// A stop command has ended by itself; the text says how.
+    StopCommand {
+        failed: bool,
+    },
+    Exited {
+        code: u8,
+        /// The signal that it died of.
+        signal: Option<i32>,
+    },
+    /// Processes that were left got a signal.
+    Left {
+        kill: bool,
+        processes: Vec<Left>,
+    },
+    /// Not even KILL ended the child.
+    Undead,
+    Ended,
+    /// Processes as they were at this moment.
+    Looked(Vec<Look>),
+    /// Somebody listened on this port when the child had ended.
+    PortTaken(u16),
+    /// The run could not be played.
+    Impossible,
+    /// Somebody wants `check` to end.
+    Interrupted,
+    Other,
+}
+
+/// A process that was left.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Left {
+    pub(crate) pid: i32,
+    pub(crate) command: String,
+}
+
+/// One process as /proc shows it (proc_pid_status(5), proc_pid_stat(5)).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Look {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) session: i32,
+    pub(crate) command: String,
+    /// R, S, D, T, Z and the like.
+    pub(crate) state: String,
+    pub(crate) threads: u32,
+    /// Signals as bits, the lowest being signal 1.
+    pub(crate) blocked: u64,
+    pub(crate) ignored: u64,
+    pub(crate) caught: u64,
+    /// The kernel function that it sleeps in, where the kernel tells.
+    pub(crate) waits_in: String,
+}
+
+impl Look {
+    pub(crate) fn has(set: u64, signal: Signal) -> bool {
+        let bit = u32::try_from(signal.number() - 1).unwrap_or(0);
+        set.checked_shr(bit).is_some_and(|set| set & 1 == 1)
+    }
+}
+
+/// What a record says to the judge.
+pub(crate) fn what(record: &Record) -> What {
+    match record {
+        Record::Started { pid } => What::Started { pid: *pid },
+        Record::StartFailed(failure) => What::StartFailed { code: failure.code },
+        Record::Ready { .. } => What::Ready,
+        Record::StopAsked { .. } => What::StopAsked,
+        Record::Step { signal, .. } => What::Step {
+            kill: *signal == Some(Signal::KILL),
+        },
+        Record::StopCommandEnded {
+            result: result @ (HookResult::Ended(_) | HookResult::Failed(_)),
+        } => What::StopCommand {
+            failed: !result.is_success(),
+        },
+        Record::ChildExited { status, .. } => What::Exited {
+            code: status.code(),
+            signal: match status {
+                ExitStatus::Exited(_) => None,
+                ExitStatus::Killed { signal, .. } => Some(signal.number()),
+            },
+        },
+        Record::Swept { signal, processes } => What::Left {
+            kill: *signal == Signal::KILL,
+            processes: processes
+                .iter()
+                .map(|process| Left {
+                    pid: process.pid,
+                    command: process.command.clone(),
+                })
+                .collect(),
+        },
+        Record::ChildLeft { .. } => What::Undead,
+        Record::Ended(_) => What::Ended,
+        _ => What::Other,
+    }
+}
+
+/// A record as a fact.
+pub(crate) fn fact(at: Duration, record: &Record) -> Fact {
+    Fact::new(at, what(record), report::text(record))
+}

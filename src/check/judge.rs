@@ -1,0 +1,490 @@
+//! Judges one run: what was promised, what happened, whether it held. No clock, no syscall.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::fact::{Fact, Left, What};
+use super::reason::{self, Reason};
+use super::story::Story;
+use crate::duration::Shown;
+use crate::signal::Signal;
+
+/// What the command promises.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Promise {
+    /// Asks for the stop.
+    pub(crate) signal: Signal,
+    /// What then comes before KILL, as one reads it: signals, commands, console commands.
+    pub(crate) steps: Vec<String>,
+    /// The signals among it: the end by one of them is no surprise.
+    pub(crate) signals: Vec<Signal>,
+    pub(crate) within: Duration,
+    /// `None`: 0, or the end by the signal that was sent.
+    pub(crate) expect: Option<Expected>,
+    pub(crate) allow_kill: bool,
+    pub(crate) allow_left: bool,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) in_flight: Option<InFlight>,
+    /// The command is PID 1 of its namespace itself.
+    pub(crate) as_pid1: bool,
+}
+
+impl Promise {
+    /// What is to bring it down.
+    pub(crate) fn asks(&self) -> String {
+        match self.steps.as_slice() {
+            [] => self.signal.to_string(),
+            steps => steps.join(", then "),
+        }
+    }
+
+    /// The signal that the command gets first; the one that asks where it gets none.
+    pub(crate) fn first_signal(&self) -> Signal {
+        self.signals.first().copied().unwrap_or(self.signal)
+    }
+
+    /// Whether it is a command of its own that brings it down.
+    pub(crate) fn by_command(&self) -> bool {
+        self.steps.first().is_some_and(|step| step.starts_with('`'))
+    }
+
+    /// Codes that are no surprise, and how they are told.
+    fn expected(&self) -> (Vec<u8>, String) {
+        if let Some(expected) = &self.expect {
+            return (expected.codes.clone(), expected.text.clone());
+        }
+        let (mut codes, mut told) = (vec![0], vec!["0".to_owned()]);
+        let asked = [self.signal];
+        let signals = match self.signals.as_slice() {
+            [] => &asked[..],
+            signals => signals,
+        };
+        for signal in signals {
+            let code = u8::try_from(128 + signal.number()).unwrap_or(u8::MAX);
+            if !codes.contains(&code) {
+                codes.push(code);
+                told.push(format!("{code} ({signal})"));
+            }
+        }
+        let last = told.pop().unwrap_or_default();
+        (codes, format!("{} or {last}", told.join(", ")))
+    }
+}
+
+/// `--expect-exit`.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Expected {
+    pub(crate) codes: Vec<u8>,
+    pub(crate) text: String,
+}
+
+/// `--in-flight-count` and `--min-complete`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) count: u32,
+    /// Percent of the requests that were open.
+    pub(crate) min_complete: f64,
+}
+
+/// Whether a promise was kept: `held` in the JSON document. The worst of all is the verdict, so their order
+/// is from the best to the worst.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Held {
+    /// `yes`: what was promised has happened.
+    Yes,
+    /// `not-judged`: what happened before makes it pointless to ask (KILL was needed), or it was allowed.
+    NotJudged,
+    /// `unknown`: it could not be found out; exit status 125.
+    Unknown,
+    /// `no`: it was broken; exit status 1.
+    No,
+}
+
+/// One promise and what became of it.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Finding {
+    /// Its option, without hyphens; a stable name for machines.
+    pub(crate) promise: &'static str,
+    pub(crate) held: Held,
+    pub(crate) promised: String,
+    pub(crate) happened: String,
+    pub(crate) reason: Option<Reason>,
+}
+
+/// How a run ended for the stop as such, `fate` in the JSON document: what windows of a sweep are made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Fate {
+    /// `fine`: it came down in time, and no promise was broken.
+    Fine,
+    /// `lost`: the signal had no effect, KILL was needed; also where that is allowed.
+    Lost,
+    /// `slow`: it came down, and too late.
+    Slow,
+    /// `broken`: it came down in time, and another promise was broken; or it never got that far.
+    Broken,
+    /// `impossible`: nothing can be said about the run.
+    Impossible,
+}
+
+/// The judgement of one run.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) fate: Fate,
+    /// The run in a few words.
+    pub(crate) summary: String,
+}
+
+impl Verdict {
+    pub(crate) fn held(&self) -> Held {
+        let worst = self.findings.iter().map(|finding| finding.held).max();
+        match worst {
+            Some(Held::NotJudged) | None => Held::Yes,
+            Some(held) => held,
+        }
+    }
+
+    pub(crate) fn broken(&self) -> impl Iterator<Item = &Finding> {
+        self.findings
+            .iter()
+            .filter(|finding| matches!(finding.held, Held::No | Held::Unknown))
+    }
+}
+
+/// See the module's first sentence.
+pub(crate) fn judge(story: &Story, promise: &Promise) -> Verdict {
+    if let Some(why) = impossible(story) {
+        let finding = Finding {
+            promise: "check",
+            held: Held::Unknown,
+            promised: "the command can be checked".to_owned(),
+            happened: why.clone(),
+            reason: None,
+        };
+        return Verdict {
+            findings: vec![finding],
+            fate: Fate::Impossible,
+            summary: why,
+        };
+    }
+    let mut bench = Bench {
+        story,
+        promise,
+        findings: Vec::new(),
+    };
+    bench.ready();
+    bench.stays_up();
+    if bench
+        .findings
+        .iter()
+        .any(|finding| finding.held == Held::No)
+    {
+        let summary = bench.findings.last().map(|last| last.happened.clone());
+        return Verdict {
+            findings: bench.findings,
+            fate: Fate::Broken,
+            summary: summary.unwrap_or_default(),
+        };
+    }
+    bench.no_kill();
+    bench.within();
+    bench.exit();
+    bench.nothing_left();
+    bench.ports();
+    bench.in_flight();
+    let broken = |name: &str| {
+        let no = |finding: &&Finding| finding.held == Held::No;
+        bench.findings.iter().filter(no).any(|f| f.promise == name)
+    };
+    let fate = match () {
+        () if story.killed().is_some() => Fate::Lost,
+        () if broken("within") => Fate::Slow,
+        () if bench.findings.iter().any(|f| f.held == Held::No) => Fate::Broken,
+        () => Fate::Fine,
+    };
+    Verdict {
+        summary: summary(story),
+        findings: bench.findings,
+        fate,
+    }
+}
+
+fn impossible(story: &Story) -> Option<String> {
+    if story.interrupted {
+        return Some("interrupted before it was over".to_owned());
+    }
+    if let Some(why) = &story.impossible {
+        return Some(why.clone());
+    }
+    let not_started = |fact: &&Fact| matches!(fact.what, What::StartFailed { .. });
+    if story.started().is_none() {
+        let failed = story.facts.iter().find(not_started);
+        return Some(failed.map_or_else(
+            || "the run ended before the command was started".to_owned(),
+            |fact| fact.text.clone(),
+        ));
+    }
+    if story.ended().is_none() {
+        return Some("the run was cut off before its end".to_owned());
+    }
+    None
+}
+
+fn summary(story: &Story) -> String {
+    let took = story.exit_took().unwrap_or_default();
+    let mut text = match story.exited() {
+        Some((_, status)) if story.killed().is_some() => {
+            format!("KILL after {} ({})", Shown(took), status_text(status))
+        }
+        Some((_, status)) => format!("stopped in {}, {}", Shown(took), status_text(status)),
+        None => "not stopped, not even by KILL".to_owned(),
+    };
+    let left = story.left();
+    if !left.is_empty() {
+        let _ = write!(text, ", {} left: {}", left.len(), names(&left));
+    }
+    text
+}
+
+fn status_text((code, signal): (u8, Option<i32>)) -> String {
+    match signal.and_then(Signal::from_number) {
+        Some(signal) => format!("died of {signal}"),
+        None => format!("exit status {code}"),
+    }
+}
+
+fn names(left: &[Left]) -> String {
+    const SHOWN: usize = 5;
+    let mut names: Vec<String> = left
+        .iter()
+        .take(SHOWN)
+        .map(|left| match left.pid {
+            0 => left.command.clone(),
+            pid => format!("{pid} {}", left.command.escape_debug()),
+        })
+        .collect();
+    if left.len() > SHOWN {
+        names.push(format!("{} more", left.len() - SHOWN));
+    }
+    names.join(", ")
+}
+
+struct Bench<'a> {
+    story: &'a Story,
+    promise: &'a Promise,
+    findings: Vec<Finding>,
+}
+
+impl Bench<'_> {
+    fn find(&mut self, promise: &'static str, held: bool, promised: String, happened: String) {
+        let held = if held { Held::Yes } else { Held::No };
+        self.findings.push(Finding {
+            promise,
+            held,
+            promised,
+            happened,
+            reason: None,
+        });
+    }
+
+    fn because(&mut self, reason: Option<Reason>) {
+        if let Some(last) = self.findings.last_mut().filter(|f| f.held == Held::No) {
+            last.reason = reason;
+        }
+    }
+
+    fn not_judged(&mut self, promise: &'static str, promised: String, happened: &str) {
+        self.findings.push(Finding {
+            promise,
+            held: Held::NotJudged,
+            promised,
+            happened: happened.to_owned(),
+            reason: None,
+        });
+    }
+
+    fn ready(&mut self) {
+        let failed = self.story.facts.iter().find_map(|fact| match fact.what {
+            What::StartFailed { .. } => Some(fact.text.clone()),
+            _ => None,
+        });
+        let promised = "becomes ready".to_owned();
+        if let Some((waited, what)) = &self.story.never_ready {
+            let happened = format!("not ready after {}: {what}", Shown(*waited));
+            self.find("ready", false, promised, happened);
+        } else if let Some(text) = failed {
+            self.find("ready", false, promised, text);
+        } else if let Some((ready, ())) =
+            self.story.find(|what| (*what == What::Ready).then_some(()))
+        {
+            let started = self.story.started().map(|(at, _)| at).unwrap_or_default();
+            let took = ready.saturating_sub(started);
+            self.find(
+                "ready",
+                true,
+                promised,
+                format!("ready after {}", Shown(took)),
+            );
+        }
+        self.because(reason::never_ready(self.story));
+    }
+
+    fn stays_up(&mut self) {
+        if self.findings.iter().any(|finding| finding.held == Held::No) {
+            return;
+        }
+        let promised = "runs until it is told to stop".to_owned();
+        let Some((exited, status)) = self.story.exited() else {
+            return self.find("runs", true, promised, "it ran".to_owned());
+        };
+        if self.story.asked().is_some() {
+            return self.find("runs", true, promised, "it ran".to_owned());
+        }
+        let started = self.story.started().map(|(at, _)| at).unwrap_or_default();
+        let lived = Shown(exited.saturating_sub(started));
+        let happened = format!(
+            "ended by itself {lived} after its start, before the stop was asked for ({})",
+            status_text(status)
+        );
+        self.find("runs", false, promised, happened);
+        self.because(reason::died_early(status));
+    }
+
+    fn no_kill(&mut self) {
+        let promised = match self.promise.steps.len() {
+            0 | 1 => format!("{} is enough, KILL is not needed", self.promise.asks()),
+            _ => format!("{} are enough, KILL is not needed", self.promise.asks()),
+        };
+        let asked = self.story.asked().unwrap_or_default();
+        let by = match self.promise.steps.len() {
+            0 | 1 => self.promise.asks(),
+            _ => self.promise.signal.to_string(),
+        };
+        match self.story.killed() {
+            None => self.find("no-kill", true, promised, "no KILL".to_owned()),
+            Some(_) if self.promise.allow_kill => {
+                self.not_judged("no-kill", promised, "KILL was needed, and is allowed");
+            }
+            Some(at) => {
+                let waited = Shown(at.saturating_sub(asked));
+                let happened = format!("still running {waited} after {by}; KILL ended it");
+                self.find("no-kill", false, promised, happened);
+                self.because(Some(reason::not_stopped(self.story, self.promise)));
+            }
+        }
+    }
+
+    fn within(&mut self) {
+        let within = self.promise.within;
+        let promised = format!("gone within {}", Shown(within));
+        let (Some(took), Some(exit_took)) = (self.story.took(), self.story.exit_took()) else {
+            return self.find("within", false, promised, "it is not gone".to_owned());
+        };
+        if self.story.killed().is_some() && !self.promise.allow_kill {
+            return self.not_judged("within", promised, "KILL was needed");
+        }
+        let held = took <= within;
+        let happened = if exit_took <= within && !held {
+            format!(
+                "the command ended after {}, what it left after {}",
+                Shown(exit_took),
+                Shown(took)
+            )
+        } else {
+            format!("gone after {}", Shown(took))
+        };
+        self.find("within", held, promised, happened);
+        self.because(reason::slow(self.story, self.promise));
+    }
+
+    fn exit(&mut self) {
+        let (codes, text) = self.promise.expected();
+        let promised = format!("exit status {text}");
+        let Some((_, status)) = self.story.exited() else {
+            return;
+        };
+        if self.story.killed().is_some() {
+            return self.not_judged("expect-exit", promised, "KILL was needed");
+        }
+        let held = codes.contains(&status.0);
+        self.find("expect-exit", held, promised, status_text(status));
+        self.because(reason::wrong_exit(status, self.promise));
+    }
+
+    fn nothing_left(&mut self) {
+        let promised = "no process is left".to_owned();
+        let left = self.story.left();
+        if self.story.killed().is_some() && self.story.remained.is_empty() {
+            // KILL went to all of the tree at once.
+            return self.not_judged("nothing-left", promised, "KILL was needed");
+        }
+        if left.is_empty() {
+            return self.find("nothing-left", true, promised, "nothing is left".to_owned());
+        }
+        let happened = format!("{} left: {}", left.len(), names(&left));
+        if self.promise.allow_left {
+            return self.not_judged("nothing-left", promised, &format!("{happened}; allowed"));
+        }
+        self.find("nothing-left", false, promised, happened);
+        self.because(Some(reason::left(self.story, &left)));
+    }
+
+    fn ports(&mut self) {
+        for port in &self.promise.ports {
+            let promised = format!("port {port} is free when it has ended");
+            let taken = self.story.time_of(&What::PortTaken(*port)).is_some();
+            let happened = if taken {
+                format!("somebody still listens on port {port}")
+            } else {
+                format!("port {port} is free")
+            };
+            self.find("port-free", !taken, promised, happened);
+            self.because(Some(reason::port_kept(*port)));
+        }
+    }
+
+    fn in_flight(&mut self) {
+        let Some(wanted) = self.promise.in_flight else {
+            return;
+        };
+        let InFlight {
+            count,
+            min_complete,
+        } = wanted;
+        let promised = format!("of {count} requests in flight at least {min_complete}% complete");
+        let Some(requests) = &self.story.requests else {
+            return self.not_judged("in-flight", promised, "no request was opened");
+        };
+        if requests.open < count {
+            let why = requests.refused.clone().unwrap_or_else(|| {
+                "the others were answered before: take a URL that is answered more slowly"
+                    .to_owned()
+            });
+            self.findings.push(Finding {
+                promise: "in-flight",
+                held: Held::Unknown,
+                promised,
+                happened: format!(
+                    "only {} of {count} requests were open when the stop was asked for: {why}",
+                    requests.open
+                ),
+                reason: None,
+            });
+            return;
+        }
+        let percent = f64::from(requests.complete) * 100.0 / f64::from(requests.open.max(1));
+        let mut happened = format!("{} of {} completed", requests.complete, requests.open);
+        if let Some(why) = requests.broken.first() {
+            let _ = write!(happened, " ({why})");
+        }
+        self.find("in-flight", percent >= min_complete, promised, happened);
+        self.because(Some(reason::interrupted_requests(self.promise)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! Stories and the verdicts that they get.
+
+use super::*;
+use crate::check::fact::Look;
+use crate::check::story::Requests;
+
+const MS: u64 = 1_000;
+
+fn promise() -> Promise {
+    Promise {
+        signal: Signal::TERM,
+        steps: vec!["TERM".to_owned()],
+        signals: vec![Signal::TERM],
+        within: Duration::from_secs(1),
+        expect: None,
+        allow_kill: false,
+        allow_left: false,
+        ports: vec![8080],
+        in_flight: None,
+        as_pid1: false,
+    }
+}
+
+fn fact(at: u64, what: What) -> Fact {
+    Fact {
+        at: at * MS,
+        what,
+        text: "told".to_owned(),
+    }
+}
+
+/// Started at 1 ms, asked at 10 ms, then as given.
+fn story(facts: Vec<Fact>) -> Story {
+    let start = [
+        fact(1, What::Started { pid: 7 }),
+        fact(10, What::StopAsked),
+        fact(10, What::Step { kill: false }),
+    ];
+    Story {
+        facts: start.into_iter().chain(facts).collect(),
+        ..Story::default()
+    }
+}
+
+fn exited(code: u8) -> What {
+    What::Exited { code, signal: None }
+}
+
+fn held(story: &Story, promise: &Promise, name: &str) -> Option<Held> {
+    let verdict = judge(story, promise);
+    let mut findings = verdict.findings.iter();
+    findings
+        .find(|finding| finding.promise == name)
+        .map(|finding| finding.held)
+}
+
+#[test]
+fn a_clean_stop_keeps_every_promise() {
+    let story = story(vec![fact(20, exited(0)), fact(21, What::Ended)]);
+    let verdict = judge(&story, &promise());
+    assert_eq!(verdict.held(), Held::Yes, "{verdict:?}");
+    assert_eq!(verdict.fate, Fate::Fine);
+    assert_eq!(story.took(), Some(Duration::from_millis(11)));
+}
+
+#[test]
+fn kill_breaks_one_promise_and_the_others_are_not_judged() {
+    let story = story(vec![
+        fact(1010, What::Step { kill: true }),
+        fact(1011, exited(137)),
+        fact(1012, What::Ended),
+    ]);
+    let verdict = judge(&story, &promise());
+    assert_eq!(verdict.fate, Fate::Lost);
+    assert_eq!(verdict.broken().count(), 1);
+    assert_eq!(held(&story, &promise(), "no-kill"), Some(Held::No));
+    assert_eq!(held(&story, &promise(), "within"), Some(Held::NotJudged));
+    let allowed = Promise {
+        allow_kill: true,
+        within: Duration::from_secs(2),
+        ..promise()
+    };
+    assert_eq!(judge(&story, &allowed).held(), Held::Yes);
+}
+
+#[test]
+fn too_late_is_slow() {
+    let story = story(vec![fact(1500, exited(0)), fact(1501, What::Ended)]);
+    assert_eq!(judge(&story, &promise()).fate, Fate::Slow);
+}
+
+#[test]
+fn what_is_left_breaks_a_promise_unless_allowed() {
+    let left = What::Left {
+        kill: false,
+        processes: vec![Left {
+            pid: 9,
+            command: "worker".to_owned(),
+        }],
+    };
+    let story = story(vec![
+        fact(20, exited(0)),
+        fact(20, left.clone()),
+        fact(25, left),
+        fact(30, What::Ended),
+    ]);
+    let verdict = judge(&story, &promise());
+    let finding = verdict.broken().next().expect("a broken promise");
+    assert_eq!(finding.promise, "nothing-left");
+    assert_eq!(finding.happened, "1 left: 9 worker");
+    let allowed = Promise {
+        allow_left: true,
+        ..promise()
+    };
+    assert_eq!(judge(&story, &allowed).held(), Held::Yes);
+}
+
+#[test]
+fn a_port_that_is_taken_breaks_a_promise() {
+    let story = story(vec![
+        fact(20, What::PortTaken(8080)),
+        fact(20, exited(0)),
+        fact(30, What::Ended),
+    ]);
+    assert_eq!(held(&story, &promise(), "port-free"), Some(Held::No));
+}
+
+#[test]
+fn the_exit_status_is_one_of_those_expected() {
+    for (code, expected, kept) in [
+        (0, None, true),
+        (143, None, true),
+        (1, None, false),
+        (143, Some(vec![0]), false),
+        (3, Some(vec![0, 3]), true),
+    ] {
+        let story = story(vec![fact(20, exited(code)), fact(21, What::Ended)]);
+        let expect = expected.map(|codes| Expected {
+            codes,
+            text: String::new(),
+        });
+        let promise = Promise {
+            expect,
+            ..promise()
+        };
+        let wanted = if kept { Held::Yes } else { Held::No };
+        assert_eq!(
+            held(&story, &promise, "expect-exit"),
+            Some(wanted),
+            "{code}"
+        );
+    }
+}
+
+#[test]
+fn an_end_before_the_signal_breaks_a_promise_and_only_that() {
+    let story = Story {
+        facts: vec![
+            fact(1, What::Started { pid: 7 }),
+            fact(5, exited(0)),
+            fact(6, What::StopAsked),
+            fact(7, What::Ended),
+        ],
+        ..Story::default()
+    };
+    let verdict = judge(&story, &promise());
+    assert_eq!(verdict.findings.len(), 1);
+    assert_eq!(held(&story, &promise(), "runs"), Some(Held::No));
+}
+
+#[test]
+fn what_never_became_ready_breaks_a_promise() {
+    let mut story = story(vec![fact(20, exited(0)), fact(21, What::Ended)]);
+    story.never_ready = Some((Duration::from_secs(30), "nothing".to_owned()));
+    assert_eq!(held(&story, &promise(), "ready"), Some(Held::No));
+}
+
+#[test]
+fn what_was_never_started_cannot_be_judged() {
+    let story = Story {
+        facts: vec![
+            fact(1, What::StartFailed { code: 127 }),
+            fact(2, What::Ended),
+        ],
+        ..Story::default()
+    };
+    let verdict = judge(&story, &promise());
+    assert_eq!(
+        (verdict.held(), verdict.summary.as_str()),
+        (Held::Unknown, "told")
+    );
+    let cut = Story {
+        facts: vec![fact(1, What::Started { pid: 7 })],
+        ..Story::default()
+    };
+    assert_eq!(judge(&cut, &promise()).held(), Held::Unknown);
+}
+
+#[test]
+fn requests_are_judged_only_when_all_were_open() {
+    let promise = Promise {
+        in_flight: Some(InFlight {
+            count: 4,
+            min_complete: 75.0,
+        }),
+        ..promise()
+    };
+    for (open, complete, wanted) in [
+        (4, 4, Held::Yes),
+        (4, 3, Held::Yes),
+        (4, 2, Held::No),
+        (3, 3, Held::Unknown),
+    ] {
+        let mut story = story(vec![fact(20, exited(0)), fact(21, What::Ended)]);
+        story.requests = Some(Requests {
+            open,
+            complete,
+            ..Requests::default()
+        });
+        assert_eq!(
+            held(&story, &promise, "in-flight"),
+            Some(wanted),
+            "{open} {complete}"
+        );
+    }
+}
+
+/// What is said about a command that had to be killed, seen as this just before.
+fn why(change: impl Fn(&mut Look), as_pid1: bool) -> String {
+    let term = 1 << 14;
+    let mut main = Look {
+        pid: 7,
+        parent: 1,
+        session: 7,
+        command: "server".to_owned(),
+        state: "S".to_owned(),
+        threads: 1,
+        caught: term,
+        ..Look::default()
+    };
+    change(&mut main);
+    let child = Look {
+        pid: 8,
+        parent: 7,
+        session: 7,
+        command: "sleep".to_owned(),
+        ..Look::default()
+    };
+    let looks = What::Looked(vec![main, child]);
+    let story = story(vec![
+        fact(1010, looks),
+        fact(1010, What::Step { kill: true }),
+        fact(1011, exited(137)),
+        fact(1012, What::Ended),
+    ]);
+    let promise = Promise {
+        as_pid1,
+        ..promise()
+    };
+    let verdict = judge(&story, &promise);
+    let reason = verdict
+        .broken()
+        .next()
+        .and_then(|finding| finding.reason.clone());
+    reason.expect("a reason").why
+}
+
+#[test]
+fn the_reason_is_seen_in_the_process() {
+    let term = 1 << 14;
+    let ignores = why(|look| (look.ignored, look.caught) = (term, 0), false);
+    assert_eq!(ignores, "server ignores TERM");
+    let shell = why(|look| look.command = "sh".to_owned(), false);
+    assert!(
+        shell.starts_with("a shell is in between: sh has sleep"),
+        "{shell}"
+    );
+    let pid1 = why(|look| look.caught = 0, true);
+    assert!(
+        pid1.contains("is PID 1 and has no handler for TERM"),
+        "{pid1}"
+    );
+    let blocks = why(|look| (look.blocked, look.caught) = (term, 0), false);
+    assert!(blocks.contains("blocks TERM"), "{blocks}");
+    let hangs = why(
+        |look| (look.threads, look.waits_in) = (3, "futex_wait_queue".to_owned()),
+        false,
+    );
+    assert!(
+        hangs.contains("3 threads alive, and now waits for a lock"),
+        "{hangs}"
+    );
+}

@@ -1,0 +1,452 @@
+//! The options of `check`, and what they ask for.
+
+pub(crate) mod foreign;
+mod values;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::containers::Containers;
+use super::judge::{InFlight, Promise};
+use crate::call::{self, Request};
+use crate::plan::{Plan, StepAction, total};
+use crate::report::Level;
+use crate::settings::options::{OPTIONS, Opt, many, one, switch};
+use crate::settings::{Error, Fault, Settings, Source, list};
+use crate::signal::Signal;
+use values::{number, outputs, parse_command, parse_expected, parse_ports, parse_sweep};
+
+const MOMENT: &str = "Check: when to stop it";
+const PROMISES: &str = "Check: what is promised";
+const RUNS: &str = "Check: runs";
+const OUTPUT: &str = "Check: output";
+
+/// The options of `check`, in the order of the help.
+pub(crate) const CHECK: &[Opt] = &[
+    one(
+        "signal",
+        "SIGNAL",
+        MOMENT,
+        "The signal that asks for the stop [default: TERM]",
+    ),
+    one(
+        "after",
+        "DUR",
+        MOMENT,
+        "Send it this long after the start, or after it is ready [default: 1s after the start, or at \
+         once when ready]",
+    ),
+    one(
+        "ready-line",
+        "TEXT",
+        MOMENT,
+        "Ready when a line of its output holds TEXT; see --ready-when for other conditions",
+    ),
+    one(
+        "stop-command",
+        "COMMAND",
+        MOMENT,
+        "Stop it by a command in place of the signal, as docker stop NAME",
+    ),
+    one(
+        "within",
+        "DUR",
+        PROMISES,
+        "From the signal until all of it is gone; KILL comes then unless --grace says otherwise \
+         [default: 10s]",
+    ),
+    one(
+        "expect-exit",
+        "LIST",
+        PROMISES,
+        "Exit codes, or signals for 128+n, one of which it ends with [default: 0, or by the signal \
+         that was sent]",
+    ),
+    switch("allow-kill", PROMISES, "KILL may be needed"),
+    switch(
+        "allow-left",
+        PROMISES,
+        "Processes may be left when the command has ended",
+    ),
+    many(
+        "port-free",
+        "PORT[,PORT]",
+        PROMISES,
+        "Nobody listens on this TCP port once the command has ended [repeatable]",
+    ),
+    one(
+        "in-flight",
+        "URL",
+        PROMISES,
+        "Requests to this URL are open when the signal is sent, and complete",
+    ),
+    one(
+        "in-flight-count",
+        "N",
+        PROMISES,
+        "How many requests [default: 10]",
+    ),
+    one(
+        "min-complete",
+        "PCT",
+        PROMISES,
+        "How many percent of them complete at least [default: 100]",
+    ),
+    one("runs", "N", RUNS, "How often [default: 1]"),
+    one(
+        "sweep",
+        "FROM..TO/STEP",
+        RUNS,
+        "A run for each offset of the signal from the start, as 0ms..2s/50ms: finds the windows in \
+         which the signal is lost",
+    ),
+    switch(
+        "as-pid1",
+        RUNS,
+        "Run the command as PID 1 of its own namespaces, as a container does",
+    ),
+    switch(
+        "compare",
+        RUNS,
+        "Run it as PID 1 both without and with stepdown in front; both must hold",
+    ),
+    one(
+        "container",
+        "NAME[,NAME]",
+        RUNS,
+        "Containers that must not be left, by name; those of docker run and compose up are known. What \
+         is left counts as a process that is left, and is removed",
+    ),
+    one(
+        "json",
+        "FILE",
+        OUTPUT,
+        "Write everything as JSON; - is standard output",
+    ),
+    one(
+        "junit",
+        "FILE",
+        OUTPUT,
+        "Write a JUnit report for CI servers; - is standard output",
+    ),
+    one(
+        "html",
+        "FILE",
+        OUTPUT,
+        "Write one page with the timelines of all runs; - is standard output",
+    ),
+];
+
+pub(crate) fn find(name: &str) -> Option<&'static Opt> {
+    CHECK.iter().find(|option| option.name == name)
+}
+
+/// When the signal is sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Moment {
+    /// Ready is waited for first.
+    pub(crate) ready: bool,
+    pub(crate) line: Option<String>,
+    pub(crate) after: Duration,
+    pub(crate) patience: Duration,
+}
+
+/// Where to write a report; `None` is standard output.
+pub(crate) type Output = Option<PathBuf>;
+
+/// One way to run the command.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Variant {
+    /// Named where there are several.
+    pub(crate) name: &'static str,
+    pub(crate) plan: Plan,
+    pub(crate) command: Vec<OsString>,
+    pub(crate) promise: Promise,
+}
+
+/// Everything that was asked for.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Check {
+    pub(crate) command: Vec<OsString>,
+    pub(crate) variants: Vec<Variant>,
+    pub(crate) moment: Moment,
+    pub(crate) request: Option<Request>,
+    pub(crate) runs: u32,
+    /// Offsets from the start; empty without `--sweep`.
+    pub(crate) offsets: Vec<Duration>,
+    pub(crate) containers: Containers,
+    /// From the signal until a run is given up.
+    pub(crate) limit: Duration,
+    pub(crate) json: Option<Output>,
+    pub(crate) junit: Option<Output>,
+    pub(crate) html: Option<Output>,
+    /// The program's records, as they come.
+    pub(crate) verbose: bool,
+    /// Nothing where all held.
+    pub(crate) quiet: bool,
+}
+
+/// Docker's own patience (docker stop).
+const DEFAULT_WITHIN: Duration = Duration::from_secs(10);
+const DEFAULT_AFTER: Duration = Duration::from_secs(1);
+const DEFAULT_READY: Duration = Duration::from_secs(30);
+
+/// Makes a check of what was typed.
+///
+/// # Errors
+/// The first value that cannot be what was meant, with the way out.
+pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Check, Error> {
+    foreign::pass_over(&mut settings);
+    let level = settings.voice()?.level;
+    let signal = settings.signal("signal")?.unwrap_or(Signal::TERM);
+    if signal == Signal::KILL || signal == Signal::STOP {
+        let fault = Fault::new("no program can act on it");
+        return Err(settings.error("signal", fault.way_out("use TERM, INT, QUIT, HUP or USR1")));
+    }
+    let within = settings.duration("within")?.unwrap_or(DEFAULT_WITHIN);
+    let offsets = settings.one("sweep", parse_sweep)?.unwrap_or_default();
+    let moment = moment(&mut settings, &offsets)?;
+    let request = settings.one("in-flight", call::http)?;
+    let in_flight = in_flight(&settings, request.is_some(), &offsets)?;
+    let mut ports = Vec::new();
+    for some in settings.many("port-free", parse_ports)? {
+        ports.extend(some);
+    }
+    let compare = settings.switch("compare")?;
+    let as_pid1 = settings.switch("as-pid1")? || compare;
+    let stop_command = settings.one("stop-command", parse_command)?;
+    let mut promise = Promise {
+        signal,
+        steps: Vec::new(),
+        signals: Vec::new(),
+        within,
+        expect: settings.one("expect-exit", parse_expected)?,
+        allow_kill: settings.switch("allow-kill")?,
+        allow_left: settings.switch("allow-left")?,
+        ports,
+        in_flight,
+        as_pid1,
+    };
+    if stop_command.is_some() && settings.has("ladder") {
+        let fault = Fault::new("there is a ladder already");
+        let way_out = "write it as a step, --ladder 'exec=COMMAND'";
+        return Err(settings.error("stop-command", fault.way_out(way_out)));
+    }
+    let mut typed = settings.typed(OPTIONS);
+    if !settings.has("grace") && !settings.has("deadline") {
+        // KILL comes when the promise is broken: waiting longer would tell nothing.
+        settings.add("grace", format!("{}ms", within.as_millis()), Source::Flag);
+        // In front of the command it comes soon enough for the promise to be kept.
+        typed.push(format!("--grace={}ms", within.as_millis() * 3 / 4).into());
+    }
+    let mut plan = settings.plan()?;
+    settings.check(&mut plan)?;
+    if plan.rewritten(signal).is_none() {
+        let fault = Fault::new(format!("{signal} is dropped, and the stop never begins"));
+        return Err(settings.error("rewrite", fault.way_out("leave this rule out")));
+    }
+    plan.stop_on.insert(signal);
+    plan.child.own_namespaces = as_pid1;
+    if let (Some((words, text)), Some(step)) = (stop_command, plan.ladder.first_mut()) {
+        step.action = StepAction::Exec(words);
+        step.text = format!("exec={text}");
+    }
+    let limit = longest(&plan).max(within) + Duration::from_secs(20);
+    (promise.steps, promise.signals) = steps(&plan, signal);
+    let variants = if compare {
+        both(&plan, &promise, &command, typed, &settings)?
+    } else {
+        vec![Variant {
+            name: "",
+            plan,
+            command: command.clone(),
+            promise,
+        }]
+    };
+    let names = settings.one("container", |text| {
+        Ok(list(text).map(|(_, name)| name.to_owned()).collect())
+    })?;
+    let containers = Containers::of(&command, names.unwrap_or_default());
+    let [json, junit, html] = outputs(&settings)?;
+    Ok(Check {
+        command,
+        variants,
+        moment,
+        request,
+        runs: settings
+            .one("runs", |text| number(text, 1, 100_000))?
+            .unwrap_or(1),
+        offsets,
+        containers,
+        limit,
+        json,
+        junit,
+        html,
+        verbose: level == Level::Debug,
+        quiet: level == Level::Error,
+    })
+}
+
+/// What the stop does before KILL, and the signals among it.
+fn steps(plan: &Plan, signal: Signal) -> (Vec<String>, Vec<Signal>) {
+    let (mut steps, mut signals) = (Vec::new(), Vec::new());
+    for step in plan.ladder.iter().filter(|step| !step.is_kill()) {
+        let sent = match &step.action {
+            StepAction::Same => plan.rewritten(signal),
+            StepAction::Signal(signal) => Some(*signal),
+            StepAction::Exec(_) => {
+                let command = step.text.strip_prefix("exec=").unwrap_or(&step.text);
+                steps.push(format!("`{command}`"));
+                continue;
+            }
+            StepAction::Stdin(_) | StepAction::Eof => {
+                steps.push(step.text.clone());
+                continue;
+            }
+        };
+        steps.extend(sent.map(|sent| sent.to_string()));
+        signals.extend(sent);
+    }
+    (steps, signals)
+}
+
+/// The command alone, and with ourselves as its init. In both the outer machine only starts the command,
+/// sends the signal and watches: what was asked of the stop is asked of the inner one.
+fn both(
+    plan: &Plan,
+    promise: &Promise,
+    command: &[OsString],
+    mut typed: Vec<OsString>,
+    settings: &Settings,
+) -> Result<Vec<Variant>, Error> {
+    let program = std::env::current_exe().map_err(|error| {
+        let fault = Fault::new(format!("our own program cannot be found: {error}"));
+        Error::new("--compare", fault.way_out("mount /proc"))
+    })?;
+    let signal = promise.signal;
+    let mut watching = Settings::default();
+    for name in ["ready-when", "ready-timeout"] {
+        if let Some(text) = settings.one(name, |text| Ok(text.to_owned()))? {
+            watching.add(name, text, Source::Flag);
+        }
+        // What the command itself says goes through the inner one.
+        let prefix = format!("--{name}=");
+        let notify = "--ready-when=notify";
+        typed.retain(|word| word == notify || !word.to_string_lossy().starts_with(&prefix));
+    }
+    let within = promise.within.as_millis();
+    watching.add("grace", format!("{within}ms"), Source::Flag);
+    let mut watching = watching.plan()?;
+    if settings.has("stop-command") {
+        watching.ladder.clone_from(&plan.ladder);
+    }
+    watching.stop_on.insert(signal);
+    watching.child.own_namespaces = true;
+    let mut alone = watching.clone();
+    alone.child = plan.child.clone();
+    let (before_kill, signals) = steps(&alone, signal);
+    let mut words = vec![program.into_os_string()];
+    words.extend(typed);
+    words.push(format!("--stop-on=TERM,INT,QUIT,{signal}").into());
+    words.push("--".into());
+    words.extend_from_slice(command);
+    Ok(vec![
+        Variant {
+            name: "without stepdown",
+            plan: alone,
+            command: command.to_vec(),
+            promise: Promise {
+                steps: before_kill,
+                signals,
+                ..promise.clone()
+            },
+        },
+        Variant {
+            name: "with stepdown",
+            plan: watching,
+            command: words,
+            promise: promise.clone(),
+        },
+    ])
+}
+
+fn moment(settings: &mut Settings, offsets: &[Duration]) -> Result<Moment, Error> {
+    let line = settings.one("ready-line", |text| Ok(text.to_owned()))?;
+    let ready = line.is_some() || settings.has("ready-when");
+    let after = settings.duration("after")?;
+    for name in ["after", "ready-line", "ready-when"] {
+        if !offsets.is_empty() && settings.has(name) {
+            let fault = Fault::new(format!(
+                "the offsets count from the start, and --{name} is given"
+            ));
+            return Err(settings.error("sweep", fault.way_out(format!("leave out --{name}"))));
+        }
+    }
+    let patience = settings.duration("ready-timeout").ok().flatten();
+    if line.is_some() {
+        if settings.has("ready-when") {
+            let fault = Fault::new("--ready-when says already what is waited for");
+            return Err(settings.error("ready-line", fault.way_out("leave out one of them")));
+        }
+        // The machine knows nothing of lines; the time is watched here.
+        settings.remove("ready-timeout");
+    }
+    Ok(Moment {
+        ready,
+        line,
+        after: after.unwrap_or(if ready { Duration::ZERO } else { DEFAULT_AFTER }),
+        patience: patience.unwrap_or(DEFAULT_READY),
+    })
+}
+
+fn in_flight(
+    settings: &Settings,
+    asked: bool,
+    offsets: &[Duration],
+) -> Result<Option<InFlight>, Error> {
+    let count = settings.one("in-flight-count", |text| number(text, 1, 10_000))?;
+    let min_complete = settings.one("min-complete", |text| {
+        let percent = text.trim().trim_end_matches('%').parse::<f64>();
+        let percent = percent.ok().filter(|p| (0.0..=100.0).contains(p));
+        percent.ok_or_else(|| {
+            Fault::new(format!("{text:?} is no percentage")).way_out("write a number from 0 to 100")
+        })
+    })?;
+    for (name, given) in [
+        ("in-flight-count", count.is_some()),
+        ("min-complete", min_complete.is_some()),
+    ] {
+        if given && !asked {
+            let fault = Fault::new("there are no requests");
+            return Err(settings.error(name, fault.way_out("add --in-flight URL")));
+        }
+    }
+    if asked && !offsets.is_empty() {
+        let fault =
+            Fault::new("requests need a server that is ready, and --sweep does not wait for it");
+        return Err(settings.error("in-flight", fault.way_out("leave out one of them")));
+    }
+    Ok(asked.then_some(InFlight {
+        count: count.unwrap_or(10),
+        min_complete: min_complete.unwrap_or(100.0),
+    }))
+}
+
+/// How long the stop lasts at most when everything takes the time that it was given.
+fn longest(plan: &Plan) -> Duration {
+    if let Some(deadline) = plan.deadline {
+        return deadline;
+    }
+    let hooks = plan.pre_stop.iter().chain(&plan.post_stop);
+    let hooks = total(hooks.map(|hook| hook.timeout));
+    let steps = total(plan.ladder.iter().filter_map(|step| step.wait));
+    let drain = plan
+        .drain
+        .as_ref()
+        .map_or(Duration::ZERO, |drain| drain.timeout);
+    total([hooks, steps, drain, plan.sweep_grace])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! All that is known about one run, and what can be read from it. No clock, no syscall.
+
+use std::time::Duration;
+
+use super::fact::{Fact, Left, What};
+
+/// What became of the requests that were open when the signal was sent.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Requests {
+    pub(crate) open: u32,
+    pub(crate) complete: u32,
+    /// Why the others were not completed.
+    pub(crate) broken: Vec<String>,
+    /// Why fewer could be opened.
+    pub(crate) refused: Option<String>,
+}
+
+/// What a stop consists of, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Part {
+    /// Hooks and drain: before anything was sent to the command.
+    Before,
+    /// Until the command had ended.
+    Ladder,
+    /// The same where it was in vain, until KILL.
+    Vain,
+    /// From KILL to the end of the command.
+    Kill,
+    /// What it left.
+    Left,
+}
+
+/// All that is known about one run.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Story {
+    pub(crate) facts: Vec<Fact>,
+    /// When the signal was sent, since the run began.
+    pub(crate) sent: Option<Duration>,
+    pub(crate) requests: Option<Requests>,
+    /// The last lines of the command's output.
+    pub(crate) output: Vec<String>,
+    /// How long readiness was waited for in vain, and for what.
+    pub(crate) never_ready: Option<(Duration, String)>,
+    /// Processes that were still there when the machine had ended, and were killed.
+    pub(crate) remained: Vec<Left>,
+    /// Why nothing can be said about the run.
+    pub(crate) impossible: Option<String>,
+    pub(crate) interrupted: bool,
+}
+
+impl Story {
+    /// The first fact of this kind, and when it was.
+    pub(crate) fn find<T>(&self, wanted: impl Fn(&What) -> Option<T>) -> Option<(Duration, T)> {
+        let find = |fact: &Fact| wanted(&fact.what).map(|found| (fact.at(), found));
+        self.facts.iter().find_map(find)
+    }
+
+    pub(crate) fn time_of(&self, wanted: &What) -> Option<Duration> {
+        self.find(|what| (what == wanted).then_some(()))
+            .map(|(at, ())| at)
+    }
+
+    pub(crate) fn started(&self) -> Option<(Duration, i32)> {
+        self.find(|what| match what {
+            What::Started { pid } => Some(*pid),
+            _ => None,
+        })
+    }
+
+    /// When the child ended, with which code, and of which signal.
+    pub(crate) fn exited(&self) -> Option<(Duration, (u8, Option<i32>))> {
+        self.find(|what| match what {
+            What::Exited { code, signal } => Some((*code, *signal)),
+            _ => None,
+        })
+    }
+
+    /// When the stop was asked for; a request that came after the child's end stopped nothing.
+    pub(crate) fn asked(&self) -> Option<Duration> {
+        let asked = self.time_of(&What::StopAsked)?;
+        let exited = self.exited().map(|(at, _)| at);
+        exited.is_none_or(|exited| asked <= exited).then_some(asked)
+    }
+
+    /// When KILL was needed for the child.
+    pub(crate) fn killed(&self) -> Option<Duration> {
+        self.time_of(&What::Step { kill: true })
+    }
+
+    pub(crate) fn ended(&self) -> Option<Duration> {
+        self.time_of(&What::Ended)
+    }
+
+    /// Where the time of the stop has gone.
+    pub(crate) fn parts(&self) -> Vec<(Part, Duration)> {
+        let Some((asked, ended)) = self.asked().zip(self.ended()) else {
+            return Vec::new();
+        };
+        let exited = self.exited().map_or(ended, |(at, _)| at);
+        let first_step = self.first_step().unwrap_or(asked).min(exited);
+        let killed = self.killed().map(|at| at.min(exited));
+        let swept = self.swept().map(|(from, to)| to.saturating_sub(from));
+        let mut parts = vec![(Part::Before, first_step.saturating_sub(asked))];
+        match killed {
+            None => parts.push((Part::Ladder, exited.saturating_sub(first_step))),
+            Some(killed) => parts.extend([
+                (Part::Vain, killed.saturating_sub(first_step)),
+                (Part::Kill, exited.saturating_sub(killed)),
+            ]),
+        }
+        parts.extend(swept.map(|swept| (Part::Left, swept)));
+        // A moment between two records is no phase.
+        parts.retain(|(part, took)| *part != Part::Before || *took >= Duration::from_millis(1));
+        parts
+    }
+
+    /// When the first step of the ladder was taken: hooks and drain were over.
+    fn first_step(&self) -> Option<Duration> {
+        let step = |what: &What| matches!(what, What::Step { .. }).then_some(());
+        self.find(step).map(|(at, ())| at)
+    }
+
+    /// From when until when something that the child had left was still there.
+    pub(crate) fn swept(&self) -> Option<(Duration, Duration)> {
+        let (exited, _) = self.exited()?;
+        let mut after = self.facts.iter().filter(|fact| fact.at() >= exited);
+        after.find(|fact| matches!(fact.what, What::Left { .. }))?;
+        Some((exited, self.ended()?))
+    }
+
+    /// From the request to stop until all was over.
+    pub(crate) fn took(&self) -> Option<Duration> {
+        Some(self.ended()?.saturating_sub(self.asked()?))
+    }
+
+    /// From the request to stop until the child had ended.
+    pub(crate) fn exit_took(&self) -> Option<Duration> {
+        Some(self.exited()?.0.saturating_sub(self.asked()?))
+    }
+
+    /// Who was left when the child had ended by itself or by the stop, each once.
+    pub(crate) fn left(&self) -> Vec<Left> {
+        let exited = self.exited().map(|(at, _)| at);
+        let mut all: Vec<Left> = Vec::new();
+        for fact in &self.facts {
+            if let What::Left { processes, .. } = &fact.what
+                && exited.is_some_and(|exited| fact.at() >= exited)
+            {
+                all.extend(processes.iter().cloned());
+            }
+        }
+        all.extend(self.remained.iter().cloned());
+        let mut seen = Vec::new();
+        all.retain(|left| {
+            // Containers have no pid here.
+            let fresh = left.pid == 0 || !seen.contains(&left.pid);
+            seen.push(left.pid);
+            fresh
+        });
+        all
+    }
+}

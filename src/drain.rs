@@ -1,0 +1,318 @@
+//! Told what the kernel knows of the connections on the drained ports, this file says how
+//! many requests are in flight and when to look again; it makes no system call and has no clock.
+//!
+//! Each look is judged connection by connection, in the order of the rules below, and folded into
+//! a [`Tracker`], because one idle look alone may fall between two requests.
+//!
+//! 1. Only ESTABLISHED, CLOSE_WAIT (the client has half-closed, its answer is still owed) and
+//!    SYN_RECV (the client may believe it is connected and have sent its request) can hold one. A
+//!    SYN_RECV does so for a few seconds only: a lost client, and a listener with TCP_DEFER_ACCEPT,
+//!    keep it for a minute.
+//! 2. Bytes nobody has read yet are a request, also in the accept queue.
+//! 3. Bytes not sent or not acknowledged are an answer under way.
+//! 4. A connection that never received anything is idle; one that received and never answered
+//!    is busy.
+//! 5. Data received after the last data sent is a request whose answer is owed, for as long as it
+//!    is computed.
+//! 6. Otherwise the last data went out: a finished answer or a pause inside one. Only quiet time
+//!    tells them apart.
+//! 7. A blocking server says more: a thread asleep reading that socket is waiting for the next
+//!    request, and no such thread means that somebody is still working on the answer.
+//! 8. Two consecutive idle looks, some time apart, end the drain.
+
+pub(crate) mod connections;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Two looks closer than this count as one. The ages in TCP_INFO move in steps of one jiffy (up to
+/// 10 ms), so looks in the same jiffy could not tell a change from none.
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+/// How long after a first idle look the second one is due.
+const CONFIRM: Duration = Duration::from_millis(50);
+/// The shortest time between two looks while requests are in flight.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// The share of one core that looking may take: one part in this many.
+const SHARE: u32 = 150;
+/// How long after it was first seen a connection in SYN_RECV counts: time for the client to send
+/// once more, and again, what a full accept queue has dropped.
+const HANDSHAKE: Duration = Duration::from_secs(3);
+/// How many connections in flight a [`Look`] names; the others are only counted.
+pub(crate) const NAMED: usize = 4;
+
+/// The states of a TCP socket, numbered as in the kernel's `enum tcp_state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub(crate) enum State {
+    Established = 1,
+    SynSent = 2,
+    SynRecv = 3,
+    FinWait1 = 4,
+    FinWait2 = 5,
+    TimeWait = 6,
+    Close = 7,
+    CloseWait = 8,
+    LastAck = 9,
+    Listen = 10,
+    Closing = 11,
+}
+
+impl State {
+    /// The state of that number; `None` for one this kernel has and we do not know.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Established,
+            2 => Self::SynSent,
+            // 12 is TCP_NEW_SYN_RECV, the state of a connection request (kernel 4.1 and later).
+            3 | 12 => Self::SynRecv,
+            4 => Self::FinWait1,
+            5 => Self::FinWait2,
+            6 => Self::TimeWait,
+            7 => Self::Close,
+            8 => Self::CloseWait,
+            9 => Self::LastAck,
+            10 => Self::Listen,
+            11 => Self::Closing,
+            _ => return None,
+        })
+    }
+}
+
+/// What `struct tcp_info` says of the data that went each way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TcpInfo {
+    /// Milliseconds since data was last sent, in steps of a jiffy (`tcpi_last_data_sent`).
+    pub(crate) last_data_sent: u32,
+    /// Milliseconds since data was last received (`tcpi_last_data_recv`).
+    pub(crate) last_data_recv: u32,
+    /// Bytes received; a FIN counts as one (`tcpi_bytes_received`).
+    pub(crate) bytes_received: u64,
+    /// Bytes sent, or where the kernel does not count them (before 4.19) bytes acknowledged, which
+    /// is the same once the send queue is empty.
+    pub(crate) bytes_sent: u64,
+}
+
+/// One TCP socket as a look finds it. `inode` is 0 while it waits in an accept queue and after
+/// its process has closed it. `info` is `None` where the kernel gives none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Connection {
+    pub(crate) cookie: u64,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) state: State,
+    pub(crate) recv_queue: u32,
+    pub(crate) send_queue: u32,
+    pub(crate) inode: u32,
+    pub(crate) info: Option<TcpInfo>,
+}
+
+/// What the threads of the tree do with a connection (rule 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// A thread is asleep in read, recv or poll on this very socket.
+    Reader,
+    /// It belongs to a blocking server, and no thread is asleep reading it.
+    NoReader,
+    /// It belongs to an event loop, or the threads cannot be read.
+    Unknown,
+}
+
+/// What only the process tree can answer. The tracker asks as seldom as it can, because each
+/// answer costs reads in /proc.
+pub(crate) trait View {
+    /// Asked only where rules 1 to 5 leave the connection open.
+    fn wait(&mut self, connection: &Connection) -> Wait;
+    /// Whether the socket belongs to the tree, `true` where that cannot be read. Asked only of
+    /// connections that would hold up the drain.
+    fn ours(&mut self, connection: &Connection) -> bool;
+}
+
+/// Why a connection counts as a request in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Rule 1: the handshake is not over, or the accept queue is full.
+    Handshake,
+    /// Rule 1, without TCP_INFO: all that can be said is that the connection is there.
+    Connected,
+    /// Rule 2: the receive queue holds bytes.
+    Unread,
+    /// Rule 3: the send queue holds bytes.
+    Unsent,
+    /// Rule 4: something was received, nothing was ever sent.
+    Unanswered,
+    /// Rule 5: the last data came in.
+    Owed,
+    /// Rule 6: the last data went out less than the quiet time ago; this much of it is left.
+    Quiet(Duration),
+    /// Rule 7: a blocking server that does not wait for the next request.
+    NoReader,
+}
+
+/// Judges one connection by rules 1 to 7: `None` when it is idle.
+pub(crate) fn judge(c: &Connection, quiet: Duration, wait: impl FnOnce() -> Wait) -> Option<Why> {
+    let half_closed = match c.state {
+        State::Established => false,
+        State::CloseWait => true,
+        State::SynRecv => return Some(Why::Handshake),
+        _ => return None,
+    };
+    // The client's FIN takes a sequence number: until it is read it counts as a byte in the receive
+    // queue, and ever after as a byte received. It is not a request.
+    let fin = u32::from(half_closed);
+    if c.recv_queue > fin {
+        return Some(Why::Unread);
+    }
+    if c.send_queue > 0 {
+        return Some(Why::Unsent);
+    }
+    let Some(info) = c.info else {
+        return Some(Why::Connected);
+    };
+    if info.bytes_received <= u64::from(fin) {
+        return None;
+    }
+    if info.bytes_sent == 0 {
+        return Some(Why::Unanswered);
+    }
+    if info.last_data_recv < info.last_data_sent {
+        return Some(Why::Owed);
+    }
+    match wait() {
+        Wait::Reader => None,
+        Wait::NoReader => Some(Why::NoReader),
+        Wait::Unknown => {
+            let age = Duration::from_millis(info.last_data_sent.into());
+            let left = quiet.checked_sub(age).filter(|left| !left.is_zero())?;
+            Some(Why::Quiet(left))
+        }
+    }
+}
+
+/// A connection that holds up the drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) why: Why,
+}
+
+/// What one look found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Requests in flight in the tree.
+    pub(crate) in_flight: usize,
+    /// Open connections that hold none.
+    pub(crate) idle: usize,
+    /// Rule 8: this look and the one before it found nothing in flight.
+    pub(crate) drained: bool,
+    /// When quiet time (rule 6) is all that is waited for: how much of it is left.
+    pub(crate) quiet_left: Option<Duration>,
+    /// The first few connections in flight, at most [`NAMED`].
+    pub(crate) held: Vec<Held>,
+}
+
+/// The fold over the looks of one drain.
+#[derive(Clone, Debug)]
+pub(crate) struct Tracker {
+    quiet: Duration,
+    /// Connections in SYN_RECV, by both addresses, and when they were first seen.
+    handshakes: HashMap<(SocketAddr, SocketAddr), Duration>,
+    idle_since: Option<Duration>,
+}
+
+impl Tracker {
+    /// `quiet`: how long after its last byte an answer counts as finished (rule 6).
+    pub(crate) fn new(quiet: Duration) -> Self {
+        Self {
+            quiet,
+            handshakes: HashMap::new(),
+            idle_since: None,
+        }
+    }
+
+    pub(crate) fn quiet(&self) -> Duration {
+        self.quiet
+    }
+
+    /// Folds one look in. `now` only has to rise from look to look.
+    pub(crate) fn look(
+        &mut self,
+        now: Duration,
+        found: &[Connection],
+        view: &mut dyn View,
+    ) -> Look {
+        let mut look = Look {
+            in_flight: 0,
+            idle: 0,
+            drained: false,
+            quiet_left: None,
+            held: Vec::new(),
+        };
+        let mut only_quiet = true;
+        let seen = std::mem::take(&mut self.handshakes);
+        for connection in found {
+            let Some(why) = judge(connection, self.quiet, || view.wait(connection)) else {
+                look.idle += 1;
+                continue;
+            };
+            let Connection { local, remote, .. } = *connection;
+            if why == Why::Handshake {
+                let since = *seen.get(&(local, remote)).unwrap_or(&now);
+                self.handshakes.insert((local, remote), since);
+                if now.saturating_sub(since) >= HANDSHAKE {
+                    continue;
+                }
+            }
+            if !view.ours(connection) {
+                continue;
+            }
+            look.in_flight += 1;
+            match why {
+                Why::Quiet(left) => look.quiet_left = look.quiet_left.max(Some(left)),
+                _ => only_quiet = false,
+            }
+            if look.held.len() < NAMED {
+                look.held.push(Held { local, remote, why });
+            }
+        }
+        if !only_quiet {
+            look.quiet_left = None;
+        }
+        if look.in_flight > 0 {
+            self.idle_since = None;
+        } else {
+            let since = *self.idle_since.get_or_insert(now);
+            look.drained = now.saturating_sub(since) >= BETWEEN_LOOKS;
+        }
+        look
+    }
+
+    /// A look that failed or was incomplete: nothing is known, so the idle looks start over.
+    pub(crate) fn missed(&mut self) {
+        self.idle_since = None;
+    }
+}
+
+/// How long to wait before the next look, when the last one took `cost`.
+///
+/// Looking stays below one percent of a core, up to the point where that would hold up the stop: a
+/// stop may take 300 ms longer than the last answer and its quiet time. An idle look is
+/// confirmed soon, and quiet time is waited out exactly. Once nothing is in flight the next look is
+/// only about what comes anew, and whoever ends the drain looks again.
+pub(crate) fn pace(look: &Look, cost: Duration, quiet: Duration) -> Duration {
+    if look.in_flight == 0 && !look.drained {
+        return CONFIRM;
+    }
+    let longest = (Duration::from_millis(200) + quiet / 2).min(Duration::from_millis(500));
+    let interval = (cost * SHARE).clamp(SHORTEST, longest);
+    match look.quiet_left {
+        // One jiffy more than is left, so that the look does not come a moment too early.
+        Some(left) if left < longest => (left + Duration::from_millis(10)).max(BETWEEN_LOOKS),
+        Some(_) => longest,
+        None => interval,
+    }
+}
+
+#[cfg(test)]
+mod tests;

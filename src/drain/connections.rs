@@ -1,0 +1,151 @@
+//! The connections of the drained ports: when to look at them, and what the machine is told.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use crate::machine::Event;
+use crate::plan::{DrainPorts, Plan};
+use crate::sys::net::{Drain, Ports};
+use crate::sys::tree;
+
+/// The looks that a drain, or the flush after it, needs; nothing is open and nothing is done before.
+#[derive(Default)]
+pub(crate) struct Connections {
+    drain: Option<Drain>,
+    purpose: Purpose,
+    /// When the next look is due, counted from the same zero as `now` everywhere.
+    next: Duration,
+    /// What the machine was told last, so that it hears of changes only.
+    told: Option<(u32, bool)>,
+    told_fallback: bool,
+    /// Bytes that were left to be sent at the last look of the flush.
+    leaving: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Purpose {
+    #[default]
+    None,
+    Drain,
+    /// Nobody is left who could answer; what was answered may still be on its way.
+    Flush,
+}
+
+/// Between two looks at what is on its way.
+const FLUSH_PAUSE: Duration = Duration::from_millis(5);
+
+impl Connections {
+    pub(crate) fn start(&mut self, plan: &Plan) {
+        self.drain = opened(plan);
+        if self.drain.is_some() {
+            self.purpose = Purpose::Drain;
+        }
+        self.next = Duration::ZERO;
+    }
+
+    /// Looks at once, and tells what it finds in any case.
+    pub(crate) fn look_again(&mut self) {
+        self.told = None;
+        self.next = Duration::ZERO;
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.purpose = Purpose::None;
+    }
+
+    /// Only where the network namespace ends with us is there anything to wait for: otherwise the
+    /// kernel goes on sending.
+    pub(crate) fn flush(&mut self, plan: &Plan, ends_with_us: bool) {
+        self.drain = match self.drain.take() {
+            _ if !ends_with_us => None,
+            // A child that ended by itself was not drained.
+            None => opened(plan),
+            drained => drained,
+        };
+        self.purpose = Purpose::Flush;
+        self.leaving = u64::MAX;
+        self.next = Duration::ZERO;
+    }
+
+    /// When `look` has something to do.
+    pub(crate) fn next_look(&self) -> Option<Duration> {
+        (self.purpose != Purpose::None).then_some(self.next)
+    }
+
+    /// Looks, if it is time to, and adds what is news to the events.
+    pub(crate) fn look(&mut self, now: Duration, events: &mut VecDeque<Event>) {
+        if self.next_look().is_none_or(|at| now < at) {
+            return;
+        }
+        match self.purpose {
+            Purpose::None => {}
+            Purpose::Drain => self.look_at_requests(now, events),
+            Purpose::Flush => self.look_at_leaving(now, events),
+        }
+    }
+
+    fn look_at_requests(&mut self, now: Duration, events: &mut VecDeque<Event>) {
+        let Some(drain) = &mut self.drain else {
+            self.purpose = Purpose::None;
+            return;
+        };
+        let look = drain.look(now, pids_of_tree);
+        self.next = now.saturating_add(drain.next_look());
+        let why = match (&look, drain.fallback()) {
+            // Nothing was seen, so nothing may be concluded; the timeout decides.
+            (Err(error), _) => Some(format!("drain: {error}")),
+            (Ok(_), Some(why)) => Some(format!(
+                "drain: {why}; every open connection counts as in flight"
+            )),
+            (Ok(_), None) => None,
+        };
+        if let Some(message) = why.filter(|_| !self.told_fallback) {
+            self.told_fallback = true;
+            events.push_back(Event::Trouble(message));
+        }
+        let Ok(look) = look else { return };
+        let requests = u32::try_from(look.in_flight).unwrap_or(u32::MAX);
+        let news = (requests, look.drained);
+        if self.told.replace(news) != Some(news) {
+            events.push_back(Event::InFlight {
+                requests,
+                settled: look.drained,
+            });
+        }
+    }
+
+    fn look_at_leaving(&mut self, now: Duration, events: &mut VecDeque<Event>) {
+        let left = self.drain.as_mut().and_then(|drain| drain.leaving().ok());
+        let Some(left) = left.filter(|leaving| leaving.connections > 0) else {
+            self.purpose = Purpose::None;
+            events.push_back(Event::Flushed);
+            return;
+        };
+        self.next = now.saturating_add(FLUSH_PAUSE);
+        if left.bytes < std::mem::replace(&mut self.leaving, left.bytes) {
+            events.push_back(Event::Flushing);
+        }
+    }
+}
+
+/// `None` where no ports are to be drained.
+fn opened(plan: &Plan) -> Option<Drain> {
+    let wanted = plan.drain.as_ref()?;
+    let ports = match &wanted.ports {
+        DrainPorts::None => return None,
+        DrainPorts::Auto => Ports::Auto,
+        DrainPorts::List(ports) => Ports::List(ports.clone()),
+    };
+    Some(Drain::new(ports, wanted.quiet))
+}
+
+/// All descendants, as far as they can be seen.
+pub(crate) fn pids_of_tree() -> Vec<Pid> {
+    let members = tree::descendants().unwrap_or_default();
+    members
+        .into_iter()
+        .map(|member| Pid::from_raw(member.pid))
+        .collect()
+}

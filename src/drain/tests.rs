@@ -1,0 +1,351 @@
+//! Every rule by which a connection counts as in flight has a test that names it.
+
+use super::*;
+
+const QUIET: Duration = Duration::from_secs(1);
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A keep-alive connection whose last answer went out long ago.
+fn connection() -> Connection {
+    Connection {
+        cookie: 1,
+        local: "127.0.0.1:80".parse().unwrap(),
+        remote: "127.0.0.1:40000".parse().unwrap(),
+        state: State::Established,
+        recv_queue: 0,
+        send_queue: 0,
+        inode: 7,
+        info: Some(TcpInfo {
+            last_data_sent: 5000,
+            last_data_recv: 5100,
+            bytes_received: 100,
+            bytes_sent: 200,
+        }),
+    }
+}
+
+fn info(change: impl FnOnce(&mut TcpInfo)) -> Connection {
+    let mut c = connection();
+    change(c.info.as_mut().unwrap());
+    c
+}
+
+fn asked(_: &Connection) -> Wait {
+    panic!("the threads were asked for although rules 1 to 5 had decided");
+}
+
+fn without_threads(c: &Connection) -> Option<Why> {
+    judge(c, QUIET, || asked(c))
+}
+
+struct Stub {
+    wait: Wait,
+    foreign: Vec<u32>,
+    asked_for_owner: usize,
+}
+
+impl Stub {
+    fn new(wait: Wait) -> Self {
+        Self {
+            wait,
+            foreign: Vec::new(),
+            asked_for_owner: 0,
+        }
+    }
+}
+
+impl View for Stub {
+    fn wait(&mut self, _: &Connection) -> Wait {
+        self.wait
+    }
+    fn ours(&mut self, c: &Connection) -> bool {
+        self.asked_for_owner += 1;
+        !self.foreign.contains(&c.inode)
+    }
+}
+
+#[test]
+fn rule_1_only_three_states_can_hold_a_request() {
+    for number in 0..=13 {
+        let Some(state) = State::from_number(number) else {
+            assert!(matches!(number, 0 | 13), "{number}");
+            continue;
+        };
+        let mut c = connection();
+        c.state = state;
+        // A request that nobody has read: busy wherever the state is looked at at all.
+        c.recv_queue = 50;
+        let expected = match state {
+            State::Established | State::CloseWait => Some(Why::Unread),
+            State::SynRecv => Some(Why::Handshake),
+            _ => None,
+        };
+        assert_eq!(without_threads(&c), expected, "{state:?}");
+    }
+}
+
+#[test]
+fn rule_1_a_half_closed_client_is_still_owed_its_answer() {
+    let mut c = info(|i| (i.bytes_received, i.bytes_sent) = (101, 0));
+    c.state = State::CloseWait;
+    assert_eq!(without_threads(&c), Some(Why::Unanswered));
+    let mut c = info(|i| (i.last_data_recv, i.last_data_sent) = (10, 900));
+    c.state = State::CloseWait;
+    assert_eq!(without_threads(&c), Some(Why::Owed));
+}
+
+#[test]
+fn rule_1_without_tcp_info_a_connection_counts() {
+    let mut c = connection();
+    c.info = None;
+    assert_eq!(without_threads(&c), Some(Why::Connected));
+}
+
+#[test]
+fn rule_1_a_handshake_counts_for_a_few_seconds_only() {
+    let mut c = connection();
+    (c.state, c.inode, c.info) = (State::SynRecv, 0, None);
+    let mut another = c;
+    another.remote.set_port(40001);
+    let mut tracker = Tracker::new(QUIET);
+    let mut view = Stub::new(Wait::Unknown);
+    assert_eq!(tracker.look(ms(0), &[c], &mut view).in_flight, 1);
+    assert_eq!(
+        tracker.look(ms(2000), &[c, another], &mut view).in_flight,
+        2
+    );
+    assert_eq!(
+        tracker.look(ms(3000), &[c, another], &mut view).in_flight,
+        1
+    );
+    assert_eq!(
+        tracker.look(ms(5000), &[c, another], &mut view).in_flight,
+        0
+    );
+    // A new one from the same address starts anew once the old one is gone.
+    assert!(tracker.look(ms(5100), &[another], &mut view).drained);
+    assert_eq!(tracker.look(ms(5200), &[c], &mut view).in_flight, 1);
+}
+
+#[test]
+fn rule_2_unread_bytes_are_a_request() {
+    let mut c = connection();
+    c.recv_queue = 1;
+    assert_eq!(without_threads(&c), Some(Why::Unread));
+}
+
+#[test]
+fn rule_2_holds_in_the_accept_queue() {
+    let mut c = info(|i| i.bytes_sent = 0);
+    (c.inode, c.recv_queue) = (0, 100);
+    assert_eq!(without_threads(&c), Some(Why::Unread));
+}
+
+#[test]
+fn rule_2_an_unread_fin_is_no_request() {
+    let mut c = connection();
+    (c.state, c.recv_queue) = (State::CloseWait, 1);
+    assert_eq!(judge(&c, QUIET, || Wait::Unknown), None);
+    c.recv_queue = 2;
+    assert_eq!(judge(&c, QUIET, || Wait::Unknown), Some(Why::Unread));
+}
+
+#[test]
+fn rule_3_bytes_not_acknowledged_are_an_answer_under_way() {
+    for state in [State::Established, State::CloseWait] {
+        let mut c = connection();
+        (c.state, c.send_queue) = (state, 1);
+        assert_eq!(without_threads(&c), Some(Why::Unsent));
+    }
+}
+
+#[test]
+fn rule_4_nothing_received_is_idle_even_if_young() {
+    let opened = |i: &mut TcpInfo| {
+        *i = TcpInfo {
+            last_data_sent: 0,
+            last_data_recv: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+        };
+    };
+    assert_eq!(without_threads(&info(opened)), None);
+    // A server that greets first has sent, and is owed nothing either.
+    assert_eq!(
+        without_threads(&info(|i| (i.bytes_received, i.last_data_sent) = (0, 0))),
+        None
+    );
+}
+
+#[test]
+fn rule_4_a_fin_alone_is_nothing_received() {
+    let mut c = info(|i| (i.bytes_received, i.bytes_sent) = (1, 0));
+    c.state = State::CloseWait;
+    assert_eq!(without_threads(&c), None);
+}
+
+#[test]
+fn rule_4_received_and_never_answered_is_busy_however_long() {
+    // Both ages are equal when connection and request fall into one jiffy.
+    for age in [0, 1_000, u32::MAX] {
+        let c = info(|i| (i.bytes_sent, i.last_data_sent, i.last_data_recv) = (0, age, age));
+        assert_eq!(without_threads(&c), Some(Why::Unanswered));
+    }
+}
+
+#[test]
+fn rule_5_data_in_after_data_out_is_owed_an_answer_however_long() {
+    for (recv, sent) in [(0, 4), (60_000, 60_004), (3_600_000, 7_200_000)] {
+        let c = info(|i| (i.last_data_recv, i.last_data_sent) = (recv, sent));
+        assert_eq!(without_threads(&c), Some(Why::Owed));
+    }
+}
+
+#[test]
+fn rule_6_an_answer_is_finished_after_the_quiet_time() {
+    for (age, expected) in [
+        (0, Some(Why::Quiet(QUIET))),
+        (600, Some(Why::Quiet(ms(400)))),
+        (999, Some(Why::Quiet(ms(1)))),
+        (1000, None),
+        (u32::MAX, None),
+    ] {
+        let c = info(|i| (i.last_data_sent, i.last_data_recv) = (age, u32::MAX));
+        assert_eq!(judge(&c, QUIET, || Wait::Unknown), expected, "{age}");
+    }
+}
+
+#[test]
+fn rule_6_equal_ages_are_left_to_the_quiet_time() {
+    let c = info(|i| (i.last_data_sent, i.last_data_recv) = (300, 300));
+    assert_eq!(
+        judge(&c, QUIET, || Wait::Unknown),
+        Some(Why::Quiet(ms(700)))
+    );
+    assert_eq!(judge(&c, ms(300), || Wait::Unknown), None);
+}
+
+#[test]
+fn rule_6_no_quiet_time_means_none() {
+    let c = info(|i| (i.last_data_sent, i.last_data_recv) = (0, 0));
+    assert_eq!(judge(&c, Duration::ZERO, || Wait::Unknown), None);
+}
+
+#[test]
+fn rule_7_a_reader_means_idle_now() {
+    let c = info(|i| (i.last_data_sent, i.last_data_recv) = (0, 0));
+    assert_eq!(judge(&c, QUIET, || Wait::Reader), None);
+}
+
+#[test]
+fn rule_7_no_reader_means_busy_however_long_the_pause() {
+    let c = info(|i| (i.last_data_sent, i.last_data_recv) = (u32::MAX, u32::MAX));
+    assert_eq!(judge(&c, QUIET, || Wait::NoReader), Some(Why::NoReader));
+}
+
+#[test]
+fn rule_8_one_idle_look_is_not_enough() {
+    let mut tracker = Tracker::new(QUIET);
+    let mut view = Stub::new(Wait::Unknown);
+    let busy = info(|i| i.last_data_recv = 0);
+    let idle = connection();
+
+    let look = tracker.look(ms(0), &[idle, busy], &mut view);
+    assert_eq!((look.in_flight, look.idle, look.drained), (1, 1, false));
+    assert_eq!(look.held[0].why, Why::Owed);
+    let look = tracker.look(ms(100), &[idle, idle], &mut view);
+    assert_eq!((look.in_flight, look.idle, look.drained), (0, 2, false));
+    // A request between them starts the count again.
+    assert!(!tracker.look(ms(200), &[busy], &mut view).drained);
+    assert!(!tracker.look(ms(300), &[idle], &mut view).drained);
+    assert!(tracker.look(ms(400), &[idle], &mut view).drained);
+    assert!(tracker.look(ms(500), &[], &mut view).drained);
+}
+
+#[test]
+fn rule_8_two_looks_in_one_jiffy_count_as_one() {
+    let mut tracker = Tracker::new(QUIET);
+    let mut view = Stub::new(Wait::Unknown);
+    assert!(!tracker.look(ms(100), &[], &mut view).drained);
+    assert!(!tracker.look(ms(110), &[], &mut view).drained);
+    assert!(tracker.look(ms(120), &[], &mut view).drained);
+}
+
+#[test]
+fn rule_8_a_missed_look_starts_over() {
+    let mut tracker = Tracker::new(QUIET);
+    let mut view = Stub::new(Wait::Unknown);
+    assert!(!tracker.look(ms(0), &[], &mut view).drained);
+    tracker.missed();
+    assert!(!tracker.look(ms(100), &[], &mut view).drained);
+    assert!(tracker.look(ms(200), &[], &mut view).drained);
+}
+
+#[test]
+fn only_sockets_of_the_tree_count_and_only_busy_ones_are_asked_about() {
+    let mut tracker = Tracker::new(QUIET);
+    let mut view = Stub::new(Wait::Unknown);
+    view.foreign = vec![9];
+    let mut foreign = info(|i| i.last_data_recv = 0);
+    foreign.inode = 9;
+    let look = tracker.look(ms(0), &[connection(), foreign, connection()], &mut view);
+    assert_eq!((look.in_flight, look.idle), (0, 2));
+    assert_eq!(view.asked_for_owner, 1);
+}
+
+#[test]
+fn what_holds_up_the_drain_is_named_within_bounds() {
+    let busy = info(|i| i.last_data_recv = 0);
+    let look = Tracker::new(QUIET).look(ms(0), &[busy; 50], &mut Stub::new(Wait::Unknown));
+    assert_eq!((look.in_flight, look.held.len()), (50, NAMED));
+}
+
+#[test]
+fn the_quiet_time_left_is_told_when_nothing_else_is_waited_for() {
+    let pause = |age| info(|i| (i.last_data_sent, i.last_data_recv) = (age, 9999));
+    let busy = info(|i| i.last_data_recv = 0);
+    let mut tracker = Tracker::new(QUIET);
+    let mut view = Stub::new(Wait::Unknown);
+    let look = tracker.look(ms(0), &[pause(700), pause(200), pause(1500)], &mut view);
+    assert_eq!((look.in_flight, look.quiet_left), (2, Some(ms(800))));
+    let look = tracker.look(ms(100), &[pause(700), busy], &mut view);
+    assert_eq!((look.in_flight, look.quiet_left), (2, None));
+    assert_eq!(tracker.look(ms(200), &[], &mut view).quiet_left, None);
+}
+
+#[test]
+fn pace_spends_less_than_a_percent_and_keeps_the_stop_short() {
+    let look = |in_flight, quiet_left| Look {
+        in_flight,
+        idle: 0,
+        drained: false,
+        quiet_left,
+        held: Vec::new(),
+    };
+    // Cheap looks come often, dear ones seldom, but never too late for the stop's bound.
+    assert_eq!(pace(&look(1, None), ms(0), QUIET), ms(100));
+    assert_eq!(pace(&look(1, None), ms(2), QUIET), ms(300));
+    assert_eq!(pace(&look(1, None), ms(60), QUIET), ms(500));
+    assert_eq!(pace(&look(1, None), ms(60), Duration::ZERO), ms(200));
+    // The second of two idle looks.
+    assert_eq!(pace(&look(0, None), ms(60), QUIET), ms(50));
+    // After it the delay may go on for long.
+    let drained = Look {
+        drained: true,
+        ..look(0, None)
+    };
+    assert_eq!(pace(&drained, ms(2), QUIET), ms(300));
+    // Quiet time alone: one look at its end, not many before.
+    assert_eq!(pace(&look(1, Some(ms(300))), ms(0), QUIET), ms(310));
+    assert_eq!(pace(&look(1, Some(ms(990))), ms(0), QUIET), ms(500));
+    assert_eq!(pace(&look(1, Some(ms(1))), ms(60), QUIET), ms(20));
+    for quiet in [0, 250, 1000, 10_000] {
+        for cost in [0, 1, 5, 30] {
+            let next = pace(&look(1, None), ms(cost), ms(quiet));
+            assert!(next + CONFIRM <= ms(quiet + 300), "{quiet} {cost}");
+        }
+    }
+}

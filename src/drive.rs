@@ -1,0 +1,159 @@
+//! The one loop: the next event, the machine's answer, the actions carried out.
+//!
+//! `run` and `check` play it in the real world (`kernel`), `explain` in the simulated one (`explain::sim`).
+
+use std::time::Duration;
+
+use crate::machine::{Action, Event, Machine};
+use crate::record::{Outcome, Record};
+
+/// What the machine is played in.
+pub(crate) trait World {
+    /// Time since stepdown began.
+    fn now(&self) -> Duration;
+
+    /// Waits for the next event, `Event::Deadline` once `deadline` has passed. Children that have
+    /// ended are told before a deadline that passed meanwhile.
+    fn next(&mut self, deadline: Option<Duration>) -> Event;
+
+    /// The next event, if it has happened already.
+    fn pending(&mut self) -> Option<Event> {
+        None
+    }
+
+    /// Carries out an action. What goes wrong comes back as an event; nothing here can fail.
+    fn act(&mut self, action: Action);
+}
+
+/// Who is told what happens.
+pub(crate) trait Audience {
+    fn tell(&mut self, at: Duration, record: &Record);
+
+    /// Nothing more is to be told for the moment and nothing waits to be done; or a program is about
+    /// to run, which may have something to say itself.
+    fn pause(&mut self) {}
+}
+
+impl<F: FnMut(Duration, &Record)> Audience for F {
+    fn tell(&mut self, at: Duration, record: &Record) {
+        self(at, record);
+    }
+}
+
+/// Plays the machine to its end; the audience is told every record at its time, before the actions
+/// that follow it are carried out.
+pub(crate) fn drive(
+    mut machine: Machine,
+    world: &mut impl World,
+    mut audience: impl Audience,
+) -> Outcome {
+    let mut now = world.now();
+    loop {
+        while let Some(action) = machine.poll() {
+            match action {
+                Action::Record(record) => audience.tell(now, &record),
+                Action::Finish(outcome) => {
+                    audience.pause();
+                    return outcome;
+                }
+                action => {
+                    if action.runs_a_program() {
+                        audience.pause();
+                    }
+                    world.act(action);
+                }
+            }
+        }
+        let event = world.pending().unwrap_or_else(|| {
+            audience.pause();
+            world.next(machine.deadline())
+        });
+        now = world.now();
+        machine.handle(now, event);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::explain::sim::{Cue, Script, Sim};
+    use crate::record::Sender;
+    use crate::settings::Settings;
+    use crate::signal::Signal;
+
+    type Diary = RefCell<Vec<&'static str>>;
+
+    struct World<'a>(Sim, &'a Diary);
+
+    impl super::World for World<'_> {
+        fn now(&self) -> Duration {
+            self.0.now()
+        }
+
+        fn next(&mut self, deadline: Option<Duration>) -> Event {
+            self.1.borrow_mut().push("wait");
+            self.0.next(deadline)
+        }
+
+        fn act(&mut self, action: Action) {
+            let name = match &action {
+                Action::Start => Some("start"),
+                Action::Send { signal, .. } if *signal == Signal::TERM => Some("TERM"),
+                _ => None,
+            };
+            self.1.borrow_mut().extend(name);
+            self.0.act(action);
+        }
+    }
+
+    struct Listener<'a>(&'a Diary);
+
+    impl Audience for Listener<'_> {
+        fn tell(&mut self, _: Duration, record: &Record) {
+            let name = match record {
+                Record::StopAsked { .. } => Some("asked"),
+                Record::ChildExited { .. } => Some("exited"),
+                Record::Ended(_) => Some("ended"),
+                _ => None,
+            };
+            self.0.borrow_mut().extend(name);
+        }
+
+        fn pause(&mut self) {
+            self.0.borrow_mut().push("pause");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_before_the_signal_is_on_its_way() {
+        let diary = Diary::default();
+        let script = Script {
+            exits_on: vec![(Cue::Signal(Signal::TERM), Duration::ZERO)],
+            ..Script::default()
+        };
+        let mut sim = Sim::new(script);
+        let received = crate::machine::Received {
+            signal: Signal::TERM,
+            sender: Sender::Kernel,
+            reached_child: false,
+            ignored: false,
+        };
+        sim.happens(Duration::from_secs(1), Event::Signal(received));
+        let plan = Settings::default().plan().unwrap();
+        let machine = Machine::new(plan.into());
+        let _ = drive(machine, &mut World(sim, &diary), Listener(&diary));
+        let diary = diary.into_inner();
+        let asked = diary.iter().position(|entry| *entry == "asked").unwrap();
+        assert_eq!(diary[asked + 1..][..2], ["TERM", "pause"], "{diary:?}");
+        // Whoever waits has said all before, and so has whoever starts a program.
+        for (index, entry) in diary.iter().enumerate() {
+            if ["wait", "start"].contains(entry) {
+                assert_eq!(diary[index - 1], "pause", "{diary:?}");
+            }
+        }
+        assert_eq!(diary.last(), Some(&"pause"), "{diary:?}");
+    }
+}

@@ -1,0 +1,97 @@
+//! Durations as users write and read them: humantime, a bare number being seconds.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Reads `1500ms`, `10s`, `1m30s`; a bare number, whole or decimal, is seconds.
+///
+/// # Errors
+/// The text is no duration; the error says what one looks like.
+pub(crate) fn parse(text: &str) -> Result<Duration, BadDuration> {
+    let bad = || BadDuration {
+        text: text.to_owned(),
+    };
+    if text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && text.chars().all(|c| c.is_ascii_digit() || c == '.')
+    {
+        let seconds: f64 = text.parse().map_err(|_| bad())?;
+        return Duration::try_from_secs_f64(seconds).map_err(|_| bad());
+    }
+    humantime::parse_duration(text).map_err(|_| bad())
+}
+
+/// A text that is no duration.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadDuration {
+    text: String,
+}
+
+impl fmt::Display for BadDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not a duration", self.text)
+    }
+}
+
+/// What the way out is, whenever a duration was refused.
+pub(crate) const EXAMPLES: &str = "write it as 1500ms, 10s or 1m30s; a bare number is seconds";
+
+/// A duration as a log line shows it: three significant figures are enough to act on.
+pub(crate) struct Shown(pub(crate) Duration);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        match micros {
+            0 => f.write_str("0 s"),
+            1..=999 => write!(f, "{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+            1_000..=999_999 => write!(f, "{} ms", micros / 1_000),
+            1_000_000..=119_999_999 => {
+                // Whole numbers only: the code that prints floats would be paged in for this alone.
+                let tenths = (micros + 50_000) / 100_000;
+                write!(f, "{}.{} s", tenths / 10, tenths % 10)
+            }
+            _ => {
+                let seconds = Duration::from_secs(self.0.as_secs());
+                write!(f, "{}", humantime::format_duration(seconds))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_that_users_write() {
+        for (text, millis) in [
+            ("1500ms", 1_500),
+            ("10s", 10_000),
+            ("1m30s", 90_000),
+            ("8", 8_000),
+            ("0", 0),
+            ("0.25", 250),
+            ("2h", 7_200_000),
+        ] {
+            assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in [
+            "",
+            "s",
+            "-1",
+            "1.2.3",
+            "5 parsecs",
+            "10sec onds",
+            "1e400",
+            "nan",
+            "inf",
+            ".",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The health endpoint, and the client that asks one.
+
+mod checkers;
+mod server;
+pub(crate) mod status;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+pub(crate) use server::Endpoint;
+
+use crate::call::{self, Request};
+use crate::duration;
+use crate::settings::{Error, Fault};
+
+/// Where the endpoint listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Listen {
+    /// The first that can be had is taken.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) text: String,
+}
+
+impl Listen {
+    /// Parses `ADDR:PORT`; without an address, all of this machine.
+    ///
+    /// # Errors
+    /// It is no address with a port.
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        let text = text.trim();
+        let all = |port| {
+            // The IPv6 socket takes IPv4, too; but there are containers without IPv6.
+            vec![
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            ]
+        };
+        let port = text.strip_prefix(':').or_else(|| text.strip_prefix("*:"));
+        let addresses = match (port.unwrap_or(text).parse::<u16>(), text.parse()) {
+            (Ok(port), _) => all(port),
+            (_, Ok(address)) => vec![address],
+            _ => {
+                let fault = Fault::new(format!("{text:?} is no address with a port"));
+                return Err(fault.way_out("write ADDR:PORT, as 127.0.0.1:9000, or :9000 for all"));
+            }
+        };
+        Ok(Self {
+            addresses,
+            text: text.to_owned(),
+        })
+    }
+
+    /// Where to ask an endpoint that listens so, from its own machine.
+    fn reachable(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().map(|address| {
+            let ip = match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
+            };
+            SocketAddr::new(ip, address.port())
+        })
+    }
+}
+
+/// What `stepdown health` asks: the first of these that answers counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Question {
+    requests: Vec<Request>,
+    patience: Duration,
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Question {
+    /// # Errors
+    /// A URL, a duration or an address that is none, or nobody to ask.
+    pub(crate) fn parse(
+        url: Option<&str>,
+        patience: Option<&str>,
+        listen: Option<&str>,
+    ) -> Result<Self, Error> {
+        let patience = match patience.map(duration::parse) {
+            None => PATIENCE,
+            Some(Ok(patience)) => patience,
+            Some(Err(bad)) => {
+                let fault = Fault::new(bad.to_string()).way_out(duration::EXAMPLES);
+                return Err(Error::new("--timeout", fault));
+            }
+        };
+        let path = match url {
+            Some(url) if !url.starts_with('/') => {
+                let request = call::http(url).map_err(|fault| Error::new("URL", fault))?;
+                return Ok(Self {
+                    requests: vec![request],
+                    patience,
+                });
+            }
+            path => path.unwrap_or("/readyz"),
+        };
+        let Some(listen) = listen else {
+            let fault = Fault::new("nobody to ask");
+            return Err(Error::new(
+                "URL",
+                fault.way_out("write http://HOST:PORT/readyz, or set STEPDOWN_HEALTH_LISTEN"),
+            ));
+        };
+        let listen =
+            Listen::parse(listen).map_err(|fault| Error::new("STEPDOWN_HEALTH_LISTEN", fault))?;
+        let requests = listen.reachable().map(|at| Request::get(at, path));
+        Ok(Self {
+            requests: requests.collect(),
+            patience,
+        })
+    }
+
+    /// Asks, and waits for all of it no longer than its patience: resolving a name cannot be cut short,
+    /// only left behind.
+    ///
+    /// # Errors
+    /// Why the answer is no 2xx, or that there is none.
+    pub(crate) fn ask(self) -> Result<(), String> {
+        let patience = self.patience;
+        let (tell, answer) = mpsc::channel();
+        let this = Arc::new(self);
+        let asks = Arc::clone(&this);
+        // Nobody hears it who has stopped waiting.
+        let ask = move || drop(tell.send(asks.ask_each()));
+        match thread::Builder::new().spawn(ask) {
+            Ok(_) => answer
+                .recv_timeout(patience)
+                .unwrap_or_else(|_| Err("no answer in time".to_owned())),
+            // No thread is to be had here: it may take longer.
+            Err(_) => this.ask_each(),
+        }
+    }
+
+    fn ask_each(&self) -> Result<(), String> {
+        let mut why = String::new();
+        for request in &self.requests {
+            match call::ask(request, self.patience) {
+                Ok(()) => return Ok(()),
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+}

@@ -1,0 +1,162 @@
+//! Who asks `/readyz`, and whether all of them know by now that we are not ready.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The clients of `/readyz` by address, each presumably a balancer.
+#[derive(Debug, Default)]
+pub(crate) struct Checkers {
+    known: HashMap<IpAddr, Checker>,
+    /// How many answers make one know (`--drain-checks`).
+    enough: Option<u32>,
+    told: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Checker {
+    last: Duration,
+    interval: Option<Duration>,
+    /// "Not ready" answers since the stop was asked for.
+    refused: u32,
+}
+
+/// More addresses than a balancer has are nobody's business; the memory they cost is bounded.
+const MOST: usize = 256;
+
+/// One that checks at intervals is missed after this many of them.
+const PATIENCE: u32 = 3;
+
+impl Checkers {
+    pub(crate) fn tell_after(&mut self, answers: u32) {
+        self.enough = Some(answers);
+    }
+
+    /// We are ready again: what anybody was told before is outdated.
+    pub(crate) fn ready_again(&mut self) {
+        self.told = false;
+        for checker in self.known.values_mut() {
+            checker.refused = 0;
+        }
+    }
+
+    /// Whether all know, and still rightly so.
+    pub(crate) fn all_know(&self) -> bool {
+        self.told
+    }
+
+    /// Somebody was answered; true when with this answer all know, which happens once.
+    ///
+    /// All are those that were checking when the stop was asked for, at the moment `stopping`; at least
+    /// one must have been told, so that nobody checking is not taken for everybody knowing.
+    pub(crate) fn answered(
+        &mut self,
+        now: Duration,
+        who: IpAddr,
+        stopping: Option<Duration>,
+    ) -> bool {
+        if self.known.len() >= MOST && !self.known.contains_key(&who) {
+            return false;
+        }
+        let before = self.known.get(&who).copied();
+        let checker = self.known.entry(who).or_insert(Checker {
+            last: now,
+            interval: None,
+            refused: 0,
+        });
+        let (Some(stopping), Some(enough)) = (stopping, self.enough) else {
+            checker.interval = before.map(|before| now.saturating_sub(before.last));
+            checker.last = now;
+            return false;
+        };
+        checker.refused = checker.refused.saturating_add(1);
+        let knows = |checker: &Checker| checker.refused >= enough;
+        let is_missed = |checker: &Checker| {
+            checker.interval.is_some_and(|interval| {
+                let patience = interval
+                    .saturating_mul(PATIENCE)
+                    .max(Duration::from_secs(1));
+                stopping.saturating_sub(checker.last) <= patience
+            })
+        };
+        let all = self.known.values().any(knows)
+            && self.known.values().filter(|c| is_missed(c)).all(knows);
+        all && !std::mem::replace(&mut self.told, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Each checks at these seconds while ready.
+    fn checked(checks: &[(IpAddr, u64)]) -> Checkers {
+        let mut checkers = Checkers::default();
+        checkers.tell_after(2);
+        for (who, when) in checks {
+            assert!(!checkers.answered(at(*when), *who, None));
+        }
+        checkers
+    }
+
+    #[test]
+    fn one_that_nobody_knew_counts_when_there_are_no_others() {
+        let mut checkers = checked(&[]);
+        assert!(!checkers.answered(at(1), A, Some(at(0))));
+        assert!(checkers.answered(at(2), A, Some(at(0))));
+        assert!(!checkers.answered(at(3), A, Some(at(0))), "told once");
+    }
+
+    #[test]
+    fn the_slowest_of_those_that_check_is_waited_for() {
+        let mut checkers = checked(&[(A, 8), (B, 2), (A, 9), (B, 7), (A, 10)]);
+        let stop = Some(at(10));
+        for second in 11..15 {
+            assert!(!checkers.answered(at(second), A, stop));
+        }
+        assert!(!checkers.answered(at(12), B, stop));
+        assert!(checkers.answered(at(17), B, stop));
+    }
+
+    #[test]
+    fn one_that_came_by_once_or_long_ago_is_not() {
+        let mut checkers = checked(&[(B, 1), (B, 2), (A, 8), (A, 9)]);
+        let stop = Some(at(10));
+        assert!(!checkers.answered(at(10), A, stop));
+        assert!(checkers.answered(at(11), A, stop));
+
+        let mut checkers = checked(&[(B, 9), (A, 8), (A, 9)]);
+        assert!(!checkers.answered(at(10), A, stop));
+        assert!(checkers.answered(at(11), A, stop));
+    }
+
+    #[test]
+    fn what_was_told_before_it_was_ready_again_does_not_count() {
+        let mut checkers = checked(&[(A, 1), (A, 2)]);
+        assert!(!checkers.answered(at(3), A, Some(at(3))));
+        assert!(checkers.answered(at(4), A, Some(at(3))));
+        assert!(checkers.all_know());
+        checkers.ready_again();
+        assert!(!checkers.all_know());
+        assert!(!checkers.answered(at(5), A, None));
+        assert!(!checkers.answered(at(6), A, Some(at(6))));
+        assert!(checkers.answered(at(7), A, Some(at(6))));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_costs_bounded_memory() {
+        let mut checkers = checked(&[]);
+        for index in 0..10_000_u32 {
+            let who = IpAddr::V4(index.into());
+            assert!(!checkers.answered(at(1), who, Some(at(0))));
+        }
+        assert!(checkers.known.len() <= MOST);
+    }
+}

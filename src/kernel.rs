@@ -1,0 +1,479 @@
+//! The real world: plays the machine's actions with syscalls, and tells it what the kernel says.
+//!
+//! One thread, and no descriptor, timer or runtime that was not asked for. While nothing but signals
+//! and children can happen, waiting is one `rt_sigtimedwait`; where input has to be relayed the reactor
+//! waits instead, for the same signals.
+
+use std::collections::{HashSet, VecDeque};
+use std::ffi::{CString, OsString};
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::unistd::getppid;
+
+use crate::drain::connections::Connections;
+use crate::drive::World;
+use crate::health::Endpoint;
+use crate::health::status::Status;
+use crate::machine::{Action, Event, HookId, Received};
+use crate::metrics::totals::Totals;
+use crate::notify::{self, Upward};
+use crate::plan::{Plan, StepAction};
+use crate::ready::{Identity, Probe};
+use crate::record::{ExitStatus, HookResult, Sender};
+use crate::settings::reload::Reloader;
+use crate::signal::{Signal, SignalSet};
+use crate::sys::descriptors;
+use crate::sys::reap::{self, Reaped};
+use crate::sys::signals::{self, Inherited, Taken};
+use crate::sys::slate::Slate;
+use crate::sys::terminal::Terminal;
+use reactor::{Reactor, Wake};
+use relay::Order;
+
+mod cgroup;
+mod children;
+mod job_control;
+mod jobs;
+pub(crate) mod reactor;
+mod readiness;
+mod relay;
+mod sending;
+
+/// A process of ours that is not the main child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Job {
+    Hook(HookId),
+    StopCommand {
+        step: usize,
+    },
+    /// A look whether the child is ready.
+    Probe {
+        look: u32,
+    },
+}
+
+/// See the module's first sentence.
+pub(crate) struct Kernel {
+    plan: Rc<Plan>,
+    command: Vec<OsString>,
+    inherited: Inherited,
+    began: Instant,
+    /// Who started us; another parent later means that it died.
+    parent: i32,
+    own_pid: i32,
+    main: Option<i32>,
+    /// The child's process group, if it has one of its own, as long as anybody is in it.
+    group: Option<i32>,
+    jobs: Vec<(i32, Job)>,
+    queue: VecDeque<Event>,
+    /// SIGCHLD came, or may have: reap before waiting.
+    reap: bool,
+    /// Children taken since anything else had its turn.
+    reaped_in_a_row: u32,
+    told_none: bool,
+    /// `Plan::passed_on`.
+    passed_on: SignalSet,
+    terminal: Option<Terminal>,
+    /// The directory of the start, held only for hooks and stop commands.
+    directory: Option<OwnedFd>,
+    reactor: Option<Reactor>,
+    /// What was inherited above 2, where the reactor was needed before the start; else it is not asked.
+    inherited_descriptors: Option<Vec<RawFd>>,
+    relay: Option<relay::Sender>,
+    connections: Connections,
+    endpoint: Option<Arc<Endpoint>>,
+    /// The service manager that started us.
+    upward: Upward,
+    /// The child's `NOTIFY_SOCKET`, where it is one of ours.
+    notify_socket: Option<String>,
+    probe: Option<Probe>,
+    /// The process groups of hooks, stop commands and looks that got KILL: what is left of them is dying.
+    given_up: Vec<i32>,
+    /// The file of `file:PATH` as it was before the start.
+    ready_file: Option<Identity>,
+    /// The environment of probes that are commands.
+    probe_environment: Vec<CString>,
+    /// Where a probe that is a request says why the answer is no.
+    probe_slate: Option<Slate>,
+    /// Who has got KILL from us: the next round names and counts only others.
+    killed: HashSet<i32>,
+    told_no_proc: bool,
+    /// The child's own, with `--cgroup`.
+    cgroup: cgroup::Held,
+    /// There only with `--reload-on`.
+    reloader: Option<Reloader>,
+    /// What child and hooks are told of the last run (`--state-file`).
+    last: Vec<(OsString, OsString)>,
+}
+
+/// After so many children the others get their turn: orphans may come faster than they can be reaped.
+const IN_A_ROW: u32 = 256;
+
+impl Kernel {
+    pub(crate) fn new(plan: Rc<Plan>, command: Vec<OsString>, mut inherited: Inherited) -> Self {
+        inherited.make_children_waitable();
+        let own_pid = i32::try_from(std::process::id()).unwrap_or(0);
+        if own_pid != 1 && plan.subreaper {
+            // Without it orphans escape to another reaper; nothing else depends on it.
+            let _ = nix::sys::prctl::set_child_subreaper(true);
+        }
+        let parent = getppid().as_raw();
+        let inherited_descriptors = plan
+            .opens_before_start()
+            .then(descriptors::above_stderr_open);
+        let mut kernel = Self {
+            command,
+            inherited,
+            began: Instant::now(),
+            parent,
+            own_pid,
+            main: None,
+            group: None,
+            jobs: Vec::new(),
+            queue: VecDeque::new(),
+            reap: false,
+            reaped_in_a_row: 0,
+            told_none: false,
+            passed_on: plan.passed_on(),
+            terminal: Terminal::open(),
+            directory: if plan.runs_commands() {
+                descriptors::hold_directory()
+            } else {
+                None
+            },
+            reactor: None,
+            inherited_descriptors,
+            relay: None,
+            connections: Connections::default(),
+            killed: HashSet::new(),
+            endpoint: None,
+            upward: Upward::from_environment(),
+            notify_socket: None,
+            probe: None,
+            given_up: Vec::new(),
+            ready_file: None,
+            probe_environment: Vec::new(),
+            probe_slate: None,
+            told_no_proc: false,
+            cgroup: cgroup::Held::default(),
+            reloader: None,
+            last: Vec::new(),
+            plan,
+        };
+        kernel.watch_parent();
+        kernel
+    }
+
+    /// Variables for the child, the hooks and the stop commands.
+    pub(crate) fn tell_last(&mut self, last: Vec<(OsString, OsString)>) {
+        self.last = last;
+    }
+
+    /// What `Action::Reload` asks.
+    pub(crate) fn reload_with(&mut self, reloader: Option<Reloader>) {
+        self.reloader = reloader;
+    }
+
+    fn reload(&mut self) {
+        let Some(reloader) = &mut self.reloader else {
+            return;
+        };
+        self.queue.push_back(match reloader.read(&self.plan) {
+            Ok(reload) => Event::Reloaded(Box::new(reload)),
+            Err(why) => Event::ReloadRefused(why),
+        });
+    }
+
+    /// Closes nothing after the start: somebody else in this process holds descriptors, too.
+    pub(crate) fn keep_descriptors(&mut self) {
+        self.inherited_descriptors = Some(Vec::new());
+    }
+
+    /// Opens what must be there before anything is started: the health endpoint, the child's
+    /// notification socket. `totals` are those of the runs before, where somebody keeps them.
+    ///
+    /// # Errors
+    /// What could not be opened, as it is to be told.
+    pub(crate) fn open(&mut self, totals: Option<Totals>) -> Result<Option<Arc<Endpoint>>, String> {
+        let plan = Rc::clone(&self.plan);
+        if !plan.opens_before_start() {
+            return Ok(None);
+        }
+        let reactor = Reactor::new().map_err(|error| format!("no event loop: {error}"))?;
+        if let Some(health) = &plan.health {
+            let totals = totals.unwrap_or_default();
+            let endpoint = Endpoint::open(&reactor, &plan, health, self.began, totals)?;
+            self.endpoint = Some(endpoint);
+        }
+        if plan.awaits_notification() {
+            let endpoint = self.endpoint.clone();
+            self.notify_socket = Some(notify::open(&reactor, self.upward.clone(), endpoint)?);
+        }
+        self.reactor = Some(reactor);
+        Ok(self.endpoint.clone())
+    }
+
+    fn watch_parent(&mut self) {
+        let Some(signal) = self.plan.parent_death_signal else {
+            return;
+        };
+        signals::ask_for_parent_death(self.parent_death_notice(signal));
+        // It may have died before the kernel knew that we want to be told.
+        if getppid().as_raw() != self.parent {
+            self.queue.push_back(Event::ParentDied);
+        }
+    }
+
+    /// The signal by which we are told of our parent's death. KILL and STOP would do to us what they
+    /// are meant to do to the child; but the end of PID 1 is the end of the child, too.
+    fn parent_death_notice(&self, signal: Signal) -> Signal {
+        if [Signal::KILL, Signal::STOP].contains(&signal) && self.own_pid != 1 {
+            Signal::TERM
+        } else {
+            signal
+        }
+    }
+
+    /// Gives back what outlives us: the terminal, the child's cgroup.
+    pub(crate) fn leave(&mut self) {
+        if let Some(terminal) = &self.terminal {
+            terminal.restore();
+        }
+        self.cgroup.remove();
+    }
+
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    fn trouble(&mut self, message: String) {
+        self.queue.push_back(Event::Trouble(message));
+    }
+
+    fn reap_one(&mut self) -> Option<Event> {
+        match reap::next(self.terminal.is_some()) {
+            Reaped::Ended { pid, status } => self.ended(pid, status),
+            Reaped::Stopped { pid, signal } if self.main == Some(pid) => {
+                self.child_stopped(pid, signal).or_else(|| self.reap_one())
+            }
+            Reaped::Stopped { .. } => self.reap_one(),
+            Reaped::Nothing => {
+                self.reap = false;
+                None
+            }
+            Reaped::NoChild => {
+                self.reap = false;
+                if self.told_none || self.is_cgroup_populated() {
+                    return None;
+                }
+                self.told_none = true;
+                Some(Event::NoneLeft)
+            }
+        }
+    }
+
+    fn ended(&mut self, pid: i32, status: ExitStatus) -> Option<Event> {
+        // From now on another process may get this pid.
+        self.killed.remove(&pid);
+        self.given_up.retain(|group| !signals::is_empty(*group));
+        if self.main == Some(pid) {
+            self.main = None;
+            return Some(Event::ChildExited(status));
+        }
+        let job = self.jobs.iter().position(|(job, _)| *job == pid);
+        let event = match job.map(|index| self.jobs.swap_remove(index).1) {
+            Some(Job::Hook(hook)) => Event::HookEnded {
+                hook,
+                result: HookResult::Ended(status),
+            },
+            Some(Job::StopCommand { step }) => Event::StopCommandEnded {
+                step,
+                result: HookResult::Ended(status),
+            },
+            Some(Job::Probe { look }) => {
+                self.look_ended(look, status);
+                return self.queue.pop_front();
+            }
+            None => Event::Reaped { pid, status },
+        };
+        Some(event)
+    }
+
+    /// Sends a signal on at once, if nothing about it is to be decided. What a terminal has to do with is
+    /// not among them: the child may have got it already.
+    fn pass_on(&self, taken: Taken) -> bool {
+        self.passed_on.contains(taken.signal)
+            && taken.sender != Sender::Kernel
+            && !(self.terminal.is_some() && taken.signal.is_job_control())
+            && !(self.plan.parent_death_signal.is_some()
+                && taken.sender == Sender::Pid(self.parent))
+            && self
+                .main
+                .is_some_and(|main| signals::send(main, taken.signal).is_ok())
+    }
+
+    /// What a signal means; `None` is nothing that the machine must know.
+    fn received(&mut self, taken: Taken) -> Option<Event> {
+        let Taken { signal, sender } = taken;
+        if signal == Signal::CHLD {
+            // A hint only: several children may stand behind one, and none behind a forged one.
+            self.reap = true;
+            return None;
+        }
+        // What our own writing raised is nobody's message to the child. Anything else that bears our
+        // pid was pending when we were started: the program before us in this process sent it.
+        if [Signal::PIPE, Signal::XFSZ].contains(&signal) && sender == Sender::Pid(self.own_pid) {
+            return None;
+        }
+        let notice = self.plan.parent_death_signal;
+        if notice.map(|asked| self.parent_death_notice(asked)) == Some(signal)
+            && sender == Sender::Pid(self.parent)
+            && getppid().as_raw() != self.parent
+        {
+            return Some(Event::ParentDied);
+        }
+        let reached_child = self.reached_child(taken);
+        let ignored = [Signal::INT, Signal::QUIT].contains(&signal) && signals::is_ignored(signal);
+        Some(Event::Signal(Received {
+            signal,
+            sender,
+            reached_child,
+            ignored,
+        }))
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> Wake {
+        match &mut self.reactor {
+            None => signals::take(timeout).map_or(Wake::TimeOut, Wake::Signal),
+            Some(reactor) => reactor.wait(timeout),
+        }
+    }
+
+    fn change_status(&self, change: impl FnOnce(&mut Status)) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.change(change);
+        }
+    }
+
+    fn reactor(&mut self) -> Option<&Reactor> {
+        if self.reactor.is_none() {
+            match Reactor::new() {
+                Ok(reactor) => self.reactor = Some(reactor),
+                Err(error) => self.trouble(format!("input cannot be watched: {error}")),
+            }
+        }
+        self.reactor.as_ref()
+    }
+}
+
+impl World for Kernel {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn pending(&mut self) -> Option<Event> {
+        if let Some(event) = self.queue.pop_front() {
+            return Some(event);
+        }
+        while self.reap && self.reaped_in_a_row < IN_A_ROW {
+            self.reaped_in_a_row += 1;
+            if let Some(event) = self.reap_one() {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    fn next(&mut self, deadline: Option<Duration>) -> Event {
+        loop {
+            if let Some(event) = self.pending() {
+                return event;
+            }
+            self.reaped_in_a_row = 0;
+            let now = self.now();
+            self.connections.look(now, &mut self.queue);
+            if let Some(event) = self.queue.pop_front() {
+                return event;
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Event::Deadline;
+            }
+            if self.probe_at().is_some_and(|at| at <= now) {
+                self.probe();
+                continue;
+            }
+            if self.cgroup.is_look_due(now) {
+                self.reap = true;
+                continue;
+            }
+            let until = [
+                deadline,
+                self.probe_at(),
+                self.connections.next_look(),
+                self.cgroup.next_look(),
+            ];
+            let until = until.into_iter().flatten().min();
+            let mut timeout = until.map(|until| until.saturating_sub(now));
+            if self.reap {
+                // More have ended. The kernel would name CHLD before any signal with a higher number.
+                signals::drop_pending(Signal::CHLD);
+                timeout = Some(Duration::ZERO);
+            }
+            match self.wait(timeout) {
+                Wake::Signal(taken) => {
+                    if self.pass_on(taken) {
+                        return Event::PassedOn(taken.signal);
+                    }
+                    if let Some(event) = self.received(taken) {
+                        return event;
+                    }
+                }
+                Wake::Event(event) => return event,
+                Wake::TimeOut => {}
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::RunHook { hook, facts } => self.run_hook(hook, &facts),
+            Action::EndHook(hook) => self.end_job(Job::Hook(hook)),
+            Action::Start => self.start(),
+            Action::Send { target, signal } => self.send(target, signal),
+            Action::WriteStdin { step } => {
+                let plan = Rc::clone(&self.plan);
+                if let Some(StepAction::Stdin(text)) = plan.ladder.get(step).map(|s| &s.action) {
+                    self.order(Order::Line(text.as_bytes().to_vec()));
+                }
+            }
+            Action::CloseStdin => self.order(Order::Close),
+            Action::RunStopCommand { step, facts } => self.run_stop_command(step, &facts),
+            Action::EndStopCommand { step } => self.end_job(Job::StopCommand { step }),
+            Action::Sweep(signal) => self.sweep(signal),
+            Action::Reload => self.reload(),
+            Action::Adopt(plan) => {
+                self.passed_on = plan.passed_on();
+                self.plan = plan;
+                self.change_status(|status| status.deadline = self.plan.deadline);
+                if let Some(reloader) = &mut self.reloader {
+                    reloader.adopt();
+                }
+            }
+            Action::Suspend(signal) => self.suspend(signal),
+            Action::SendBeyondGroup(signal) => self.send_beyond_group(signal),
+            Action::AwaitReady(facts) => self.await_ready(&facts),
+            Action::Ready => self.ready(),
+            Action::NotReady => self.not_ready(),
+            Action::StartDrain => self.connections.start(&self.plan),
+            Action::LookAgain => self.connections.look_again(),
+            Action::EndDrain => self.connections.end(),
+            Action::Flush => self.connections.flush(&self.plan, self.own_pid == 1),
+            // The loop itself takes these.
+            Action::Record(_) | Action::Finish(_) => {}
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The child's own cgroup (`--cgroup`): made before the start, part of the tree while it lives, removed at the end.
+//!
+//! Where there can be none the run goes on without it, and one line says why.
+
+use std::collections::HashSet;
+use std::os::fd::RawFd;
+use std::sync::atomic::AtomicI32;
+use std::time::Duration;
+
+use super::Kernel;
+use crate::record::Process;
+use crate::signal::Signal;
+use crate::sys::cgroup::Cgroup;
+use crate::sys::spawn::Entry;
+use crate::sys::{error_text, tree};
+
+/// Of those in it that are no children of ours nobody tells us that they have ended. So it is looked at:
+/// soon after they were signalled, and less and less often while they live on.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The cgroup, if there is one, and when to look whether anybody is left in it.
+#[derive(Default)]
+pub(super) struct Held {
+    cgroup: Option<Cgroup>,
+    next_look: Option<Duration>,
+    pause: Duration,
+    told_refused: bool,
+}
+
+impl Held {
+    /// How a new process enters; `refused` is for why it could not.
+    pub(super) fn entry<'a>(&self, refused: &'a AtomicI32) -> Option<Entry<'a>> {
+        let door = self.cgroup.as_ref()?.door()?;
+        Some(Entry { door, refused })
+    }
+
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        self.cgroup.as_ref().map(Cgroup::descriptor)
+    }
+
+    pub(super) fn next_look(&self) -> Option<Duration> {
+        self.next_look
+    }
+
+    pub(super) fn is_look_due(&mut self, now: Duration) -> bool {
+        self.next_look.take_if(|at| *at <= now).is_some()
+    }
+
+    /// Who is left in it, as `--stragglers leave` has it, keeps it.
+    pub(super) fn remove(&mut self) {
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.remove();
+        }
+    }
+
+    fn look_soon(&mut self) {
+        self.pause = SHORTEST_PAUSE;
+        self.next_look = None;
+    }
+}
+
+impl Kernel {
+    pub(super) fn make_cgroup(&mut self) {
+        if !self.plan.cgroup {
+            return;
+        }
+        match Cgroup::make() {
+            Ok(cgroup) => self.cgroup.cgroup = Some(cgroup),
+            Err(why) => self.go_on_without_cgroup(&why),
+        }
+    }
+
+    /// The start is over; `errno` is why the child could not enter, or 0.
+    pub(super) fn entered_cgroup(&mut self, errno: i32) {
+        if let Some(cgroup) = &mut self.cgroup.cgroup {
+            cgroup.close_door();
+            if errno != 0 {
+                self.cgroup.remove();
+                let why = format!("the child could not enter: {}", error_text(errno));
+                self.go_on_without_cgroup(&why);
+            }
+        }
+    }
+
+    fn go_on_without_cgroup(&mut self, why: &str) {
+        self.trouble(format!(
+            "--cgroup: {why}: what is left is found by the process tree alone"
+        ));
+    }
+
+    /// Asked once we have no children: whether somebody lives of whom we are no ancestor. If so we look
+    /// again, and again.
+    pub(super) fn is_cgroup_populated(&mut self) -> bool {
+        let cgroup = self.cgroup.cgroup.as_ref();
+        if !cgroup.is_some_and(Cgroup::is_populated) {
+            return false;
+        }
+        let held = &mut self.cgroup;
+        held.pause = (held.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let now = self.began.elapsed();
+        self.cgroup.next_look = Some(now.saturating_add(self.cgroup.pause));
+        true
+    }
+
+    /// Kills all that are in it by one write; returns who that is.
+    ///
+    /// They are named before, as afterwards there is nobody to be named. Who was forked between the two
+    /// is dead and nameless.
+    pub(super) fn kill_cgroup(&mut self) -> Vec<Process> {
+        let Some(cgroup) = &self.cgroup.cgroup else {
+            return Vec::new();
+        };
+        let named = tree::named(&cgroup.pids());
+        let killed = cgroup.kill();
+        self.cgroup.look_soon();
+        match killed {
+            Ok(()) => named,
+            Err(errno) => {
+                if !std::mem::replace(&mut self.cgroup.told_refused, true) {
+                    self.go_on_without_cgroup(&format!("cgroup.kill: {}", error_text(errno)));
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Signals those in it whom the tree has not got: without a subreaper orphans leave that, but not
+    /// the cgroup.
+    pub(super) fn signal_cgroup(
+        &mut self,
+        signals: &[Signal],
+        reached: &[Process],
+    ) -> Vec<Process> {
+        let Some(cgroup) = &self.cgroup.cgroup else {
+            return Vec::new();
+        };
+        let reached: HashSet<i32> = reached.iter().map(|process| process.pid).collect();
+        let mut others = cgroup.pids();
+        // The main child has its own rules, so that it gets a signal once.
+        others.retain(|pid| !reached.contains(pid) && self.main != Some(*pid));
+        let others = tree::signal_chosen(signals, &others, |pid| cgroup.holds(pid));
+        self.cgroup.look_soon();
+        others
+    }
+}

@@ -1,0 +1,122 @@
+//! Runs hooks, stop commands and looks at readiness as processes, each in a group of its own.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
+
+use super::{Job, Kernel};
+use crate::hooks;
+use crate::machine::{Event, Facts, HookId};
+use crate::plan::{HookKind, StepAction};
+use crate::record::HookResult;
+use crate::signal::Signal;
+use crate::sys::spawn::{Directory, Null};
+use crate::sys::{error_text, fork, signals, spawn};
+
+impl Kernel {
+    pub(super) fn run_hook(&mut self, hook: HookId, facts: &Facts) {
+        self.change_status(|status| status.hook(hook.phase));
+        let plan = Rc::clone(&self.plan);
+        let Some(wanted) = plan.hooks(hook.phase).get(hook.index) else {
+            return;
+        };
+        let started = match &wanted.kind {
+            HookKind::Command(argv) => {
+                let environment =
+                    hooks::environment(facts, &[&self.last[..], &wanted.env].concat());
+                self.run_job(Job::Hook(hook), argv, &environment)
+            }
+            HookKind::Call(call) => self.run_forked(Job::Hook(hook), || {
+                hooks::call(&wanted.name, call, wanted.timeout)
+            }),
+        };
+        if let Err(why) = started {
+            let result = HookResult::Failed(why);
+            self.queue.push_back(Event::HookEnded { hook, result });
+        }
+    }
+
+    pub(super) fn run_stop_command(&mut self, step: usize, facts: &Facts) {
+        let plan = Rc::clone(&self.plan);
+        let Some(StepAction::Exec(argv)) = plan.ladder.get(step).map(|step| &step.action) else {
+            return;
+        };
+        let environment = hooks::environment(facts, &self.last);
+        if let Err(why) = self.run_job(Job::StopCommand { step }, argv, &environment) {
+            let result = HookResult::Failed(why);
+            self.queue
+                .push_back(Event::StopCommandEnded { step, result });
+        }
+    }
+
+    pub(super) fn run_job(
+        &mut self,
+        job: Job,
+        argv: &[OsString],
+        environment: &[CString],
+    ) -> Result<(), String> {
+        // Whatever becomes of the attempt, a zombie of it included: the machine will ask who is left.
+        self.told_none = false;
+        self.reap = true;
+        let argv = spawn::words(argv).map_err(|_| "an argument holds a NUL byte".to_owned())?;
+        let directory = self.directory.as_ref();
+        let options = spawn::Options {
+            environment: Some(environment),
+            own_group: true,
+            close_above_stderr: true,
+            null: match job {
+                // What a look prints is of no use to anybody, and there are many.
+                Job::Probe { .. } => Null::All,
+                // Our input is the child's.
+                Job::Hook(_) | Job::StopCommand { .. } => Null::Input,
+            },
+            directory: directory.map_or(Directory::Inherited, |fd| {
+                Directory::Descriptor(fd.as_raw_fd())
+            }),
+            ..spawn::Options::default()
+        };
+        let path = path_of(Some(environment));
+        match spawn::spawn(&argv, path.as_deref(), &self.inherited, &options) {
+            Ok(pid) => {
+                self.jobs.push((pid, job));
+                Ok(())
+            }
+            Err(failure) => Err(error_text(failure.errno)),
+        }
+    }
+
+    pub(super) fn run_forked(&mut self, job: Job, work: impl FnOnce() -> u8) -> Result<(), String> {
+        // As in `run_job`.
+        self.told_none = false;
+        self.reap = true;
+        let pid = fork::run(work).map_err(error_text)?;
+        self.jobs.push((pid, job));
+        Ok(())
+    }
+
+    pub(super) fn end_job(&mut self, job: Job) {
+        self.end_jobs(|known| *known == job);
+    }
+
+    /// Kills them with their whole groups. What is left of those has been dealt with: it is nothing that
+    /// the child has left behind.
+    pub(super) fn end_jobs(&mut self, chosen: impl Fn(&Job) -> bool) {
+        for (pid, _) in self.jobs.iter().filter(|(_, job)| chosen(job)) {
+            // The leader is not reaped yet, so its group is still its own.
+            let _ = signals::send(-pid, Signal::KILL);
+            self.given_up.push(*pid);
+        }
+    }
+}
+
+/// The PATH of an environment, ours where there is none of its own.
+pub(super) fn path_of(environment: Option<&[CString]>) -> Option<OsString> {
+    match environment {
+        None => std::env::var_os("PATH"),
+        Some(entries) => entries.iter().find_map(|entry| {
+            let path = entry.as_bytes().strip_prefix(b"PATH=")?;
+            Some(OsStr::from_bytes(path).to_owned())
+        }),
+    }
+}

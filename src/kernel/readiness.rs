@@ -1,0 +1,173 @@
+//! Says who is ready: looks at the child until it is, and tells the endpoint and the service manager.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Job, Kernel};
+use crate::call;
+use crate::drain::connections::pids_of_tree;
+use crate::drive::World;
+use crate::hooks;
+use crate::machine::{Event, Facts};
+use crate::plan::{Plan, ReadyWhen};
+use crate::ready::{self, Identity, Probe};
+use crate::record::ExitStatus;
+use crate::report::status_text;
+use crate::sys::net::{self, Missing};
+use crate::sys::slate::Slate;
+
+impl Kernel {
+    pub(super) fn ready(&mut self) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.ready();
+        }
+        self.say(b"READY=1");
+    }
+
+    pub(super) fn not_ready(&mut self) {
+        self.stop_looking();
+        if let Some(endpoint) = &self.endpoint
+            && let Some(checks) = self.plan.drain.as_ref().and_then(|drain| drain.checks)
+        {
+            endpoint.tell_after(checks);
+        }
+        let now = self.now();
+        self.change_status(|status| {
+            status.ready = false;
+            status.stopping.get_or_insert(now);
+        });
+        self.say(b"STOPPING=1");
+    }
+
+    fn say(&mut self, message: &[u8]) {
+        if let Err(why) = self.upward.say(message) {
+            self.trouble(why);
+        }
+    }
+
+    /// The file of `file:PATH` as it is before the start.
+    pub(super) fn remember_ready_file(&mut self) {
+        if let Some(ReadyWhen::File(path)) = when(&self.plan) {
+            self.ready_file = Identity::of(path);
+        }
+    }
+
+    pub(super) fn await_ready(&mut self, facts: &Facts) {
+        match when(&self.plan) {
+            // The child says it itself.
+            None | Some(ReadyWhen::Notify) => {
+                let why = "the child has not said READY=1".to_owned();
+                return self.queue.push_back(Event::NotYetReady(why));
+            }
+            Some(ReadyWhen::Exec(_)) => {
+                self.probe_environment = hooks::environment(facts, &[]);
+            }
+            Some(_) => {}
+        }
+        self.probe = Some(Probe::new(self.now(), self.ready_file));
+    }
+
+    /// When to call `probe` at the latest.
+    pub(super) fn probe_at(&self) -> Option<Duration> {
+        self.probe.as_ref().map(Probe::due)
+    }
+
+    /// The next look, or the end of one that takes too long.
+    pub(super) fn probe(&mut self) {
+        let plan = Rc::clone(&self.plan);
+        let now = self.now();
+        let (Some(when), Some(probe)) = (when(&plan), &mut self.probe) else {
+            return;
+        };
+        if let Some(look) = probe.running() {
+            self.end_job(Job::Probe { look });
+            return self.seen(Err(format!("no end of it within {:?}", ready::PATIENCE)));
+        }
+        let job = Job::Probe {
+            look: probe.next_look(),
+        };
+        let begun = match when {
+            ReadyWhen::Notify => return,
+            ReadyWhen::Tcp(ports) => {
+                // Who leaves the tree may well be the server.
+                let stays = self.own_pid == 1 || plan.subreaper;
+                let tree = stays.then_some(pids_of_tree);
+                return self.seen(match net::first_not_listened_on(ports, self.main, tree) {
+                    Ok(None) => Ok(()),
+                    Ok(Some(Missing { port, taken: false })) => {
+                        Err(format!("nobody listens on port {port}"))
+                    }
+                    Ok(Some(Missing { port, taken: true })) => Err(format!(
+                        "port {port} is listened on by another process only"
+                    )),
+                    Err(why) => Err(why.to_string()),
+                });
+            }
+            ReadyWhen::File(path) => {
+                let holds = probe.file_holds(path);
+                return self.seen(holds);
+            }
+            ReadyWhen::Http(request) => {
+                // Without one it is a plain no.
+                let slate = Slate::new().ok();
+                let begun = self.run_forked(job, || {
+                    let answer = call::ask(request, ready::PATIENCE);
+                    if let (Err(why), Some(slate)) = (&answer, &slate) {
+                        slate.write(why);
+                    }
+                    u8::from(answer.is_err())
+                });
+                self.probe_slate = slate;
+                begun
+            }
+            ReadyWhen::Exec(argv) => {
+                let environment = std::mem::take(&mut self.probe_environment);
+                let begun = self.run_job(job, argv, &environment);
+                self.probe_environment = environment;
+                begun
+            }
+        };
+        match (begun, &mut self.probe) {
+            (Ok(()), Some(probe)) => probe.looking(now),
+            (Err(why), _) => self.seen(Err(why)),
+            (Ok(()), None) => {}
+        }
+    }
+
+    /// A look that took a process is over.
+    pub(super) fn look_ended(&mut self, look: u32, status: ExitStatus) {
+        if self.probe.as_ref().and_then(Probe::running) == Some(look) {
+            let said = self.probe_slate.take().and_then(|slate| slate.read());
+            self.seen(match status {
+                ExitStatus::Exited(0) => Ok(()),
+                status => Err(said.unwrap_or_else(|| format!("it {}", status_text(status)))),
+            });
+        }
+    }
+
+    /// Nobody wants to know any more.
+    fn stop_looking(&mut self) {
+        self.probe = None;
+        self.end_jobs(|job| matches!(job, Job::Probe { .. }));
+    }
+
+    fn seen(&mut self, holds: Result<(), String>) {
+        let now = self.now();
+        match holds {
+            Ok(()) => {
+                self.probe = None;
+                self.queue.push_back(Event::Ready);
+            }
+            Err(why) => {
+                if let Some(probe) = &mut self.probe {
+                    probe.again(now);
+                }
+                self.queue.push_back(Event::NotYetReady(why));
+            }
+        }
+    }
+}
+
+fn when(plan: &Plan) -> Option<&ReadyWhen> {
+    plan.readiness.as_ref().map(|readiness| &readiness.when)
+}

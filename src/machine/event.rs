@@ -1,0 +1,172 @@
+//! What the machine is told and what it answers: events, actions, and the facts that hooks get.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::plan::{HookPhase, Plan, Target};
+use crate::record::{
+    ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender, StartFailure,
+};
+use crate::settings::reload::Reload;
+use crate::signal::Signal;
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Event {
+    /// exec of the main child is confirmed.
+    Started {
+        pid: i32,
+    },
+    StartFailed(StartFailure),
+    Signal(Received),
+    /// A signal went to the child as it came (`Plan::passed_on`).
+    PassedOn(Signal),
+    /// The process that started us is gone (`--parent-death-signal`).
+    ParentDied,
+    /// What `--ready-when` asks for holds.
+    Ready,
+    /// It does not hold yet, and why.
+    NotYetReady(String),
+    /// The child says that it is stopping on its own account (`STOPPING=1`).
+    ChildStopping,
+    ChildExited(ExitStatus),
+    /// The main child was stopped, and we have a terminal.
+    ChildStopped {
+        signal: Signal,
+        /// A shell may have started us as its job: it waits for our stop, and can continue us.
+        shell_waits: bool,
+    },
+    Reaped {
+        pid: i32,
+        status: ExitStatus,
+    },
+    HookEnded {
+        hook: HookId,
+        result: HookResult,
+    },
+    StopCommandEnded {
+        step: usize,
+        result: HookResult,
+    },
+    /// What a sweep, or KILL sent to the tree, has signalled.
+    Swept {
+        signal: Signal,
+        processes: Vec<Process>,
+    },
+    /// The kernel says that we have no child left (ECHILD).
+    NoneLeft,
+    /// How many requests are in flight; `settled` once that was none for long enough.
+    InFlight {
+        requests: u32,
+        settled: bool,
+    },
+    /// The balancers have been told often enough (`--drain-checks`).
+    BalancersTold,
+    /// Of the bytes left to be sent from the drained ports some have been taken.
+    Flushing,
+    /// No byte is left to be sent from the drained ports.
+    Flushed,
+    /// The configuration file was read again.
+    Reloaded(Box<Reload>),
+    /// It was read again, but cannot be used.
+    ReloadRefused(String),
+    /// The child asks for more time in the current step (`EXTEND_TIMEOUT_USEC`).
+    Extend(Duration),
+    Trouble(String),
+    Deadline,
+}
+
+/// A signal that reached us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Received {
+    pub(crate) signal: Signal,
+    pub(crate) sender: Sender,
+    /// It went to the whole group that we share with the child: from the terminal, most often.
+    pub(crate) reached_child: bool,
+    /// It was ignored when we were started, so the child ignores it, too.
+    pub(crate) ignored: bool,
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    RunHook {
+        hook: HookId,
+        facts: Facts,
+    },
+    /// Kills the process group of a hook.
+    EndHook(HookId),
+    Start,
+    Send {
+        target: Target,
+        signal: Signal,
+    },
+    /// Writes the text of this step and a newline to the child's standard input.
+    WriteStdin {
+        step: usize,
+    },
+    CloseStdin,
+    RunStopCommand {
+        step: usize,
+        facts: Facts,
+    },
+    EndStopCommand {
+        step: usize,
+    },
+    /// Looks until what `--ready-when` asks for holds.
+    AwaitReady(Facts),
+    /// The child is ready: balancers may send to it.
+    Ready,
+    /// It is not, or no more; nobody looks for it any longer.
+    NotReady,
+    StartDrain,
+    /// Looks at once, and tells what it found also where that is no news.
+    LookAgain,
+    EndDrain,
+    /// Tells `Event::Flushed` once nothing that would be lost is left to send.
+    Flush,
+    /// Signals every process that is left, and tells what it found as `Event::Swept`.
+    Sweep(Signal),
+    /// Reads the configuration file again, and tells as `Event::Reloaded` what it says.
+    Reload,
+    /// This plan counts from now on.
+    Adopt(Rc<Plan>),
+    /// Sends to those of the tree whom a signal for the group of the child has not reached.
+    SendBeyondGroup(Signal),
+    /// Stops ourselves by this signal, as the child was stopped, until somebody continues us.
+    Suspend(Signal),
+    Record(Record),
+    Finish(Outcome),
+}
+
+impl Action {
+    /// Whether it starts somebody who shares our standard error.
+    pub(crate) fn runs_a_program(&self) -> bool {
+        matches!(
+            self,
+            Self::Start | Self::RunHook { .. } | Self::RunStopCommand { .. }
+        )
+    }
+}
+
+/// One hook of the plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct HookId {
+    pub(crate) phase: HookPhase,
+    pub(crate) index: usize,
+}
+
+/// What hooks are told in their environment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Facts {
+    pub(crate) phase: &'static str,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) signal: Option<Signal>,
+    pub(crate) sender: Option<Sender>,
+    pub(crate) child: Option<i32>,
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) escalated: bool,
+    pub(crate) remaining: Option<Duration>,
+    /// systemd's `SERVICE_RESULT`, once the child has ended.
+    pub(crate) result: Option<&'static str>,
+}

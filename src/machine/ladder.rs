@@ -1,0 +1,137 @@
+//! Takes the steps of the ladder until the child has exited.
+
+use std::time::Duration;
+
+use super::{Action, Child, KILL_PATIENCE, Machine, Phase};
+use crate::plan::{Step, StepAction, Stragglers, Target};
+use crate::record::{HookResult, Record};
+use crate::signal::Signal;
+
+impl Machine {
+    /// Takes a step of the ladder, or what comes after the last one.
+    pub(super) fn take_step(&mut self, now: Duration, index: usize) {
+        self.end_stop_command(HookResult::CutShort);
+        let Child::Alive(pid) = self.child else {
+            return self.enter_sweep(now);
+        };
+        let late = self.limits.is_some_and(|limits| now >= limits.kill_by);
+        let is_last = index + 1 == self.plan.ladder.len();
+        let Some(step) = self.plan.ladder.get(index).cloned() else {
+            return self.ladder_is_over(now, pid);
+        };
+        // Past `kill_by` there is time for KILL only.
+        if late && !step.is_kill() && !is_last {
+            return self.take_step(now, index + 1);
+        }
+        let wait = if step.is_kill() {
+            let patience = step.wait.unwrap_or(KILL_PATIENCE);
+            self.before(Some(now.saturating_add(patience)), |limits| {
+                limits.give_up_by
+            })
+        } else {
+            let wait = step.wait.map(|wait| now.saturating_add(wait));
+            self.before(wait, |limits| limits.kill_by)
+        };
+        self.enter(now, Phase::Ladder { step: index }, wait);
+        self.carry_out(now, index, &step);
+    }
+
+    fn carry_out(&mut self, now: Duration, index: usize, step: &Step) {
+        let stop = self.stop;
+        let signal = match (&step.action, stop) {
+            (StepAction::Signal(signal), _) => Some(*signal),
+            (StepAction::Same, Some(stop)) => Some(stop.signal),
+            (StepAction::Same, None) => Some(Signal::TERM),
+            _ => None,
+        };
+        let received = stop.and_then(|stop| stop.received);
+        let by_terminal = self.sent.is_empty()
+            && received.is_some_and(|r| r.reached_child && Some(r.signal) == signal);
+        self.tell(Record::Step {
+            step: index + 1,
+            of: self.plan.ladder.len(),
+            text: step.text.clone(),
+            signal,
+            target: step.target,
+            by_terminal,
+            wait: self
+                .until
+                .filter(|_| !step.is_kill())
+                .map(|until| until.saturating_sub(now)),
+        });
+        match &step.action {
+            StepAction::Stdin(_) => self.act(Action::WriteStdin { step: index }),
+            StepAction::Eof => self.act(Action::CloseStdin),
+            StepAction::Exec(_) => {
+                self.stop_command = Some(index);
+                let facts = self.facts(now, "stop");
+                self.act(Action::RunStopCommand { step: index, facts });
+            }
+            StepAction::Signal(_) | StepAction::Same => {}
+        }
+        let Some(signal) = signal else { return };
+        let target = step.target;
+        self.sent.push(signal);
+        if signal == Signal::KILL {
+            self.escalated = true;
+            self.tree_killed |= target == Target::Tree;
+        }
+        if !by_terminal {
+            self.act(Action::Send { target, signal });
+        } else if target == Target::Tree {
+            self.act(Action::SendBeyondGroup(signal));
+        }
+        // A stopped process acts on the signal only once it continues. KILL needs no help, and
+        // after a stop signal CONT would undo what was asked for.
+        if signal != Signal::KILL && !signal.stops_a_process() {
+            self.act(Action::Send {
+                target,
+                signal: Signal::CONT,
+            });
+        }
+    }
+
+    /// All steps are taken and the child lives: it hangs in the kernel, or KILL was forbidden.
+    fn ladder_is_over(&mut self, now: Duration, pid: i32) {
+        let out_of_time = self.limits.is_some_and(|limits| now >= limits.kill_by);
+        if !self.may_kill() && !out_of_time {
+            let until = self.limits.map(|limits| limits.kill_by);
+            return self.enter(
+                now,
+                Phase::Ladder {
+                    step: self.plan.ladder.len(),
+                },
+                until,
+            );
+        }
+        self.child = Child::Left(pid);
+        self.hopeless = true;
+        self.tell(Record::ChildLeft { pid });
+        // Nobody waits for a tree that cannot become empty, but who still can die shall.
+        if self.may_kill() && self.plan.stragglers != Stragglers::Leave {
+            self.act(Action::Sweep(Signal::KILL));
+        }
+        self.enter_post_stop(now, 0);
+    }
+
+    /// False with `--no-kill`.
+    pub(super) fn may_kill(&self) -> bool {
+        self.plan.ladder.last().is_some_and(Step::is_kill)
+    }
+
+    fn end_stop_command(&mut self, result: HookResult) {
+        if let Some(step) = self.stop_command.take() {
+            self.act(Action::EndStopCommand { step });
+            self.tell(Record::StopCommandEnded { result });
+        }
+    }
+
+    pub(super) fn stop_command_ended(&mut self, now: Duration, result: HookResult) {
+        self.stop_command = None;
+        self.tell(Record::StopCommandEnded { result });
+        // The child had ended before, and only its stop command was waited for.
+        if matches!(self.phase, Phase::Ladder { .. }) && !matches!(self.child, Child::Alive(_)) {
+            self.enter_sweep(now);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Ends the run: the exit status, and what is told at the end.
+
+use std::time::Duration;
+
+use super::{Action, Child, Machine, Phase};
+use crate::record::{ExitStatus, Outcome, Reason, Record, killed_by};
+use crate::signal::Signal;
+
+/// `--max-runtime` ran out, as timeout(1) says it.
+const TIMED_OUT: u8 = 124;
+
+impl Machine {
+    pub(super) fn finish(&mut self, now: Duration) {
+        let outcome = self.outcome(now);
+        self.enter(now, Phase::Ended, None);
+        self.tell(Record::Ended(outcome.clone()));
+        self.act(Action::Finish(outcome));
+    }
+
+    pub(super) fn outcome(&self, now: Duration) -> Outcome {
+        let reason = self.stop.map_or(Reason::Exit, |stop| stop.reason);
+        let status = match self.child {
+            Child::Ended(_, status) => Some(status),
+            _ => None,
+        };
+        let took = now.saturating_sub(self.stop.map_or(now, |stop| stop.at));
+        let code = self.exit_code(reason, status);
+        Outcome {
+            code,
+            reason,
+            status,
+            escalated: self.escalated,
+            took,
+        }
+    }
+
+    fn exit_code(&self, reason: Reason, status: Option<ExitStatus>) -> u8 {
+        if let Some(failure) = &self.failure {
+            return failure.code;
+        }
+        if reason == Reason::MaxRuntime {
+            return TIMED_OUT;
+        }
+        let listed = &self.plan.success_exit;
+        let Some(status) = status else {
+            return match (self.child, self.stop) {
+                // The stop came before the start: nothing ran that could have failed, and the
+                // status is what it would be had the signal ended the child.
+                (Child::NotStarted, Some(stop)) => {
+                    let code = killed_by(stop.signal);
+                    let is_listed =
+                        listed.signals.contains(stop.signal) || listed.codes.contains(&code);
+                    let is_success = self.plan.clean_stop || is_listed;
+                    if is_success { 0 } else { code }
+                }
+                _ => killed_by(Signal::KILL),
+            };
+        };
+        let by_signal = match status {
+            ExitStatus::Killed { signal, .. } => listed.signals.contains(signal),
+            ExitStatus::Exited(_) => false,
+        };
+        // A shell, or a runtime that ends itself after TERM, exits with 128+n instead of dying of n.
+        let of_ladder =
+            |signal: &Signal| *signal != Signal::KILL && status.code() == killed_by(*signal);
+        let asked = reason != Reason::Exit;
+        let clean = self.plan.clean_stop && asked && self.sent.iter().any(of_ladder);
+        if by_signal || clean || listed.codes.contains(&status.code()) {
+            0
+        } else {
+            status.code()
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Begins the stop, and bounds it: t0, the limits of each phase, and the child's end.
+
+use std::time::Duration;
+
+use super::{Action, Child, HookId, Limits, Machine, Phase, Received, Stage, Stop};
+use crate::plan::{HookPhase, Step};
+use crate::record::{DrainEnd, ExitStatus, HookResult, Reason, Record};
+use crate::signal::Signal;
+
+impl Machine {
+    pub(super) fn ask_to_stop(
+        &mut self,
+        now: Duration,
+        reason: Reason,
+        signal: Signal,
+        received: Option<Received>,
+    ) {
+        if !self.can_be_asked() {
+            return;
+        }
+        self.stop = Some(Stop {
+            at: now,
+            reason,
+            signal,
+            received,
+        });
+        let told = received.map_or(signal, |received| received.signal);
+        self.tell(Record::StopAsked {
+            reason,
+            signal: Some(told).filter(|_| reason != Reason::MaxRuntime),
+            sender: received.map(|received| received.sender),
+        });
+        self.set_limits(now);
+        match self.phase {
+            Phase::PreStart { hook } => {
+                let hook = HookId {
+                    phase: HookPhase::PreStart,
+                    index: hook,
+                };
+                self.act(Action::EndHook(hook));
+                self.record_hook(now, HookResult::CutShort);
+                self.enter_sweep(now);
+            }
+            Phase::Running => {
+                self.act(Action::NotReady);
+                self.enter_pre_stop(now, 0);
+            }
+            Phase::Sweep(_) => self.sweep_term(now),
+            _ => {}
+        }
+    }
+
+    /// Whether a request to stop is news: nothing has begun yet to come down, or the child's own end
+    /// has begun a sweep that only waits.
+    pub(super) fn can_be_asked(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::PreStart { .. } | Phase::Running | Phase::Sweep(Stage::Wait)
+        )
+    }
+
+    pub(super) fn was_asked(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.reason != Reason::Exit)
+    }
+
+    pub(super) fn set_limits(&mut self, now: Duration) {
+        self.limits = self.plan.budget().map(|budget| Limits {
+            ladder_by: now.saturating_add(budget.ladder_by),
+            kill_by: now.saturating_add(budget.kill_by),
+            give_up_by: now.saturating_add(budget.give_up_by),
+            gone_by: now.saturating_add(budget.gone_by),
+        });
+    }
+
+    pub(super) fn before(
+        &self,
+        until: Option<Duration>,
+        limit: fn(&Limits) -> Duration,
+    ) -> Option<Duration> {
+        [until, self.limits.as_ref().map(limit)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The run ends without a request to stop: its time is bounded all the same.
+    pub(super) fn begin_end(&mut self, now: Duration, reason: Reason) {
+        if self.stop.is_none() {
+            self.set_limits(now);
+            let signal = Signal::TERM;
+            self.stop = Some(Stop {
+                at: now,
+                reason,
+                signal,
+                received: None,
+            });
+        }
+    }
+
+    pub(super) fn child_exited(&mut self, now: Duration, status: ExitStatus) {
+        let (Child::Alive(pid) | Child::Left(pid)) = self.child else {
+            return;
+        };
+        self.child = Child::Ended(pid, status);
+        let step = match self.phase {
+            Phase::Ladder { step } => Some((step + 1).min(self.plan.ladder.len())),
+            _ => None,
+        };
+        let after = now.saturating_sub(self.stop.map_or(self.started_at, |stop| stop.at));
+        self.tell(Record::ChildExited {
+            status,
+            after,
+            step,
+        });
+        match self.phase {
+            Phase::Running => {
+                self.begin_end(now, Reason::Exit);
+                self.act(Action::NotReady);
+                self.enter_sweep(now);
+            }
+            // The hooks of a stop that was asked for run to their end: what they take down
+            // elsewhere (a registration, a lock) is there whether the child lives or not.
+            Phase::PreStop { .. } => {}
+            Phase::Drain => self.end_drain(now, DrainEnd::ChildExited),
+            // Its stop command is about to end, too; it has the time that everything left behind has.
+            Phase::Ladder { .. } if self.stop_command.is_some() => {
+                let grace = now.saturating_add(self.plan.sweep_grace);
+                self.until = [self.until, Some(grace)].into_iter().flatten().min();
+            }
+            Phase::Ladder { .. } => self.enter_sweep(now),
+            _ => {}
+        }
+    }
+
+    /// systemd's `EXTEND_TIMEOUT_USEC` (sd_notify(3)): the current step may last that much longer from
+    /// now, never past the deadline; the start counts as a step. KILL is not bargained with, and hooks have timeouts of their own.
+    pub(super) fn extend(&mut self, now: Duration, by: Duration) {
+        let wanted = now.saturating_add(by);
+        self.ready_by = self.ready_by.map(|until| until.max(wanted));
+        match (self.phase, self.child) {
+            (Phase::Drain, _) => {
+                self.drain.extended_until = self.drain.extended_until.max(wanted);
+                self.look_at_drain(now);
+            }
+            (Phase::Ladder { step }, Child::Alive(_)) => {
+                let is_kill = self.plan.ladder.get(step).is_some_and(Step::is_kill);
+                if let (Some(until), false) = (self.until, is_kill) {
+                    self.until = self.before(Some(until.max(wanted)), |limits| limits.kill_by);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Scenarios as text, every short story against the promises, and a planted bug for each promise.
+
+use super::*;
+use crate::drive::{World, drive};
+use crate::explain::sim::{Cue, Leftover, Script, Sim};
+use crate::plan::{Drain, DrainPorts, HookPhase};
+use crate::record::{Process, Sender};
+use crate::report;
+use crate::settings::options::{self, Kind};
+use crate::settings::{Settings, Source};
+
+mod bugs;
+mod drain;
+mod ends;
+mod kill;
+mod ladder;
+mod limits;
+mod phases;
+mod promises;
+mod reload;
+mod signals;
+mod status;
+mod stories;
+
+const HANGS: Option<Duration> = None;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// The plan of a command line.
+fn plan(options: &str) -> Plan {
+    let mut settings = Settings::default();
+    let mut words = shlex::split(options).unwrap().into_iter();
+    while let Some(word) = words.next() {
+        let option = options::find(word.strip_prefix("--").unwrap()).unwrap();
+        let text = match option.kind {
+            Kind::Switch | Kind::Count => "on".to_owned(),
+            Kind::One(_) | Kind::Many(_) => words.next().unwrap(),
+        };
+        settings.add(option.name, text, Source::Flag);
+    }
+    settings.plan().unwrap()
+}
+
+fn named(name: &str) -> Signal {
+    Signal::parse(name).unwrap()
+}
+
+/// A signal from a process.
+fn signal(signal: Signal) -> Event {
+    Event::Signal(Received {
+        signal,
+        sender: Sender::Pid(9),
+        reached_child: false,
+        ignored: false,
+    })
+}
+
+/// A signal from the terminal, which the child has got as well.
+fn typed(signal: Signal) -> Event {
+    Event::Signal(Received {
+        signal,
+        sender: Sender::Kernel,
+        reached_child: true,
+        ignored: false,
+    })
+}
+
+fn in_flight(requests: u32, settled: bool) -> Event {
+    Event::InFlight { requests, settled }
+}
+
+fn done() -> HookResult {
+    HookResult::Ended(ExitStatus::Exited(0))
+}
+
+fn failed() -> HookResult {
+    HookResult::Ended(ExitStatus::Exited(1))
+}
+
+/// A run in the simulated world, told line by line: milliseconds, then a record as the user reads it, or
+/// an action behind an arrow.
+struct Story {
+    plan: Plan,
+    script: Script,
+    events: Vec<(Duration, Event)>,
+    shows_facts: bool,
+}
+
+impl Story {
+    fn of(options: &str) -> Self {
+        Self {
+            plan: plan(options),
+            script: Script {
+                hooks_take: Some(Duration::ZERO),
+                ..Script::default()
+            },
+            events: Vec::new(),
+            shows_facts: false,
+        }
+    }
+
+    fn drain(mut self, delay: u64, timeout: u64) -> Self {
+        self.plan.drain = Some(Drain {
+            delay: ms(delay),
+            timeout: ms(timeout),
+            ports: DrainPorts::Auto,
+            quiet: ms(1000),
+            checks: None,
+        });
+        self
+    }
+
+    /// The child exits so long after it got this.
+    fn exits_on(mut self, cue: Cue, after: u64) -> Self {
+        self.script.exits_on.push((cue, ms(after)));
+        self
+    }
+
+    fn immortal(mut self) -> Self {
+        self.script.immortal = true;
+        self
+    }
+
+    fn hooks_hang(mut self) -> Self {
+        self.script.hooks_take = HANGS;
+        self
+    }
+
+    fn hook(mut self, phase: HookPhase, index: usize, takes: u64, result: HookResult) -> Self {
+        let hook = HookId { phase, index };
+        self.script.hooks.push((hook, Some(ms(takes)), result));
+        self
+    }
+
+    fn leaves(mut self, leftover: Leftover) -> Self {
+        self.script.leftover = leftover;
+        self
+    }
+
+    fn start_fails(mut self, code: u8) -> Self {
+        let message = "no such program".to_owned();
+        self.script.start_fails = Some(StartFailure { code, message });
+        self
+    }
+
+    /// The stop is asked for as soon as the child runs.
+    fn asked(mut self, signal: Signal) -> Self {
+        self.script.asked = Some(signal);
+        self
+    }
+
+    fn at(mut self, millis: u64, event: Event) -> Self {
+        self.events.push((ms(millis), event));
+        self
+    }
+
+    /// Shows what hooks are told.
+    fn with_facts(mut self) -> Self {
+        self.shows_facts = true;
+        self
+    }
+
+    fn told(self) -> String {
+        let mut sim = Sim::new(self.script);
+        for (at, event) in self.events {
+            sim.happens(at, event);
+        }
+        let lines = std::cell::RefCell::new(Vec::new());
+        let mut world = Watched {
+            sim,
+            plan: &self.plan,
+            lines: &lines,
+            shows_facts: self.shows_facts,
+        };
+        let machine = Machine::new(Rc::new(self.plan.clone()));
+        let outcome = drive(machine, &mut world, |at: Duration, record: &Record| {
+            let line = format!("{} {}", at.as_millis(), report::text(record));
+            lines.borrow_mut().push(line);
+        });
+        let at = world.now().as_millis();
+        let mut lines = lines.take();
+        lines.push(format!("{at} -> exit {}", outcome.code));
+        lines.join("\n")
+    }
+
+    #[track_caller]
+    fn tells(self, expected: &str) {
+        let told = self.told();
+        let expected = expected.lines().map(str::trim).filter(|l| !l.is_empty());
+        assert_eq!(told, expected.collect::<Vec<_>>().join("\n"), "\n{told}\n");
+    }
+}
+
+/// A world that writes down what it is asked to do.
+struct Watched<'a> {
+    sim: Sim,
+    plan: &'a Plan,
+    lines: &'a std::cell::RefCell<Vec<String>>,
+    shows_facts: bool,
+}
+
+impl Watched<'_> {
+    fn hook(&self, hook: HookId) -> String {
+        let name = &self.plan.hooks(hook.phase)[hook.index].name;
+        format!("{} hook {name:?}", hook.phase.name())
+    }
+
+    fn facts(&self, facts: &Facts) -> String {
+        if !self.shows_facts {
+            return String::new();
+        }
+        let status = facts.status.map(report::status_text);
+        let remaining = facts.remaining.map(|left| left.as_millis());
+        format!(
+            " [{:?} {:?} {:?} child {:?} {status:?} escalated {} left {remaining:?} result {:?}]",
+            facts.reason.map(Reason::name),
+            facts.signal,
+            facts.sender,
+            facts.child,
+            facts.escalated,
+            facts.result
+        )
+    }
+}
+
+impl World for Watched<'_> {
+    fn now(&self) -> Duration {
+        self.sim.now()
+    }
+
+    fn next(&mut self, deadline: Option<Duration>) -> Event {
+        self.sim.next(deadline)
+    }
+
+    fn act(&mut self, action: Action) {
+        let text = match &action {
+            // Nothing is ever on its way here; every story with a drain would say so.
+            Action::Flush => return self.sim.act(action),
+            Action::RunHook { hook, facts } => {
+                format!("run the {}{}", self.hook(*hook), self.facts(facts))
+            }
+            Action::EndHook(hook) => format!("kill the {}", self.hook(*hook)),
+            Action::Send { target, signal } => format!("{signal} to the {target:?}").to_lowercase(),
+            Action::RunStopCommand { step, facts } => {
+                format!("run step {}{}", step + 1, self.facts(facts))
+            }
+            Action::EndStopCommand { step } => format!("kill the command of step {}", step + 1),
+            Action::WriteStdin { step } => format!("write step {}", step + 1),
+            Action::Sweep(signal) => format!("sweep {signal}"),
+            Action::Suspend(signal) => format!("suspend by {signal}"),
+            Action::SendBeyondGroup(signal) => format!("{signal} beyond the group"),
+            Action::Adopt(_) => "take the new plan".to_owned(),
+            other => format!("{other:?}").to_lowercase(),
+        };
+        let at = self.sim.now().as_millis();
+        self.lines.borrow_mut().push(format!("{at} -> {text}"));
+        self.sim.act(action);
+    }
+}

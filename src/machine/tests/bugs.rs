@@ -1,0 +1,220 @@
+//! A planted bug for each promise: a check that cannot fail proves nothing.
+
+use super::promises::{ALL, Promise};
+use super::stories::SETUPS;
+use super::*;
+
+/// A mistake that a machine could make.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Bug {
+    TakesAStepAgain,
+    ReturnsToTheFirstSweep,
+    SpeaksAfterTheEnd,
+    HoldsKillBack,
+    ForgetsTheDeadline,
+    RunsPostStopTwice,
+    SkipsPostStop,
+    RunsPostStopEarly,
+    RunsPreStopAfterACrash,
+    TakesASecondTermForInt,
+    ForwardsToTheDead,
+    LetsHooksOverlap,
+    TakesEveryWakeUpForDue,
+    LosesItsTimersInTheSweep,
+    MissesThatNobodyIsLeft,
+    TakesAnyHooksEnd,
+    TakesAnyCommandsEnd,
+    KillsInSpiteOfNoKill,
+}
+
+const BUGS: [(Bug, Promise); 18] = [
+    (Bug::TakesAStepAgain, Promise::StepsNeverGoBack),
+    (Bug::ReturnsToTheFirstSweep, Promise::StepsNeverGoBack),
+    (Bug::SpeaksAfterTheEnd, Promise::NothingAfterTheEnd),
+    (Bug::HoldsKillBack, Promise::KillInTime),
+    (Bug::ForgetsTheDeadline, Promise::TheDeadlineHolds),
+    (Bug::RunsPostStopTwice, Promise::PostStopHooksRunOnce),
+    (Bug::SkipsPostStop, Promise::PostStopHooksRunOnce),
+    (Bug::RunsPostStopEarly, Promise::PostStopHooksRunOnce),
+    (
+        Bug::RunsPreStopAfterACrash,
+        Promise::PreStopHooksRunOnRequest,
+    ),
+    (
+        Bug::TakesASecondTermForInt,
+        Promise::ASecondTermChangesNothing,
+    ),
+    (Bug::ForwardsToTheDead, Promise::NoSignalForTheDead),
+    (Bug::LetsHooksOverlap, Promise::OneHookAtATime),
+    (
+        Bug::TakesEveryWakeUpForDue,
+        Promise::EarlyWakeUpsAreHarmless,
+    ),
+    (Bug::LosesItsTimersInTheSweep, Promise::TheRunEnds),
+    (Bug::MissesThatNobodyIsLeft, Promise::TheRunEnds),
+    (Bug::TakesAnyHooksEnd, Promise::LateEndsChangeNothing),
+    (Bug::TakesAnyCommandsEnd, Promise::LateEndsChangeNothing),
+    (Bug::KillsInSpiteOfNoKill, Promise::NoKillSparesTheChild),
+];
+
+/// The machine, as it is or with a bug planted between it and the world.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Player {
+    machine: Machine,
+    bug: Option<Bug>,
+    outbox: VecDeque<Action>,
+    held_back: Option<Action>,
+    asked: bool,
+    ended: bool,
+}
+
+impl Player {
+    pub(super) fn new(mut plan: Plan, bug: Option<Bug>) -> Self {
+        if bug == Some(Bug::ForgetsTheDeadline) {
+            plan.deadline = None;
+        }
+        let mut player = Self {
+            machine: Machine::new(Rc::new(plan)),
+            bug,
+            outbox: VecDeque::new(),
+            held_back: None,
+            asked: false,
+            ended: false,
+        };
+        player.take_over();
+        player
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let in_sweep = matches!(self.machine.phase, Phase::Sweep(_));
+        let lost = self.bug == Some(Bug::LosesItsTimersInTheSweep) && in_sweep;
+        self.machine.deadline().filter(|_| !lost)
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Action> {
+        self.outbox.pop_front()
+    }
+
+    pub(super) fn handle(&mut self, mut now: Duration, mut event: Event) {
+        let is_term = event == signal(Signal::TERM);
+        let child_ends = matches!(event, Event::ChildExited(_));
+        self.outbox.extend(self.held_back.take());
+        match self.bug {
+            Some(Bug::TakesASecondTermForInt) if is_term && self.asked => {
+                event = signal(Signal::INT);
+            }
+            Some(Bug::TakesEveryWakeUpForDue) if event == Event::Deadline => {
+                now = now.max(self.machine.deadline().unwrap_or(now));
+            }
+            Some(Bug::TakesAnyHooksEnd) => {
+                if let (Event::HookEnded { hook, .. }, Some(current)) =
+                    (&mut event, self.machine.current_hook())
+                {
+                    *hook = current;
+                }
+            }
+            Some(Bug::TakesAnyCommandsEnd) => {
+                if let (Event::StopCommandEnded { step, .. }, Some(current)) =
+                    (&mut event, self.machine.stop_command)
+                {
+                    *step = current;
+                }
+            }
+            Some(Bug::MissesThatNobodyIsLeft) if event == Event::NoneLeft => return,
+            Some(Bug::SpeaksAfterTheEnd) if self.ended => self.outbox.push_back(Action::NotReady),
+            Some(Bug::RunsPreStopAfterACrash) if child_ends && !self.asked => {
+                let pre_stop = self.hook_run(HookPhase::PreStop);
+                self.outbox.extend(pre_stop);
+            }
+            _ => {}
+        }
+        self.machine.handle(now, event);
+        self.take_over();
+    }
+
+    fn hook_run(&self, phase: HookPhase) -> Option<Action> {
+        let hook = HookId { phase, index: 0 };
+        let facts = self.machine.facts(Duration::ZERO, phase.name());
+        (!self.machine.plan.hooks(phase).is_empty()).then_some(Action::RunHook { hook, facts })
+    }
+
+    fn take_over(&mut self) {
+        while let Some(action) = self.machine.poll() {
+            self.distort(action);
+        }
+    }
+
+    fn distort(&mut self, action: Action) {
+        let is_kill = matches!(
+            action,
+            Action::Send {
+                signal: Signal::KILL,
+                ..
+            }
+        );
+        let runs_post_stop = match &action {
+            Action::RunHook { hook, .. } => hook.phase == HookPhase::PostStop,
+            _ => false,
+        };
+        let drops_usr1 = match &action {
+            Action::Record(Record::Dropped { signal, .. }) => *signal == named("USR1"),
+            _ => false,
+        };
+        let asks = matches!(action, Action::Record(Record::StopAsked { .. }));
+        self.asked |= asks;
+        self.ended |= matches!(action, Action::Finish(_));
+        match self.bug {
+            Some(Bug::TakesAStepAgain) if matches!(action, Action::Record(Record::Step { .. })) => {
+                self.outbox.extend([action.clone(), action]);
+            }
+            Some(Bug::ReturnsToTheFirstSweep) if action == Action::Sweep(Signal::KILL) => {
+                self.outbox.extend([action, Action::Sweep(Signal::TERM)]);
+            }
+            Some(Bug::HoldsKillBack) if is_kill => self.held_back = Some(action),
+            Some(Bug::RunsPostStopTwice) if runs_post_stop => {
+                self.outbox.extend([action.clone(), action]);
+            }
+            Some(Bug::SkipsPostStop) if runs_post_stop => {}
+            Some(Bug::RunsPostStopEarly) if asks => {
+                self.outbox.push_back(action);
+                let early = self.hook_run(HookPhase::PostStop);
+                self.outbox.extend(early);
+            }
+            Some(Bug::LetsHooksOverlap) if matches!(action, Action::EndHook(_)) => {}
+            Some(Bug::KillsInSpiteOfNoKill)
+                if matches!(action, Action::Record(Record::ChildLeft { .. })) =>
+            {
+                self.outbox.extend([action, Action::Sweep(Signal::KILL)]);
+            }
+            Some(Bug::ForwardsToTheDead) if drops_usr1 => {
+                let (target, signal) = (Target::Child, named("USR1"));
+                self.outbox.push_back(Action::Send { target, signal });
+            }
+            _ => self.outbox.push_back(action),
+        }
+    }
+}
+
+#[test]
+fn a_planted_bug_breaks_its_promise() {
+    for (bug, promise) in BUGS {
+        // Short stories first: most bugs need no long one.
+        let caught = (1..=4).find(|length| {
+            let broken = SETUPS
+                .iter()
+                .filter_map(|setup| setup.play(*length, Some(bug)).err());
+            broken.into_iter().any(|broken| broken.promise == promise)
+        });
+        assert!(caught.is_some(), "{bug:?} passes for {promise:?}");
+    }
+}
+
+#[test]
+fn every_promise_has_a_planted_bug() {
+    for promise in ALL {
+        assert!(
+            BUGS.iter().any(|(_, breaks)| *breaks == promise),
+            "{promise:?}"
+        );
+    }
+}

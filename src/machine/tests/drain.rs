@@ -1,0 +1,272 @@
+//! The drain: its delay, its end, and what is told of it.
+
+use super::*;
+
+#[test]
+fn what_comes_in_the_last_moment_of_the_delay_is_waited_for() {
+    let drained = |machine: &mut Machine| {
+        let mut asked = false;
+        while let Some(action) = machine.poll() {
+            asked |= action == Action::LookAgain;
+        }
+        (asked, machine.phase != Phase::Drain)
+    };
+    for told_at in [None, Some(1_500)] {
+        let mut machine = Machine::new(Rc::new(plan("--drain-port 80 --drain-delay 2s")));
+        machine.handle(ms(0), Event::Started { pid: 2 });
+        machine.handle(ms(0), signal(Signal::TERM));
+        machine.handle(ms(1_000), in_flight(0, true));
+        assert_eq!(drained(&mut machine), (false, false));
+        let (at, event) = match told_at {
+            None => (2_000, Event::Deadline),
+            Some(at) => (at, Event::BalancersTold),
+        };
+        machine.handle(ms(at), event);
+        assert_eq!(drained(&mut machine), (true, false));
+        machine.handle(ms(at + 1), in_flight(1, false));
+        assert_eq!(drained(&mut machine), (false, false));
+        machine.handle(ms(at + 500), in_flight(0, false));
+        machine.handle(ms(at + 550), in_flight(0, true));
+        assert_eq!(drained(&mut machine), (false, true));
+    }
+}
+
+#[test]
+fn the_drain_ends_when_it_has_settled_but_not_before_its_delay() {
+    Story::of("--grace 1s")
+        .drain(2_000, 9_000)
+        .asked(Signal::TERM)
+        .exits_on(Cue::Signal(Signal::TERM), 5)
+        .at(100, in_flight(3, false))
+        .at(200, in_flight(3, false))
+        .at(500, in_flight(0, true))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> startdrain
+            0 drain: waiting until no request is in flight
+            100 drain: 3 in flight, 8.9 s left
+            1100 drain: 0 in flight, 7.9 s left
+            2000 -> lookagain
+            2000 -> enddrain
+            2000 drained in 2.0 s
+            2000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            2000 -> term to the child
+            2000 -> cont to the child
+            2005 child exited with 0 on step 1 after 2.0 s
+            2005 stopped in 2.0 s, exit status 0
+            2005 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn the_drain_goes_on_after_its_delay_while_requests_are_in_flight() {
+    Story::of("--grace 1s")
+        .drain(2_000, 9_000)
+        .asked(Signal::TERM)
+        .exits_on(Cue::Signal(Signal::TERM), 5)
+        .at(100, in_flight(3, false))
+        .at(4_000, in_flight(0, false))
+        .at(5_000, in_flight(0, true))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> startdrain
+            0 drain: waiting until no request is in flight
+            100 drain: 3 in flight, 8.9 s left
+            4000 drain: 0 in flight, 5.0 s left
+            5000 -> enddrain
+            5000 drained in 5.0 s
+            5000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            5000 -> term to the child
+            5000 -> cont to the child
+            5005 child exited with 0 on step 1 after 5.0 s
+            5005 stopped in 5.0 s, exit status 0
+            5005 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn the_drain_ends_by_its_timeout_and_tells_who_was_interrupted() {
+    Story::of("--grace 1s")
+        .drain(2_000, 3_000)
+        .asked(Signal::TERM)
+        .exits_on(Cue::Signal(Signal::TERM), 5)
+        .at(100, in_flight(2, false))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> startdrain
+            0 drain: waiting until no request is in flight
+            100 drain: 2 in flight, 2.9 s left
+            3000 -> enddrain
+            3000 drain ended by its timeout after 3.0 s, 2 requests interrupted
+            3000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            3000 -> term to the child
+            3000 -> cont to the child
+            3005 child exited with 0 on step 1 after 3.0 s
+            3005 stopped in 3.0 s, exit status 0
+            3005 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn the_delay_is_kept_even_where_the_timeout_is_shorter() {
+    Story::of("--grace 1s")
+        .drain(3_000, 1_000)
+        .asked(Signal::TERM)
+        .exits_on(Cue::Signal(Signal::TERM), 5)
+        .at(100, in_flight(0, true))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> startdrain
+            0 drain: waiting until no request is in flight
+            3000 -> enddrain
+            3000 drained in 3.0 s
+            3000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            3000 -> term to the child
+            3000 -> cont to the child
+            3005 child exited with 0 on step 1 after 3.0 s
+            3005 stopped in 3.0 s, exit status 0
+            3005 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn balancers_that_were_told_end_the_delay() {
+    Story::of("--grace 1s")
+        .drain(5_000, 9_000)
+        .asked(Signal::TERM)
+        .exits_on(Cue::Signal(Signal::TERM), 5)
+        .at(100, in_flight(1, false))
+        .at(1_000, Event::BalancersTold)
+        .at(1_500, in_flight(0, true))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> startdrain
+            0 drain: waiting until no request is in flight
+            100 drain: 1 in flight, 8.9 s left
+            1500 -> enddrain
+            1500 drained in 1.5 s
+            1500 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            1500 -> term to the child
+            1500 -> cont to the child
+            1505 child exited with 0 on step 1 after 1.5 s
+            1505 stopped in 1.5 s, exit status 0
+            1505 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn what_balancers_were_told_before_it_was_ready_again_ends_no_delay() {
+    let options = "--ready-when notify --drain-delay 5s --health-listen :1 --drain-checks 2";
+    let mut machine = Machine::new(Rc::new(plan(options)));
+    machine.handle(ms(0), Event::Started { pid: 2 });
+    for (at, event) in [
+        (1, Event::Ready),
+        (2, Event::ChildStopping),
+        (3, Event::BalancersTold),
+        (4, Event::Ready),
+        (5, signal(Signal::TERM)),
+    ] {
+        machine.handle(ms(at), event);
+    }
+    assert_eq!(machine.deadline(), Some(ms(5_005)));
+}
+
+#[test]
+fn a_child_that_wants_more_time_stretches_the_drain() {
+    Story::of("--grace 1s")
+        .drain(0, 1_000)
+        .asked(Signal::TERM)
+        .at(100, in_flight(1, false))
+        .at(500, Event::Extend(ms(3_000)))
+        .at(600, in_flight(2, false))
+        .at(3_600, Event::Extend(ms(3_000)))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> startdrain
+            0 drain: waiting until no request is in flight
+            100 drain: 1 in flight, 900 ms left
+            1100 drain: 2 in flight, 2.4 s left
+            3500 -> enddrain
+            3500 drain ended by its timeout after 3.5 s, 2 requests interrupted
+            3500 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            3500 -> term to the child
+            3500 -> cont to the child
+            6600 step 2 of 2: KILL to the tree
+            6600 -> kill to the tree
+            6600 child died of KILL on step 2 after 6.6 s
+            6600 stopped by KILL in 6.6 s, exit status 137
+            6600 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn no_child_stretches_the_drain_past_what_the_ladder_needs() {
+    let mut machine = Machine::new(Rc::new(plan(
+        "--drain-port 80 --drain-timeout 1s --grace 2s --deadline 10s",
+    )));
+    machine.handle(ms(0), Event::Started { pid: 2 });
+    machine.handle(ms(0), signal(Signal::TERM));
+    machine.handle(ms(1), in_flight(1, false));
+    assert_eq!(machine.deadline(), Some(ms(1_000)));
+    machine.handle(ms(2), Event::Extend(ms(60_000)));
+    let ladder_by = machine.plan.budget().unwrap().ladder_by;
+    assert!(ladder_by < ms(8_000));
+    assert_eq!(machine.deadline(), Some(ladder_by));
+    machine.handle(ladder_by, Event::Deadline);
+    assert_eq!(machine.phase, Phase::Ladder { step: 0 });
+}
+
+#[test]
+fn a_child_that_exits_ends_the_drain() {
+    Story::of("--grace 1s")
+        .drain(0, 9_000)
+        .asked(Signal::TERM)
+        .at(100, in_flight(1, false))
+        .at(500, Event::ChildExited(ExitStatus::Exited(1)))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> startdrain
+            0 drain: waiting until no request is in flight
+            100 drain: 1 in flight, 8.9 s left
+            500 child exited with 1 after 500 ms
+            500 -> enddrain
+            500 drain ended after 500 ms: the child has exited, 1 request interrupted
+            500 stopped in 500 ms, exit status 1
+            500 -> exit 1
+            "#,
+        );
+}

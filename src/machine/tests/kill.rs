@@ -1,0 +1,224 @@
+//! KILL: who gets it, how long it is given, and what happens without it.
+
+use super::*;
+
+#[test]
+fn without_kill_the_last_step_waits_for_the_child() {
+    Story::of("--no-kill --ladder TERM:1s,INT:1s --post-stop p")
+        .asked(Signal::TERM)
+        .at(3_000, signal(Signal::INT))
+        .at(60_000, Event::ChildExited(ExitStatus::Exited(0)))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
+            0 -> term to the child
+            0 -> cont to the child
+            1000 step 2 of 2: INT:1s to the child, waiting up to 1.0 s
+            1000 -> int to the child
+            1000 -> cont to the child
+            3000 INT not forwarded: there is no next step to take
+            60000 child exited with 0 on step 2 after 60.0 s
+            60000 -> run the post-stop hook "p"
+            60000 post-stop hook "p" done (0 s)
+            60000 stopped in 60.0 s, exit status 0
+            60000 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn without_kill_the_deadline_leaves_the_child_alone() {
+    Story::of("--no-kill --ladder TERM:1s,INT:20s --deadline 10s --post-stop p --post-stop q")
+        .asked(Signal::TERM)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
+            0 -> term to the child
+            0 -> cont to the child
+            1000 step 2 of 2: INT:20s to the child, waiting up to 3.5 s
+            1000 -> int to the child
+            1000 -> cont to the child
+            4500 child 2 is still there, going without it
+            4500 -> run the post-stop hook "q"
+            4500 post-stop hook "q" done (0 s)
+            4500 -> run the post-stop hook "p"
+            4500 post-stop hook "p" done (0 s)
+            4500 stopped in 4.5 s, exit status 137
+            4500 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn a_child_that_outlives_kill_is_left_and_the_others_are_not() {
+    Story::of("--ladder TERM:1s,KILL@child:2s --post-stop p")
+        .asked(Signal::TERM)
+        .immortal()
+        .leaves(Leftover::Kill)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
+            0 -> term to the child
+            0 -> cont to the child
+            1000 step 2 of 2: KILL@child:2s to the child
+            1000 -> kill to the child
+            3000 child 2 is still there, going without it
+            3000 -> sweep KILL
+            3000 -> run the post-stop hook "p"
+            3000 KILL to 1 left: 3 left behind
+            3000 post-stop hook "p" done (0 s)
+            3000 -> sweep KILL
+            3000 stopped by KILL in 3.0 s, exit status 137
+            3000 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn kill_is_given_ten_seconds() {
+    Story::of("--grace 1s")
+        .asked(Signal::TERM)
+        .immortal()
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            0 -> term to the child
+            0 -> cont to the child
+            1000 step 2 of 2: KILL to the tree
+            1000 -> kill to the tree
+            11000 child 2 is still there, going without it
+            11000 -> sweep KILL
+            11000 stopped by KILL in 11.0 s, exit status 137
+            11000 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn a_child_that_dies_while_the_post_stop_hooks_run_is_heard_of() {
+    Story::of("--ladder TERM:1s,KILL:1s --post-stop p")
+        .asked(Signal::TERM)
+        .immortal()
+        .hook(HookPhase::PostStop, 0, 500, done())
+        .at(2_200, Event::ChildExited(killed()))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
+            0 -> term to the child
+            0 -> cont to the child
+            1000 step 2 of 2: KILL:1s to the tree
+            1000 -> kill to the tree
+            2000 child 2 is still there, going without it
+            2000 -> sweep KILL
+            2000 -> run the post-stop hook "p"
+            2200 child died of KILL after 2.2 s
+            2500 post-stop hook "p" done (500 ms)
+            2500 stopped by KILL in 2.5 s, exit status 137
+            2500 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn the_child_may_ask_for_more_time_but_kill_is_not_bargained_with() {
+    Story::of("--ladder TERM:2s,KILL:1s")
+        .asked(Signal::TERM)
+        .immortal()
+        .at(1_000, Event::Extend(ms(5_000)))
+        .at(2_000, Event::Extend(ms(1_000)))
+        .at(6_100, Event::Extend(ms(9_000)))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: TERM:2s to the child, waiting up to 2.0 s
+            0 -> term to the child
+            0 -> cont to the child
+            6000 step 2 of 2: KILL:1s to the tree
+            6000 -> kill to the tree
+            7000 child 2 is still there, going without it
+            7000 -> sweep KILL
+            7000 stopped by KILL in 7.0 s, exit status 137
+            7000 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn more_time_never_passes_the_deadline() {
+    Story::of("--ladder TERM:2s --deadline 5s")
+        .asked(Signal::TERM)
+        .at(1_000, Event::Extend(ms(u64::MAX)))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: TERM:2s to the child, waiting up to 2.0 s
+            0 -> term to the child
+            0 -> cont to the child
+            4750 step 2 of 2: KILL to the tree
+            4750 -> kill to the tree
+            4750 child died of KILL on step 2 after 4.8 s
+            4750 stopped by KILL in 4.8 s, exit status 137
+            4750 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn a_frozen_container_does_not_thaw_straight_into_kill() {
+    let mut machine = Machine::new(Rc::new(plan("--ladder TERM:1s,INT:1s")));
+    let mut told = Vec::new();
+    let events = [
+        (0, Event::Started { pid: 2 }),
+        (0, signal(Signal::TERM)),
+        // Frozen here for an hour.
+        (3_600_000, Event::Deadline),
+        (3_600_000, Event::Deadline),
+        (3_600_999, Event::Deadline),
+        (3_601_000, Event::Deadline),
+    ];
+    for (at, event) in events {
+        machine.handle(ms(at), event);
+        while let Some(action) = machine.poll() {
+            if let Action::Send { signal, .. } = action {
+                told.push(format!("{at} {signal}"));
+            }
+        }
+    }
+    assert_eq!(
+        told.join(", "),
+        "0 TERM, 0 CONT, 3600000 INT, 3600000 CONT, 3601000 KILL"
+    );
+}
+
+fn killed() -> ExitStatus {
+    ExitStatus::Killed {
+        signal: Signal::KILL,
+        core: false,
+    }
+}

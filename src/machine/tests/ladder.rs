@@ -1,0 +1,316 @@
+//! The ladder: its steps, their targets, and the commands that stop.
+
+use super::*;
+
+#[test]
+fn a_child_that_obeys_term_is_down_at_once() {
+    Story::of("")
+        .asked(Signal::TERM)
+        .exits_on(Cue::Signal(Signal::TERM), 300)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: SAME = TERM to the child, waiting up to 8.0 s
+            0 -> term to the child
+            0 -> cont to the child
+            300 child exited with 0 on step 1 after 300 ms
+            300 stopped in 300 ms, exit status 0
+            300 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn a_child_that_ignores_the_stop_signal_is_killed_after_the_grace() {
+    Story::of("--grace 2s").asked(Signal::TERM).tells(
+        r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: SAME = TERM to the child, waiting up to 2.0 s
+            0 -> term to the child
+            0 -> cont to the child
+            2000 step 2 of 2: KILL to the tree
+            2000 -> kill to the tree
+            2000 child died of KILL on step 2 after 2.0 s
+            2000 stopped by KILL in 2.0 s, exit status 137
+            2000 -> exit 137
+            "#,
+    );
+}
+
+#[test]
+fn same_is_the_signal_that_asked() {
+    Story::of("")
+        .asked(Signal::QUIT)
+        .exits_on(Cue::Signal(Signal::QUIT), 0)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: QUIT from outside the container
+            0 -> notready
+            0 step 1 of 2: SAME = QUIT to the child, waiting up to 8.0 s
+            0 -> quit to the child
+            0 -> cont to the child
+            0 child exited with 0 on step 1 after 0 s
+            0 stopped in 0 s, exit status 0
+            0 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn every_step_has_its_target_and_its_wait() {
+    Story::of("--ladder INT:1s,TERM@group:500ms,HUP@tree,QUIT:0,KILL@child --grace 3s")
+        .asked(Signal::TERM)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 5: INT:1s to the child, waiting up to 1.0 s
+            0 -> int to the child
+            0 -> cont to the child
+            1000 step 2 of 5: TERM@group:500ms to the group, waiting up to 500 ms
+            1000 -> term to the group
+            1000 -> cont to the group
+            1500 step 3 of 5: HUP@tree to the tree, waiting up to 3.0 s
+            1500 -> hup to the tree
+            1500 -> cont to the tree
+            4500 step 4 of 5: QUIT:0 to the child, waiting up to 0 s
+            4500 -> quit to the child
+            4500 -> cont to the child
+            4500 step 5 of 5: KILL@child to the child
+            4500 -> kill to the child
+            4500 child died of KILL on step 5 after 4.5 s
+            4500 stopped by KILL in 4.5 s, exit status 137
+            4500 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn the_step_that_works_ends_the_ladder() {
+    Story::of("--ladder INT:1s,QUIT:1s,TERM:1s")
+        .asked(Signal::TERM)
+        .exits_on(Cue::Signal(Signal::QUIT), 400)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 4: INT:1s to the child, waiting up to 1.0 s
+            0 -> int to the child
+            0 -> cont to the child
+            1000 step 2 of 4: QUIT:1s to the child, waiting up to 1.0 s
+            1000 -> quit to the child
+            1000 -> cont to the child
+            1400 child exited with 0 on step 2 after 1.4 s
+            1400 stopped in 1.4 s, exit status 0
+            1400 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn a_signal_that_stops_is_not_undone() {
+    Story::of("--ladder TSTP:1s").asked(Signal::TERM).tells(
+        r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: TSTP:1s to the child, waiting up to 1.0 s
+            0 -> tstp to the child
+            1000 step 2 of 2: KILL to the tree
+            1000 -> kill to the tree
+            1000 child died of KILL on step 2 after 1.0 s
+            1000 stopped by KILL in 1.0 s, exit status 137
+            1000 -> exit 137
+            "#,
+    );
+}
+
+#[test]
+fn a_console_program_obeys_its_standard_input() {
+    Story::of("--ladder 'stdin=save,stdin=stop:5s,eof'")
+        .asked(Signal::TERM)
+        .at(20_000, signal(Signal::INT))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 4: stdin=save, waiting up to 8.0 s
+            0 -> write step 1
+            8000 step 2 of 4: stdin=stop:5s, waiting up to 5.0 s
+            8000 -> write step 2
+            13000 step 3 of 4: eof, waiting up to 8.0 s
+            13000 -> closestdin
+            20000 INT from pid 9: going on at once
+            20000 step 4 of 4: KILL to the tree
+            20000 -> kill to the tree
+            20000 child died of KILL on step 4 after 20.0 s
+            20000 stopped by KILL in 20.0 s, exit status 137
+            20000 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn eof_ends_a_filter() {
+    Story::of("--ladder eof:1s")
+        .asked(Signal::TERM)
+        .exits_on(Cue::Eof, 10)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: eof:1s, waiting up to 1.0 s
+            0 -> closestdin
+            10 child exited with 0 on step 1 after 10 ms
+            10 stopped in 10 ms, exit status 0
+            10 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn a_stop_command_stops_the_child() {
+    Story::of("--ladder 'exec=ctl stop:5s'")
+        .asked(Signal::TERM)
+        .exits_on(Cue::Exec, 100)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: exec=ctl stop:5s, waiting up to 5.0 s
+            0 -> run step 1
+            0 stop command done
+            100 child exited with 0 on step 1 after 100 ms
+            100 stopped in 100 ms, exit status 0
+            100 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn a_stop_command_that_outlives_the_child_may_end_by_itself() {
+    let mut story = Story::of("--ladder 'exec=ctl stop:5s'")
+        .asked(Signal::TERM)
+        .exits_on(Cue::Exec, 100);
+    story.script.hooks_take = Some(ms(700));
+    story.tells(
+        r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: exec=ctl stop:5s, waiting up to 5.0 s
+            0 -> run step 1
+            100 child exited with 0 on step 1 after 100 ms
+            700 stop command done
+            700 stopped in 700 ms, exit status 0
+            700 -> exit 0
+            "#,
+    );
+}
+
+#[test]
+fn a_stop_command_that_outlives_the_child_has_the_sweeps_grace() {
+    Story::of("--ladder 'exec=ctl stop:9s'")
+        .asked(Signal::TERM)
+        .exits_on(Cue::Exec, 100)
+        .hooks_hang()
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 2: exec=ctl stop:9s, waiting up to 9.0 s
+            0 -> run step 1
+            100 child exited with 0 on step 1 after 100 ms
+            2100 -> kill the command of step 1
+            2100 stop command killed: going on without it
+            2100 stopped in 2.1 s, exit status 0
+            2100 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn a_stop_command_that_hangs_is_killed_with_its_step() {
+    Story::of("--ladder 'exec=ctl stop:1s,exec=ctl abort:1s,TERM:1s'")
+        .asked(Signal::TERM)
+        .hooks_hang()
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 4: exec=ctl stop:1s, waiting up to 1.0 s
+            0 -> run step 1
+            1000 -> kill the command of step 1
+            1000 stop command killed: going on without it
+            1000 step 2 of 4: exec=ctl abort:1s, waiting up to 1.0 s
+            1000 -> run step 2
+            2000 -> kill the command of step 2
+            2000 stop command killed: going on without it
+            2000 step 3 of 4: TERM:1s to the child, waiting up to 1.0 s
+            2000 -> term to the child
+            2000 -> cont to the child
+            3000 step 4 of 4: KILL to the tree
+            3000 -> kill to the tree
+            3000 child died of KILL on step 4 after 3.0 s
+            3000 stopped by KILL in 3.0 s, exit status 137
+            3000 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn the_late_end_of_one_stop_command_is_not_the_end_of_the_next() {
+    let late = Event::StopCommandEnded {
+        step: 0,
+        result: failed(),
+    };
+    Story::of("--ladder 'exec=ctl stop:1s,exec=ctl abort:1s'")
+        .asked(Signal::TERM)
+        .hooks_hang()
+        .at(1_500, late)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 3: exec=ctl stop:1s, waiting up to 1.0 s
+            0 -> run step 1
+            1000 -> kill the command of step 1
+            1000 stop command killed: going on without it
+            1000 step 2 of 3: exec=ctl abort:1s, waiting up to 1.0 s
+            1000 -> run step 2
+            2000 -> kill the command of step 2
+            2000 stop command killed: going on without it
+            2000 step 3 of 3: KILL to the tree
+            2000 -> kill to the tree
+            2000 child died of KILL on step 3 after 2.0 s
+            2000 stopped by KILL in 2.0 s, exit status 137
+            2000 -> exit 137
+            "#,
+        );
+}

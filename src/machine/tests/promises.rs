@@ -1,0 +1,246 @@
+//! What every run keeps, whatever happens: judged action by action.
+
+use super::*;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Promise {
+    StepsNeverGoBack,
+    NothingAfterTheEnd,
+    /// KILL no later than the plan's total after the request.
+    KillInTime,
+    TheDeadlineHolds,
+    /// Each post-stop hook, in every run, and not before the child's end.
+    PostStopHooksRunOnce,
+    PreStopHooksRunOnRequest,
+    ASecondTermChangesNothing,
+    NoSignalForTheDead,
+    /// None starts before the other has ended or been killed; none is left running at the end.
+    OneHookAtATime,
+    EarlyWakeUpsAreHarmless,
+    /// The end of a hook or stop command that was killed before is not the end of another.
+    LateEndsChangeNothing,
+    NoKillSparesTheChild,
+    /// Once the child has ended and nobody is left; and by itself where KILL is allowed.
+    TheRunEnds,
+}
+
+pub(super) const ALL: [Promise; 13] = [
+    Promise::StepsNeverGoBack,
+    Promise::NothingAfterTheEnd,
+    Promise::KillInTime,
+    Promise::TheDeadlineHolds,
+    Promise::PostStopHooksRunOnce,
+    Promise::PreStopHooksRunOnRequest,
+    Promise::ASecondTermChangesNothing,
+    Promise::NoSignalForTheDead,
+    Promise::OneHookAtATime,
+    Promise::EarlyWakeUpsAreHarmless,
+    Promise::LateEndsChangeNothing,
+    Promise::NoKillSparesTheChild,
+    Promise::TheRunEnds,
+];
+
+/// A broken promise, and how: what was done before it stands in front of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Broken {
+    pub(super) promise: Promise,
+    pub(super) story: String,
+}
+
+impl Broken {
+    pub(super) fn after(mut self, what: impl std::fmt::Display) -> Self {
+        self.story = format!("{what}; {}", self.story);
+        self
+    }
+}
+
+impl Promise {
+    pub(super) fn holds(self, holds: bool, why: impl FnOnce() -> String) -> Result<(), Broken> {
+        if holds {
+            return Ok(());
+        }
+        Err(Broken {
+            promise: self,
+            story: why(),
+        })
+    }
+}
+
+/// What the plan allows, added up here once more and not by the code under test.
+pub(super) struct Allowed {
+    pub(super) may_kill: bool,
+    kill_after: Duration,
+    deadline: Option<Duration>,
+    post_stop: usize,
+}
+
+impl Allowed {
+    pub(super) fn by(plan: &Plan) -> Self {
+        let hooks: Duration = plan.pre_stop.iter().map(|hook| hook.timeout).sum();
+        let drain = plan.drain.as_ref();
+        let drain = drain.map(|drain| drain.timeout.max(drain.delay));
+        let waits = plan.ladder.iter().filter(|step| !step.is_kill());
+        let forever = Duration::from_secs(1_000_000);
+        let ladder: Duration = waits.map(|step| step.wait.unwrap_or(forever)).sum();
+        let total = hooks + drain.unwrap_or_default() + ladder;
+        Self {
+            may_kill: plan.ladder.last().unwrap().is_kill(),
+            kill_after: total.min(plan.deadline.unwrap_or(total)),
+            deadline: plan.deadline,
+            post_stop: plan.post_stop.len(),
+        }
+    }
+}
+
+/// What was seen of a run so far.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    pub(super) finished: bool,
+    /// A stop was asked for.
+    pub(super) asked: bool,
+    pub(super) child_alive: bool,
+    /// What the deadline counts from: the request, or the end that came without one.
+    t0: Option<Duration>,
+    /// How far the run has come: phase, and place in it.
+    place: (u8, usize),
+    killed: bool,
+    left: bool,
+    hook: Option<HookId>,
+    post_stop: Vec<u8>,
+}
+
+impl Watch {
+    pub(super) fn new(allowed: &Allowed) -> Self {
+        Self {
+            finished: false,
+            asked: false,
+            child_alive: false,
+            t0: None,
+            place: (0, 0),
+            killed: false,
+            left: false,
+            hook: None,
+            post_stop: vec![0; allowed.post_stop],
+        }
+    }
+
+    /// An event that the world is about to deliver.
+    pub(super) fn hears(&mut self, event: &Event) {
+        match event {
+            Event::Started { .. } => self.child_alive = true,
+            Event::ChildExited(_) => self.child_alive = false,
+            Event::HookEnded { hook, .. } if self.hook == Some(*hook) => self.hook = None,
+            _ => {}
+        }
+    }
+
+    /// An action of the machine.
+    pub(super) fn sees(
+        &mut self,
+        allowed: &Allowed,
+        now: Duration,
+        action: &Action,
+    ) -> Result<(), Broken> {
+        let told = || format!("{now:?} {action:?}");
+        Promise::NothingAfterTheEnd.holds(!self.finished, told)?;
+        if let Action::Send { signal, .. } | Action::Sweep(signal) = action {
+            let spares = allowed.may_kill || !self.child_alive || *signal != Signal::KILL;
+            Promise::NoKillSparesTheChild.holds(spares, told)?;
+        }
+        match action {
+            Action::Record(Record::StopAsked { .. }) => {
+                self.asked = true;
+                self.t0 = Some(now);
+            }
+            Action::Record(Record::ChildExited { .. } | Record::StartFailed(_)) => {
+                self.t0.get_or_insert(now);
+            }
+            Action::Record(Record::ChildLeft { .. }) => self.left = true,
+            Action::Record(Record::Step { step, .. }) => self.comes_to((3, *step), told)?,
+            Action::StartDrain => self.comes_to((2, 0), told)?,
+            Action::Sweep(signal) => {
+                let phase = if self.place.0 < 5 { 4 } else { 6 };
+                let kills = *signal == Signal::KILL;
+                let place = (phase, usize::from(kills));
+                // KILL has as many rounds as it needs.
+                if !(kills && self.place == place) {
+                    self.comes_to(place, told)?;
+                }
+            }
+            Action::RunHook { hook, .. } => self.sees_hook(*hook, told)?,
+            Action::EndHook(hook) if self.hook == Some(*hook) => self.hook = None,
+            Action::Send { signal, .. } => {
+                Promise::NoSignalForTheDead.holds(self.child_alive, told)?;
+                if *signal == Signal::KILL {
+                    self.killed = true;
+                    let in_time = self.kill_due(allowed).is_none_or(|due| now <= due);
+                    Promise::KillInTime.holds(in_time, told)?;
+                }
+            }
+            Action::Finish(_) => {
+                self.finished = true;
+                let once = self.post_stop.iter().all(|times| *times == 1);
+                Promise::PostStopHooksRunOnce.holds(once, told)?;
+                Promise::OneHookAtATime.holds(self.hook.is_none(), told)?;
+                self.deadline_holds(allowed, now)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn sees_hook(&mut self, hook: HookId, told: impl Fn() -> String) -> Result<(), Broken> {
+        let rank = match hook.phase {
+            HookPhase::PreStart => 0,
+            HookPhase::PreStop => 1,
+            HookPhase::PostStop => 5,
+        };
+        match hook.phase {
+            HookPhase::PreStart => {}
+            HookPhase::PreStop => Promise::PreStopHooksRunOnRequest.holds(self.asked, &told)?,
+            HookPhase::PostStop => {
+                let ended = !self.child_alive || self.left;
+                Promise::PostStopHooksRunOnce.holds(ended, &told)?;
+                self.post_stop[hook.index] += 1;
+                let once = self.post_stop[hook.index] == 1;
+                Promise::PostStopHooksRunOnce.holds(once, &told)?;
+            }
+        }
+        Promise::OneHookAtATime.holds(self.hook.is_none(), &told)?;
+        self.hook = Some(hook);
+        self.comes_to((rank, hook.index + 1), &told)
+    }
+
+    fn comes_to(&mut self, place: (u8, usize), told: impl Fn() -> String) -> Result<(), Broken> {
+        Promise::StepsNeverGoBack.holds(place > self.place, told)?;
+        self.place = place;
+        Ok(())
+    }
+
+    fn kill_due(&self, allowed: &Allowed) -> Option<Duration> {
+        let t0 = self.t0.filter(|_| self.asked)?;
+        Some(t0 + allowed.kill_after)
+    }
+
+    fn deadline_holds(&self, allowed: &Allowed, now: Duration) -> Result<(), Broken> {
+        if let (Some(t0), Some(deadline)) = (self.t0, allowed.deadline) {
+            let told = || format!("{now:?}: {:?} after t0", now - t0);
+            Promise::TheDeadlineHolds.holds(now <= t0 + deadline, told)?;
+        }
+        Ok(())
+    }
+
+    /// What must hold whenever the machine waits.
+    pub(super) fn rests(&self, allowed: &Allowed, now: Duration) -> Result<(), Broken> {
+        if self.finished {
+            return Ok(());
+        }
+        self.deadline_holds(allowed, now)?;
+        if let Some(due) = self.kill_due(allowed) {
+            let waits = self.child_alive && !self.left && !self.killed && allowed.may_kill;
+            let told = || format!("{now:?}: no KILL yet, which was due at {due:?}");
+            Promise::KillInTime.holds(!waits || now <= due, told)?;
+        }
+        Ok(())
+    }
+}

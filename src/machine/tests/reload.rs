@@ -1,0 +1,113 @@
+//! A plan that changes while the child runs, and one that comes too late.
+
+use super::*;
+use crate::settings::reload::Reload;
+
+const OPTIONS: &str = "--config file --reload-on HUP --grace 5s";
+
+fn reloaded(options: &str) -> Event {
+    Event::Reloaded(Box::new(Reload {
+        plan: plan(options),
+        changed: vec!["grace"],
+        needs_restart: vec!["user"],
+    }))
+}
+
+fn hangup() -> Event {
+    signal(named("HUP"))
+}
+
+#[test]
+fn the_new_plan_counts_from_the_next_request_on() {
+    Story::of(OPTIONS)
+        .at(1_000, hangup())
+        .at(1_001, reloaded("--grace 2s --max-runtime 10s"))
+        .exits_on(Cue::Signal(Signal::KILL), 0)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            1000 -> reload
+            1001 -> take the new plan
+            1001 configuration reloaded: grace changed; only a restart changes user
+            10000 stopping: --max-runtime is over
+            10000 -> notready
+            10000 step 1 of 2: SAME = TERM to the child, waiting up to 2.0 s
+            10000 -> term to the child
+            10000 -> cont to the child
+            12000 step 2 of 2: KILL to the tree
+            12000 -> kill to the tree
+            12000 child died of KILL on step 2 after 2.0 s
+            12000 stopped by KILL in 2.0 s, exit status 124
+            12000 -> exit 124
+            "#,
+        );
+}
+
+#[test]
+fn a_plan_that_cannot_be_read_changes_nothing() {
+    Story::of(OPTIONS)
+        .at(1_000, hangup())
+        .at(1_000, Event::ReloadRefused("no such file".to_owned()))
+        .exits_on(Cue::Start, 2_000)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            1000 -> reload
+            1000 configuration not reloaded: no such file
+            2000 child exited with 0 after 2.0 s
+            2000 -> notready
+            2000 exit status 0
+            2000 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn once_a_stop_is_under_way_its_plan_stands() {
+    Story::of(OPTIONS)
+        .at(1_000, signal(Signal::TERM))
+        .at(1_000, reloaded("--grace 1h"))
+        .at(2_000, hangup())
+        .exits_on(Cue::Signal(Signal::KILL), 0)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            1000 stopping: TERM from pid 9
+            1000 -> notready
+            1000 step 1 of 2: SAME = TERM to the child, waiting up to 5.0 s
+            1000 -> term to the child
+            1000 -> cont to the child
+            1000 configuration not reloaded: a stop is under way
+            2000 HUP not forwarded: a stop is under way
+            6000 step 2 of 2: KILL to the tree
+            6000 -> kill to the tree
+            6000 child died of KILL on step 2 after 5.0 s
+            6000 stopped by KILL in 5.0 s, exit status 137
+            6000 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn a_request_before_the_start_is_kept_until_the_child_runs() {
+    Story::of("--config file --reload-on HUP --pre-start a")
+        .hook(HookPhase::PreStart, 0, 100, done())
+        .at(50, hangup())
+        .exits_on(Cue::Start, 10)
+        .tells(
+            r#"
+            0 -> run the pre-start hook "a"
+            100 pre-start hook "a" done (100 ms)
+            100 -> start
+            100 started, pid 2
+            100 -> reload
+            110 child exited with 0 after 10 ms
+            110 -> notready
+            110 exit status 0
+            110 -> exit 0
+            "#,
+        );
+}

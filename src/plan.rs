@@ -1,0 +1,410 @@
+//! The plan: everything a run was asked to do, parsed and resolved, and how its time is shared out.
+//!
+//! A `Plan` is plain data. It is built by `settings` before anything is started, read by the machine,
+//! and printed by `explain`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::call::{Call, Request};
+use crate::health::Listen;
+use crate::signal::{Signal, SignalSet};
+
+/// Whom a signal is sent to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Target {
+    /// The main child alone.
+    Child,
+    /// The main child's process group.
+    Group,
+    /// Every living descendant, whatever its session.
+    Tree,
+}
+
+/// What one step of the ladder does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum StepAction {
+    Signal(Signal),
+    /// The signal that asked for the stop; TERM when no signal did.
+    Same,
+    /// A line for the child's standard input.
+    Stdin(OsString),
+    /// The end of the child's standard input.
+    Eof,
+    /// A stop command, as systemd's `ExecStop=`.
+    Exec(Vec<OsString>),
+}
+
+/// One step of the ladder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Step {
+    pub(crate) action: StepAction,
+    pub(crate) target: Target,
+    /// How long to wait for the child's exit; `None` is without end, or up to the deadline.
+    pub(crate) wait: Option<Duration>,
+    /// The step as the user would write it.
+    pub(crate) text: String,
+}
+
+impl Step {
+    pub(crate) fn is_kill(&self) -> bool {
+        self.action == StepAction::Signal(Signal::KILL)
+    }
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HookPhase {
+    PreStart,
+    PreStop,
+    PostStop,
+}
+
+impl HookPhase {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::PreStart => "pre-start",
+            Self::PreStop => "pre-stop",
+            Self::PostStop => "post-stop",
+        }
+    }
+}
+
+/// What a hook does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum HookKind {
+    /// A command line, executed without a shell.
+    Command(Vec<OsString>),
+    /// A request or a datagram that we send ourselves.
+    Call(Call),
+}
+
+/// Whether a failed hook matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OnFailure {
+    Ignore,
+    /// A pre-start hook prevents the start; the other kinds only tell.
+    Fail,
+}
+
+/// One hook.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Hook {
+    pub(crate) name: String,
+    pub(crate) kind: HookKind,
+    pub(crate) timeout: Duration,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) env: Vec<(OsString, OsString)>,
+}
+
+/// What happens to the processes that the main child leaves behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stragglers {
+    /// They get TERM and CONT, the sweep grace, then KILL.
+    Stop,
+    /// They are waited for.
+    Wait,
+    /// They are left alone.
+    Leave,
+}
+
+/// Where the child's standard input comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stdin {
+    /// Ours, as it is.
+    Inherit,
+    /// A pipe into which ours is relayed, so that steps can write to it.
+    Relay,
+}
+
+/// Codes and signals that become exit status 0 (`--success-exit`).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct SuccessExit {
+    pub(crate) codes: Vec<u8>,
+    pub(crate) signals: SignalSet,
+}
+
+/// What stepdown exits with when the child cannot be started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FailureCodes {
+    /// Its own failure; usage errors, too.
+    pub(crate) own: u8,
+    pub(crate) not_found: u8,
+    /// The kernel says EACCES.
+    pub(crate) not_permitted: u8,
+    /// Anything else that exec says.
+    pub(crate) not_executable: u8,
+}
+
+impl Default for FailureCodes {
+    /// As docker run, timeout(1) and env(1) have them.
+    fn default() -> Self {
+        Self {
+            own: 125,
+            not_found: 127,
+            not_permitted: 126,
+            not_executable: 126,
+        }
+    }
+}
+
+/// How the child is started; see `sys::spawn` for the order in which it is done.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct ChildSettings {
+    pub(crate) user: Option<Identity>,
+    pub(crate) workdir: Option<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) no_new_privs: bool,
+    /// PID 1 of a PID namespace of its own (`check --as-pid1`).
+    pub(crate) own_namespaces: bool,
+}
+
+/// Whom the child runs as; every field is already numeric.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// All supplementary groups, the primary one included; `None` leaves them as they are.
+    pub(crate) groups: Option<Vec<u32>>,
+    /// `HOME` and `USER`, where the user is known by name.
+    pub(crate) home: Option<OsString>,
+    pub(crate) name: Option<OsString>,
+}
+
+/// The drain: between the pre-stop hooks and the ladder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Drain {
+    /// At least this long, whatever is in flight: the balancers do not know yet.
+    pub(crate) delay: Duration,
+    /// At most this long.
+    pub(crate) timeout: Duration,
+    /// Whose requests in flight are counted; with none the delay is all there is.
+    pub(crate) ports: DrainPorts,
+    /// How long a connection must be quiet after an answer to count as idle.
+    pub(crate) quiet: Duration,
+    /// The delay ends once each checker was told "not ready" this often.
+    pub(crate) checks: Option<u32>,
+}
+
+/// The local ports that are drained.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum DrainPorts {
+    None,
+    /// Every TCP port that the tree listens on.
+    Auto,
+    List(Vec<u16>),
+}
+
+/// When the child is ready (`--ready-when`); without it, it is from its start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Readiness {
+    pub(crate) when: ReadyWhen,
+    /// A child that is not ready by then has failed to start.
+    pub(crate) timeout: Option<Duration>,
+    /// The condition as the user would write it.
+    pub(crate) text: String,
+}
+
+/// What tells that the child is ready.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ReadyWhen {
+    /// All these TCP ports are listened on. Nobody connects to them.
+    Tcp(Vec<u16>),
+    /// The request is answered with 2xx.
+    Http(Request),
+    /// The command exits with 0.
+    Exec(Vec<OsString>),
+    /// The file is there; one that was there before the start counts once it has changed.
+    File(PathBuf),
+    /// The child says so (sd_notify(3)).
+    Notify,
+}
+
+/// The health endpoint (`--health-listen`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Health {
+    pub(crate) listen: Listen,
+    /// The HTTP status of `/readyz` while not ready.
+    pub(crate) not_ready_status: u16,
+}
+
+/// Everything that was asked for, resolved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Plan {
+    pub(crate) ladder: Vec<Step>,
+    pub(crate) stop_on: SignalSet,
+    pub(crate) escalate_on: SignalSet,
+    /// Signals that ask for the configuration file to be read again.
+    pub(crate) reload_on: SignalSet,
+    /// From, to; `None` drops.
+    pub(crate) rewrite: Vec<(Signal, Option<Signal>)>,
+    /// Whom forwarded signals go to.
+    pub(crate) target: Target,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) max_runtime: Option<Duration>,
+    pub(crate) pre_start: Vec<Hook>,
+    pub(crate) pre_stop: Vec<Hook>,
+    pub(crate) post_stop: Vec<Hook>,
+    pub(crate) readiness: Option<Readiness>,
+    pub(crate) health: Option<Health>,
+    pub(crate) drain: Option<Drain>,
+    pub(crate) sweep_grace: Duration,
+    pub(crate) stragglers: Stragglers,
+    pub(crate) success_exit: SuccessExit,
+    pub(crate) clean_stop: bool,
+    pub(crate) stdin: Stdin,
+    pub(crate) subreaper: bool,
+    /// The child gets a cgroup of its own, where there can be one.
+    pub(crate) cgroup: bool,
+    pub(crate) parent_death_signal: Option<Signal>,
+    pub(crate) child: ChildSettings,
+    pub(crate) failure_codes: FailureCodes,
+}
+
+impl Plan {
+    pub(crate) fn hooks(&self, phase: HookPhase) -> &[Hook] {
+        match phase {
+            HookPhase::PreStart => &self.pre_start,
+            HookPhase::PreStop => &self.pre_stop,
+            HookPhase::PostStop => &self.post_stop,
+        }
+    }
+
+    /// This plan with all that can change while the child runs taken from another one.
+    ///
+    /// # Errors
+    /// The child that runs was not started for such a stop.
+    pub(crate) fn reloaded(&self, fresh: Self) -> Result<Self, &'static str> {
+        let writes = |step: &Step| matches!(step.action, StepAction::Stdin(_) | StepAction::Eof);
+        if self.stdin == Stdin::Inherit && fresh.ladder.iter().any(writes) {
+            return Err(
+                "ladder: a stdin= or eof step needs the relay, which only a restart sets up",
+            );
+        }
+        let counts = fresh
+            .drain
+            .as_ref()
+            .is_some_and(|drain| drain.checks.is_some());
+        if self.health.is_none() && counts {
+            return Err(
+                "drain-checks: nobody answers the checks, and only a restart sets up the endpoint",
+            );
+        }
+        Ok(Self {
+            ladder: fresh.ladder,
+            stop_on: fresh.stop_on,
+            escalate_on: fresh.escalate_on,
+            rewrite: fresh.rewrite,
+            target: fresh.target,
+            deadline: fresh.deadline,
+            max_runtime: fresh.max_runtime,
+            pre_stop: fresh.pre_stop,
+            post_stop: fresh.post_stop,
+            drain: fresh.drain,
+            sweep_grace: fresh.sweep_grace,
+            stragglers: fresh.stragglers,
+            success_exit: fresh.success_exit,
+            clean_stop: fresh.clean_stop,
+            ..self.clone()
+        })
+    }
+
+    /// Whether anything but the child is run, or may be after a reload: hooks, stop commands.
+    pub(crate) fn runs_commands(&self) -> bool {
+        let hooks = [&self.pre_start, &self.pre_stop, &self.post_stop];
+        let is_command = |step: &Step| matches!(step.action, StepAction::Exec(_));
+        let when = self.readiness.as_ref().map(|readiness| &readiness.when);
+        hooks.into_iter().any(|hooks| !hooks.is_empty())
+            || self.ladder.iter().any(is_command)
+            || matches!(when, Some(ReadyWhen::Exec(_)))
+            || !self.reload_on.is_empty()
+    }
+
+    /// Signals that go to the child as they come, whatever the phase: the decision is made beforehand,
+    /// so that nothing has to be decided between their arrival and kill(2).
+    pub(crate) fn passed_on(&self) -> SignalSet {
+        let decided = |signal: &Signal| {
+            self.stop_on.contains(*signal)
+                || self.escalate_on.contains(*signal)
+                || self.rewrite.iter().any(|(from, _)| from == signal)
+                || self.parent_death_signal == Some(*signal)
+                || self.reload_on.contains(*signal)
+        };
+        // Those that the kernel raises because of what we do ourselves need a look at the sender.
+        let own = |signal: &Signal| [Signal::CHLD, Signal::PIPE, Signal::XFSZ].contains(signal);
+        let all = SignalSet::all()
+            .iter()
+            .filter(|_| self.target == Target::Child);
+        all.filter(|signal| !decided(signal) && !own(signal))
+            .collect()
+    }
+
+    /// Whether something is opened before the start that is to stay open: then what was inherited must
+    /// be known by its numbers.
+    pub(crate) fn opens_before_start(&self) -> bool {
+        self.health.is_some() || self.awaits_notification()
+    }
+
+    pub(crate) fn awaits_notification(&self) -> bool {
+        let when = self.readiness.as_ref().map(|readiness| &readiness.when);
+        when == Some(&ReadyWhen::Notify)
+    }
+
+    /// The signal after `--rewrite`; `None` is to be dropped.
+    pub(crate) fn rewritten(&self, signal: Signal) -> Option<Signal> {
+        let rule = self.rewrite.iter().rfind(|(from, _)| *from == signal);
+        rule.map_or(Some(signal), |(_, to)| *to)
+    }
+
+    /// How the time before the deadline is shared out; `None` without `--deadline`.
+    pub(crate) fn budget(&self) -> Option<Budget> {
+        self.deadline.map(|deadline| {
+            let post_stop = total(self.post_stop.iter().map(|hook| hook.timeout));
+            let post_stop = post_stop.min(deadline / 2);
+            // KILL, the reaping of what it killed and the files: short, but not nothing.
+            let leaving = (deadline / 20).clamp(Duration::from_millis(20), LEAVING);
+            let kill_by = deadline.saturating_sub(post_stop + leaving);
+            let waits = self.ladder.iter().filter(|step| !step.is_kill());
+            let ladder = waits
+                .map(|step| step.wait)
+                .collect::<Option<Vec<_>>>()
+                .map(total);
+            // What comes before the ladder may not eat the ladder: a child that is told to stop
+            // and killed in the same breath has lost its requests all the same.
+            let ladder = ladder.unwrap_or(kill_by).min(kill_by / 2);
+            let gone_by = deadline.saturating_sub(leaving / 2);
+            Budget {
+                ladder_by: kill_by.saturating_sub(ladder),
+                kill_by,
+                // A large process takes its time to die; half of what the hooks have is its to use.
+                give_up_by: gone_by.saturating_sub(post_stop / 2),
+                gone_by,
+            }
+        })
+    }
+}
+
+/// The sum, which waits that are meant to be without end cannot overflow.
+pub(crate) fn total(durations: impl IntoIterator<Item = Duration>) -> Duration {
+    let add = |sum: Duration, duration| sum.saturating_add(duration);
+    durations.into_iter().fold(Duration::ZERO, add)
+}
+
+/// The most that KILL and the files are given out of the deadline.
+const LEAVING: Duration = Duration::from_millis(500);
+
+/// Moments of the stop, counted from t0, that no phase may overrun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Budget {
+    /// Pre-stop hooks and drain end here at the latest.
+    pub(crate) ladder_by: Duration,
+    /// KILL is sent here at the latest.
+    pub(crate) kill_by: Duration,
+    /// What has not died of KILL until here hangs in the kernel and is left.
+    pub(crate) give_up_by: Duration,
+    /// The post-stop hooks end here at the latest.
+    pub(crate) gone_by: Duration,
+}

@@ -1,0 +1,265 @@
+//! What happened, as facts: everything the user is told is a fold over these records.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::plan::{HookPhase, Target};
+use crate::signal::Signal;
+
+/// Why the run came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reason {
+    Signal,
+    Exit,
+    MaxRuntime,
+    ParentDied,
+    StartFailed,
+}
+
+impl Reason {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Exit => "exit",
+            Self::MaxRuntime => "max-runtime",
+            Self::ParentDied => "parent-died",
+            Self::StartFailed => "start-failed",
+        }
+    }
+}
+
+/// Who sent a signal (sigaction(2), `si_code` and `si_pid`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sender {
+    /// The kernel itself: a terminal, a timer, a hangup.
+    Kernel,
+    /// A process outside our PID namespace: its number is hidden from us.
+    Outside,
+    /// The process with this pid.
+    Pid(i32),
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ExitStatus {
+    Exited(u8),
+    Killed { signal: Signal, core: bool },
+}
+
+impl ExitStatus {
+    /// The status as a shell reports it: 128+n for death by signal n.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Killed { signal, .. } => killed_by(signal),
+        }
+    }
+}
+
+/// 128+n.
+pub(crate) fn killed_by(signal: Signal) -> u8 {
+    u8::try_from(128 + signal.number()).unwrap_or(u8::MAX)
+}
+
+/// A process of the tree, as it is named in the log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) command: String,
+}
+
+/// How a hook, or the stop command of a step, ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HookResult {
+    Ended(ExitStatus),
+    /// It could not be started, and why.
+    Failed(String),
+    /// Its timeout passed; its process group was killed.
+    TimedOut,
+    /// Somebody was in a hurry; its process group was killed.
+    CutShort,
+    /// The deadline left no time to start it.
+    Skipped,
+}
+
+impl HookResult {
+    pub(crate) fn is_success(&self) -> bool {
+        *self == Self::Ended(ExitStatus::Exited(0))
+    }
+}
+
+/// Why the child could not be started.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct StartFailure {
+    /// 125, 126 or 127.
+    pub(crate) code: u8,
+    pub(crate) message: String,
+}
+
+/// How the drain ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DrainEnd {
+    /// No request was in flight any more.
+    Drained,
+    TimedOut,
+    CutShort,
+    ChildExited,
+}
+
+/// One fact. Durations are counted from where the field's name says, in whole milliseconds as JSON.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(crate) enum Record {
+    Started {
+        pid: i32,
+    },
+    StartFailed(StartFailure),
+    /// What was asked for with `--ready-when` holds; counted from the child's start.
+    Ready {
+        #[serde(rename = "after_ms", serialize_with = "millis")]
+        after: Duration,
+    },
+    StopAsked {
+        reason: Reason,
+        signal: Option<Signal>,
+        sender: Option<Sender>,
+    },
+    HookEnded {
+        phase: HookPhase,
+        name: String,
+        result: HookResult,
+        #[serde(rename = "took_ms", serialize_with = "millis")]
+        took: Duration,
+    },
+    DrainStarted,
+    InFlight {
+        requests: u32,
+        #[serde(rename = "left_ms", serialize_with = "millis")]
+        left: Duration,
+    },
+    DrainEnded {
+        end: DrainEnd,
+        interrupted: u32,
+        #[serde(rename = "took_ms", serialize_with = "millis")]
+        took: Duration,
+    },
+    /// A step of the ladder was taken.
+    Step {
+        step: usize,
+        of: usize,
+        text: String,
+        signal: Option<Signal>,
+        target: Target,
+        /// The terminal had sent the signal to the child's group already, so it was not sent again.
+        by_terminal: bool,
+        #[serde(rename = "wait_ms", serialize_with = "optional_millis")]
+        wait: Option<Duration>,
+    },
+    StopCommandEnded {
+        result: HookResult,
+    },
+    /// Somebody was in a hurry: the current wait ended.
+    Escalated {
+        signal: Signal,
+        sender: Sender,
+    },
+    ChildExited {
+        status: ExitStatus,
+        #[serde(rename = "after_ms", serialize_with = "millis")]
+        after: Duration,
+        /// The step of the ladder that worked, counted from one.
+        step: Option<usize>,
+    },
+    /// The child did not end, not even by KILL.
+    ChildLeft {
+        pid: i32,
+    },
+    Forwarded {
+        signal: Signal,
+        received: Signal,
+        target: Target,
+    },
+    Dropped {
+        signal: Signal,
+        why: &'static str,
+    },
+    Reaped {
+        pid: i32,
+        status: ExitStatus,
+    },
+    /// Processes that the child left behind were signalled.
+    Swept {
+        signal: Signal,
+        processes: Vec<Process>,
+    },
+    SweepEnded {
+        left: bool,
+        #[serde(rename = "took_ms", serialize_with = "millis")]
+        took: Duration,
+    },
+    /// The child was stopped on the terminal, and we stop with it.
+    Suspended,
+    /// The child was stopped where nobody would ever continue it, so it was continued at once.
+    NotSuspended {
+        signal: Signal,
+    },
+    /// The configuration file was read again.
+    Reloaded {
+        /// Options that count from now on.
+        changed: Vec<&'static str>,
+        /// Options that were changed, too, but only count after a restart.
+        needs_restart: Vec<&'static str>,
+    },
+    /// It was read again, but everything stays as it was.
+    ReloadRefused {
+        message: String,
+    },
+    /// Something that was asked for could not be done, or not in the best way.
+    Trouble {
+        message: String,
+    },
+    Ended(Outcome),
+}
+
+/// How the run ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Outcome {
+    /// What stepdown exits with.
+    pub(crate) code: u8,
+    pub(crate) reason: Reason,
+    pub(crate) status: Option<ExitStatus>,
+    /// Whether KILL was needed.
+    pub(crate) escalated: bool,
+    /// From t0, or from the child's own exit.
+    #[serde(rename = "took_ms", serialize_with = "millis")]
+    pub(crate) took: Duration,
+}
+
+impl Outcome {
+    /// Whether the child died of this signal, and nothing was made of that.
+    pub(crate) fn died_of(&self, signal: Signal) -> bool {
+        let killed =
+            matches!(self.status, Some(ExitStatus::Killed { signal: by, .. }) if by == signal);
+        killed && self.code == killed_by(signal)
+    }
+}
+
+fn millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn optional_millis<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => millis(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,293 @@
+//! A cgroup for the child and all that comes of it: who is in it is known to the kernel, and one write
+//! kills them all.
+//!
+//! A process is born into the cgroup of its parent, and nothing that it does by itself takes it out:
+//! no fork, no new session, no end of its parent. One write to cgroup.kill kills every member of the
+//! cgroup and of those below it, with those that are being forked at this moment (the kernel's
+//! Documentation/admin-guide/cgroup-v2.rst, "Processes" and "cgroup.kill"; Linux 5.14).
+//!
+//! Only where it was asked for (`--cgroup on`), because the child can tell: its /proc/self/cgroup names
+//! another path than without us, and a runtime that looks there for its memory limit (older JVMs do)
+//! finds none, as the limit is that of the cgroup above. A child shall start as it would without us.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use super::{descriptors, error_text};
+
+/// See the module's first sentence.
+pub(crate) struct Cgroup {
+    directory: PathBuf,
+    /// As /proc/PID/cgroup names it.
+    path: OsString,
+    /// Its cgroup.procs, until the child has entered through it.
+    door: Option<OwnedFd>,
+    /// Its cgroup.kill: held, so that KILL needs neither a free descriptor nor the mount.
+    kill: OwnedFd,
+}
+
+/// So many names are tried: that of our pid may be taken by somebody in another PID namespace, or by
+/// one who was killed before it could remove it.
+const NAMES: u32 = 100;
+
+/// So many cgroups are looked for below ours: a child may make as many as it likes.
+const MOST: usize = 4096;
+
+impl Cgroup {
+    /// Makes one below that of this process.
+    ///
+    /// # Errors
+    /// Why there can be none, for people.
+    pub(crate) fn make() -> Result<Self, String> {
+        let path = own_path(&read("/proc/self/cgroup")?)
+            .ok_or("this process is in no cgroup v2")?
+            .to_owned();
+        let mounts = read("/proc/self/mountinfo")?;
+        let mut why = format!("no mount of cgroup v2 shows {}", Path::new(&path).display());
+        // The last mount on a directory hides those before it.
+        for own in directories(&mounts, &path).into_iter().rev() {
+            match Self::below(&own, Path::new(&path)) {
+                Ok(cgroup) => return Ok(cgroup),
+                Err(failed) => why = failed,
+            }
+        }
+        Err(why)
+    }
+
+    fn below(own: &Path, path: &Path) -> Result<Self, String> {
+        let name = new_directory(own).map_err(|error| shown(own, &error))?;
+        let directory = own.join(&name);
+        let open = |file: &str| {
+            let opened = File::options().write(true).open(directory.join(file));
+            let opened = opened.map_err(|error| match error.raw_os_error() {
+                Some(libc::ENOENT) if file == "cgroup.kill" => {
+                    format!("{}: no cgroup.kill (Linux 5.14)", own.display())
+                }
+                _ => shown(&directory.join(file), &error),
+            })?;
+            descriptors::above_stderr(opened.into()).map_err(|errno| error_text(errno as i32))
+        };
+        let opened = open("cgroup.procs").and_then(|door| Ok((door, open("cgroup.kill")?)));
+        match opened {
+            Ok((door, kill)) => Ok(Self {
+                path: path.join(&name).into_os_string(),
+                directory,
+                door: Some(door),
+                kill,
+            }),
+            Err(why) => {
+                let _ = fs::remove_dir(&directory);
+                Err(why)
+            }
+        }
+    }
+
+    /// Whoever writes `0` to it enters; until `close_door`.
+    pub(crate) fn door(&self) -> Option<RawFd> {
+        self.door.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// The child is in: nobody else has to enter.
+    pub(crate) fn close_door(&mut self) {
+        self.door = None;
+    }
+
+    /// What is held as long as the cgroup is.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.kill.as_raw_fd()
+    }
+
+    /// Whether a living process is in it, or in one below; zombies do not count (cgroup.events).
+    pub(crate) fn is_populated(&self) -> bool {
+        let events = fs::read(self.directory.join("cgroup.events")).unwrap_or_default();
+        events
+            .split(|byte| *byte == b'\n')
+            .any(|line| line == b"populated 1")
+    }
+
+    /// Who is in it, or in one below, as far as our PID namespace has a number for them.
+    pub(crate) fn pids(&self) -> Vec<i32> {
+        let mut pids = Vec::new();
+        for directory in self.directories() {
+            // Where threads are shared out (a threaded cgroup) their process stands in one above.
+            let members = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+            pids.extend(members.lines().filter_map(|pid| pid.parse::<i32>().ok()));
+        }
+        pids.retain(|pid| *pid > 0);
+        pids
+    }
+
+    /// Whether this process is in it, or in one below.
+    pub(crate) fn holds(&self, pid: i32) -> bool {
+        let cgroups = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        own_path(&cgroups).is_some_and(|path| Path::new(path).starts_with(&self.path))
+    }
+
+    /// Kills all that are in it, or in one below.
+    ///
+    /// # Errors
+    /// The errno of write(2).
+    pub(crate) fn kill(&self) -> Result<(), i32> {
+        nix::unistd::write(&self.kill, b"1")
+            .map(drop)
+            .map_err(|errno| errno as i32)
+    }
+
+    /// Removes it, with those that its members have made below it; not where somebody still lives.
+    pub(crate) fn remove(self) {
+        for directory in self.directories().iter().rev() {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+
+    /// It and all below it, each before those below.
+    fn directories(&self) -> Vec<PathBuf> {
+        let mut found = vec![self.directory.clone()];
+        let mut next = 0;
+        while let Some(directory) = found.get(next).filter(|_| found.len() < MOST) {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            let below: Vec<PathBuf> = entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path())
+                .collect();
+            found.extend(below);
+            next += 1;
+        }
+        found
+    }
+}
+
+/// Makes a directory with a name of our own; returns the name.
+fn new_directory(own: &Path) -> io::Result<String> {
+    let pid = std::process::id();
+    let mut number = 1;
+    loop {
+        let name = match number {
+            1 => format!("stepdown-{pid}"),
+            _ => format!("stepdown-{pid}-{number}"),
+        };
+        match fs::create_dir(own.join(&name)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < NAMES => {
+                number += 1;
+            }
+            made => return made.map(|()| name),
+        }
+    }
+}
+
+fn read(path: &str) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| shown(Path::new(path), &error))
+}
+
+fn shown(path: &Path, error: &io::Error) -> String {
+    let why = error_text(error.raw_os_error().unwrap_or(0));
+    format!("{}: {why}", path.display())
+}
+
+/// The path in the hierarchy of version 2, the one without controllers' names (cgroups(7),
+/// /proc/PID/cgroup).
+fn own_path(cgroups: &[u8]) -> Option<&OsStr> {
+    let mut lines = cgroups.split(|byte| *byte == b'\n');
+    lines
+        .find_map(|line| line.strip_prefix(b"0::"))
+        .map(OsStr::from_bytes)
+}
+
+/// Where a path of the hierarchy is to be found: below each mount of it whose root is above the path
+/// (proc_pid_mountinfo(5)). Next to version 1 the mount is not /sys/fs/cgroup itself.
+fn directories(mounts: &[u8], path: &OsStr) -> Vec<PathBuf> {
+    let directory = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let root = unescaped(fields.nth(3)?);
+        let place = unescaped(fields.next()?);
+        let is_version_2 = fields.skip_while(|field| *field != b"-").nth(1) == Some(b"cgroup2");
+        let below = Path::new(path)
+            .strip_prefix(&root)
+            .ok()
+            .filter(|_| is_version_2)?;
+        // What lies outside the root of our cgroup namespace has no path here.
+        let is_inside = below.components().all(|part| part != Component::ParentDir);
+        is_inside.then(|| place.join(below))
+    };
+    mounts
+        .split(|byte| *byte == b'\n')
+        .filter_map(directory)
+        .collect()
+}
+
+/// Spaces, tabs, newlines and backslashes are written as three octal digits there.
+fn unescaped(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after
+            .get(..3)
+            .and_then(|digits| str::from_utf8(digits).ok());
+        let octal = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        (rest, _) = match (first, octal) {
+            (b'\\', Some(byte)) => (after.get(3..).unwrap_or_default(), bytes.push(byte)),
+            _ => (after, bytes.push(*first)),
+        };
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(mounts: &str, path: &str) -> Vec<PathBuf> {
+        directories(mounts.as_bytes(), OsStr::new(path))
+    }
+
+    #[test]
+    fn the_line_of_version_2_is_found_among_the_others() {
+        let hybrid = b"9:name=systemd:/a\n4:memory:/b\n0::/c/d e\n";
+        assert_eq!(own_path(hybrid), Some(OsStr::new("/c/d e")));
+        assert_eq!(own_path(b"0::/\n"), Some(OsStr::new("/")));
+        assert_eq!(own_path(b"4:memory:/b\n"), None);
+        assert_eq!(own_path(b""), None);
+    }
+
+    #[test]
+    fn our_directory_is_below_the_mount_that_shows_it() {
+        let pure =
+            "31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        assert_eq!(found(pure, "/"), [Path::new("/sys/fs/cgroup/")]);
+        assert_eq!(found(pure, "/a/b"), [Path::new("/sys/fs/cgroup/a/b")]);
+        let hybrid = "30 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
+                      31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                      32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n";
+        assert_eq!(found(hybrid, "/a"), [Path::new("/sys/fs/cgroup/unified/a")]);
+        // A container without a cgroup namespace: only its own part of the hierarchy is mounted.
+        let part = "31 24 0:27 /docker/0123 /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
+        assert_eq!(found(part, "/docker/0123"), [Path::new("/sys/fs/cgroup/")]);
+        assert_eq!(
+            found(part, "/docker/0123/x"),
+            [Path::new("/sys/fs/cgroup/x")]
+        );
+        assert!(found(part, "/docker/01234").is_empty());
+        assert!(found(part, "/").is_empty());
+    }
+
+    #[test]
+    fn what_no_mount_shows_is_nowhere() {
+        let above = "31 24 0:27 /.. /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
+        assert!(found(above, "/").is_empty());
+        let own = "31 24 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
+        assert!(found(own, "/../other").is_empty());
+        for text in ["", "\n", "31 24", "31 24 0:27 / /sys/fs/cgroup rw cgroup2"] {
+            assert!(found(text, "/").is_empty(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn odd_characters_of_a_mount_are_put_back() {
+        let odd = r"31 24 0:27 /a\040b /mnt/c\134d\ rw - cgroup2 cgroup rw";
+        assert_eq!(found(odd, "/a b/e"), [Path::new(r"/mnt/c\d\/e")]);
+    }
+}

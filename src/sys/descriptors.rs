@@ -1,0 +1,128 @@
+//! What we keep open: nothing inherited above 2, and no directory but for hooks.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::chdir;
+
+/// Closes every descriptor from `first` on. Async-signal-safe.
+pub(crate) fn close_from(first: u32) {
+    close_range(first, u32::MAX);
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: the descriptors in the range belong to nobody: what we hold ourselves lies outside it.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result == 0 {
+        return;
+    }
+    // Before Linux 5.9 one by one. The usual limit is 1024; a larger one is not worth a million calls.
+    for fd in first..=last.min(4096) {
+        if let Ok(fd) = RawFd::try_from(fd) {
+            // SAFETY: as above.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
+
+/// The descriptors above 2 that are open. Asked before we open any, these are the inherited ones.
+///
+/// poll(2) tells for all in one call, and without /proc: what is closed is POLLNVAL.
+pub(crate) fn above_stderr_open() -> Vec<RawFd> {
+    let (limit, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .unwrap_or((1024, 1024));
+    let limit = RawFd::try_from(limit.min(65_536)).unwrap_or(1024);
+    let mut all: Vec<libc::pollfd> = (3..limit)
+        .map(|fd| libc::pollfd {
+            fd,
+            events: 0,
+            revents: 0,
+        })
+        .collect();
+    // SAFETY: the array lives through the call, and its length is what we say.
+    unsafe { libc::poll(all.as_mut_ptr(), all.len() as libc::nfds_t, 0) };
+    all.into_iter()
+        .filter(|one| one.revents & libc::POLLNVAL == 0)
+        .map(|one| one.fd)
+        .collect()
+}
+
+/// Closes these.
+pub(crate) fn close_all(inherited: &[RawFd]) {
+    for fd in inherited.iter().filter_map(|fd| u32::try_from(*fd).ok()) {
+        close_range(fd, fd);
+    }
+}
+
+/// Closes everything above 2 but `ours`.
+pub(crate) fn close_all_but(mut ours: Vec<RawFd>) {
+    ours.sort_unstable();
+    let mut first = 3;
+    for fd in ours.into_iter().filter_map(|fd| u32::try_from(fd).ok()) {
+        if fd > first {
+            close_range(first, fd - 1);
+        }
+        first = first.max(fd.saturating_add(1));
+    }
+    close_from(first);
+}
+
+/// Takes the numbers of closed standard streams, so that nothing opened later passes for one of them.
+///
+/// What takes them behaves as closed (an O_PATH descriptor can be neither read nor written, open(2)),
+/// and exec closes it.
+pub(crate) fn occupy_closed_streams() {
+    for number in 0..=2 {
+        // SAFETY: a number, and nothing of ours behind it.
+        if unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0 {
+            continue;
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        // The lowest free number is this one, as those below it are taken.
+        if let Ok(taken) = open(c"/", flags, Mode::empty()) {
+            let _ = taken.into_raw_fd();
+        }
+    }
+}
+
+/// Leaves the directory of the start, so that its file system can be unmounted.
+pub(crate) fn leave_directory() {
+    // The root directory is always there; if not even that, we stay where we are.
+    let _ = chdir(c"/");
+}
+
+/// Holds the directory of the start, for hooks that run there later.
+pub(crate) fn hold_directory() -> Option<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    above_stderr(open(c".", flags, Mode::empty()).ok()?).ok()
+}
+
+/// A pipe whose both ends are closed by exec and lie above 2.
+///
+/// # Errors
+/// The errno of pipe2(2) or of fcntl(2).
+pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    Ok((above_stderr(read)?, above_stderr(write)?))
+}
+
+/// Moves a descriptor above 2: where our own stdio was closed it would pass for stdio.
+///
+/// # Errors
+/// The errno of fcntl(2).
+pub(crate) fn above_stderr(fd: OwnedFd) -> nix::Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    let moved = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: fcntl has just made this descriptor, and nobody else knows it.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(moved) })
+}
+
+/// A path as the kernel takes it; `None` where it holds a NUL byte.
+pub(crate) fn path(path: &std::ffi::OsStr) -> Option<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(path.as_bytes()).ok()
+}

@@ -1,0 +1,112 @@
+//! Small files, read and replaced whole, without ever waiting for anybody but the disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::error_text;
+
+/// Nothing that is read here is ever near this size.
+const LIMIT: u64 = 1 << 20;
+
+/// Opening a FIFO waits for its other side, and a terminal could become ours (open(2)).
+const FLAGS: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
+
+/// What could not be done with a file, without its name.
+pub(crate) fn reason(error: &io::Error) -> String {
+    error
+        .raw_os_error()
+        .map_or_else(|| error.to_string(), error_text)
+}
+
+/// The text of a regular file.
+///
+/// # Errors
+/// `NotFound` where there is none; it cannot be read, is no regular file, too large, or not UTF-8.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(FLAGS)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = Vec::new();
+    // The size in the metadata is no promise: the file may grow, and /proc says 0.
+    file.take(LIMIT + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LIMIT {
+        return Err(io::Error::other("larger than 1 MiB"));
+    }
+    String::from_utf8(text).map_err(|_| io::Error::other("not UTF-8"))
+}
+
+/// Puts `text` in the place of a file, so that a reader sees the old one or the new one and nothing
+/// between: a file beside it is written and renamed. Where that cannot be (a single file that is
+/// mounted, a directory that is read-only) the file itself is written; a pipe or a device gets the
+/// text as it is.
+///
+/// The disk is not waited for (no fsync): the rename orders it for every reader, and a machine that
+/// loses its power has lost the run, too.
+///
+/// # Errors
+/// The last thing that could not be done.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // The link is kept, what it points to is replaced.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let old = fs::metadata(&path).ok();
+    if old.as_ref().is_some_and(|old| !old.is_file()) {
+        return write_in_place(&path, text);
+    }
+    let mode = old.map_or(0o644, |old| old.mode() & 0o777);
+    let fresh = beside(&path);
+    match write_fresh(&fresh, text, mode).and_then(|()| fs::rename(&fresh, &path)) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let _ = fs::remove_file(&fresh);
+            let denied = [libc::EBUSY, libc::EACCES, libc::EPERM, libc::EROFS];
+            if path.is_file() && error.raw_os_error().is_some_and(|e| denied.contains(&e)) {
+                write_in_place(&path, text)
+            } else {
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A hidden name, and none that ends in `.prom`: node_exporter reads every file that does.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.new", std::process::id()))
+}
+
+fn write_fresh(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let create = || {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .custom_flags(FLAGS)
+            .open(path)
+    };
+    let mut file = match create() {
+        // PID 1 always has the same name for it: one that was killed while writing left it.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            create()?
+        }
+        file => file?,
+    };
+    file.write_all(text.as_bytes())?;
+    // Where it cannot be set it is not worth losing the file for.
+    let _ = file.set_permissions(fs::Permissions::from_mode(mode));
+    Ok(())
+}
+
+fn write_in_place(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::options()
+        .write(true)
+        .truncate(true)
+        .custom_flags(FLAGS)
+        .open(path)?;
+    file.write_all(text.as_bytes())
+}

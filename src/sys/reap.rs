@@ -1,0 +1,87 @@
+//! The only waitpid in the program.
+
+use std::mem::MaybeUninit;
+
+use crate::record::ExitStatus;
+use crate::signal::Signal;
+
+/// What waitpid(2) said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reaped {
+    Ended {
+        pid: i32,
+        status: ExitStatus,
+    },
+    /// A child was stopped by a signal (only told when asked for).
+    Stopped {
+        pid: i32,
+        signal: Signal,
+    },
+    /// Children are left, and none has anything to tell.
+    Nothing,
+    /// There is no child left.
+    NoChild,
+}
+
+/// Takes one child that has ended or, with `stops`, was stopped. Never waits.
+pub(crate) fn next(stops: bool) -> Reaped {
+    let mut status = 0;
+    let flags = libc::WNOHANG | if stops { libc::WUNTRACED } else { 0 };
+    // SAFETY: the status lives through the call.
+    match unsafe { libc::waitpid(-1, &raw mut status, flags) } {
+        0 => Reaped::Nothing,
+        -1 => Reaped::NoChild,
+        pid if libc::WIFSTOPPED(status) => Reaped::Stopped {
+            pid,
+            signal: Signal::from_number(libc::WSTOPSIG(status)).unwrap_or(Signal::STOP),
+        },
+        pid => Reaped::Ended {
+            pid,
+            status: exit_status(status),
+        },
+    }
+}
+
+/// Waits until a child that is about to end has ended, and leaves it for `next` to take.
+pub(crate) fn wait_for_end(pid: i32) {
+    wait_for(pid, libc::WEXITED | libc::WNOWAIT);
+}
+
+/// Waits until a child that is about to end has ended, and takes it: nobody is to hear of it.
+pub(crate) fn take_ending(pid: i32) {
+    wait_for(pid, libc::WEXITED);
+}
+
+fn wait_for(pid: i32, flags: libc::c_int) {
+    let Ok(id) = libc::id_t::try_from(pid) else {
+        return;
+    };
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the info lives through the call, and nobody reads it.
+    unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags) };
+}
+
+/// Whether a child that was stopped has been continued; told once. Its end is left for `next`.
+pub(crate) fn was_continued(pid: i32) -> bool {
+    let Ok(id) = libc::id_t::try_from(pid) else {
+        return false;
+    };
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WCONTINUED | libc::WNOHANG;
+    // SAFETY: the info lives through the call, which fills in the pid or leaves it zero.
+    unsafe {
+        libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags);
+        info.assume_init().si_pid() == pid
+    }
+}
+
+fn exit_status(status: i32) -> ExitStatus {
+    match Signal::from_number(libc::WTERMSIG(status)).filter(|_| libc::WIFSIGNALED(status)) {
+        Some(signal) => ExitStatus::Killed {
+            signal,
+            core: libc::WCOREDUMP(status),
+        },
+        // The kernel keeps eight bits of an exit code.
+        None => ExitStatus::Exited(libc::WEXITSTATUS(status).to_le_bytes()[0]),
+    }
+}

@@ -1,0 +1,248 @@
+//! Signals in: blocked before anything else (`entry`), taken one by one from the kernel's queue.
+//!
+//! No handler is ever installed. A handler costs a self-pipe and merges what the kernel keeps apart;
+//! `rt_sigtimedwait` is one syscall per signal and keeps order, multiplicity and sender as far as the
+//! kernel does. It also means that no disposition changes, so what was ignored when we were started
+//! stays ignored for the child without any work.
+//!
+//! The raw syscalls are used because libc hides signals 32 and 33 from its own: with them the inherited
+//! mask could be neither read nor restored exactly.
+
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::time::Duration;
+
+use super::entry;
+use crate::record::Sender;
+use crate::signal::Signal;
+
+/// The size of the kernel's signal set, in bytes.
+const SET_SIZE: usize = 8;
+
+/// The state of signals that we were started with, and that the child gets back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inherited {
+    mask: u64,
+    /// Whether SIGCHLD was ignored: with that, no child could be waited for.
+    child_ignored: bool,
+}
+
+/// What we were started with, before `entry` blocked every signal that can be blocked.
+pub(crate) fn inherited() -> Inherited {
+    Inherited {
+        mask: entry::inherited_mask(),
+        child_ignored: false,
+    }
+}
+
+fn set_mask(mask: u64) -> u64 {
+    let mut old = 0_u64;
+    // SAFETY: both sets are eight bytes that live through the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            ptr::from_ref(&mask),
+            ptr::from_mut(&mut old),
+            SET_SIZE,
+        );
+    }
+    old
+}
+
+/// What `entry` does, for tests of code that relies on it.
+#[cfg(test)]
+pub(crate) fn block_all() {
+    set_mask(u64::MAX);
+}
+
+/// Lets every signal through but this one, in a forked copy of this process.
+pub(crate) fn block_only(signal: Signal) {
+    set_mask(1 << (signal.number() - 1));
+}
+
+impl Inherited {
+    /// Makes children waitable: an inherited SIG_IGN for SIGCHLD would let the kernel reap them
+    /// (waitpid(2), NOTES).
+    pub(crate) fn make_children_waitable(&mut self) {
+        self.child_ignored = is_ignored(Signal::CHLD);
+        if self.child_ignored {
+            set_disposition(Signal::CHLD, libc::SIG_DFL);
+        }
+    }
+
+    /// Gives the state back, in a child just before exec. Async-signal-safe.
+    pub(crate) fn restore(&self) {
+        if self.child_ignored {
+            set_disposition(Signal::CHLD, libc::SIG_IGN);
+        }
+        set_mask(self.mask);
+    }
+}
+
+/// Drops a stop that is pending from the terminal. In a child that shares memory with its waiting
+/// parent: stopped before exec, it would hold up the parent, too. Async-signal-safe.
+pub(crate) fn discard_terminal_stops() {
+    for signal in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
+        // Setting a signal to be ignored drops what is pending (sigaction(2)).
+        if !is_ignored(signal) {
+            set_disposition(signal, libc::SIG_IGN);
+            set_disposition(signal, libc::SIG_DFL);
+        }
+    }
+}
+
+/// Whether the signal is ignored. As we never change that, it is what we were started with.
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action only reads; the old one is fully written or stays zero.
+    let action = unsafe {
+        libc::sigaction(signal.number(), ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
+fn set_disposition(signal: Signal, disposition: libc::sighandler_t) {
+    // SAFETY: an all-zero sigaction is valid, and the disposition is SIG_IGN or SIG_DFL.
+    unsafe {
+        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        action.sa_sigaction = disposition;
+        libc::sigaction(signal.number(), &raw const action, ptr::null_mut());
+    }
+}
+
+/// A signal taken from the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Taken {
+    pub(crate) signal: Signal,
+    pub(crate) sender: Sender,
+}
+
+/// Waits for the next signal, at most this long; `None` without one.
+pub(crate) fn take(timeout: Option<Duration>) -> Option<Taken> {
+    take_of(u64::MAX, timeout)
+}
+
+/// Takes this signal from the queue; false where it is not pending.
+pub(crate) fn drop_pending(signal: Signal) -> bool {
+    take_of(1 << (signal.number() - 1), Some(Duration::ZERO)).is_some()
+}
+
+/// Takes all that is pending. Async-signal-safe.
+pub(crate) fn drop_all_pending() {
+    while take(Some(Duration::ZERO)).is_some() {}
+}
+
+fn take_of(set: u64, timeout: Option<Duration>) -> Option<Taken> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let limit = timeout.map(|timeout| libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        // Nanoseconds are below 10^9 and fit whatever type libc has for them.
+        tv_nsec: timeout.subsec_nanos() as _,
+    });
+    let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: set, info and timeout live through the call; a null timeout waits without end.
+    let (number, info) = unsafe {
+        let number = libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            ptr::from_ref(&set),
+            info.as_mut_ptr(),
+            limit,
+            SET_SIZE,
+        );
+        (number, info.assume_init())
+    };
+    // EAGAIN: time is up. EINTR: we were stopped and continued.
+    let signal = c_int::try_from(number).ok().and_then(Signal::from_number)?;
+    Some(Taken {
+        signal,
+        sender: sender(&info),
+    })
+}
+
+fn sender(info: &libc::siginfo_t) -> Sender {
+    match info.si_code {
+        libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL | libc::SI_MESGQ => {
+            // SAFETY: for these codes the kernel fills in si_pid (sigaction(2)).
+            match unsafe { info.si_pid() } {
+                0 => Sender::Outside,
+                pid => Sender::Pid(pid),
+            }
+        }
+        _ => Sender::Kernel,
+    }
+}
+
+/// Sends a signal to one process, or to a process group when `pid` is negative.
+///
+/// # Errors
+/// The errno of kill(2).
+pub(crate) fn send(pid: i32, signal: Signal) -> Result<(), i32> {
+    // SAFETY: kill touches no memory of ours.
+    match unsafe { libc::kill(pid, signal.number()) } {
+        0 => Ok(()),
+        _ => Err(super::errno()),
+    }
+}
+
+/// Whether nobody is in this process group, so that its number may become that of another one.
+pub(crate) fn is_empty(group: i32) -> bool {
+    // SAFETY: kill touches no memory of ours, and signal 0 is sent to nobody.
+    unsafe { libc::kill(-group, 0) != 0 && super::errno() == libc::ESRCH }
+}
+
+/// Stops this process, or its whole group, by one of the signals that do, so that who waits for it sees
+/// the same one.
+pub(crate) fn stop_by(signal: Signal, whole_group: bool) {
+    let signal = if is_ignored(signal) {
+        Signal::STOP
+    } else {
+        signal
+    };
+    let own_pid = i32::try_from(std::process::id()).unwrap_or(0);
+    // 0 is our own group (kill(2)).
+    let _ = send(if whole_group { 0 } else { own_pid }, signal);
+    // All but STOP wait until they are let through.
+    let blocked = set_mask(!(1 << (signal.number() - 1)));
+    set_mask(blocked);
+}
+
+/// Ends this process by this signal, so that who waits for it sees just that. Returns where the signal
+/// does not end it: it is ignored, or we are PID 1.
+pub(crate) fn die_of(signal: Signal) {
+    let own_pid = i32::try_from(std::process::id()).unwrap_or(0);
+    let _ = send(own_pid, signal);
+    set_mask(!(1 << (signal.number() - 1)));
+}
+
+/// Has the kernel send us this signal when our parent dies (PR_SET_PDEATHSIG); every number is a valid one.
+pub(crate) fn ask_for_parent_death(signal: Signal) {
+    // SAFETY: the call touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.number()) };
+}
+
+/// A descriptor that is readable while a signal is pending (signalfd(2)).
+///
+/// # Errors
+/// The errno of signalfd(2).
+pub(crate) fn pending_descriptor() -> std::io::Result<std::os::fd::OwnedFd> {
+    let all = u64::MAX;
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the set lives through the call.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_signalfd4,
+            -1,
+            ptr::from_ref(&all),
+            SET_SIZE,
+            flags,
+        )
+    };
+    match c_int::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,456 @@
+//! Starts a process exactly as it would have been started without us, and knows when exec has worked.
+//!
+//! The child is made by clone(CLONE_VM | CLONE_VFORK): it borrows our memory and we wait until it has
+//! called exec or ended. So there is no page table to copy, no pipe for the error (it writes it into our
+//! memory), and no moment at which we could signal a child that is still ourselves. Two rules follow:
+//! between clone and exec the child neither allocates nor takes a lock, and it writes only to its own
+//! stack and to `Attempt`.
+//!
+//! posix_spawn and std's Command are not used: they reset SIGPIPE, touch signals 32 and 33 and have no
+//! fallback to /bin/sh.
+
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+
+use super::signals::{self, Inherited};
+use crate::plan::Identity;
+
+/// What the new process starts with; everything else it inherits.
+#[derive(Default)]
+pub(crate) struct Options<'a> {
+    /// Its environment; `None` is our own, byte for byte.
+    pub(crate) environment: Option<&'a [CString]>,
+    /// Leader of a process group of its own.
+    pub(crate) own_group: bool,
+    /// Shares our terminal: a stop that is pending from there is dropped before exec.
+    pub(crate) on_terminal: bool,
+    pub(crate) stdin: Option<RawFd>,
+    pub(crate) stdout: Option<RawFd>,
+    /// Which of its standard streams are /dev/null, where there is one.
+    pub(crate) null: Null,
+    /// Closes every descriptor above 2 first.
+    pub(crate) close_above_stderr: bool,
+    pub(crate) directory: Directory<'a>,
+    pub(crate) identity: Option<&'a Identity>,
+    pub(crate) no_new_privs: bool,
+    /// PID 1 of a PID namespace of its own, with a /proc that shows it (pid_namespaces(7)).
+    pub(crate) own_namespaces: bool,
+    pub(crate) cgroup: Option<Entry<'a>>,
+}
+
+/// A cgroup that the new process enters, if it may: it is started all the same.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    /// The cgroup.procs of it.
+    pub(crate) door: RawFd,
+    /// Why it could not enter: the errno.
+    pub(crate) refused: &'a AtomicI32,
+}
+
+/// The standard streams that lead nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Null {
+    #[default]
+    None,
+    /// There is nothing to read.
+    Input,
+    /// And what is written is thrown away.
+    All,
+}
+
+/// Where the new process works.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Directory<'a> {
+    #[default]
+    Inherited,
+    Path(&'a CStr),
+    Descriptor(RawFd),
+}
+
+/// Why no process was started: what failed, on which path, and the errno.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Failure {
+    pub(crate) stage: Stage,
+    pub(crate) errno: i32,
+}
+
+/// What was being done when it failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    Clone,
+    Namespaces,
+    Stdin,
+    Directory,
+    NoNewPrivs,
+    Groups,
+    Group,
+    User,
+    Exec,
+}
+
+const STAGES: [Stage; 9] = [
+    Stage::Clone,
+    Stage::Namespaces,
+    Stage::Stdin,
+    Stage::Directory,
+    Stage::NoNewPrivs,
+    Stage::Groups,
+    Stage::Group,
+    Stage::User,
+    Stage::Exec,
+];
+
+/// What the child reads and writes while it shares our memory. The fields it writes are atomics only
+/// because Rust wants shared writes to be; we are suspended meanwhile.
+struct Attempt<'a> {
+    options: &'a Options<'a>,
+    inherited: &'a Inherited,
+    paths: &'a [u8],
+    /// The paths are candidates along PATH, not what was asked for itself.
+    searched: bool,
+    argv: &'a [*const c_char],
+    /// `/bin/sh PATH ARGS...`; PATH is filled in where the kernel says ENOEXEC.
+    script_argv: &'a mut [*const c_char],
+    envp: *const *const c_char,
+    /// The digits of `LISTEN_PID` in our copy of the environment.
+    listen_pid: *mut c_char,
+    stage: AtomicU8,
+    errno: AtomicI32,
+}
+
+/// Room for the child until exec: its frames hold no buffers. It lies on the heap, where only the pages
+/// that are used cost memory; as a local it would be touched page by page, all of it.
+#[repr(align(16))]
+struct Stack {
+    _room: [MaybeUninit<u8>; 32 * 1024],
+}
+
+/// Starts `argv`; returns once exec has worked.
+///
+/// # Errors
+/// What failed, and the errno; nothing of the attempt is left.
+pub(crate) fn spawn(
+    argv: &[CString],
+    path: Option<&OsStr>,
+    inherited: &Inherited,
+    options: &Options<'_>,
+) -> Result<i32, Failure> {
+    let program = argv.first().map_or(&b""[..], |program| program.as_bytes());
+    let paths = candidates(program, path);
+    let argv: Vec<*const c_char> = pointers(argv);
+    let mut script_argv = Vec::with_capacity(argv.len() + 2);
+    script_argv.extend([c"/bin/sh".as_ptr(), ptr::null()]);
+    script_argv.extend(argv.iter().skip(1));
+    let environment: Option<Vec<*const c_char>> = options.environment.map(pointers);
+    let envp = environment
+        .as_ref()
+        .map_or_else(super::environment::as_is, |list| list.as_ptr());
+    let listen_pid = options
+        .environment
+        .map_or(ptr::null_mut(), listen_pid_digits);
+    let mut attempt = Attempt {
+        options,
+        inherited,
+        paths: &paths,
+        searched: !program.contains(&b'/'),
+        argv: &argv,
+        script_argv: &mut script_argv,
+        envp,
+        listen_pid,
+        stage: AtomicU8::new(0),
+        errno: AtomicI32::new(0),
+    };
+    let mut stack = Box::<Stack>::new_uninit();
+    let top = stack.as_mut_ptr().wrapping_add(1);
+    let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    if options.own_namespaces {
+        flags |= libc::CLONE_NEWPID | libc::CLONE_NEWNS;
+    }
+    let dumpable = Dumpable::now();
+    // SAFETY: `child` keeps to the rules of this module's second paragraph; its stack is its own, and
+    // CLONE_VFORK keeps stack and attempt alive until it no longer needs them.
+    let pid = unsafe {
+        libc::clone(
+            child,
+            top.cast(),
+            flags,
+            ptr::from_mut(&mut attempt).cast::<c_void>(),
+        )
+    };
+    if options.identity.is_some() {
+        dumpable.restore();
+    }
+    if pid == -1 {
+        return Err(Failure {
+            stage: Stage::Clone,
+            errno: super::errno(),
+        });
+    }
+    match attempt.errno.load(Ordering::Relaxed) {
+        0 => Ok(pid),
+        errno => {
+            let stage = usize::from(attempt.stage.load(Ordering::Relaxed));
+            let stage = STAGES.get(stage).copied().unwrap_or(Stage::Exec);
+            // It let go of our memory before it ended: seen alive it would pass for a straggler.
+            super::reap::take_ending(pid);
+            Err(Failure { stage, errno })
+        }
+    }
+}
+
+/// Whether this process may be looked into: core dumps, ptrace(2), the owner of /proc/PID.
+struct Dumpable(c_int);
+
+impl Dumpable {
+    fn now() -> Self {
+        // SAFETY: the call touches no memory of ours.
+        Self(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) })
+    }
+
+    /// The attribute belongs to the memory (PR_SET_DUMPABLE(2const)), which the child shares until
+    /// exec: when it changes its ids we lose it, too.
+    fn restore(&self) {
+        // SAFETY: as above. 2 can only be had from the kernel, which then refuses.
+        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, self.0) };
+    }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([ptr::null()])
+        .collect()
+}
+
+/// Where execvp(3) would look for the program, in order: paths that end with a NUL byte each.
+fn candidates(program: &[u8], path: Option<&OsStr>) -> Vec<u8> {
+    // An empty name is never found, as with execvp.
+    if program.contains(&b'/') || program.is_empty() {
+        return [program, b"\0"].concat();
+    }
+    let path = path.map_or(DEFAULT_PATH, OsStr::as_bytes);
+    // One allocation for all: the start is too short for one each.
+    let directories = path.split(|byte| *byte == b':');
+    let mut paths = Vec::with_capacity(path.len() * 2 + (program.len() + 3) * 16);
+    for directory in directories {
+        let directory = if directory.is_empty() {
+            &b"."[..]
+        } else {
+            directory
+        };
+        paths.extend_from_slice(directory);
+        paths.push(b'/');
+        paths.extend_from_slice(program);
+        paths.push(0);
+    }
+    paths
+}
+
+/// Where programs are looked for without a PATH (confstr(3), `_CS_PATH`).
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// A place for the digits of a pid that is not known yet.
+pub(crate) const LISTEN_PID_PLACE: &str = "LISTEN_PID=          ";
+const LISTEN_PID_NAME: &[u8] = b"LISTEN_PID=";
+
+fn listen_pid_digits(environment: &[CString]) -> *mut c_char {
+    let entry = environment
+        .iter()
+        .find(|e| e.as_bytes() == LISTEN_PID_PLACE.as_bytes());
+    // SAFETY: the offset is inside the entry, which is as long as the place.
+    entry.map_or(ptr::null_mut(), |entry| unsafe {
+        entry.as_ptr().cast_mut().add(LISTEN_PID_NAME.len())
+    })
+}
+
+/// The child's side. Async-signal-safe from its first to its last line.
+extern "C" fn child(attempt: *mut c_void) -> c_int {
+    // SAFETY: the pointer is `spawn`'s attempt, and `spawn` waits.
+    let attempt = unsafe { &mut *attempt.cast::<Attempt<'_>>() };
+    let (stage, errno) = match prepare(attempt) {
+        Ok(()) => (Stage::Exec, exec(attempt)),
+        Err(failed) => failed,
+    };
+    let index = STAGES.iter().position(|known| *known == stage).unwrap_or(0);
+    attempt
+        .stage
+        .store(u8::try_from(index).unwrap_or(0), Ordering::Relaxed);
+    attempt.errno.store(errno, Ordering::Relaxed);
+    // SAFETY: _exit runs no handler and flushes no buffer that we share with the parent.
+    unsafe { libc::_exit(127) }
+}
+
+fn checked(stage: Stage, result: libc::c_long) -> Result<(), (Stage, i32)> {
+    if result < 0 {
+        Err((stage, super::errno()))
+    } else {
+        Ok(())
+    }
+}
+
+fn prepare(attempt: &mut Attempt<'_>) -> Result<(), (Stage, i32)> {
+    let options = attempt.options;
+    // SAFETY: plain syscalls on values; paths and lists live in the suspended parent. The raw ones
+    // are raw because libc's setuid family signals all threads of what it takes for its process.
+    unsafe {
+        // First of all: it may do so as we are, and nothing of what follows can leave anybody outside.
+        if let Some(entry) = &options.cgroup {
+            // `0` is whoever writes it (cgroup-v2.rst, "Processes").
+            let zero = c"0".as_ptr().cast::<c_void>();
+            if libc::write(entry.door, zero, 1) < 0 {
+                entry.refused.store(super::errno(), Ordering::Relaxed);
+            }
+        }
+        if options.own_group {
+            libc::setpgid(0, 0);
+            // Until then it was one of our group, and may have got what was meant for us: a hangup, a
+            // Ctrl-C. A hook must not die of it, and the child gets it from us.
+            signals::drop_all_pending();
+        }
+        if options.own_namespaces {
+            let none = ptr::null::<c_char>();
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            let root = c"/".as_ptr();
+            let mounted = libc::mount(none, root, none, private, ptr::null());
+            checked(Stage::Namespaces, mounted.into())?;
+            let proc = c"proc".as_ptr();
+            let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+            let mounted = libc::mount(proc, c"/proc".as_ptr(), proc, flags, ptr::null());
+            checked(Stage::Namespaces, mounted.into())?;
+        }
+        if let Some(stdin) = options.stdin {
+            checked(Stage::Stdin, libc::dup2(stdin, 0).into())?;
+        }
+        if let Some(stdout) = options.stdout {
+            checked(Stage::Stdin, libc::dup2(stdout, 1).into())?;
+        }
+        // A directory may be open to the new user alone: to root, too, where it lacks CAP_DAC_OVERRIDE.
+        let mut once_more = None;
+        match options.directory {
+            Directory::Inherited => {}
+            Directory::Path(path) => {
+                let changed = checked(Stage::Directory, libc::chdir(path.as_ptr()).into());
+                match changed {
+                    Err((_, libc::EACCES)) if options.identity.is_some() => once_more = Some(path),
+                    result => result?,
+                }
+            }
+            Directory::Descriptor(fd) => checked(Stage::Directory, libc::fchdir(fd).into())?,
+        }
+        // Only now: the directory is one of these descriptors.
+        let nulls = match options.null {
+            Null::None => 0,
+            Null::Input => 1,
+            Null::All => 3,
+        };
+        if nulls > 0 {
+            // Not to be closed by exec: where a stream was closed it takes its number.
+            let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            for number in 0..nulls {
+                libc::dup2(null, number);
+            }
+        }
+        if options.close_above_stderr {
+            super::descriptors::close_from(3);
+        }
+        if let Some(identity) = options.identity {
+            if let Some(groups) = &identity.groups {
+                let set = libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr());
+                checked(Stage::Groups, set)?;
+            }
+            let gid = libc::c_long::from(identity.gid);
+            checked(
+                Stage::Group,
+                libc::syscall(libc::SYS_setresgid, gid, gid, gid),
+            )?;
+            let uid = libc::c_long::from(identity.uid);
+            checked(
+                Stage::User,
+                libc::syscall(libc::SYS_setresuid, uid, uid, uid),
+            )?;
+            if let Some(path) = once_more {
+                checked(Stage::Directory, libc::chdir(path.as_ptr()).into())?;
+            }
+        }
+        // After the change of user, which it would not forbid, and before exec, which it is for.
+        if options.no_new_privs {
+            let set = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            checked(Stage::NoNewPrivs, set.into())?;
+        }
+        if !attempt.listen_pid.is_null() {
+            write_digits(attempt.listen_pid, libc::getpid());
+        }
+    }
+    if options.on_terminal {
+        signals::discard_terminal_stops();
+    }
+    attempt.inherited.restore();
+    Ok(())
+}
+
+/// Writes a pid over the place kept for it.
+///
+/// # Safety
+/// `place` has room for eleven bytes: ten digits and the end.
+unsafe fn write_digits(place: *mut c_char, pid: i32) {
+    let mut divisor = 1_000_000_000;
+    let mut at = place;
+    let mut leading = true;
+    while divisor > 0 {
+        let digit = pid / divisor % 10;
+        leading &= digit == 0 && divisor > 1;
+        if !leading {
+            // SAFETY: at most ten digits are written, and the end after them.
+            unsafe {
+                *at = b'0' as c_char + digit as c_char;
+                at = at.add(1);
+            }
+        }
+        divisor /= 10;
+    }
+    // SAFETY: as above.
+    unsafe { *at = 0 };
+}
+
+/// Tries the candidates as execvp(3) does; returns the errno of the failure that counts.
+fn exec(attempt: &mut Attempt<'_>) -> i32 {
+    let mut result = libc::ENOENT;
+    for path in attempt.paths.split_inclusive(|byte| *byte == 0) {
+        let path = path.as_ptr().cast::<c_char>();
+        // SAFETY: argv and envp are lists of C strings that end with a null pointer.
+        unsafe { libc::execve(path, attempt.argv.as_ptr(), attempt.envp) };
+        match super::errno() {
+            libc::ENOEXEC => {
+                if let Some(slot) = attempt.script_argv.get_mut(1) {
+                    *slot = path;
+                }
+                let argv = attempt.script_argv.as_ptr();
+                // SAFETY: as above.
+                unsafe { libc::execve(c"/bin/sh".as_ptr(), argv, attempt.envp) };
+                return libc::ENOEXEC;
+            }
+            // A later candidate may work, but if none does this is what the user must know.
+            libc::EACCES => result = libc::EACCES,
+            errno if !attempt.searched => return errno,
+            libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::ESTALE | libc::ETIMEDOUT => {}
+            errno => return errno,
+        }
+    }
+    result
+}
+
+/// The words of a command line as the kernel takes them.
+///
+/// # Errors
+/// A word holds a NUL byte, which no argument can.
+pub(crate) fn words(words: &[OsString]) -> Result<Vec<CString>, std::ffi::NulError> {
+    words
+        .iter()
+        .map(|word| CString::new(word.clone().into_vec()))
+        .collect()
+}
