@@ -1,0 +1,272 @@
+//! `stepdown check` and containers: they are stopped through their client or by a stop command, and one that
+//! is left is found, told and removed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::support::docker::{self, Image};
+use crate::support::mark::Mark;
+use crate::support::{BOUND, Stepdown, binary, need, wait_until};
+
+fn gallery() -> String {
+    Image::from_scratch("gallery")
+        .file("/gallery", binary::gallery())
+        .build()
+}
+
+/// A name of the story's own; what still has it at the end is removed.
+struct Name(String);
+
+impl Name {
+    fn new() -> Self {
+        Self(format!("stepdown-test-check-{}", Mark::new().as_str()))
+    }
+
+    /// Whether a container of this name, or of the project of this name, is there at all.
+    fn is_there(&self) -> bool {
+        let filter = format!("name={}", self.0);
+        let list = ["ps", "--all", "--quiet", "--filter", &filter];
+        let listed = Command::new("docker").args(list).output();
+        !listed.expect("docker").stdout.is_empty()
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let filter = format!("name={}", self.0);
+        let list = ["ps", "--all", "--quiet", "--filter", &filter];
+        let Ok(listed) = Command::new("docker").args(list).output() else {
+            return;
+        };
+        for id in String::from_utf8_lossy(&listed.stdout).lines() {
+            let _ = Command::new("docker").args(["rm", "--force", id]).output();
+        }
+    }
+}
+
+fn check(options: &[&str]) -> Stepdown {
+    Stepdown::new()
+        .args(["check", "--ready-line=ready"])
+        .args(options)
+}
+
+/// `docker run` of a program of the gallery.
+fn run(name: &Name, more: &[&str], program: [&str; 2]) -> Vec<OsString> {
+    let image = gallery();
+    let client = ["docker", "run", "--network=none", "--name", &name.0];
+    let inside = [image.as_str(), "/gallery"];
+    let words = client.iter().chain(more).chain(&inside).chain(&program);
+    words.map(OsString::from).collect()
+}
+
+#[test]
+fn the_client_passes_the_signal_on() {
+    need!(docker::available());
+    let name = Name::new();
+    let command = run(&name, &["--rm"], ["hanging-handler", "clean"]);
+    let ended = check(&["--within=20s", "--expect-exit=0"])
+        .child(&command)
+        .run();
+    ended.code(0).said("All promises held.").nothing_left();
+    assert!(!name.is_there());
+}
+
+#[test]
+fn docker_stop_in_place_of_the_signal() {
+    need!(docker::available());
+    let name = Name::new();
+    let stop = format!("--stop-command=docker stop {}", name.0);
+    let command = run(
+        &name,
+        &["--rm", "--sig-proxy=false"],
+        ["hanging-handler", "clean"],
+    );
+    let ended = check(&["--within=20s", "--expect-exit=0", &stop])
+        .child(&command)
+        .run();
+    ended.code(0).said("All promises held.").nothing_left();
+    assert!(!name.is_there());
+    // No stop is proven by a command that stops something else.
+    let stop = format!("--stop-command=docker stop {}-other", name.0);
+    let ended = check(&["--within=3s", &stop]).child(&command).run();
+    ended.code(1).said("no-kill: broken").nothing_left();
+    assert!(!name.is_there(), "it has been removed");
+}
+
+/// Nobody has said which container that is: it was asked to write its id.
+#[test]
+fn a_container_without_its_client_is_found_and_removed() {
+    need!(docker::available());
+    let name = Name::new();
+    let command = run(&name, &["--rm"], ["hanging-handler", "broken"]);
+    let ended = check(&["--within=2s"]).child(&command).run();
+    ended.code(1).said("no-kill: broken").nothing_left();
+    ended.said(&format!("  happened: 1 left: container {}", name.0));
+    for reason in [
+        format!("what runs in container {} has not ended on TERM", name.0),
+        format!("container {} runs on without its client", name.0),
+    ] {
+        assert!(ended.stdout.contains(&reason), "{}", ended.told());
+    }
+    assert!(!name.is_there(), "it has been removed");
+}
+
+/// The command is a script: which container it starts is said by its name.
+#[test]
+fn a_named_container_counts_whoever_has_started_it() {
+    need!(docker::available());
+    let name = Name::new();
+    let mut command = run(&name, &["--rm", "--detach"], ["hanging-handler", "clean"]);
+    let script = "\"$@\"; echo ready; exec sleep 1000";
+    command.splice(0..0, ["sh", "-c", script, "sh"].map(OsString::from));
+    let named = format!("--container=other,{}", name.0);
+    let ended = check(&[&named]).child(&command).run();
+    ended.code(1).said("nothing-left: broken").nothing_left();
+    ended.said(&format!("  happened: 1 left: container {}", name.0));
+    assert!(!name.is_there(), "it has been removed");
+}
+
+#[test]
+fn a_container_that_was_there_before_is_nobody_s_to_remove() {
+    need!(docker::available());
+    let name = Name::new();
+    let command = run(&name, &["--detach"], ["hanging-handler", "clean"]);
+    let started = Command::new("docker").args(&command[1..]).output();
+    assert!(started.expect("docker").status.success());
+    let named = format!("--container={}", name.0);
+    let ended = check(&[&named]).shell("echo ready; exec sleep 1000").run();
+    ended.code(125).nothing_left();
+    let why = format!("before the start there is container {}", name.0);
+    assert!(ended.stdout.contains(&why), "{}", ended.told());
+    assert!(name.is_there());
+}
+
+#[test]
+fn without_an_engine_nothing_is_promised_about_containers() {
+    let ended = check(&["--container=web"])
+        .env("DOCKER_HOST", "unix:///does/not/exist")
+        .shell("echo ready; exec sleep 1000")
+        .run();
+    ended.code(125).nothing_left();
+    let why = "containers cannot be looked at: docker";
+    assert!(ended.stdout.contains(why), "{}", ended.told());
+}
+
+#[test]
+fn killed_it_leaves_no_container() {
+    need!(docker::available());
+    let name = Name::new();
+    let command = run(&name, &["--rm"], ["hanging-handler", "broken"]);
+    let mut checking = check(&["--after=100s", "-v"]).child(&command).start();
+    wait_until("the container runs", || name.is_there());
+    checking.says_about("ready after");
+    checking.signal(Signal::SIGKILL);
+    // Its end would end the story's other processes, too: first they have the time that they need.
+    checking.mark().wait_until_gone();
+    checking.wait().died_of(Signal::SIGKILL);
+    assert!(!name.is_there());
+}
+
+/// `docker-compose up` of two programs in this state, described by a file in `dir`.
+fn compose(name: &Name, dir: &Path, state: &str) -> Vec<OsString> {
+    let file = dir.join("docker-compose.yml");
+    let image = gallery();
+    let service = |program: &str| {
+        format!(
+            "    image: {image}\n    network_mode: none\n    command: [/gallery, {program}, {state}]\n"
+        )
+    };
+    let text = format!(
+        "version: '2.4'\nservices:\n  web:\n{}  worker:\n{}",
+        service("hanging-handler"),
+        service("slow-drain")
+    );
+    fs::write(&file, text).expect("a file of our own");
+    vec![
+        "docker-compose".into(),
+        "--project-name".into(),
+        name.0.clone().into(),
+        "--file".into(),
+        file.into(),
+        "up".into(),
+    ]
+}
+
+/// Those of the name that run; compose keeps what has stopped.
+fn running(name: &Name) -> String {
+    let filter = format!("name={}", name.0);
+    let list = ["ps", "--quiet", "--filter", &filter];
+    let listed = Command::new("docker").args(list).output();
+    String::from_utf8_lossy(&listed.expect("docker").stdout).into_owned()
+}
+
+#[test]
+fn cut_short_it_leaves_no_container_of_a_project() {
+    need!(docker::available());
+    need!(binary::installed("/usr/bin/docker-compose"));
+    let dir = tempfile::tempdir().expect("a directory");
+    for end in [Signal::SIGKILL, Signal::SIGINT] {
+        let name = Name::new();
+        let command = compose(&name, dir.path(), "broken");
+        let mut checking = check(&["--after=100s", "--within=3s", "-v"])
+            .child(&command)
+            .start();
+        wait_until("both containers run", || {
+            running(&name).lines().count() == 2
+        });
+        checking.says_about("ready after");
+        checking.signal(end);
+        if end == Signal::SIGKILL {
+            checking.mark().wait_until_gone();
+            checking.wait().died_of(end);
+        } else {
+            let ended = checking.wait_within(BOUND * 2);
+            ended.code(125).nothing_left();
+            ended.said("  happened: interrupted before it was over");
+        }
+        assert_eq!(running(&name), "", "{end}");
+    }
+}
+
+#[test]
+fn ctrl_c_leaves_no_container() {
+    need!(docker::available());
+    let name = Name::new();
+    let command = run(&name, &["--rm"], ["hanging-handler", "broken"]);
+    let mut checking = check(&["--after=100s", "--within=2s", "-v"])
+        .child(&command)
+        .start();
+    checking.says_about("ready after");
+    checking.signal(Signal::SIGINT);
+    let ended = checking.wait();
+    ended.code(125).nothing_left();
+    ended.said("  happened: interrupted before it was over");
+    assert!(!name.is_there());
+}
+
+#[test]
+fn compose_up_is_checked_as_a_whole() {
+    need!(docker::available());
+    need!(binary::installed("/usr/bin/docker-compose"));
+    let name = Name::new();
+    let dir = tempfile::tempdir().expect("a directory");
+    let command = compose(&name, dir.path(), "clean");
+    let ended = check(&["--within=20s", "--expect-exit=0"])
+        .child(&command)
+        .run();
+    ended.code(0).said("All promises held.").nothing_left();
+    let command = compose(&name, dir.path(), "broken");
+    let ended = check(&["--within=3s"]).child(&command).run();
+    ended.code(1).said("no-kill: broken").nothing_left();
+    let left = format!("left: container {}_web_1", name.0);
+    assert!(ended.stdout.contains(&left), "{}", ended.told());
+    // And it was removed; compose itself keeps what has stopped.
+    let filter = format!("name={}_web_1", name.0);
+    let list = ["ps", "--all", "--quiet", "--filter", &filter];
+    let listed = Command::new("docker").args(list).output();
+    assert!(listed.expect("docker").stdout.is_empty());
+}

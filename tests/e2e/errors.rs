@@ -1,0 +1,377 @@
+//! What was not understood: told before anything is started, with its place and the way out.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::support::{Stepdown, both};
+
+/// An option, a value that it cannot have, and what is said about it.
+type Malformed = (&'static str, &'static str, &'static [&'static str]);
+
+const A_DURATION: &[&str] = &["is not a duration", "write it as 1500ms, 10s or 1m30s"];
+
+const MALFORMED: &[Malformed] = &[
+    (
+        "ladder",
+        "TERM:5s,QIUT",
+        &["\"QIUT\"", "at column 9", "did you mean QUIT?", "^^^^"],
+    ),
+    (
+        "ladder",
+        "TERM@grop:5s",
+        &["\"grop\"", "at column 6", "did you mean group?"],
+    ),
+    ("ladder", "TERM:5sec5", &["at column 6", "1500ms"]),
+    (
+        "ladder",
+        "",
+        &["a step is missing", "write one, as TERM:5s"],
+    ),
+    ("ladder", "TERM,,KILL", &["a step is empty at column 6"]),
+    (
+        "ladder",
+        "KILL,TERM",
+        &["nothing can follow KILL at column 6"],
+    ),
+    ("ladder", "sdtin=stop", &["did you mean stdin=TEXT?"]),
+    ("ladder", "exec='kill", &["never closed at column 6"]),
+    (
+        "ladder",
+        "exec=",
+        &["exec= needs a command", "write exec='"],
+    ),
+    ("ladder", "eof@tree", &["eof has no target"]),
+    ("ladder", "SAEM", &["did you mean SAME?"]),
+    ("stop-signal", "TREM", &["\"TREM\"", "did you mean TERM?"]),
+    ("stop-signal", "65", &["\"65\"", "a number from 1 to 64"]),
+    ("stop-signal", "RTMIN+31", &["RTMIN+31"]),
+    ("stop-signal", "", &["unknown signal"]),
+    ("grace", "5 parsecs", A_DURATION),
+    ("grace", "-5s", A_DURATION),
+    ("grace", "", A_DURATION),
+    ("deadline", "tomorrow", A_DURATION),
+    ("deadline", "1e99", A_DURATION),
+    (
+        "max-runtime",
+        "0",
+        &["0 would stop at once", "leave it out for no limit"],
+    ),
+    ("max-runtime", "10x", A_DURATION),
+    ("hook-timeout", "5s5", A_DURATION),
+    ("sweep-grace", "two", A_DURATION),
+    (
+        "stop-on",
+        "TERM,INIT",
+        &["\"INIT\"", "at column 6", "did you mean INT?", "^^^^"],
+    ),
+    ("stop-on", "TERM INT", &["\"TERM INT\""]),
+    (
+        "stop-on",
+        "TERM,KILL",
+        &["KILL reaches no program", "at column 6"],
+    ),
+    ("escalate-on", "STOP", &["STOP reaches no program"]),
+    ("reload-on", "CHLD", &["CHLD only tells stepdown"]),
+    ("escalate-on", "QIUT", &["did you mean QUIT?"]),
+    (
+        "rewrite",
+        "TERM:QIUT",
+        &["\"QIUT\"", "at column 6", "did you mean QUIT?"],
+    ),
+    (
+        "rewrite",
+        "HPU:USR1",
+        &["\"HPU\"", "at column 1", "did you mean HUP?"],
+    ),
+    ("rewrite", "15", &["a rule is FROM:TO"]),
+    ("target", "treee", &["\"treee\"", "did you mean tree?"]),
+    ("target", "everybody", &["a target is child, group or tree"]),
+    ("parent-death-signal", "TEMR", &["did you mean TERM?"]),
+    ("pre-start", "sh -c 'true", &["a quote is never closed"]),
+    ("pre-stop", "''\"", &["a quote is never closed"]),
+    ("post-stop", "  ", &["the command is empty"]),
+    (
+        "user",
+        "deamon",
+        &["/etc/passwd has no user \"deamon\"", "did you mean daemon?"],
+    ),
+    ("user", "daemon:", &["write USER or USER:GROUP"]),
+    ("user", "4294967295", &["4294967295"]),
+    (
+        "group",
+        "dameon",
+        &["/etc/group has no group", "did you mean daemon?"],
+    ),
+    (
+        "env",
+        "NOVALUE",
+        &["\"NOVALUE\" is not KEY=VALUE", "NAME=VALUE"],
+    ),
+    ("env", "=value", &["is not KEY=VALUE"]),
+    ("stdin", "realy", &["did you mean relay?"]),
+    ("subreaper", "offf", &["\"offf\" is neither on nor off"]),
+    ("cgroup", "onn", &["\"onn\" is neither on nor off"]),
+    ("stragglers", "stpo", &["did you mean stop?"]),
+    ("stragglers", "murder", &["use one of stop, wait, leave"]),
+    (
+        "success-exit",
+        "143,256",
+        &["256 is no exit code", "at column 5", "0 to 255"],
+    ),
+    ("success-exit", "TEMR", &["did you mean TERM?"]),
+    (
+        "reload-on",
+        "HUP,TEMR",
+        &["\"TEMR\"", "at column 5", "did you mean TERM?"],
+    ),
+    ("drain-port", "80,http", &["http"]),
+    ("drain-port", "0", &["0"]),
+    ("drain-delay", "short", A_DURATION),
+    ("drain-quiet", "1sec1", A_DURATION),
+    ("drain-timeout", "-1s", A_DURATION),
+    ("drain-checks", "few", &["few"]),
+    ("ready-when", "tpc:80", &["did you mean tcp?"]),
+    ("ready-when", "tcp:0", &["at column 5", "1 to 65535"]),
+    ("ready-timeout", "soon", A_DURATION),
+    ("health-listen", "foo", &["write ADDR:PORT"]),
+    ("not-ready-status", "200", &["from 400 to 599"]),
+    ("log-level", "wran", &["did you mean warn?"]),
+    (
+        "log-level",
+        "chatty",
+        &["use one of error, warn, info, debug"],
+    ),
+    ("log-format", "jsno", &["did you mean json?"]),
+    (
+        "report",
+        "/proc/self",
+        &[
+            "Is a directory",
+            "name a file in it, as /proc/self/run.json",
+        ],
+    ),
+    ("report", "reports/", &["Is a directory"]),
+    ("report", "", &["the name is empty", "leave it out"]),
+    ("state-file", ".", &["Is a directory", "/state.json"]),
+    (
+        "metrics-file",
+        "/no/such/directory/m.txt",
+        &["m.txt", "*.prom only", "stepdown.prom"],
+    ),
+    ("metrics-file", "/tmp", &["*.prom only"]),
+];
+
+/// What takes no value on the command line can be malformed in a variable only.
+const SWITCHES: [&str; 6] = [
+    "no-kill",
+    "no-new-privs",
+    "clean-stop",
+    "verbose",
+    "quiet",
+    "log-reaped",
+];
+
+/// Options whose every value has a meaning, or whose value is looked at only when it is used.
+const FREE: &[&str] = &[
+    "config",
+    "help",
+    "license",
+    "single-child",
+    "version",
+    "workdir",
+];
+
+fn variable(name: &str) -> String {
+    format!("STEPDOWN_{}", name.replace('-', "_").to_ascii_uppercase())
+}
+
+/// Asserts that this is refused, with these parts in what is said, and that nothing was started.
+#[track_caller]
+fn refused(start: impl Fn() -> Stepdown, place: &str, parts: &[&str]) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ended = start().dir(dir.path()).child(["touch", "started"]).run();
+    ended.code(125).nothing_left();
+    assert!(
+        ended.stderr.starts_with(&format!("stepdown: {place}: ")),
+        "{}",
+        ended.told()
+    );
+    for part in parts {
+        assert!(ended.stderr.contains(part), "{part:?} in {}", ended.told());
+    }
+    assert_eq!(
+        ended.stderr.matches("stepdown: ").count(),
+        1,
+        "{}",
+        ended.told()
+    );
+    assert_eq!(ended.stdout, "");
+    let left: Vec<OsString> = std::fs::read_dir(dir.path())
+        .expect("it is there")
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .collect();
+    assert!(left.is_empty(), "{left:?} was started\n{}", ended.told());
+}
+
+#[test]
+fn a_malformed_value_is_told_wherever_it_stands() {
+    for (name, value, parts) in MALFORMED {
+        let hook = "touch hook";
+        let flag = || {
+            Stepdown::new()
+                .args(["--pre-start", hook, "--post-stop", hook])
+                .args([format!("--{name}={value}")])
+        };
+        refused(flag, &format!("--{name}"), parts);
+        // An empty variable is no value.
+        if !value.trim().is_empty() {
+            let in_variable = || {
+                Stepdown::new()
+                    .args(
+                        ["--max-runtime=1h"]
+                            .iter()
+                            .filter(|_| *name != "max-runtime"),
+                    )
+                    .env(variable(name), value)
+            };
+            refused(in_variable, &variable(name), parts);
+        }
+    }
+}
+
+/// What an image has set can be taken back by `docker run -e STEPDOWN_GRACE=`.
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let names = MALFORMED.iter().map(|(name, ..)| *name).chain(SWITCHES);
+    let emptied = names.fold(Stepdown::new(), |run, name| run.env(variable(name), ""));
+    emptied.shell("echo started").run().code(0).said("started");
+    let explained = Stepdown::new()
+        .args(["explain", "--json"])
+        .env("STEPDOWN_GRACE", "")
+        .run();
+    explained.code(0).never_said("STEPDOWN_GRACE");
+}
+
+#[test]
+fn a_negative_number_is_a_malformed_value_not_an_option() {
+    for (words, option, part) in [
+        (["--grace", "-1"], "--grace", "\"-1\" is not a duration"),
+        (["-e", "-1"], "--success-exit", "unknown signal \"-1\""),
+        (["--stop-signal", "-9"], "--stop-signal", "write a name"),
+    ] {
+        refused(|| Stepdown::new().args(words), option, &[part]);
+    }
+}
+
+#[test]
+fn a_malformed_switch_is_told() {
+    for name in SWITCHES {
+        let start = || Stepdown::new().env(variable(name), "perhaps");
+        refused(
+            start,
+            &variable(name),
+            &["\"perhaps\" is neither on nor off", "use on or off"],
+        );
+    }
+}
+
+#[test]
+fn there_is_a_malformed_value_for_every_option() {
+    let told: BTreeSet<&str> = MALFORMED
+        .iter()
+        .map(|(name, ..)| *name)
+        .chain(SWITCHES)
+        .chain(FREE.iter().copied())
+        .collect();
+    let of_help = crate::options::of_help();
+    let missing: Vec<&String> = of_help
+        .iter()
+        .filter(|name| !told.contains(name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "no malformed value for {missing:?}");
+}
+
+#[test]
+fn a_value_that_is_no_text_is_told() {
+    let odd = OsStr::from_bytes(b"\xff5s");
+    for name in ["grace", "ladder", "stop-on", "log-level", "user"] {
+        let mut flag = OsString::from(format!("--{name}="));
+        flag.push(odd);
+        let flag = || Stepdown::new().args([&flag]);
+        refused(flag, &format!("--{name}"), &["not UTF-8"]);
+        let in_variable = || Stepdown::new().env(variable(name), odd);
+        refused(in_variable, &variable(name), &["not UTF-8"]);
+    }
+}
+
+#[test]
+fn variables_that_are_almost_options_are_told() {
+    for (name, near) in [
+        ("STEPDOWN_GRACEE", "STEPDOWN_GRACE"),
+        ("STEPDOWN_LADER", "STEPDOWN_LADDER"),
+        ("STEPDOWN_PRESTOP", "STEPDOWN_PRE_STOP"),
+        ("STEPDOWN_GRACE_", "STEPDOWN_GRACE"),
+        ("STEPDOWN_STOP-ON", "STEPDOWN_STOP_ON"),
+    ] {
+        let start = || Stepdown::new().env(name, "1s");
+        refused(start, name, &[&format!("did you mean {near}?")]);
+    }
+}
+
+#[test]
+fn variables_of_others_and_of_our_own_telling_are_no_options() {
+    // Kubernetes makes such names for a service, and a stepdown below a hook inherits the hook's.
+    both(|mode| {
+        let mut start = Stepdown::in_mode(mode);
+        for name in [
+            "STEPDOWN_PORT",
+            "STEPDOWN_SERVICE_HOST",
+            "STEPDOWN_SERVICE_PORT",
+            "STEPDOWN_SERVICE_PORT_HTTP",
+            "STEPDOWN_PORT_80_TCP_ADDR",
+            "STEPDOWN_PHASE",
+            "STEPDOWN_REASON",
+            "STEPDOWN_SIGNAL",
+            "STEPDOWN_SENDER_PID",
+            "STEPDOWN_CHILD_PID",
+            "STEPDOWN_EXIT_CODE",
+            "STEPDOWN_EXIT_SIGNAL",
+            "STEPDOWN_ESCALATED",
+            "STEPDOWN_REMAINING_MS",
+            "STEPDOWN_LAST_REASON",
+        ] {
+            start = start.env(name, "what ever");
+        }
+        start.shell("exit 3").run().code(3).was_silent();
+    });
+}
+
+#[test]
+fn unknown_options_are_told_with_the_nearest() {
+    for (words, parts) in [
+        (&["--grac", "5s"][..], &["--grac", "--grace"][..]),
+        (&["--pre-strat=true"], &["--pre-strat", "--pre-start"]),
+        (&["-x"], &["-x"]),
+        (&["--grace"], &["--grace", "DUR"]),
+        (&["--no-kill=perhaps"], &["--no-kill"]),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ended = Stepdown::new().dir(dir.path()).args(words).run();
+        ended.code(125);
+        assert!(ended.stderr.starts_with("stepdown: "), "{}", ended.told());
+        let first = ended.stderr.lines().next().unwrap_or_default();
+        for part in parts {
+            assert!(first.contains(part), "{part:?} in {}", ended.told());
+        }
+        assert_eq!(ended.stdout, "");
+    }
+}
+
+#[test]
+fn options_that_contradict_each_other_are_told() {
+    let start = || Stepdown::new().args(["--no-kill", "--ladder", "TERM,KILL"]);
+    refused(start, "--ladder", &["--no-kill", "drop one of the two"]);
+    let start = || Stepdown::new().args(["--stdin=inherit", "--ladder", "stdin=stop"]);
+    refused(start, "--stdin", &["needs the relay", "--stdin relay"]);
+}

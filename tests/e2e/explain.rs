@@ -1,0 +1,269 @@
+//! `explain` tells what `run` does: the same records in the same order, and texts that stay as they are.
+//!
+//! The texts are in `tests/golden`; with the variable `UPDATE_GOLDEN` set they are written anew.
+
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::{Stepdown, both};
+
+/// Records as JSON, without what no two runs have in common: times, pids, who sent the signal, and who
+/// else was reaped or swept; and without the settings, which only `explain` tells.
+fn records(lines: &str) -> Vec<Value> {
+    let of_others = ["reaped", "swept", "sweep-ended", "setting"];
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .filter(|record: &Value| !of_others.iter().any(|event| record["event"] == *event))
+        .map(|mut record| {
+            let fields = record.as_object_mut().expect("a record is an object");
+            fields.retain(|key, _| !key.ends_with("_ms") && key != "pid" && key != "sender");
+            record
+        })
+        .collect()
+}
+
+fn explained(options: &[&str], assume: &[&str]) -> Vec<Value> {
+    let assume = assume.iter().flat_map(|cue| ["--assume", cue]);
+    let explain = Stepdown::new()
+        .args(["explain", "--json"])
+        .args(assume)
+        .args(options.iter().copied())
+        .run();
+    explain.code(0);
+    records(&explain.stdout)
+}
+
+/// Runs `script` in both modes with these options, asks for the stop once it is ready, and compares.
+#[track_caller]
+fn tells_the_same(options: &[&str], assume: &[&str], script: &str) {
+    let explained = explained(options, assume);
+    both(|mode| {
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--log-format", "json", "-v"])
+            .args(options.iter().copied())
+            .shell(script)
+            .start();
+        run.says("ready");
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait();
+        let ran = records(&ended.stderr);
+        assert_eq!(ran, explained, "{}", ended.stderr);
+        // A step, the child's end and the run's end are in every story: nothing was compared in vain.
+        assert!(ran.len() >= 5, "{ran:?}");
+    });
+}
+
+/// The shell looks at its traps between two short sleeps.
+const LOOP: &str = "echo ready; while :; do sleep 0.02; done";
+
+#[test]
+fn a_child_that_exits_on_term() {
+    tells_the_same(&[], &["TERM"], &format!("trap 'exit 0' TERM; {LOOP}"));
+}
+
+#[test]
+fn a_child_that_ignores_term() {
+    let ignores = "trap '' TERM; echo ready; exec sleep 1000";
+    tells_the_same(&["--grace", "200ms"], &[], ignores);
+}
+
+#[test]
+fn a_child_that_needs_int() {
+    tells_the_same(
+        &["--ladder", "TERM:200ms,INT@group:10s,QUIT:10s"],
+        &["INT"],
+        &format!("trap '' TERM; trap 'exit 0' INT; {LOOP}"),
+    );
+}
+
+#[test]
+fn a_child_that_obeys_its_standard_input() {
+    tells_the_same(
+        &["--ladder", "stdin=stop:10s"],
+        &["stdin"],
+        "echo ready; read line; [ \"$line\" = stop ] && exit 0; exec sleep 1000",
+    );
+}
+
+#[test]
+fn a_child_that_ends_with_its_input() {
+    tells_the_same(
+        &["--ladder", "stdin=no:200ms,eof:10s"],
+        &["eof"],
+        "echo ready; cat >/dev/null; exit 0",
+    );
+}
+
+#[test]
+fn a_child_that_a_stop_command_stops() {
+    // It exits only when the command is no more, so that the order is the same each time.
+    let dir = tempfile::tempdir().expect("a directory of our own");
+    let pid = dir.path().join("command");
+    let pid = pid.display();
+    let step = format!("exec='sh -c \"echo \\$\\$ >{pid}; kill -USR1 \\$STEPDOWN_CHILD_PID\"':10s");
+    let waits = format!("while kill -0 $(cat {pid}) 2>/dev/null; do sleep 0.01; done");
+    tells_the_same(
+        &["--ladder", &step],
+        &["exec:1ms"],
+        &format!("trap '{waits}; exit 0' USR1; {LOOP}"),
+    );
+}
+
+#[test]
+fn hooks_before_and_after() {
+    tells_the_same(
+        &[
+            "--pre-start",
+            "true",
+            "--pre-stop",
+            "true",
+            "--pre-stop",
+            "sleep 0.01",
+            "--post-stop",
+            "true",
+        ],
+        &["TERM"],
+        &format!("trap 'exit 0' TERM; {LOOP}"),
+    );
+}
+
+#[test]
+fn hooks_that_hang() {
+    tells_the_same(
+        &[
+            "--pre-start",
+            "true",
+            "--pre-stop",
+            "sleep 1000",
+            "--post-stop",
+            "sleep 1001",
+            "--hook-timeout",
+            "200ms",
+            "--grace",
+            "200ms",
+        ],
+        &[],
+        "trap '' TERM; echo ready; exec sleep 1000",
+    );
+}
+
+#[test]
+fn a_deadline_that_cuts_hooks_ladder_and_sweep() {
+    tells_the_same(
+        &[
+            "--deadline",
+            "3s",
+            "--pre-stop",
+            "sleep 1000",
+            "--pre-stop",
+            "sleep 1000",
+            "--ladder",
+            "TERM:10s,INT:10s",
+        ],
+        &[],
+        "trap '' TERM INT; echo ready; exec sleep 1000",
+    );
+}
+
+#[test]
+fn a_delay_without_a_port() {
+    tells_the_same(
+        &["--drain-delay", "200ms"],
+        &["TERM"],
+        &format!("trap 'exit 0' TERM; {LOOP}"),
+    );
+}
+
+#[test]
+fn a_child_that_ends_by_itself() {
+    let run = Stepdown::new()
+        .args(["--log-format", "json", "-v", "--post-stop", "true"])
+        .shell("exit 0")
+        .run();
+    let explained = explained(&["--post-stop", "true"], &["start"]);
+    assert_eq!(records(&run.stderr), explained, "{}", run.stderr);
+    assert_eq!(explained.len(), 4, "{explained:?}");
+}
+
+/// Compares with `tests/golden/NAME.txt`.
+#[track_caller]
+fn is_golden(name: &str, args: &[&str]) {
+    let told = Stepdown::new().args(args.iter().copied()).run();
+    told.code(0);
+    // The table of all options before the timeline is another story's.
+    let told = match told.stdout.split_once("\n\n") {
+        Some((_, timeline)) if told.stdout.starts_with("OPTION") => timeline,
+        _ => &told.stdout,
+    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.txt"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, told).expect("the golden files can be written");
+        return;
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        told == golden,
+        "another text than {}; if it shall be so, run this test with UPDATE_GOLDEN=1\n{}",
+        path.display(),
+        told
+    );
+}
+
+#[test]
+fn the_help_is_golden() {
+    is_golden("help", &["--help"]);
+    is_golden("help-explain", &["explain", "--help"]);
+    is_golden("help-check", &["check", "--help"]);
+}
+
+#[test]
+fn timelines_are_golden() {
+    is_golden("explain-default", &["explain"]);
+    is_golden(
+        "explain-assumed",
+        &["explain", "--assume", "TERM:1500ms", "--", "server"],
+    );
+    is_golden("explain-without-end", &["explain", "--no-kill"]);
+    is_golden(
+        "explain-crash",
+        &["explain", "--assume", "start:1m", "--post-stop", "clean up"],
+    );
+    is_golden(
+        "explain-ladder",
+        &[
+            "explain",
+            "--ladder",
+            "stdin=stop:3s,exec=ctl quit:2s,INT@group:500ms,KILL@child",
+        ],
+    );
+    is_golden(
+        "explain-deadline",
+        &[
+            "explain",
+            "--deadline",
+            "25s",
+            "--pre-stop",
+            "deregister web-1",
+            "--drain-port",
+            "80",
+            "--post-stop",
+            "unlock",
+        ],
+    );
+}
+
+#[test]
+fn an_assumption_that_is_none_is_refused() {
+    let refused = Stepdown::new()
+        .args(["explain", "--assume", "TREM:2s"])
+        .run();
+    refused.code(125);
+    assert!(
+        refused.stderr.contains("did you mean TERM?"),
+        "{}",
+        refused.stderr
+    );
+}

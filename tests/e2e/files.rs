@@ -1,0 +1,405 @@
+//! What outlives a run: the report and the state file are whole or not there, and nothing that is wrong
+//! with them reaches the exit status.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Mode, Stepdown, both, need};
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory of our own")
+}
+
+#[track_caller]
+fn json(path: &Path) -> Value {
+    let text = fs::read_to_string(path).expect("the file was written");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+/// The names in a directory, sorted.
+fn names(dir: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(dir.path()).expect("a directory of our own");
+    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok().map(name)).collect();
+    names.sort();
+    names
+}
+
+/// Runs a child that ends by itself.
+fn run_in(dir: &TempDir, args: &[&str], script: &str) -> crate::support::ended::Ended {
+    let run = Stepdown::new().dir(dir.path()).args(args).shell(script);
+    run.start().wait()
+}
+
+// The report.
+
+#[test]
+fn the_report_tells_the_whole_run_in_both_modes() {
+    both(|mode| {
+        let dir = directory();
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(["--report", "run.json", "--grace", "200ms"])
+            .args(["--env", "SECRET=hidden", "--post-stop", "true"])
+            .shell("trap '' TERM; echo ready; while :; do sleep 0.02; done")
+            .start();
+        run.says("ready").signal(Signal::SIGTERM);
+        run.wait().code(137);
+        assert_eq!(names(&dir), ["run.json"]);
+        let report = json(&dir.path().join("run.json"));
+        assert_eq!(report["schema"], 1);
+        assert_eq!(report["command"][0], "sh");
+        assert_eq!(report["plan"]["ladder"][0]["step"], "SAME");
+        assert_eq!(report["plan"]["ladder"][0]["wait_ms"], 200);
+        assert_eq!(report["plan"]["hooks"][0]["phase"], "post-stop");
+        assert_eq!(report["outcome"]["code"], 137);
+        assert_eq!(report["outcome"]["reason"], "signal");
+        assert_eq!(report["outcome"]["escalated"], true);
+        assert_eq!(report["outcome"]["clean"], false);
+        assert_eq!(report["records_omitted"], 0);
+        let records = report["records"].as_array().expect("a list");
+        let events: Vec<&str> = records.iter().filter_map(|r| r["event"].as_str()).collect();
+        for event in [
+            "started",
+            "stop-asked",
+            "step",
+            "child-exited",
+            "hook-ended",
+            "ended",
+        ] {
+            assert!(events.contains(&event), "{event} in {events:?}");
+        }
+        assert_eq!(events.last(), Some(&"ended"));
+        let times: Vec<u64> = records
+            .iter()
+            .filter_map(|r| r["time_ms"].as_u64())
+            .collect();
+        assert_eq!(times.len(), records.len());
+        assert!(times.is_sorted(), "{times:?}");
+        let started = report["started_at"].as_str().expect("a time");
+        assert!(
+            started.ends_with('Z') && started.starts_with("20"),
+            "{started}"
+        );
+        assert!(!report.to_string().contains("hidden"), "{report}");
+    });
+}
+
+#[test]
+fn there_is_a_report_of_a_child_that_could_not_be_started() {
+    let dir = directory();
+    let run = Stepdown::new()
+        .dir(dir.path())
+        .env("STEPDOWN_REPORT", "run.json")
+        .child(["/no/such/program"])
+        .start();
+    run.wait().code(127);
+    let report = json(&dir.path().join("run.json"));
+    assert_eq!(report["outcome"]["code"], 127);
+    assert_eq!(report["outcome"]["reason"], "start-failed");
+    assert_eq!(report["outcome"]["clean"], false);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_costs_one_line() {
+    let dir = directory();
+    nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU)
+        .expect("our own directory");
+    for (path, why) in [
+        ("/no/such/directory/run.json", "No such file or directory"),
+        ("/dev/full", "No space left on device"),
+        ("/proc/version/run.json", "Not a directory"),
+        // Nobody reads it, and nobody waits for that.
+        ("fifo", "No such device or address"),
+    ] {
+        let ended = run_in(&dir, &["--report", path], "exit 3");
+        ended.code(3).logged(&["--report: /", path, why]);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.told());
+        assert_eq!(names(&dir), ["fifo"]);
+    }
+}
+
+#[test]
+fn a_file_that_must_not_grow_costs_one_line_and_leaves_nothing() {
+    let dir = directory();
+    fs::write(dir.path().join("run.json"), "old").expect("our own file");
+    let run = Stepdown::new()
+        .dir(dir.path())
+        .args(["--report", "run.json"])
+        .prepared(|| {
+            let none = libc::rlimit {
+                rlim_cur: 100,
+                rlim_max: 100,
+            };
+            // SAFETY: setrlimit(2) reads the struct, which lives through the call.
+            match unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const none) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        })
+        .shell("exit 3")
+        .start();
+    let ended = run.wait();
+    ended.code(3).logged(&["run.json: File too large"]);
+    assert_eq!(names(&dir), ["run.json"]);
+    let text = fs::read_to_string(dir.path().join("run.json")).expect("our own file");
+    assert_eq!(text, "old", "half a report replaced it");
+}
+
+#[test]
+fn a_new_report_replaces_the_old_one_and_keeps_link_and_mode() {
+    let dir = directory();
+    let (real, link) = (dir.path().join("real.json"), dir.path().join("link.json"));
+    fs::write(&real, "old").expect("our own file");
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).expect("our own file");
+    symlink("real.json", &link).expect("our own directory");
+    let old = fs::metadata(&real).expect("our own file");
+    run_in(&dir, &["--report", "link.json"], "exit 0")
+        .code(0)
+        .was_silent();
+    let new = fs::metadata(&real).expect("our own file");
+    assert_ne!(old.ino(), new.ino(), "it was written in place");
+    assert_eq!(new.mode() & 0o777, 0o600);
+    assert!(link.is_symlink());
+    assert_eq!(json(&real)["outcome"]["code"], 0);
+    assert_eq!(names(&dir), ["link.json", "real.json"]);
+}
+
+#[test]
+fn a_single_file_that_is_mounted_is_written_in_place() {
+    let dir = directory();
+    let (file, mounted) = (dir.path().join("file"), dir.path().join("mounted"));
+    fs::write(&file, "something longer than nothing").expect("our own file");
+    fs::write(&mounted, "").expect("our own file");
+    let mount = |rest: &[&str]| {
+        let mut words = vec!["-m", "--propagation", "private", "--", "sh", "-c"];
+        words.extend(rest);
+        std::process::Command::new("unshare").args(words).output()
+    };
+    let script = "mount --bind file mounted";
+    let tried = mount(&[&format!("cd {} && {script}", dir.path().display())]);
+    need!(match tried {
+        Ok(tried) if tried.status.success() => Ok(()),
+        Ok(tried) => Err(String::from_utf8_lossy(&tried.stderr).into_owned()),
+        Err(error) => Err(error.to_string()),
+    });
+    let stepdown = crate::support::binary::under_test();
+    let run = Stepdown::new()
+        .program("unshare")
+        .dir(dir.path())
+        .args(["-m", "--propagation", "private", "--", "sh", "-c"])
+        .args([format!(
+            "{script} && exec {} --report mounted -- sh -c 'exit 3'",
+            stepdown.display()
+        )])
+        .start();
+    run.wait().code(3).was_silent();
+    assert_eq!(json(&file)["outcome"]["code"], 3);
+    assert_eq!(names(&dir), ["file", "mounted"]);
+}
+
+#[test]
+fn the_report_is_there_before_the_deadline() {
+    let dir = directory();
+    let mut run = Stepdown::new()
+        .dir(dir.path())
+        .args(["--report", "run.json", "--state-file", "state.json"])
+        .args(["--deadline", "1s", "--post-stop", "sleep 1000"])
+        .shell("trap '' TERM; echo ready; while :; do sleep 0.02; done")
+        .start();
+    run.says("ready").signal(Signal::SIGTERM);
+    let ended = run.wait();
+    ended.code(137).stopped_within(Duration::from_secs(10));
+    let report = json(&dir.path().join("run.json"));
+    let took = report["outcome"]["took_ms"].as_u64().expect("a number");
+    assert!(took <= 1_000, "{took} ms");
+    assert_eq!(json(&dir.path().join("state.json"))["running"], Value::Null);
+}
+
+// The state file.
+
+/// What the child is told.
+const TELL: &str = "echo \"$STEPDOWN_LAST_RUNS|$STEPDOWN_LAST_REASON|$STEPDOWN_LAST_SIGNAL|\
+     $STEPDOWN_LAST_EXIT_CODE|$STEPDOWN_LAST_CLEAN|$STEPDOWN_LAST_ESCALATED\"";
+
+const STATE: [&str; 2] = ["--state-file", "state.json"];
+
+fn told(ended: &crate::support::ended::Ended) -> &str {
+    ended.stdout.lines().next().unwrap_or_default()
+}
+
+#[test]
+fn a_run_is_told_how_the_last_one_ended() {
+    let dir = directory();
+    let first = run_in(&dir, &STATE, &format!("{TELL}; exit 7"));
+    first.code(7).was_silent();
+    assert_eq!(told(&first), "0|||||");
+
+    // The next one is stopped, with KILL.
+    let mut run = Stepdown::new()
+        .dir(dir.path())
+        .args(STATE)
+        .args(["--grace", "100ms"])
+        .shell(&format!(
+            "trap '' TERM; {TELL}; echo ready; while :; do sleep 0.02; done"
+        ))
+        .start();
+    run.says("ready").signal(Signal::SIGTERM);
+    let second = run.wait();
+    second.code(137);
+    assert_eq!(told(&second), "1|exit||7|0|0");
+
+    // The hooks know it, too, and what somebody else told before is gone.
+    let run = Stepdown::new()
+        .dir(dir.path())
+        .args(STATE)
+        .args(["--post-stop", "sh -c 'echo hook $STEPDOWN_LAST_SIGNAL'"])
+        .env("STEPDOWN_LAST_SIGNAL", "stale")
+        .shell(&format!("{TELL}; echo $STEPDOWN_LAST_STOP_MS"))
+        .start();
+    let third = run.wait();
+    third.code(0).said("hook TERM");
+    assert_eq!(told(&third), "2|signal|TERM|137|0|1");
+    let stop_ms: u64 = third
+        .stdout
+        .lines()
+        .nth(1)
+        .and_then(|l| l.parse().ok())
+        .expect("a number");
+    assert!((100..15_000).contains(&stop_ms), "{stop_ms}");
+
+    let fourth = run_in(&dir, &STATE, TELL);
+    assert_eq!(told(&fourth), "3|exit||0|1|0");
+    let state = json(&dir.path().join("state.json"));
+    assert_eq!(state["schema"], 1);
+    assert_eq!(state["running"], Value::Null);
+    assert_eq!(state["totals"]["runs"]["exit"], 3);
+    assert_eq!(state["totals"]["runs"]["signal"], 1);
+    assert_eq!(state["totals"]["stops"]["killed"], 1);
+    assert_eq!(state["totals"]["stop_duration"]["count"], 1);
+    assert_eq!(state["last_runs"].as_array().map(Vec::len), Some(4));
+    assert_eq!(state["last_runs"][0]["exit_code"], 0);
+    assert_eq!(names(&dir), ["state.json"]);
+}
+
+#[test]
+fn a_stop_by_the_asked_signal_counts_as_clean() {
+    both(|mode| {
+        let dir = directory();
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(STATE)
+            .shell("echo ready; exec sleep 1000")
+            .start();
+        run.says("ready");
+        // While it runs, the file says so.
+        let running = json(&dir.path().join("state.json"));
+        assert!(
+            running["running"]["started_at"].as_u64() > Some(1_500_000_000),
+            "{running}"
+        );
+        run.signal(Signal::SIGTERM);
+        run.wait().code(143);
+        let state = json(&dir.path().join("state.json"));
+        assert_eq!(state["last_runs"][0]["clean"], true);
+        assert_eq!(state["totals"]["stops"]["graceful"], 1);
+    });
+}
+
+#[test]
+fn without_the_option_nobody_is_told_anything() {
+    let dir = directory();
+    let ended = run_in(&dir, &[], "echo ${STEPDOWN_LAST_RUNS-unset}");
+    ended.code(0).said("unset").was_silent();
+    assert_eq!(names(&dir), Vec::<String>::new());
+}
+
+#[test]
+fn a_run_that_was_killed_is_found_to_be_lost() {
+    let dir = directory();
+    let mut run = Stepdown::new()
+        .dir(dir.path())
+        .args(STATE)
+        .shell("echo ready; exec sleep 1000")
+        .start();
+    run.says("ready").signal(Signal::SIGKILL);
+    run.wait();
+    let ended = run_in(&dir, &STATE, TELL);
+    ended
+        .code(0)
+        .logged(&["the run before this one", "was lost"]);
+    assert_eq!(told(&ended), "1|lost|||0|0");
+    let state = json(&dir.path().join("state.json"));
+    assert_eq!(state["totals"]["runs"]["lost"], 1);
+    assert_eq!(state["last_runs"][1]["reason"], "lost");
+}
+
+#[test]
+fn a_corrupt_state_file_is_put_aside_with_one_line() {
+    for text in [
+        "{\"schema\": 1",
+        "",
+        "[]",
+        "{\"schema\": 2, \"running\": null}",
+        "\u{0}\u{1}",
+    ] {
+        let dir = directory();
+        fs::write(dir.path().join("state.json"), text).expect("our own file");
+        let ended = run_in(&dir, &STATE, TELL);
+        ended
+            .code(0)
+            .logged(&["state.json: ", "state.json.corrupt, starting afresh"]);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.told());
+        assert_eq!(told(&ended), "0|||||");
+        assert_eq!(names(&dir), ["state.json", "state.json.corrupt"]);
+        let kept = fs::read_to_string(dir.path().join("state.json.corrupt"));
+        assert_eq!(kept.expect("it was kept"), text);
+        run_in(&dir, &STATE, TELL)
+            .code(0)
+            .said("1|exit||0|1|0")
+            .was_silent();
+    }
+}
+
+#[test]
+fn a_state_file_that_is_none_is_left_alone() {
+    let dir = directory();
+    nix::unistd::mkfifo(
+        &dir.path().join("state.json"),
+        nix::sys::stat::Mode::S_IRWXU,
+    )
+    .expect("our own directory");
+    let ended = run_in(&dir, &STATE, "exit 3");
+    ended.code(3).logged(&[
+        "--state-file: ",
+        "state.json: not a regular file; no state is kept",
+    ]);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.told());
+    assert_eq!(names(&dir), ["state.json"]);
+}
+
+#[test]
+fn a_state_file_that_cannot_be_written_costs_one_line() {
+    let mut run = Stepdown::in_mode(Mode::Ordinary)
+        .args(["--state-file", "/proc/state.json"])
+        .shell("echo ready; exec sleep 1000")
+        .start();
+    run.says("ready").signal(Signal::SIGTERM);
+    let ended = run.wait();
+    ended
+        .code(143)
+        .logged(&["--state-file: /proc/state.json: "]);
+    assert_eq!(
+        ended.stderr.matches("/proc/state.json").count(),
+        1,
+        "{}",
+        ended.told()
+    );
+}

@@ -1,0 +1,328 @@
+//! Hooks without a shell: HTTP requests and UDP datagrams against real servers, in scratch images too.
+
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::server::Server;
+use crate::support::stepdown::can_be_pid1;
+use crate::support::{BOUND, Stepdown, binary, both, docker, need, net};
+
+/// A UDP socket of loopback whose reads give up after the bound.
+fn listener() -> (UdpSocket, u16) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+    socket
+        .set_read_timeout(Some(BOUND))
+        .expect("a bound above zero");
+    let port = socket.local_addr().expect("a bound socket").port();
+    (socket, port)
+}
+
+fn received(socket: &UdpSocket) -> Vec<u8> {
+    let mut buffer = [0; 2048];
+    let (count, _) = socket.recv_from(&mut buffer).expect("a datagram");
+    buffer[..count].to_vec()
+}
+
+#[test]
+fn a_service_registers_before_the_start_and_deregisters_after_the_end() {
+    both(|mode| {
+        let mut registry = Server::python("registry.py");
+        let url = format!("http://127.0.0.1:{}/services/web-1", registry.port());
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--pre-start", &format!("PUT {url}")])
+            .args(["--pre-stop", &format!("GET {url}?draining=1")])
+            .args(["--post-stop", &format!("DELETE {url}")])
+            .shell("echo ready; exec sleep 1000")
+            .start();
+        run.says("ready");
+        let host = format!("Host:127.0.0.1:{}", registry.port());
+        let put = registry.says("PUT /services/web-1 ");
+        assert!(
+            put.contains(&host) && put.ends_with("Content-Length:0"),
+            "{put}"
+        );
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(143).nothing_left();
+        ended.logged(&["pre-stop hook", "done"]);
+        ended.logged(&["post-stop hook", "done"]);
+        registry.says("GET /services/web-1?draining=1 ");
+        // It answers 204 only where the service was registered.
+        registry.says("DELETE /services/web-1 ");
+    });
+}
+
+#[test]
+fn an_answer_that_is_no_success_is_told_and_stops_nothing() {
+    let registry = Server::python("registry.py");
+    let base = format!("http://127.0.0.1:{}", registry.port());
+    let ended = Stepdown::new()
+        .args(["--post-stop", &format!("POST {base}/status/503")])
+        .args(["--post-stop", &format!("{base}/redirect")])
+        .args([
+            "--post-stop",
+            &format!("http://127.0.0.1:{}/", net::free_port()),
+        ])
+        .args(["--post-stop", "http://no-such-host.invalid/"])
+        .args(["--post-stop", &format!("{base}/status/204")])
+        .shell("exit 3")
+        .run();
+    ended.code(3);
+    ended.logged(&["hook", "/status/503", "503 Service Unavailable"]);
+    ended.logged(&["hook", "/redirect", "302"]);
+    ended.logged(&["hook", "onnection refused"]);
+    ended.logged(&["hook", "no-such-host.invalid"]);
+    let failed = |line: &&str| line.contains("failed: exited with 1");
+    assert_eq!(
+        ended.stderr.lines().filter(failed).count(),
+        4,
+        "{}",
+        ended.told()
+    );
+    ended.logged(&["/status/204", "done"]);
+}
+
+#[test]
+fn a_failing_request_before_the_start_prevents_it() {
+    let registry = Server::python("registry.py");
+    let url = format!("PUT http://127.0.0.1:{}/status/500", registry.port());
+    let ended = Stepdown::new()
+        .args(["--pre-start", &url])
+        .shell("echo started")
+        .run();
+    ended.code(125).never_said("started");
+    ended.logged(&["not started", "pre-start", "/status/500"]);
+}
+
+#[test]
+fn a_server_that_never_answers_costs_the_timeout_and_no_more() {
+    both(|mode| {
+        let registry = Server::python("registry.py");
+        let url = format!("http://127.0.0.1:{}/silent", registry.port());
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--pre-stop", &url, "--hook-timeout", "300ms"])
+            .shell("echo ready; exec sleep 1000")
+            .start();
+        run.says("ready").signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(143).nothing_left();
+        ended.stopped_no_sooner_than(Duration::from_millis(290));
+        ended.stopped_within(Duration::from_secs(5));
+    });
+}
+
+#[test]
+fn a_second_request_to_stop_ends_a_call_at_once_and_orphans_are_reaped_meanwhile() {
+    need!(can_be_pid1());
+    let mut registry = Server::python("registry.py");
+    let url = format!("http://127.0.0.1:{}/silent", registry.port());
+    let mut run = Stepdown::as_pid1()
+        .args(["-v", "--pre-stop", &url, "--hook-timeout", "1000s"])
+        .shell("trap '' TERM; (sleep 0.3 & exec sleep 0.1) & echo ready; wait; exec sleep 1000")
+        .start();
+    run.says("ready").signal(Signal::SIGTERM);
+    registry.says("GET /silent ");
+    run.logs("orphan");
+    run.signal(Signal::SIGINT).logs("going on without it");
+    run.signal(Signal::SIGINT);
+    run.wait().code(137).nothing_left();
+}
+
+#[test]
+fn a_name_that_nobody_resolves_costs_the_timeout_and_no_more() {
+    need!(can_be_pid1());
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let resolver = dir.path().join("resolv.conf");
+    std::fs::write(&resolver, "nameserver 127.0.0.1\n").expect("a directory of ours");
+    // A network of its own, whose only name server says nothing.
+    let inside = |command: &[&str]| {
+        let prepare = "ip link set lo up && mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+        Stepdown::new()
+            .program("/usr/bin/unshare")
+            .args(["--net", "--mount", "--", "sh", "-c", prepare])
+            .args([&resolver])
+            .args(command)
+    };
+    let stepdown = binary::under_test();
+    let stepdown = stepdown.to_str().expect("a path in UTF-8");
+    let mut run = inside(&[stepdown, "--hook-timeout", "300ms"])
+        .args(["--pre-stop", "http://name.test/"])
+        .args(["--pre-stop", "udp://name.test:9/x"])
+        .args(["--", "python3", "-c", SILENT, "sleep", "1000"])
+        .start();
+    run.says("ready").signal(Signal::SIGTERM);
+    let ended = run.wait();
+    ended.code(143).nothing_left();
+    ended.logged(&["hook \"http://name.test/\"", "its time was over"]);
+    ended.logged(&["hook \"udp://name.test:9/x\"", "its time was over"]);
+    ended.stopped_within(Duration::from_secs(3));
+
+    let began = std::time::Instant::now();
+    let ended = inside(&["python3", "-c", SILENT, stepdown, "health"])
+        .args(["--timeout", "300ms", "http://name.test/readyz"])
+        .run();
+    ended
+        .code(1)
+        .logged(&["stepdown health: no answer in time"]);
+    assert!(began.elapsed() < Duration::from_secs(4));
+}
+
+/// A name server that takes every question and answers none; it goes on as what its arguments say.
+const SILENT: &str = r#"
+import os, socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 53))
+s.set_inheritable(True)
+print("ready", flush=True)
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn a_datagram_goes_to_an_ipv6_address_and_to_the_one_of_a_name_that_takes_it() {
+    need!(can_be_pid1());
+    need!(net::ipv6());
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let hosts = dir.path().join("hosts");
+    // As Docker and Kubernetes write it.
+    std::fs::write(&hosts, "127.0.0.1 localhost\n::1 localhost\n").expect("a directory of ours");
+    let six = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("IPv6 on loopback");
+    six.set_read_timeout(Some(BOUND))
+        .expect("a bound above zero");
+    let (four, port) = listener();
+    let ended = Stepdown::new()
+        .program("/usr/bin/unshare")
+        .args(["--mount", "--", "sh", "-c"])
+        .args([
+            "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"",
+            "sh",
+        ])
+        .args([hosts.as_os_str(), binary::under_test().as_os_str()])
+        .args(["--pre-start", &format!("udp://localhost:{port}/four")])
+        .args([
+            "--pre-start",
+            &format!("udp://{}/six", six.local_addr().expect("bound")),
+        ])
+        // Nobody listens there, and nobody is asked to confirm.
+        .args([
+            "--pre-start",
+            &format!("udp://127.0.0.1:{}/x", net::free_port()),
+        ])
+        .args(["--", "true"])
+        .run();
+    ended.code(0);
+    assert_eq!(received(&four), b"four");
+    assert_eq!(received(&six), b"six");
+}
+
+#[test]
+fn an_mdns_goodbye_is_one_datagram() {
+    both(|mode| {
+        let (socket, port) = listener();
+        // RFC 6762, section 10.1: the record that was announced, with a TTL of 0. Header, then
+        // web._http._tcp.local PTR, class IN, TTL 0, and where it pointed.
+        let name = "%05_http%04_tcp%05local%00";
+        let goodbye = format!(
+            "%00%00%84%00%00%00%00%01%00%00%00%00{name}%00%0C%00%01%00%00%00%00%00%06%03web%C0%0C"
+        );
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--pre-stop", &format!("udp://127.0.0.1:{port}/{goodbye}")])
+            .shell("echo ready; exec sleep 1000")
+            .start();
+        run.says("ready").signal(Signal::SIGTERM);
+        let packet = received(&socket);
+        run.wait().code(143).logged(&["pre-stop hook", "done"]);
+
+        assert_eq!(&packet[2..4], [0x84, 0], "an authoritative response");
+        assert_eq!(&packet[6..8], [0, 1], "of one answer");
+        let question = b"\x05_http\x04_tcp\x05local\0";
+        assert_eq!(&packet[12..12 + question.len()], question);
+        let fixed = &packet[12 + question.len()..];
+        assert_eq!(&fixed[..4], [0, 12, 0, 1], "PTR, IN");
+        assert_eq!(&fixed[4..8], [0; 4], "its time to live is over");
+        assert_eq!(&fixed[8..], b"\0\x06\x03web\xc0\x0c");
+    });
+}
+
+/// Real responders ignore what does not come from their port, or came through a router.
+#[test]
+fn an_mdns_goodbye_comes_from_the_port_of_mdns() {
+    need!(can_be_pid1());
+    let hook = "udp://224.0.0.251:5353/%00%00%84%00goodbye";
+    // A network of its own, in which the child is the responder that has the port.
+    let mut run = Stepdown::new()
+        .program("/usr/bin/unshare")
+        .args(["--net", "--", "sh", "-c"])
+        .args(["ip link set lo up multicast on && ip route add 224.0.0.0/4 dev lo && exec \"$@\""])
+        .args(["sh".as_ref(), binary::under_test().as_os_str()])
+        .args(["--pre-stop", hook, "--", "python3", "-c", RESPONDER])
+        .start();
+    run.says("ready").signal(Signal::SIGTERM);
+    run.says(r"from 5353, TTL 255: b'\x00\x00\x84\x00goodbye'");
+    let ended = run.wait();
+    ended.code(143).logged(&["pre-stop hook", "done"]);
+}
+
+const RESPONDER: &str = r#"
+import signal, socket, struct
+# TERM follows the goodbye at once, and must not end us before we have told of it.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.setsockopt(socket.IPPROTO_IP, 12, 1)  # IP_RECVTTL
+s.bind(("", 5353))
+group = socket.inet_aton("224.0.0.251") + socket.inet_aton("127.0.0.1")
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+print("ready", flush=True)
+data, extra, _, sender = s.recvmsg(2048, 512)
+ttl = next(struct.unpack("i", value)[0] for level, kind, value in extra if kind == socket.IP_TTL)
+print(f"from {sender[1]}, TTL {ttl}: {data}", flush=True)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+s.recv(1)
+"#;
+
+#[test]
+fn a_scratch_image_needs_nothing_else() {
+    need!(docker::available());
+    let mut registry = Server::python("registry.py");
+    let (socket, port) = listener();
+    let base = format!("http://registry.test:{}", registry.port());
+    let mut run = docker::container(docker::scratch())
+        .options(["--network=host", "--add-host=registry.test:127.0.0.1"])
+        .stepdown([
+            "--pre-start",
+            &format!("PUT {base}/services/scratch"),
+            "--pre-stop",
+            &format!("udp://registry.test:{port}/goodbye%00"),
+            "--post-stop",
+            &format!("DELETE {base}/services/scratch"),
+            "--post-stop",
+            "http://nowhere.invalid/",
+            "--",
+            "/actor",
+            "print-signals",
+            "7",
+        ])
+        .start();
+    run.says("ready");
+    registry.says("PUT /services/scratch ");
+    run.stop(&[]);
+    let ended = run.wait();
+    ended.code(7);
+    ended.logged(&["pre-stop hook", "done"]);
+    ended.logged(&["post-stop hook", "DELETE", "done"]);
+    ended.logged(&["post-stop hook", "nowhere.invalid", "failed: exited with 1"]);
+    assert_eq!(received(&socket), b"goodbye\0");
+    registry.says("DELETE /services/scratch ");
+}
+
+#[test]
+fn a_mistake_in_a_call_is_found_before_anything_is_started() {
+    let ended = Stepdown::new()
+        .args(["--pre-stop", "https://127.0.0.1/bye"])
+        .shell("echo started")
+        .run();
+    ended.code(125).never_said("started");
+    ended.logged(&["--pre-stop", "https is not spoken here", "use http://"]);
+}

@@ -1,0 +1,108 @@
+//! What an idle stepdown holds: one thread, no descriptor, and nothing of what was not asked for.
+//!
+//! Its memory is measured by `scripts/bench`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::support::{Stepdown, binary, need, proc, wait_until};
+
+/// Its own thread sleeps: it has done all that the start needs.
+fn waits(pid: Pid) -> bool {
+    proc::process(pid).is_some_and(|process| process.state == 'S')
+}
+
+#[test]
+fn one_small_file_and_one_thread_are_all() {
+    let program = binary::under_test_static();
+    let size = fs::metadata(program).expect("just built").len();
+    assert!(
+        size <= 3 * 1024 * 1024,
+        "the static binary has {size} bytes"
+    );
+    let mut run = Stepdown::new()
+        .program(program)
+        .shell("echo ready; exec sleep 1000")
+        .start();
+    run.says("ready");
+    let pid = run.pid();
+    wait_until("it waits", || waits(pid));
+    assert_eq!(proc::status(pid, "Threads").as_deref(), Some("1"));
+    run.signal(Signal::SIGTERM);
+    run.wait().code(143).nothing_left();
+}
+
+/// The names of the syscalls of one run, and the files it opened.
+fn traced(args: &[&str]) -> (BTreeSet<String>, String) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let trace = dir.path().join("trace");
+    // The child shares our memory until exec and is not followed: these are stepdown's own calls.
+    let traced = Command::new("strace")
+        .args(["-o".as_ref(), trace.as_os_str()])
+        .arg(binary::under_test_static())
+        .args(args)
+        .args(["--", "true"])
+        .output()
+        .expect("strace");
+    assert!(traced.status.success(), "{traced:?}");
+    let text = fs::read_to_string(trace).expect("just written");
+    let names = text
+        .lines()
+        .filter_map(|line| line.split_once('('))
+        .map(|(name, _)| name.to_owned());
+    (names.collect(), text)
+}
+
+#[test]
+fn what_was_not_asked_for_makes_no_syscall_and_has_no_descriptor() {
+    need!(binary::installed("/usr/bin/strace"));
+    let (plain, told) = traced(&[]);
+    // The runtime's, the endpoint's, the drain's and those of the files that can be asked for.
+    let others = [
+        "epoll_create1",
+        "epoll_ctl",
+        "eventfd2",
+        "signalfd4",
+        "timerfd_create",
+        "pipe2",
+        "socket",
+        "socketpair",
+        "bind",
+        "listen",
+        "accept4",
+        "connect",
+        "fork",
+        "rename",
+        "write",
+        "getdents64",
+    ];
+    for name in others {
+        assert!(!plain.contains(name), "{name} in\n{told}");
+    }
+    // The directory of the start is remembered and nothing is read.
+    assert!(!plain.contains("read"), "{told}");
+    assert!(!told.contains("/proc/self/cgroup"), "{told}");
+    // The test itself: asked for, they are seen.
+    let (_, told) = traced(&["--cgroup", "on"]);
+    assert!(told.contains("/proc/self/cgroup"), "{told}");
+    let (with_endpoint, told) = traced(&["--health-listen", "127.0.0.1:0"]);
+    for name in ["epoll_create1", "signalfd4", "socket", "bind", "listen"] {
+        assert!(with_endpoint.contains(name), "{name} in\n{told}");
+    }
+
+    let mut run = Stepdown::new()
+        .program(binary::under_test_static())
+        .shell("echo ready; exec sleep 1000")
+        .start();
+    run.says("ready");
+    let pid = run.pid();
+    wait_until("nothing is open above 2", || {
+        proc::descriptors(pid).iter().all(|fd| *fd <= 2)
+    });
+    run.signal(Signal::SIGTERM);
+    run.wait().code(143);
+}

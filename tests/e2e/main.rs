@@ -1,0 +1,72 @@
+//! The real binary, run as people run it: as a process, as PID 1, in containers, around real servers.
+//!
+//! Every story starts a program that prints `ready`, does something to it, and waits for a
+//! condition with a bound. What a story starts carries its mark, so that it can show that nothing
+//! is left, and nothing but that is killed when it fails.
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `STEPDOWN_BIN` | the binary under test instead of the one cargo has just built |
+//! | `STEPDOWN_STATIC_BIN` | the static binary for containers instead of building one |
+//! | `UPDATE_GOLDEN` | set to anything: the texts in `tests/golden` are written, not compared |
+
+#![expect(
+    unsafe_code,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a story fails by panicking and tells on its output what it skipped"
+)]
+
+mod support;
+
+mod activation;
+mod causes;
+mod cgroup;
+mod check;
+mod check_containers;
+mod check_gallery;
+mod check_options;
+mod check_page;
+mod check_programs;
+mod child;
+mod config;
+mod containers;
+mod dockerd;
+mod drain;
+mod drain_checks;
+mod drain_nginx;
+mod drain_refused;
+mod dropin;
+mod errors;
+mod explain;
+mod files;
+mod harness;
+mod health;
+mod hooks;
+mod hostile;
+mod http_hooks;
+mod identity;
+mod idle;
+mod ladder;
+mod logs;
+mod luxuries;
+mod manual;
+mod metrics;
+mod notify;
+mod options;
+mod peers;
+mod readme;
+mod ready;
+mod reaping;
+mod recipes;
+mod recipes_ci;
+mod reload;
+mod rolling;
+mod servers;
+mod signals;
+mod status;
+mod terminal;
+mod terminal_containers;
+mod tree;

@@ -1,0 +1,344 @@
+//! sd_notify(3) in both directions: from the child to stepdown, from stepdown to the service manager.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode as Permissions;
+use nix::unistd::mkfifo;
+use tempfile::TempDir;
+
+use crate::support::running::Running;
+use crate::support::stepdown::can_be_pid1;
+use crate::support::{BOUND, Mode, Stepdown, binary, both, holds_within, need, proc, wait_until};
+
+/// The service manager above and the pipe to the child below.
+struct Stage {
+    dir: TempDir,
+    manager: UnixDatagram,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let manager = UnixDatagram::bind(dir.path().join("manager")).expect("a directory of ours");
+        manager
+            .set_read_timeout(Some(BOUND))
+            .expect("a bound above zero");
+        mkfifo(&dir.path().join("orders"), Permissions::S_IRWXU).expect("a directory of ours");
+        Self { dir, manager }
+    }
+
+    /// With the manager above and the notifier below.
+    fn start(&self, stepdown: Stepdown) -> (Running, File) {
+        let orders = self.dir.path().join("orders");
+        let mut run = stepdown
+            .env("NOTIFY_SOCKET", self.dir.path().join("manager"))
+            .child([
+                "python3".as_ref(),
+                binary::child("notifier.py").as_os_str(),
+                orders.as_os_str(),
+            ])
+            .start();
+        run.says("ready");
+        let orders = OpenOptions::new().write(true).open(orders);
+        (run, orders.expect("the child reads it"))
+    }
+
+    /// What the manager is told next.
+    #[track_caller]
+    fn told(&self) -> String {
+        let mut buffer = [0; 4096];
+        let count = self.manager.recv(&mut buffer).expect("a message");
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    }
+
+    /// Nothing waits to be read.
+    #[track_caller]
+    fn told_nothing(&self) {
+        self.manager
+            .set_nonblocking(true)
+            .expect("a socket of ours");
+        let mut buffer = [0; 4096];
+        if let Ok(count) = self.manager.recv(&mut buffer) {
+            panic!("told {:?}", String::from_utf8_lossy(&buffer[..count]));
+        }
+        self.manager
+            .set_nonblocking(false)
+            .expect("a socket of ours");
+    }
+}
+
+fn order(run: &mut Running, orders: &mut File, line: &str) {
+    writeln!(orders, "{line}").expect("the child reads");
+    let verb = line.split(' ').next().expect("a verb");
+    run.says(&format!("done {verb}"));
+}
+
+#[test]
+fn what_the_child_says_is_taken_and_passed_on() {
+    both(|mode| {
+        let stage = Stage::new();
+        let notify = Stepdown::in_mode(mode).args(["--ready-when", "notify", "-v"]);
+        let (mut run, mut orders) = stage.start(notify.env("WATCHDOG_PID", "1"));
+        order(&mut run, &mut orders, "env WATCHDOG_PID");
+        run.says("WATCHDOG_PID None");
+        order(&mut run, &mut orders, r"say STATUS=loading\nWATCHDOG=1");
+        assert_eq!(stage.told(), "STATUS=loading\nWATCHDOG=1");
+        order(&mut run, &mut orders, "say READY=0");
+        stage.told_nothing();
+        // The main process of the unit is stepdown, whatever the child thinks.
+        order(
+            &mut run,
+            &mut orders,
+            r"say READY=1\nMAINPID=7\nSTATUS=serving",
+        );
+        assert_eq!(stage.told(), "STATUS=serving");
+        assert_eq!(stage.told(), "READY=1");
+        run.logs("ready after");
+        // A reload ends with a second READY=1.
+        order(&mut run, &mut orders, r"say RELOADING=1\nMONOTONIC_USEC=5");
+        assert_eq!(stage.told(), "RELOADING=1\nMONOTONIC_USEC=5");
+        order(&mut run, &mut orders, "say READY=1");
+        assert_eq!(stage.told(), "READY=1");
+        stage.told_nothing();
+        run.signal(Signal::SIGTERM);
+        assert_eq!(stage.told(), "STOPPING=1");
+        run.wait().code(3).nothing_left();
+        stage.told_nothing();
+    });
+}
+
+#[test]
+fn a_manager_that_is_gone_costs_one_line() {
+    let mut stage = Stage::new();
+    let port = crate::support::net::free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let notify = Stepdown::new().args(["--ready-when", "notify", "--health-listen", &listen]);
+    let (mut run, mut orders) = stage.start(notify);
+    let at = stage.dir.path().join("manager");
+    std::fs::remove_file(&at).expect("a socket of ours");
+    for number in 0..5 {
+        order(&mut run, &mut orders, &format!("say STATUS={number}"));
+    }
+    // All of it has been taken.
+    wait_until("the last status counts", || {
+        let mut stream = crate::support::net::connect(port);
+        let asked = b"GET /status HTTP/1.0\r\n\r\n";
+        let answer = crate::support::net::ask(&mut stream, asked, |a| a.ends_with(b"\n"));
+        String::from_utf8_lossy(&answer).contains(r#""status":"4""#)
+    });
+    run.logs("NOTIFY_SOCKET");
+    stage.manager = UnixDatagram::bind(&at).expect("a directory of ours");
+    stage
+        .manager
+        .set_read_timeout(Some(BOUND))
+        .expect("a bound above zero");
+    order(&mut run, &mut orders, "say STATUS=there");
+    assert_eq!(stage.told(), "STATUS=there");
+    run.signal(Signal::SIGTERM);
+    let ended = run.wait();
+    ended.code(3);
+    assert_eq!(ended.stderr.matches("NOTIFY_SOCKET").count(), 1);
+}
+
+#[test]
+fn a_descendant_speaks_for_the_child_and_nobody_else_does() {
+    both(|mode| {
+        let stage = Stage::new();
+        let notify = Stepdown::in_mode(mode).args(["--ready-when", "notify"]);
+        let (mut run, mut orders) = stage.start(notify);
+        order(&mut run, &mut orders, "env NOTIFY_SOCKET");
+        let line = run.says_about("NOTIFY_SOCKET ");
+        let name = line.split(' ').nth(1).expect("a name").to_owned();
+        // From outside: a process of the same user that knows the name.
+        let mut stranger = Command::new("python3")
+            .arg(binary::child("notifier.py"))
+            .args(["once", "READY=1"])
+            .env("NOTIFY_SOCKET", &name)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("python3");
+        run.logs("notification refused");
+        stranger.kill().expect("our own child");
+        stranger.wait().expect("our own child");
+        stage.told_nothing();
+        order(&mut run, &mut orders, "child-says READY=1");
+        assert_eq!(stage.told(), "READY=1");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(3).nothing_left();
+    });
+}
+
+#[test]
+fn a_child_that_stops_on_its_own_account_is_not_ready_any_more() {
+    let stage = Stage::new();
+    let port = crate::support::net::free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let notify = Stepdown::new().args(["--ready-when", "notify", "--health-listen", &listen]);
+    let (mut run, mut orders) = stage.start(notify);
+    let check = |path: &str| {
+        let mut stream = crate::support::net::connect(port);
+        let asked = format!("GET {path} HTTP/1.0\r\n\r\n");
+        let answer =
+            crate::support::net::ask(&mut stream, asked.as_bytes(), |a| a.ends_with(b"\n"));
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    assert!(check("/readyz").starts_with("HTTP/1.0 503"));
+    order(&mut run, &mut orders, r"say READY=1\nSTATUS=at work");
+    wait_until("ready", || check("/readyz").starts_with("HTTP/1.0 200"));
+    assert!(check("/status").contains(r#""status":"at work""#));
+    order(&mut run, &mut orders, "say STOPPING=1");
+    wait_until("not ready", || check("/readyz").starts_with("HTTP/1.0 503"));
+    assert_eq!(stage.told(), "STATUS=at work");
+    assert_eq!(stage.told(), "READY=1");
+    assert_eq!(stage.told(), "STOPPING=1");
+    writeln!(orders, "exit 0").expect("the child reads");
+    run.wait().code(0);
+}
+
+#[test]
+fn balancers_that_were_told_of_a_stop_that_did_not_come_are_told_again() {
+    let stage = Stage::new();
+    let port = crate::support::net::free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let notify = Stepdown::new()
+        .args(["--ready-when", "notify", "--health-listen", &listen])
+        .args(["--drain-checks=2", "--drain-delay=2s"]);
+    let (mut run, mut orders) = stage.start(notify);
+    let status = || {
+        let mut stream = crate::support::net::connect(port);
+        let asked = b"GET /readyz HTTP/1.0\r\n\r\n";
+        let answer = crate::support::net::ask(&mut stream, asked, |a| a.ends_with(b"\n"));
+        String::from_utf8_lossy(&answer)[9..12].to_owned()
+    };
+    order(&mut run, &mut orders, "say READY=1");
+    wait_until("ready", || status() == "200");
+    order(&mut run, &mut orders, "say STOPPING=1");
+    wait_until("not ready", || status() == "503");
+    for _ in 0..3 {
+        assert_eq!(status(), "503");
+    }
+    order(&mut run, &mut orders, "say READY=1");
+    wait_until("ready again", || status() == "200");
+    run.signal(Signal::SIGTERM);
+    let ended = run.wait();
+    ended.code(3).logged(&["drained in"]);
+    ended.stopped_no_sooner_than(Duration::from_secs(2));
+}
+
+#[test]
+fn more_time_is_granted_but_not_past_the_deadline() {
+    both(|mode| {
+        let stage = Stage::new();
+        let notify = Stepdown::in_mode(mode)
+            .args(["--ready-when", "notify"])
+            .args(["--ladder", "TERM:300ms,KILL", "--deadline", "1500ms"]);
+        let (mut run, mut orders) = stage.start(notify);
+        order(&mut run, &mut orders, "say READY=1");
+        order(&mut run, &mut orders, "deaf");
+        run.signal(Signal::SIGTERM).logs("step 1");
+        order(&mut run, &mut orders, "say EXTEND_TIMEOUT_USEC=60000000");
+        let ended = run.wait();
+        ended.code(137).logged(&["step 2", "KILL"]);
+        // Longer than the step itself was given, and within the deadline.
+        ended.stopped_no_sooner_than(Duration::from_millis(1_000));
+        ended.stopped_within(Duration::from_millis(2_500));
+    });
+}
+
+#[test]
+fn more_time_for_the_start_is_granted() {
+    let stage = Stage::new();
+    let notify = Stepdown::new().args(["--ready-when", "notify", "--ready-timeout", "1s"]);
+    let (mut run, mut orders) = stage.start(notify);
+    order(&mut run, &mut orders, "say EXTEND_TIMEOUT_USEC=60000000");
+    assert_eq!(stage.told(), "EXTEND_TIMEOUT_USEC=60000000");
+    let gone = holds_within(Duration::from_millis(1_500), || !run.is_running());
+    assert!(!gone, "stopped although it asked for more time");
+    order(&mut run, &mut orders, "say READY=1");
+    assert_eq!(stage.told(), "READY=1");
+    run.signal(Signal::SIGTERM);
+    run.wait().code(3);
+}
+
+#[test]
+fn a_child_that_never_says_it_is_stopped_after_the_timeout() {
+    both(|mode| {
+        let stage = Stage::new();
+        let notify =
+            Stepdown::in_mode(mode).args(["--ready-when", "notify", "--ready-timeout", "700ms"]);
+        let (run, _orders) = stage.start(notify);
+        let ended = run.wait();
+        ended.code(125).nothing_left();
+        ended.logged(&["not ready after", "--ready-when notify", "READY=1"]);
+        ended.logged(&["stopping", "start has failed"]);
+        assert_eq!(stage.told(), "STOPPING=1");
+        stage.told_nothing();
+    });
+}
+
+#[test]
+fn with_another_condition_stepdown_says_it_and_the_child_keeps_its_manager() {
+    let stage = Stage::new();
+    let gate = stage.dir.path().join("gate");
+    let file = Stepdown::new().args(["--ready-when", &format!("file:{}", gate.display())]);
+    let (mut run, mut orders) = stage.start(file);
+    // Its messages go where they went without stepdown.
+    order(&mut run, &mut orders, "say WATCHDOG=1");
+    assert_eq!(stage.told(), "WATCHDOG=1");
+    std::fs::write(&gate, "").expect("a directory of ours");
+    assert_eq!(stage.told(), "READY=1");
+    run.signal(Signal::SIGTERM);
+    assert_eq!(stage.told(), "STOPPING=1");
+    run.wait().code(3);
+}
+
+#[test]
+fn without_a_condition_nothing_is_added_but_the_stop() {
+    let stage = Stage::new();
+    let (mut run, mut orders) = stage.start(Stepdown::new());
+    order(&mut run, &mut orders, "env NOTIFY_SOCKET");
+    let manager = stage.dir.path().join("manager");
+    run.says(&format!("NOTIFY_SOCKET {}", manager.display()));
+    order(&mut run, &mut orders, "say READY=1");
+    assert_eq!(stage.told(), "READY=1");
+    let above = |fd: &i32| *fd > 2;
+    assert_eq!(
+        proc::descriptors(run.pid())
+            .into_iter()
+            .filter(above)
+            .count(),
+        0
+    );
+    run.signal(Signal::SIGTERM);
+    assert_eq!(stage.told(), "STOPPING=1");
+    run.wait().code(3);
+}
+
+#[test]
+fn a_flood_of_messages_delays_no_stop() {
+    need!(can_be_pid1());
+    let mut run = Stepdown::in_mode(Mode::Pid1)
+        .args(["--ready-when", "notify"])
+        .child(["python3", "-c", FLOOD])
+        .start();
+    run.says("ready");
+    run.signal(Signal::SIGTERM);
+    run.wait()
+        .code(143)
+        .stopped_within(Duration::from_secs(4))
+        .nothing_left();
+}
+
+const FLOOD: &str = r#"
+import os, socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect("\0" + os.environ["NOTIFY_SOCKET"][1:])
+print("ready", flush=True)
+while True:
+    s.send(b"READY=1\nSTATUS=x\nEXTEND_TIMEOUT_USEC=1")
+"#;

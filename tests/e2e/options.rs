@@ -1,0 +1,121 @@
+//! The options as `--help` has them: each appears in a story, and each is a variable, too.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::Stepdown;
+
+/// The long names in the help, in its order.
+pub(crate) fn of_help() -> Vec<String> {
+    let ended = Stepdown::new().args(["--help"]).run();
+    ended.code(0);
+    let name = |line: &str| {
+        let line = line.trim_start();
+        let long = match line.split_once(", --") {
+            Some((short, long)) if short.len() == 2 => long,
+            _ => line.strip_prefix("--")?,
+        };
+        let end = long.find(|c: char| !c.is_ascii_lowercase() && c != '-');
+        Some(long[..end.unwrap_or(long.len())].to_owned())
+    };
+    let names: Vec<String> = ended.stdout.lines().filter_map(name).collect();
+    assert!(names.len() > 25, "{}", ended.told());
+    names
+}
+
+/// The stories, without the two files that list all options in any case.
+fn stories() -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e");
+    let entries = fs::read_dir(directory).expect("it is where we are");
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths
+        .filter(|path| path.extension().is_some_and(|ext| ext == "rs"))
+        .filter(|path| !path.ends_with("options.rs") && !path.ends_with("errors.rs"))
+        .map(|path| fs::read_to_string(path).expect("text"))
+        .collect()
+}
+
+#[test]
+fn each_appears_in_a_story() {
+    let stories = stories();
+    let told = |name: &String| {
+        let flag = format!("--{name}");
+        let variable = format!("STEPDOWN_{}", name.replace('-', "_").to_ascii_uppercase());
+        let ends = |at: usize, word: &str| {
+            let after = stories[at + word.len()..].chars().next();
+            after.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+        };
+        [flag, variable].iter().any(|word| {
+            stories
+                .match_indices(word.as_str())
+                .any(|(at, _)| ends(at, word))
+        })
+    };
+    let missing: Vec<String> = of_help().into_iter().filter(|name| !told(name)).collect();
+    assert!(missing.is_empty(), "in no story: {missing:?}");
+}
+
+#[test]
+fn each_is_a_variable_and_a_flag_wins_over_it() {
+    let run = |start: Stepdown| start.witness(["exit", "3"]).run();
+    run(Stepdown::new().env("STEPDOWN_SUCCESS_EXIT", "3")).code(0);
+    run(Stepdown::new()
+        .env("STEPDOWN_SUCCESS_EXIT", "3")
+        .args(["-e", "4"]))
+    .code(3);
+    // Even where the variable could not be understood.
+    run(Stepdown::new()
+        .env("STEPDOWN_GRACE", "nonsense")
+        .args(["--grace=1s"]))
+    .code(3);
+}
+
+#[test]
+fn options_end_at_the_command() {
+    for words in [
+        &["--", "echo", "--grace", "-v"][..],
+        &["echo", "--grace", "-v"],
+    ] {
+        let ended = Stepdown::new().args(words).run();
+        ended.code(0).said("--grace -v").was_silent();
+    }
+    for words in [
+        &["-q", "echo", "--", "-v"][..],
+        &["-q", "--", "echo", "--", "-v"],
+    ] {
+        Stepdown::new().args(words).run().code(0).said("-- -v");
+    }
+    // A subcommand's name after -- is a command.
+    for name in ["explain", "check", "health", "completions", "man"] {
+        let ended = Stepdown::new()
+            .env("PATH", "/nowhere")
+            .args(["--", name])
+            .run();
+        ended.code(127).logged(&[&format!("{name}: not found")]);
+    }
+}
+
+#[test]
+fn a_mistyped_subcommand_is_told_from_a_missing_command() {
+    for (word, hint) in [
+        (
+            "explian",
+            "explian: not found (for the subcommand: stepdown explain)",
+        ),
+        ("chekc", "(for the subcommand: stepdown check)"),
+        ("help", "help: not found (for help: stepdown --help)"),
+    ] {
+        let ended = Stepdown::new().env("PATH", "/nowhere").args([word]).run();
+        ended.code(127).logged(&[hint]);
+    }
+}
+
+#[test]
+fn short_options_stand_for_long_ones() {
+    let mut run = Stepdown::new()
+        .args(["-v", "-rHUP:USR1", "-e", "7", "-p", "USR2"])
+        .witness(["listen", "10:7"])
+        .start();
+    run.says("ready").signal(nix::sys::signal::Signal::SIGHUP);
+    run.wait().code(0).logged(&["started"]);
+}

@@ -1,0 +1,131 @@
+//! Finds or builds the programs that the stories run: stepdown, its static build, children.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The binary under test: `STEPDOWN_BIN`, or what cargo has just built.
+pub(crate) fn under_test() -> PathBuf {
+    match env::var_os("STEPDOWN_BIN") {
+        Some(path) => absolute(path),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_stepdown")),
+    }
+}
+
+/// The static binary that containers get: `STEPDOWN_STATIC_BIN`, or what `scripts/build-static`
+/// builds and names. The script always runs: cargo knows better than we what is out of date.
+pub(crate) fn under_test_static() -> &'static Path {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| match env::var_os("STEPDOWN_STATIC_BIN") {
+        Some(path) => Ok(absolute(path)),
+        None => build_static(),
+    });
+    match found {
+        Ok(path) => path,
+        Err(why) => panic!("no static binary for the containers: {why}"),
+    }
+}
+
+fn build_static() -> Result<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = root.join("scripts/build-static");
+    let built = Command::new(&script)
+        .current_dir(root)
+        .output()
+        .map_err(|error| format!("cannot run {}: {error}", script.display()))?;
+    if !built.status.success() {
+        return Err(format!(
+            "{} failed: {}",
+            script.display(),
+            String::from_utf8_lossy(&built.stderr)
+        ));
+    }
+    // Its last word is where the binary is, seen from the root of the repository.
+    let printed = String::from_utf8_lossy(&built.stdout);
+    let binary = root.join(printed.trim());
+    if binary.is_file() {
+        Ok(binary)
+    } else {
+        Err(format!(
+            "{} is not there after {}",
+            binary.display(),
+            script.display()
+        ))
+    }
+}
+
+/// A program from `tests/e2e/children`.
+pub(crate) fn child(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/e2e/children")
+        .join(name);
+    assert!(path.is_file(), "no such child program: {}", path.display());
+    path
+}
+
+/// `children/actor.c` as a static program: the child that needs nothing but the kernel.
+pub(crate) fn actor() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("actor"))
+}
+
+/// `children/witness.c` as a static program: the child that says what reached it.
+pub(crate) fn witness() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("witness"))
+}
+
+/// `children/tree-maker.c` as a static program: many processes that are hard to end.
+pub(crate) fn tree_maker() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("tree-maker"))
+}
+
+/// `children/gallery/gallery.c`: programs with a known defect each, and their clean twins.
+pub(crate) fn gallery() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("gallery/gallery"))
+}
+
+/// `children/terminal.c` as a static program: the child that uses its terminal.
+pub(crate) fn terminal() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("terminal"))
+}
+
+fn compiled(name: &str) -> PathBuf {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+    // Under another name first: a second run of the tests may be executing the old one.
+    let fresh = program.with_extension(std::process::id().to_string());
+    let compiled = Command::new("gcc")
+        .args([
+            "-static", "-pthread", "-O1", "-Wall", "-Wextra", "-Werror", "-o",
+        ])
+        .arg(&fresh)
+        .arg(child(&format!("{name}.c")))
+        .output()
+        .expect("gcc, which also links every Rust program");
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
+    std::fs::rename(&fresh, &program).expect("a directory of our own");
+    program
+}
+
+/// Is a program of the machine there? The error is the reason for skipping a story.
+pub(crate) fn installed(program: &str) -> Result<(), String> {
+    if Path::new(program).exists() {
+        Ok(())
+    } else {
+        Err(format!("{program} is not installed"))
+    }
+}
+
+fn absolute(path: OsString) -> PathBuf {
+    std::path::absolute(PathBuf::from(path)).expect("a path that is not empty")
+}

@@ -1,0 +1,93 @@
+//! What everything a story starts inherits, so that leftovers are found: a variable in the environment
+//! and the session. Servers write their titles over their environment, daemons leave the session; it
+//! takes one that does both to hide.
+
+use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::libc;
+use nix::unistd::Pid;
+
+use super::proc::{self, Process};
+use super::{BOUND, holds_within};
+
+/// The variable that carries the mark. It must not look like an option of stepdown.
+pub(crate) const VARIABLE: &str = "E2E_MARK";
+
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// A text that no other story, and no other run of the tests, uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    text: String,
+    session: Option<Pid>,
+    /// Who was there before cannot bear it, and need not be asked: there may be thousands.
+    since: u64,
+}
+
+impl Mark {
+    pub(crate) fn new() -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            text: format!("e2e-{}-{number}", std::process::id()),
+            session: None,
+            since: proc::now().saturating_sub(10),
+        }
+    }
+
+    /// The mark of what runs in this session too, which has to be the story's own.
+    pub(super) fn with_session(self, session: Pid) -> Self {
+        Self {
+            session: Some(session),
+            ..self
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The living processes that were started with this mark; zombies are not among them.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let wanted = format!("{VARIABLE}={}", self.text).into_bytes();
+        let is_told = |pid| {
+            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
+                environ
+                    .split(|&byte| byte == 0)
+                    .any(|entry| entry == wanted)
+            })
+        };
+        let is_ours = |process: &Process| {
+            process.state != 'Z'
+                && process.started >= self.since
+                && (self.session == Some(process.session) || is_told(process.pid))
+        };
+        proc::all().into_iter().filter(is_ours).collect()
+    }
+
+    /// Waits until no process carries the mark.
+    #[track_caller]
+    pub(crate) fn wait_until_gone(&self) {
+        let mut left = Vec::new();
+        let gone = holds_within(BOUND, || {
+            left = self.processes();
+            left.is_empty()
+        });
+        assert!(gone, "still there after {BOUND:?}: {left:#?}");
+    }
+
+    /// Asserts that no process carries the mark now, which is what "stepdown has swept" means:
+    /// nothing may be left at the moment stepdown itself is gone.
+    #[track_caller]
+    pub(crate) fn nothing_left(&self) {
+        let left = self.processes();
+        assert!(left.is_empty(), "left behind: {left:#?}");
+    }
+
+    /// Kills what carries the mark, and nothing else.
+    pub(crate) fn kill_leftovers(&self) {
+        for process in self.processes() {
+            let _ = proc::kill(process.pid, libc::SIGKILL);
+        }
+    }
+}

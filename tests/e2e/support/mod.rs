@@ -1,0 +1,65 @@
+//! What the stories are told with: processes, PID namespaces, containers, conditions with a bound.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "a vocabulary for stories: not every word is in use at any time"
+)]
+
+pub(crate) mod binary;
+pub(crate) mod cgroup;
+pub(crate) mod docker;
+pub(crate) mod drainee;
+pub(crate) mod ended;
+pub(crate) mod mark;
+pub(crate) mod net;
+pub(crate) mod output;
+pub(crate) mod proc;
+pub(crate) mod pty;
+pub(crate) mod running;
+pub(crate) mod seccomp;
+pub(crate) mod server;
+pub(crate) mod stepdown;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use stepdown::{Mode, Stepdown, both};
+
+/// How long a story waits for a condition before it fails; generous, because CI is slow.
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
+
+/// The pause between two looks at a condition.
+pub(crate) const LOOK: Duration = Duration::from_millis(3);
+
+/// Waits until `holds` says so, or panics with `what` after [`BOUND`].
+#[track_caller]
+pub(crate) fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    assert!(holds_within(BOUND, holds), "not within {BOUND:?}: {what}");
+}
+
+/// Looks at a condition until it holds or `bound` has passed; says whether it held.
+pub(crate) fn holds_within(bound: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        if holds() {
+            return true;
+        }
+        if start.elapsed() > bound {
+            return false;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Leaves the story when the machine lacks what it needs, and says so.
+///
+/// Takes a `Result<(), String>` whose error is the reason.
+macro_rules! need {
+    ($condition:expr) => {
+        if let Err(why) = $condition {
+            println!("skipped: {why}");
+            return;
+        }
+    };
+}
+pub(crate) use need;
