@@ -1,5 +1,7 @@
 //! Loopback only: free ports, and connections that cannot hang a story.
 
+use std::collections::HashSet;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,14 +16,29 @@ pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Another run of the tests begins elsewhere.
     let begin = std::process::id().wrapping_mul(97);
+    let taken = taken_ports();
     for _ in 0..COUNT {
         let next = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
         let port = u16::try_from(FIRST + next).expect("below 32768");
-        if TcpListener::bind(address(port)).is_ok() {
+        if !taken.contains(&port) {
             return port;
         }
     }
     panic!("no free port from {FIRST} on");
+}
+
+/// The local ports in the tables of proc(5), whatever the state of the socket.
+///
+/// Binding one to see whether it is free would take it: what another story forks at that moment
+/// inherits the socket, and until it calls exec the port cannot be listened on.
+fn taken_ports() -> HashSet<u16> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    let lines = tables.iter().flatten().flat_map(|table| table.lines());
+    let local = |line: &str| {
+        let address = line.split_ascii_whitespace().nth(1)?;
+        u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok()
+    };
+    lines.filter_map(local).collect()
 }
 
 /// Is there IPv6 on loopback?
