@@ -93,11 +93,12 @@ fn first_sockets(
         Read::Whole
     };
     for pid in pids {
+        // Not the error tells that it is gone: hidepid hides processes, /proc may be missing, and a
+        // link is refused when its process goes while it is being read.
+        let is_gone = || kill(*pid, None) == Err(Errno::ESRCH);
         let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
             Ok(entries) => entries,
-            // Not the error tells that it is gone: hidepid hides processes, and /proc may be
-            // missing.
-            Err(_) if kill(*pid, None) == Err(Errno::ESRCH) => continue,
+            Err(_) if is_gone() => continue,
             Err(_) => {
                 read = Read::Part;
                 continue;
@@ -109,7 +110,7 @@ fn first_sockets(
             }
             let link = match entry.and_then(|entry| fs::read_link(entry.path())) {
                 Ok(link) => link,
-                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !is_gone() => {
                     read = Read::Part;
                     break;
                 }
