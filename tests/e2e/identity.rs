@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::support::binary::{installed, under_test, under_test_static, witness};
 use crate::support::docker::{self, Image, container};
 use crate::support::ended::Ended;
-use crate::support::{Stepdown, both, need, proc};
+use crate::support::{Stepdown, both, need, proc, wait_until};
 
 fn is_root() -> Result<(), String> {
     if nix::unistd::geteuid().is_root() {
@@ -367,12 +367,15 @@ fn stepdown_may_still_be_looked_into_when_the_child_is_somebody_else() {
             .start();
         run.says("ready");
         let exe = format!("/proc/{}/exe", run.pid());
-        let seen = Stepdown::new()
-            .program("/usr/bin/setpriv")
-            .args(without)
-            .args(["readlink", &exe])
-            .run();
-        seen.code(0).was_silent();
+        // The child may have said its word before stepdown, which shares its memory until exec, goes on.
+        wait_until("stepdown may be looked into", || {
+            let look = Stepdown::new()
+                .program("/usr/bin/setpriv")
+                .args(without)
+                .args(["readlink", &exe])
+                .run();
+            look.status.success()
+        });
         run.signal(Signal::SIGTERM);
         run.wait().code(143).nothing_left();
     }
