@@ -25,8 +25,9 @@ pub(crate) enum Told {
     },
 }
 
-/// After the last request has gone out: so long the server has to take what was sent.
-const SETTLE: Duration = Duration::from_millis(100);
+/// After the last request has gone out: so long the server has to take what was sent. In small pieces, so that
+/// one that is held up itself meanwhile takes what has come before it says that no answer has.
+const SETTLE: [Duration; 10] = [Duration::from_millis(10); 10];
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends the requests and tells what becomes of them; ends with the last one.
@@ -63,7 +64,9 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
             }
         }
         drop(sender);
-        tokio::time::sleep(SETTLE).await;
+        for piece in SETTLE {
+            tokio::time::sleep(piece).await;
+        }
         while let Ok(end) = ends.try_recv() {
             tell(to, &end);
         }

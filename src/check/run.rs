@@ -35,7 +35,7 @@ const LINES: usize = 20;
 const LINE_LENGTH: usize = 500;
 /// How long requests may take to be opened, and to end after the command has.
 const OPENING: Duration = Duration::from_secs(10);
-const CLOSING: Duration = Duration::from_secs(1);
+const CLOSING: Duration = Duration::from_secs(5);
 
 impl Conductor {
     /// # Errors
