@@ -1,11 +1,13 @@
 /*
  * Small programs with one known defect each, and the twin of each without it.
  *
- * Usage: gallery NAME clean|broken [PORT]
- * All print `ready` once they can be signalled, and end with 0 on TERM unless their defect says otherwise.
+ * Usage: gallery NAME clean|broken [PORT | PACE]
+ * PACE: how many times as long late-handler and slow-start take for their start. All print `ready` once they can be signalled, and end with 0 on TERM unless their defect says otherwise.
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -49,9 +51,9 @@ static void no_handler(void) {
     wait_for_term();
 }
 
-static void late_handler(void) {
+static void late_handler(int pace) {
     if (!broken) handle();
-    milliseconds(250);
+    milliseconds(250 * pace);
     if (broken) handle();
     ready();
     wait_for_term();
@@ -65,10 +67,10 @@ static void block(int how) {
 }
 
 /* TERM is not lost while the program starts, and not acted on before it has. */
-static void slow_start(void) {
+static void slow_start(int pace) {
     handle();
     if (broken) block(SIG_BLOCK);
-    milliseconds(700);
+    milliseconds(700 * pace);
     ready();
     block(SIG_UNBLOCK);
     wait_for_term();
@@ -92,7 +94,7 @@ static void slow_drain(void) {
     handle();
     ready();
     wait_for_term();
-    if (broken) milliseconds(3000);
+    if (broken) milliseconds(7000);
 }
 
 /* Starts a child that only KILL or TERM ends; before TERM is handled, or the child would handle it, too. */
@@ -147,36 +149,47 @@ static void port_kept(const char *port) {
     close(fd);
 }
 
-static int active;
+static int active, stopping;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 
+/* An answer is owed until TERM has come, so that it is in flight then however long TERM takes. The broken one
+ * ends before it answers anybody. */
 static void *answer(void *argument) {
     int fd = (int)(long)argument;
     char buffer[4096];
     if (read(fd, buffer, sizeof buffer) > 0) {
-        milliseconds(700);
+        pthread_mutex_lock(&lock);
+        while (!stopping) pthread_cond_wait(&changed, &lock);
+        pthread_mutex_unlock(&lock);
         const char *text = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nyes";
         if (write(fd, text, strlen(text)) < 0) perror("write");
     }
     close(fd);
     pthread_mutex_lock(&lock);
     active--;
-    pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
     return NULL;
+}
+
+/* Is a connection waiting to be accepted? */
+static int is_asked(int listener, int patience) {
+    struct pollfd queue = {.fd = listener, .events = POLLIN};
+    return poll(&queue, 1, patience) > 0;
 }
 
 static void *serve(void *argument) {
     int listener = (int)(long)argument;
     for (;;) {
-        int fd = accept(listener, NULL, NULL);
-        if (fd < 0) return NULL;
-        pthread_t thread;
+        if (!is_asked(listener, -1)) continue;
+        /* A connection is in the queue or active, and never neither. */
         pthread_mutex_lock(&lock);
-        active++;
+        int fd = accept(listener, NULL, NULL);
+        if (fd >= 0) active++;
         pthread_mutex_unlock(&lock);
-        pthread_create(&thread, NULL, answer, (void *)(long)fd);
+        if (fd < 0) continue;
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, answer, (void *)(long)fd) != 0) return NULL;
         pthread_detach(thread);
     }
 }
@@ -184,11 +197,20 @@ static void *serve(void *argument) {
 static void requests(const char *port) {
     handle();
     pthread_t thread;
-    pthread_create(&thread, NULL, serve, (void *)(long)listen_on(port));
+    int listener = listen_on(port);
+    fcntl(listener, F_SETFL, O_NONBLOCK);
+    pthread_create(&thread, NULL, serve, (void *)(long)listener);
     ready();
     wait_for_term();
+    if (broken) _exit(0);
     pthread_mutex_lock(&lock);
-    while (!broken && active > 0) pthread_cond_wait(&changed, &lock);
+    stopping = 1;
+    pthread_cond_broadcast(&changed);
+    while (active > 0 || is_asked(listener, 0)) {
+        pthread_mutex_unlock(&lock);
+        milliseconds(5);
+        pthread_mutex_lock(&lock);
+    }
     _exit(0);
 }
 
@@ -213,10 +235,11 @@ static void deadlock(void) {
 int main(int count, char **words) {
     if (count < 3) return 96;
     const char *name = words[1], *port = count > 3 ? words[3] : "0";
+    int pace = count > 3 ? atoi(words[3]) : 1;
     broken = strcmp(words[2], "broken") == 0;
     if (strcmp(name, "no-handler") == 0) no_handler();
-    else if (strcmp(name, "late-handler") == 0) late_handler();
-    else if (strcmp(name, "slow-start") == 0) slow_start();
+    else if (strcmp(name, "late-handler") == 0) late_handler(pace);
+    else if (strcmp(name, "slow-start") == 0) slow_start(pace);
     else if (strcmp(name, "blocked") == 0) blocked();
     else if (strcmp(name, "hanging-handler") == 0) hanging_handler();
     else if (strcmp(name, "slow-drain") == 0) slow_drain();
