@@ -10,7 +10,7 @@ use crate::support::ended::Ended;
 use crate::support::net::free_port;
 use crate::support::pty::{CTRL_C, Pty};
 use crate::support::stepdown::can_be_pid1;
-use crate::support::{Stepdown, binary, need, wait_until};
+use crate::support::{BOUND, Stepdown, binary, need, wait_until};
 
 fn check(options: &[&str]) -> Stepdown {
     Stepdown::new().args(["check"]).args(options)
@@ -28,7 +28,8 @@ fn broken(options: &[&str]) -> Ended {
     let gallery = binary::gallery().as_os_str();
     check(options)
         .child([gallery, "no-handler".as_ref(), "broken".as_ref()])
-        .run()
+        .start()
+        .wait_within(BOUND * 2)
 }
 
 #[test]
@@ -43,9 +44,23 @@ fn a_clean_stop_holds() {
 
 #[test]
 fn without_readiness_the_signal_comes_after_a_while() {
-    clean(&["--after=200ms", "--expect-exit=0"])
-        .code(0)
-        .nothing_left();
+    // TERM ends it at any moment: whether it has got anywhere by then does not matter.
+    let ended = check(&["--after=200ms", "--json=-"])
+        .shell("exec sleep 1000")
+        .run();
+    ended.code(0).nothing_left();
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout).expect("a document");
+    let records = json["runs"][0]["records"].as_array().expect("records");
+    let time_of = |what: &str| {
+        let found = records.iter().find(|record| {
+            record["text"]
+                .as_str()
+                .is_some_and(|text| text.starts_with(what))
+        });
+        let record = found.unwrap_or_else(|| panic!("{what:?} in {records:#?}"));
+        record["at_us"].as_u64().expect("a time")
+    };
+    assert!(time_of("stopping: TERM") >= time_of("started, pid ") + 200_000);
 }
 
 #[test]
@@ -124,8 +139,10 @@ fn readiness_is_a_promise() {
         ),
         (&tcp, "  happened: not ready after"),
     ] {
+        // A hook has written before the time runs; who knows when a command comes to it.
         let ended = check(&[condition, "--ready-timeout=300ms"])
-            .shell("echo starting; exec sleep 1000")
+            .args(["--pre-start=echo starting"])
+            .shell("exec sleep 1000")
             .run();
         ended.code(1).said("ready: broken").nothing_left();
         ended.said("    starting");
@@ -141,7 +158,7 @@ fn readiness_is_a_promise() {
 #[test]
 fn kill_may_be_allowed() {
     let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
-    let options = ["--ready-line=ready", "--within=2s", "--grace=200ms"];
+    let options = ["--ready-line=ready", "--within=60s", "--grace=200ms"];
     check(&options)
         .shell(script)
         .run()
@@ -188,18 +205,33 @@ fn another_signal_and_a_stop_command() {
 
 #[test]
 fn a_stop_command_that_does_not_stop_it_is_told_as_such() {
-    for (command, reason) in [
+    // A command that ends gets the time to do so even where it is held up.
+    let runs = [
         (
+            "5s",
             "sh -c 'exit 3'",
             "has failed (stop command failed: exited with 3)",
         ),
-        ("true", "`true` has done its part, and the program runs on"),
-        ("sleep 1000", "`sleep 1000` itself has not come to its end"),
-    ] {
-        let ended = check(&["--ready-line=ready", "--within=300ms", "--stop-command"])
-            .args([command])
+        (
+            "5s",
+            "true",
+            "`true` has done its part, and the program runs on",
+        ),
+        (
+            "300ms",
+            "sleep 1000",
+            "`sleep 1000` itself has not come to its end",
+        ),
+    ];
+    let runs = runs.map(|(within, command, reason)| {
+        let run = check(&["--ready-line=ready", "--within", within])
+            .args(["--stop-command", command])
             .shell("echo ready; exec sleep 1000")
-            .run();
+            .start();
+        (run, command, reason)
+    });
+    for (run, command, reason) in runs {
+        let ended = run.wait();
         ended.code(1).said("no-kill: broken").nothing_left();
         assert!(ended.stdout.contains(reason), "{}", ended.told());
         let promised = format!("  promised: `{command}` is enough, KILL is not needed");
@@ -207,10 +239,13 @@ fn a_stop_command_that_does_not_stop_it_is_told_as_such() {
     }
 }
 
+/// Time enough to die of a signal for one that is held up, and what a deaf one costs.
+const UNHURRIED: [&str; 2] = ["--ready-line=ready", "--within=5s"];
+
 #[test]
 fn with_stepdown_in_front_the_same_program_stops() {
     need!(can_be_pid1());
-    let ended = broken(&["--compare", "--ready-line=ready", "--within=2s"]);
+    let ended = broken(&[&UNHURRIED[..], &["--compare"]].concat());
     ended
         .code(1)
         .said("without stepdown:")
@@ -226,7 +261,7 @@ fn with_stepdown_in_front_the_same_program_stops() {
 #[test]
 fn both_ways_are_told_side_by_side() {
     need!(can_be_pid1());
-    let ended = broken(&["--compare", "--ready-line=ready", "--within=2s", "--runs=2"]);
+    let ended = broken(&[&UNHURRIED[..], &["--compare", "--runs=2"]].concat());
     ended.code(1).nothing_left();
     let row = |words: &[&str]| {
         let is_row = |line: &str| line.split_whitespace().eq(words.iter().copied());
@@ -250,22 +285,35 @@ fn as_pid_1_without_being_root() {
     let dir = reachable();
     let program = dir.path().join("stepdown");
     let gallery = dir.path().join("gallery");
-    std::fs::copy(binary::under_test(), &program).expect("a copy of the binary");
-    std::fs::copy(binary::gallery(), &gallery).expect("a copy of the gallery");
-    for (how, state, code) in [
+    // By a process of its own: what another story forks inherits what we have open for writing, and until it
+    // calls exec such a file is busy.
+    for (from, to) in [
+        (binary::under_test(), &program),
+        (binary::gallery().to_owned(), &gallery),
+    ] {
+        let copied = Command::new("cp").arg(from).arg(to).status().expect("cp");
+        assert!(copied.success(), "{}", to.display());
+    }
+    let runs = [
         ("--as-pid1", "clean", 0),
         ("--as-pid1", "broken", 1),
         ("--compare", "clean", 0),
         ("--compare", "broken", 1),
-    ] {
-        let ended = Stepdown::new()
+    ];
+    let runs = runs.map(|(how, state, code)| {
+        let run = Stepdown::new()
             .program("setpriv")
             .args(["--reuid=1234", "--regid=1234", "--clear-groups"])
             .args([program.as_os_str()])
-            .args(["check", how, "--ready-line=ready", "--within=2s", "--"])
-            .args([gallery.as_os_str()])
+            .args(["check", how])
+            .args(UNHURRIED)
+            .args(["--".as_ref(), gallery.as_os_str()])
             .args(["no-handler", state])
-            .run();
+            .start();
+        (run, how, state, code)
+    });
+    for (run, how, state, code) in runs {
+        let ended = run.wait();
         ended.code(code).nothing_left();
         if (how, state) == ("--compare", "broken") {
             ended.said("no-kill: broken without stepdown");
@@ -297,11 +345,17 @@ fn reachable() -> tempfile::TempDir {
 
 #[test]
 fn ctrl_c_stops_the_program_and_reports_what_there_is() {
-    let mut run = check(&["--after=2s", "--runs=50", "--json=-"])
-        .shell("trap 'echo asked; exit 0' TERM; while :; do sleep 0.02; done")
+    let dir = tempfile::tempdir().expect("a directory");
+    let trapped = dir.path().join("trapped");
+    let script = format!(
+        "trap 'echo asked; exit 0' TERM; : > {}; while :; do sleep 0.02; done",
+        trapped.display()
+    );
+    let mut run = check(&["--after=100s", "--runs=50", "--json=-"])
+        .shell(&script)
         .start();
-    // The first run is on its way.
-    wait_until("the program runs", || run.mark().processes().len() >= 3);
+    // The first run is on its way, and the program says so itself: that it exists is too early.
+    wait_until("the program has its trap", || trapped.exists());
     run.signal(Signal::SIGINT);
     let ended = run.wait();
     ended.code(125).nothing_left();
@@ -335,8 +389,9 @@ fn ctrl_c_while_requests_are_in_flight_leaves_nothing() {
             ended.code(125).nothing_left();
             ended.said("  happened: interrupted before it was over");
         } else {
-            run.wait().died_of(end);
+            // Its end would end the story's other processes, too: first they have the time that they need.
             mark.wait_until_gone();
+            run.wait().died_of(end);
         }
     }
 }
@@ -360,14 +415,15 @@ fn killed_it_leaves_nothing() {
         });
         run.signal(Signal::SIGKILL);
         let mark = run.mark().clone();
-        run.wait().died_of(Signal::SIGKILL);
+        // As above.
         mark.wait_until_gone();
+        run.wait().died_of(Signal::SIGKILL);
     }
 }
 
 #[test]
 fn a_program_that_kills_its_init_leaves_nothing() {
-    let ended = check(&["--after=10s"])
+    let ended = check(&["--after=100s"])
         .shell("setsid sleep 1000 & sleep 1000 & kill -9 $PPID; sleep 1000")
         .run();
     ended.code(125).nothing_left();
