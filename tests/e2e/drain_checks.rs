@@ -128,7 +128,7 @@ fn of_two_balancers_the_slower_one_is_waited_for() {
         // One checks now and then, the other all the time.
         assert_eq!(checked.check(B), "200");
         let since = Instant::now();
-        while since.elapsed() < Duration::from_secs(1) {
+        while since.elapsed() < Duration::from_secs(2) {
             assert_eq!(checked.check(A), "200");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -147,7 +147,7 @@ fn of_two_balancers_the_slower_one_is_waited_for() {
 #[test]
 fn with_no_balancer_asking_the_delay_is_waited_out() {
     both(|mode| {
-        let options = ["--drain-checks=1", "--drain-delay=1500ms"];
+        let options = [&["--drain-checks=1"][..], &FOR_EVER].concat();
         let mut checked = Checked::start(mode, &options);
         checked.stop();
         // Neither of these is a balancer.
@@ -158,6 +158,13 @@ fn with_no_balancer_asking_the_delay_is_waited_out() {
             .args(["health", &url])
             .output();
         assert_eq!(asked.expect("our own binary").status.code(), Some(1));
+        checked.still_waits();
+        checked.server.run.signal(Signal::SIGINT);
+        checked.server.run.wait().code(143).logged(&["cut short"]);
+        // And it ends by itself.
+        let options = ["--drain-checks=1", "--drain-delay=1500ms"];
+        let mut checked = Checked::start(mode, &options);
+        checked.stop();
         let ended = checked.server.run.wait();
         ended.code(143).logged(&["drained in"]);
         ended.stopped_no_sooner_than(Duration::from_millis(1500));
