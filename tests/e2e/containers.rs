@@ -15,12 +15,8 @@ fn docker_stop_reaches_the_child_and_its_code_comes_back() {
         .start();
     container.says("ready").stop(&[]);
     assert_eq!(container.inspect("{{.State.ExitCode}}"), "7");
-    container
-        .wait()
-        .code(7)
-        .said("got 15")
-        .logged(&["TERM"])
-        .stopped_within(DOCKERS_GRACE);
+    // Docker's own KILL would be 137.
+    container.wait().code(7).said("got 15").logged(&["TERM"]);
 }
 
 #[test]
@@ -49,12 +45,7 @@ fn any_signal_can_be_the_stop_signal_of_the_image() {
         .command(["/actor", "print-signals", "0"])
         .start();
     container.says("ready").stop(&[]);
-    container
-        .wait()
-        .code(0)
-        .said("got 2")
-        .never_said("got 37")
-        .stopped_within(DOCKERS_GRACE);
+    container.wait().code(0).said("got 2").never_said("got 37");
 }
 
 #[test]
@@ -81,29 +72,29 @@ fn a_deaf_child_is_killed_by_the_ladder_before_docker_kills_everything() {
         ])
         .command(["/actor", "ignore-signals"])
         .start();
-    container.says("ready").stop(&["-t", "15"]);
+    container.says("ready").stop(&["-t", "30"]);
     // Docker's own KILL would take PID 1 first, and nobody would be left to say goodbye.
-    container
-        .wait()
-        .code(137)
-        .said("goodbye")
-        .logged(&["KILL"])
-        .stopped_within(Duration::from_secs(15));
+    container.wait().code(137).said("goodbye").logged(&["KILL"]);
 }
 
 #[test]
 fn the_default_grace_fits_dockers_ten_seconds() {
     need!(available());
-    let mut container = container(scratch())
-        .stepdown(["--post-stop", "/actor say goodbye", "--"])
-        .command(["/actor", "ignore-signals"])
-        .start();
-    container.says("ready").stop(&[]);
-    container
-        .wait()
-        .code(137)
-        .said("goodbye")
-        .stopped_no_sooner_than(Duration::from_secs(8));
+    // Two seconds are between them, and the machine may be busy: what holds once could not hold at all if it
+    // did not fit.
+    let said_goodbye = (0..5).any(|_| {
+        let mut container = container(scratch())
+            .stepdown(["--post-stop", "/actor say goodbye", "--"])
+            .command(["/actor", "ignore-signals"])
+            .start();
+        container.says("ready").stop(&[]);
+        let ended = container.wait();
+        ended
+            .code(137)
+            .stopped_no_sooner_than(Duration::from_secs(8));
+        ended.stdout.lines().any(|line| line == "goodbye")
+    });
+    assert!(said_goodbye, "Docker was faster each time");
 }
 
 #[test]
@@ -113,13 +104,16 @@ fn a_deadline_fits_a_shorter_docker_stop() {
         .stepdown([
             "--deadline",
             "4s",
+            "--grace",
+            "100s",
             "--post-stop",
             "/actor say goodbye",
             "--",
         ])
         .command(["/actor", "ignore-signals"])
         .start();
-    container.says("ready").stop(&["-t", "5"]);
+    // Shorter than the grace period, and long enough for one that is held up.
+    container.says("ready").stop(&["-t", "20"]);
     container.wait().code(137).said("goodbye");
 }
 
@@ -127,16 +121,16 @@ fn a_deadline_fits_a_shorter_docker_stop() {
 fn options_come_from_the_environment_of_the_container() {
     need!(available());
     let mut container = container(scratch())
-        .options([
-            "-e",
-            "STEPDOWN_GRACE=300ms",
-            "-e",
-            "STEPDOWN_STOP_SIGNAL=INT",
-        ])
+        .options(["-e", "STEPDOWN_GRACE=50s", "-e", "STEPDOWN_STOP_SIGNAL=INT"])
         .command(["/actor", "print-signals", "5"])
         .start();
     container.says("ready").stop(&[]);
-    container.wait().code(5).said("got 2").never_said("got 15");
+    container
+        .wait()
+        .code(5)
+        .said("got 2")
+        .never_said("got 15")
+        .logged(&["waiting up to 50.0 s"]);
 }
 
 #[test]
@@ -144,7 +138,15 @@ fn a_stop_right_after_the_start_is_not_lost() {
     need!(available());
     for _ in 0..3 {
         let mut container = container(scratch()).command(["/actor", "wait"]).start();
-        container.runs().kill("TERM");
+        container.runs();
+        // Docker calls it running before its runtime has become stepdown, and TERM is no stop for the runtime. The
+        // child is there before it has become its program, and may not have got that far.
+        let init = container.pid();
+        wait_until("stepdown has its child", || {
+            proc::program(init).is_some_and(|program| program.ends_with("stepdown"))
+                && !proc::children(init).is_empty()
+        });
+        container.kill("TERM");
         container.wait().code(143);
     }
 }
@@ -157,11 +159,7 @@ fn a_container_with_a_terminal_stops_as_well() {
         .command(["/actor", "print-signals", "6"])
         .start();
     container.says("ready").stop(&[]);
-    container
-        .wait()
-        .code(6)
-        .said("got 15")
-        .stopped_within(DOCKERS_GRACE);
+    container.wait().code(6).said("got 15");
 }
 
 #[test]
@@ -169,7 +167,7 @@ fn a_console_program_is_stopped_through_its_standard_input() {
     need!(available());
     let mut container = container(scratch())
         .options(["-i"])
-        .stepdown(["--ladder", "stdin=stop:5s,TERM:2s,KILL", "--"])
+        .stepdown(["--ladder", "stdin=stop:60s,TERM:2s,KILL", "--"])
         .command(["/actor", "console"])
         .start();
     container.says("ready").type_line("status");
@@ -185,7 +183,7 @@ fn a_console_program_is_stopped_through_its_standard_input() {
 fn a_console_program_is_stopped_without_any_standard_input_of_ours() {
     need!(available());
     let mut container = container(scratch())
-        .stepdown(["--ladder", "stdin=stop:5s,TERM:2s,KILL", "--"])
+        .stepdown(["--ladder", "stdin=stop:60s,TERM:2s,KILL", "--"])
         .command(["/actor", "console"])
         .start();
     container.says("ready").stop(&[]);
@@ -319,13 +317,7 @@ fn no_privilege_and_a_read_only_root_are_enough() {
     let mut container = container(scratch())
         .options(["--read-only", "--cap-drop", "ALL", "--user", "12345:12345"])
         .options(["--security-opt", "no-new-privileges"])
-        .stepdown([
-            "--grace",
-            "300ms",
-            "--post-stop",
-            "/actor say goodbye",
-            "--",
-        ])
+        .stepdown(["--post-stop", "/actor say goodbye", "--"])
         .command(["/actor", "describe", "4"])
         .start();
     container
@@ -341,7 +333,7 @@ fn no_privilege_and_a_read_only_root_are_enough() {
 fn the_default_seccomp_profile_forbids_nothing_we_need() {
     need!(available());
     let mut container = container(scratch())
-        .stepdown(["--ladder", "USR1@group:200ms,USR2@tree:200ms,KILL", "--"])
+        .stepdown(["--ladder", "USR1@group:60s,USR2@tree:60s,KILL", "--"])
         .command(["/actor", "describe", "0"])
         .start();
     // 2: a filter is on (prctl(2), PR_GET_SECCOMP).
@@ -350,13 +342,11 @@ fn the_default_seccomp_profile_forbids_nothing_we_need() {
         .says("ready")
         .kill("HUP")
         .says("got 1")
-        .stop(&[]);
-    container
-        .wait()
-        .code(137)
-        .said("got 10")
-        .said("got 12")
-        .logged(&["KILL"]);
+        .stop_meanwhile(&["-t", "60"])
+        .says("got 10");
+    // A second INT takes the next step at once.
+    container.kill("INT").says("got 12").kill("INT");
+    container.wait().code(137).logged(&["KILL"]);
 }
 
 #[test]
@@ -403,12 +393,7 @@ fn proc_is_not_needed() {
         .kill("USR1")
         .says("got 10")
         .stop(&[]);
-    container
-        .wait()
-        .code(3)
-        .said("got 15")
-        .said("goodbye")
-        .stopped_within(DOCKERS_GRACE);
+    container.wait().code(3).said("got 15").said("goodbye");
 }
 
 #[test]
@@ -447,6 +432,7 @@ fn beside_the_hosts_processes_it_adopts_orphans_too() {
     need!(available());
     let mut container = container(scratch())
         .options(["--pid=host"])
+        .stepdown(["--sweep-grace=60s", "--"])
         .command(["/actor", "keep-an-orphan"])
         .start();
     container.says("ready");
@@ -473,6 +459,3 @@ fn the_container_ends_with_its_main_child_even_if_an_orphan_holds_its_output() {
         .run();
     ended.code(0).said("leaving");
 }
-
-/// After this `docker stop` kills the container.
-const DOCKERS_GRACE: Duration = Duration::from_secs(10);

@@ -399,7 +399,7 @@ fn a_shell_without_traps_goes_at_once_and_so_does_its_foreground_child() {
     everywhere("/bin/sh", |place| {
         let script = binary::child("foreground-child.sh");
         let dir = script.parent().expect("a file");
-        let mut shell = Server::new(place, &[PATIENT], dir)
+        let mut shell = Server::new(place, &[PATIENT, "--sweep-grace=60s"], dir)
             .command(["sh"])
             .command([&script])
             .start();
@@ -462,7 +462,7 @@ fn a_console_program_is_stopped_by_what_is_typed_for_it() {
     everywhere("/bin/sh", |place| {
         let script = binary::child("console-obeys-stop.sh");
         let dir = script.parent().expect("a file");
-        let mut console = Server::new(place, &["--ladder", "stdin=stop:5s,TERM:2s,KILL"], dir)
+        let mut console = Server::new(place, &["--ladder", "stdin=stop:60s,TERM:2s,KILL"], dir)
             .command(["sh"])
             .command([&script])
             .start();

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output as Finished, Stdio};
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
@@ -16,7 +16,10 @@ use super::ended::Ended;
 use super::mark::Mark;
 use super::output::Output;
 use super::pty::Pty;
-use super::{BOUND, binary, holds_within, wait_until};
+use super::{BOUND, binary, holds_within};
+
+/// As [`BOUND`], for what an engine has to do: it makes and removes containers for other stories as well.
+const ENGINE_BOUND: Duration = Duration::from_secs(3 * BOUND.as_secs());
 
 /// Can containers run here? The error is the reason for skipping a story.
 pub(crate) fn available() -> Result<(), String> {
@@ -120,6 +123,7 @@ impl Image {
         fs::write(context.path().join("Dockerfile"), dockerfile).expect("a directory of our own");
 
         let tag = format!("stepdown-test-{}:{:016x}", self.name, hasher.finish());
+        prune();
         if docker(["image", "inspect", &tag]).is_ok_and(|seen| seen.status.success()) {
             return tag;
         }
@@ -130,11 +134,18 @@ impl Image {
             tag.as_ref(),
             context.path().as_ref(),
         ]);
-        // What earlier contents left behind goes after a day, so that nobody else's run loses its image.
-        let old = ["--filter", "label=stepdown-test", "--filter", "until=24h"];
-        let _ = docker(["image", "prune", "--all", "--force"].iter().chain(&old));
         tag
     }
+}
+
+/// Removes what earlier contents left behind a day ago, so that nobody else's run loses its image; and once, before
+/// this run looks for any: an image that has been found and is about to be run is not in use yet.
+fn prune() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let old = ["--filter", "label=stepdown-test", "--filter", "until=24h"];
+        let _ = docker(["image", "prune", "--all", "--force"].iter().chain(&old));
+    });
 }
 
 fn place(root: &Path, inside: &str) -> PathBuf {
@@ -359,14 +370,14 @@ impl Container {
     #[track_caller]
     pub(crate) fn wait_for(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         let mut ended = None;
-        let held = holds_within(BOUND, || {
+        let held = holds_within(ENGINE_BOUND, || {
             ended = self.process.try_wait().expect("our own child");
             self.stdout.look();
             self.stderr.look();
             holds(self) || ended.is_some()
         });
         if !held || (ended.is_some() && !holds(self)) {
-            let why = ended.map_or(format!("not within {BOUND:?}"), |status| {
+            let why = ended.map_or(format!("not within {ENGINE_BOUND:?}"), |status| {
                 format!("{status}")
             });
             panic!("{why}: {what}\n{}", self.told());
@@ -429,8 +440,9 @@ impl Container {
     /// Waits until Docker calls it running, before it says anything.
     #[track_caller]
     pub(crate) fn runs(&mut self) -> &mut Self {
-        wait_until("the container runs", || {
-            docker(["inspect", "-f", "{{.State.Running}}", &self.name])
+        let name = self.name.clone();
+        self.wait_for("the container runs", |_| {
+            docker(["inspect", "-f", "{{.State.Running}}", &name])
                 .is_ok_and(|seen| seen.stdout.starts_with(b"true"))
         });
         self
@@ -448,13 +460,17 @@ impl Container {
     #[track_caller]
     pub(crate) fn wait(mut self) -> Ended {
         let mut status = None;
-        let ended = holds_within(BOUND, || {
+        let ended = holds_within(ENGINE_BOUND, || {
             self.stdout.look();
             self.stderr.look();
             status = self.process.try_wait().expect("our own child");
             status.is_some()
         });
-        assert!(ended, "still running after {BOUND:?}\n{}", self.told());
+        assert!(
+            ended,
+            "still running after {ENGINE_BOUND:?}\n{}",
+            self.told()
+        );
         let (stdout, stderr) = (self.stdout.text(), self.stderr.text());
         let ended = Ended::new(status.expect("just waited for"), stdout, stderr);
         ended.ran(
