@@ -37,6 +37,9 @@ fn web(drain_port: &str) -> String {
         .build()
 }
 
+/// Answered after as many milliseconds: in flight for longer than anything between is held up.
+const SLOW: &str = "/work/4000";
+
 /// A runner's workspace, and names of its own for what the recipe calls `web`.
 struct Runner {
     workspace: tempfile::TempDir,
@@ -84,7 +87,7 @@ impl Runner {
                 "docker run ",
                 &format!("docker run --network {name} --volume /usr:/usr:ro "),
             )
-            .replace("/slow", "/work/400");
+            .replace("/slow", SLOW);
         Command::new("bash")
             .args(["-e", "-c", &step])
             .current_dir(self.workspace.path())
@@ -161,7 +164,7 @@ fn gitlab_checks_in_the_image() {
     let recipe = document("ci/gitlab.yml");
     let job = &recipe["shutdown"];
     assert_eq!(job["artifacts"]["reports"]["junit"], "shutdown.xml");
-    let script = text(&job["script"][0]).replace("/slow", "/work/400");
+    let script = text(&job["script"][0]).replace("/slow", SLOW);
     for (drain_port, code) in [("8080", 0), ("", 1)] {
         let workspace = tempfile::tempdir().expect("a temporary directory");
         let mounted = format!("{}:/builds", workspace.path().display());
