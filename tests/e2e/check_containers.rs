@@ -5,10 +5,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::support::docker::{self, Image};
+use crate::support::ended::Ended;
 use crate::support::mark::Mark;
 use crate::support::{BOUND, Stepdown, binary, need, wait_until};
 
@@ -48,6 +50,17 @@ impl Drop for Name {
     }
 }
 
+/// As [`BOUND`], for what an engine has to do: it makes and removes containers for other stories as well.
+const ENGINE_BOUND: Duration = Duration::from_secs(3 * BOUND.as_secs());
+
+/// Checks a command whose containers come and go.
+fn checked(options: &[&str], command: &[OsString]) -> Ended {
+    check(options)
+        .child(command)
+        .start()
+        .wait_within(ENGINE_BOUND)
+}
+
 fn check(options: &[&str]) -> Stepdown {
     Stepdown::new()
         .args(["check", "--ready-line=ready"])
@@ -68,9 +81,7 @@ fn the_client_passes_the_signal_on() {
     need!(docker::available());
     let name = Name::new();
     let command = run(&name, &["--rm"], ["hanging-handler", "clean"]);
-    let ended = check(&["--within=20s", "--expect-exit=0"])
-        .child(&command)
-        .run();
+    let ended = checked(&["--within=50s", "--expect-exit=0"], &command);
     ended.code(0).said("All promises held.").nothing_left();
     assert!(!name.is_there());
 }
@@ -85,14 +96,12 @@ fn docker_stop_in_place_of_the_signal() {
         &["--rm", "--sig-proxy=false"],
         ["hanging-handler", "clean"],
     );
-    let ended = check(&["--within=20s", "--expect-exit=0", &stop])
-        .child(&command)
-        .run();
+    let ended = checked(&["--within=50s", "--expect-exit=0", &stop], &command);
     ended.code(0).said("All promises held.").nothing_left();
     assert!(!name.is_there());
     // No stop is proven by a command that stops something else.
     let stop = format!("--stop-command=docker stop {}-other", name.0);
-    let ended = check(&["--within=3s", &stop]).child(&command).run();
+    let ended = checked(&["--within=3s", &stop], &command);
     ended.code(1).said("no-kill: broken").nothing_left();
     assert!(!name.is_there(), "it has been removed");
 }
@@ -103,7 +112,7 @@ fn a_container_without_its_client_is_found_and_removed() {
     need!(docker::available());
     let name = Name::new();
     let command = run(&name, &["--rm"], ["hanging-handler", "broken"]);
-    let ended = check(&["--within=2s"]).child(&command).run();
+    let ended = checked(&["--within=2s"], &command);
     ended.code(1).said("no-kill: broken").nothing_left();
     ended.said(&format!("  happened: 1 left: container {}", name.0));
     for reason in [
@@ -124,7 +133,7 @@ fn a_named_container_counts_whoever_has_started_it() {
     let script = "\"$@\"; echo ready; exec sleep 1000";
     command.splice(0..0, ["sh", "-c", script, "sh"].map(OsString::from));
     let named = format!("--container=other,{}", name.0);
-    let ended = check(&[&named]).child(&command).run();
+    let ended = checked(&[&named], &command);
     ended.code(1).said("nothing-left: broken").nothing_left();
     ended.said(&format!("  happened: 1 left: container {}", name.0));
     assert!(!name.is_there(), "it has been removed");
@@ -224,7 +233,7 @@ fn cut_short_it_leaves_no_container_of_a_project() {
             checking.mark().wait_until_gone();
             checking.wait().died_of(end);
         } else {
-            let ended = checking.wait_within(BOUND * 2);
+            let ended = checking.wait_within(ENGINE_BOUND);
             ended.code(125).nothing_left();
             ended.said("  happened: interrupted before it was over");
         }
@@ -242,7 +251,7 @@ fn ctrl_c_leaves_no_container() {
         .start();
     checking.says_about("ready after");
     checking.signal(Signal::SIGINT);
-    let ended = checking.wait();
+    let ended = checking.wait_within(ENGINE_BOUND);
     ended.code(125).nothing_left();
     ended.said("  happened: interrupted before it was over");
     assert!(!name.is_there());
@@ -255,12 +264,10 @@ fn compose_up_is_checked_as_a_whole() {
     let name = Name::new();
     let dir = tempfile::tempdir().expect("a directory");
     let command = compose(&name, dir.path(), "clean");
-    let ended = check(&["--within=20s", "--expect-exit=0"])
-        .child(&command)
-        .run();
+    let ended = checked(&["--within=50s", "--expect-exit=0"], &command);
     ended.code(0).said("All promises held.").nothing_left();
     let command = compose(&name, dir.path(), "broken");
-    let ended = check(&["--within=3s"]).child(&command).run();
+    let ended = checked(&["--within=3s"], &command);
     ended.code(1).said("no-kill: broken").nothing_left();
     let left = format!("left: container {}_web_1", name.0);
     assert!(ended.stdout.contains(&left), "{}", ended.told());

@@ -30,7 +30,7 @@ fn chromium(page: &Path, options: &[&str]) -> String {
 fn page(directory: &Path) -> PathBuf {
     let page = directory.join("page.html");
     let word = "a-word-without-any-place-to-break-it-".repeat(8);
-    let script = format!("echo ready; echo '<b>{word}</b>'; sleep 1000; exit 0");
+    let script = format!("echo '<b>{word}</b>'; echo ready; sleep 1000; exit 0");
     let ended = Stepdown::new()
         .args(["check", "--compare", "--ready-line=ready", "--runs=2"])
         .args(["--within=1s", &format!("--html={}", page.display())])

@@ -199,17 +199,22 @@ fn node_with_and_without_a_handler() {
         .nothing_left();
 }
 
-/// A server that answers with this status, this long after the request.
-fn server(status: u16, seconds: &str) -> String {
+/// A server that answers with this status once this file is there. It takes one request after the other where
+/// the file is there before; then its queue holds one, so that who gets a third in sees that the first is answered.
+fn server(status: u16) -> String {
     format!(
-        "import http.server, sys, time
+        "import http.server, os, sys, time
+port, gate = int(sys.argv[1]), sys.argv[2]
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        time.sleep({seconds})
+        while not os.path.exists(gate):
+            time.sleep(0.01)
         self.send_response({status})
         self.send_header('Content-Length', '0')
         self.end_headers()
-server = http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Handler)
+kind = http.server.HTTPServer if os.path.exists(gate) else http.server.ThreadingHTTPServer
+kind.request_queue_size = 0 if os.path.exists(gate) else 64
+server = kind(('127.0.0.1', port), Handler)
 print('ready', flush=True)
 server.serve_forever()"
     )
@@ -219,35 +224,42 @@ server.serve_forever()"
 #[test]
 fn requests_are_counted_as_their_clients_would() {
     need!(binary::installed("/usr/bin/python3"));
-    for (status, seconds, code, happened) in [
+    for (status, is_open, code, happened) in [
         (
             200,
-            "0",
+            true,
             125,
-            "only 0 of 3 requests were open when the stop was asked for",
+            " of 3 requests were open when the stop was asked for",
         ),
-        (200, "1.5", 0, "All promises held."),
-        (404, "1.5", 0, "All promises held."),
+        (200, false, 0, "All promises held."),
+        (404, false, 0, "All promises held."),
         (
             503,
-            "1.5",
+            false,
             1,
             "happened: 0 of 3 completed (the answer is 503 Service Unavailable)",
         ),
     ] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let gate = dir.path().join("gate").display().to_string();
+        if is_open {
+            std::fs::write(&gate, "").expect("a directory of ours");
+        }
         let port = free_port().to_string();
         let url = format!("--in-flight=http://127.0.0.1:{port}/");
-        // stepdown waits for the answers, whatever they are.
+        // stepdown waits for the answers, whatever they are, and the server answers once it is asked to stop.
         let drained = format!("--drain-port={port}");
+        let opened = format!("--pre-stop=touch {gate}");
         let options = [
             "--ready-line=ready",
             "--in-flight-count=3",
             "--within=20s",
             &url,
             &drained,
+            &opened,
         ];
-        let program = server(status, seconds);
-        let ended = check(&options, ["python3", "-c", &program, &port]);
+        let program = server(status);
+        let ended = check(&options, ["python3", "-c", &program, &port, &gate]);
         ended.code(code).nothing_left();
         assert!(ended.stdout.contains(happened), "{}", ended.told());
     }
