@@ -168,8 +168,8 @@ int main(int argc, char **argv)
             fclose(stat);
             usleep(1000);
         }
-        say("ready\n");
         signal(SIGTERM, SIG_DFL);
+        say("ready\n");
         wait_for_ever();
     }
     /* The others keep forking below a process that ends when it is told to. */
@@ -185,8 +185,8 @@ int main(int argc, char **argv)
     /* Let it come to life: its forks are counted. */
     while (*budget > count - 8)
         usleep(200);
-    say("ready\n");
     signal(SIGTERM, SIG_DFL);
+    say("ready\n");
     wait_for_ever();
     return 92;
 }
