@@ -285,15 +285,8 @@ fn as_pid_1_without_being_root() {
     let dir = reachable();
     let program = dir.path().join("stepdown");
     let gallery = dir.path().join("gallery");
-    // By a process of its own: what another story forks inherits what we have open for writing, and until it
-    // calls exec such a file is busy.
-    for (from, to) in [
-        (binary::under_test(), &program),
-        (binary::gallery().to_owned(), &gallery),
-    ] {
-        let copied = Command::new("cp").arg(from).arg(to).status().expect("cp");
-        assert!(copied.success(), "{}", to.display());
-    }
+    binary::install(&binary::under_test(), &program, 0o755);
+    binary::install(binary::gallery(), &gallery, 0o755);
     let runs = [
         ("--as-pid1", "clean", 0),
         ("--as-pid1", "broken", 1),

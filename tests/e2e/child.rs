@@ -382,8 +382,7 @@ fn a_script_without_an_interpreter_is_run_by_sh() {
     both(|mode| {
         let dir = tempfile::tempdir().expect("a directory");
         let script = dir.path().join("script");
-        fs::write(&script, "echo \"script $# $1 $2\"; exit 7\n").expect("room for it");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("our own file");
+        binary::script(&script, "echo \"script $# $1 $2\"; exit 7\n", 0o755);
         let by_path = [script.as_os_str(), OsStr::new("a b"), OsStr::new("c")];
         let ended = Stepdown::in_mode(mode).child(by_path).run();
         ended.code(7).said("script 2 a b c").was_silent();

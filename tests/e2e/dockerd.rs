@@ -8,7 +8,7 @@ use nix::libc;
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::binary::{actor, installed, under_test_static, witness};
+use crate::support::binary::{actor, install, installed, under_test_static, witness};
 use crate::support::mark::{Mark, VARIABLE};
 use crate::support::{need, proc, wait_until};
 
@@ -26,7 +26,7 @@ impl Daemon {
     fn start(init_name: &str) -> Self {
         let place = tempfile::tempdir().expect("a temporary directory");
         let init = place.path().join(init_name);
-        fs::copy(under_test_static(), &init).expect("a directory of our own");
+        install(under_test_static(), &init, 0o755);
         let at = |name: &str| place.path().join(name);
         fs::write(at("daemon.json"), "{}").expect("a directory of our own");
         let log = fs::File::create(at("log")).expect("a directory of our own");

@@ -45,7 +45,7 @@ impl ForEverybody {
             ("witness", binary::witness().to_owned()),
             ("actor", binary::actor().to_owned()),
         ] {
-            fs::copy(from, dir.path().join(name)).expect("room for it");
+            binary::install(&from, &dir.path().join(name), 0o755);
         }
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("our own");
         Self { dir }

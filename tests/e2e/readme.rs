@@ -1,7 +1,6 @@
 //! What the README and Dockerfile.example say works: every block of commands in them is run.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -187,8 +186,7 @@ fn copy(from: &Path, to: &Path) {
 
 fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
     let path = directory.join(name);
-    fs::write(&path, text).expect("a file of our own");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a file of our own");
+    binary::script(&path, text, 0o755);
     path
 }
 

@@ -170,8 +170,7 @@ fn what_cannot_be_started_is_told_in_one_line() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = |name: &str, text: &str, rights: u32| {
             let path = dir.path().join(name);
-            fs::write(&path, text).expect("room for it");
-            fs::set_permissions(&path, fs::Permissions::from_mode(rights)).expect("our own");
+            binary::script(&path, text, rights);
             path
         };
         let child = |path: &Path| Stepdown::in_mode(mode).child([path]);

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -115,6 +116,25 @@ fn compiled(name: &str) -> PathBuf {
     );
     std::fs::rename(&fresh, &program).expect("a directory of our own");
     program
+}
+
+/// Copies a program to where it will be executed. Another process does it: what another story forks
+/// while this one writes inherits the descriptor, and until it calls exec the file is busy (ETXTBSY).
+#[track_caller]
+pub(crate) fn install(from: &Path, to: &Path, rights: u32) {
+    let installed = Command::new("install")
+        .args(["-m", &format!("{rights:o}")])
+        .args([from, to])
+        .status();
+    assert!(installed.expect("coreutils").success(), "{}", to.display());
+}
+
+/// A file that will be executed, or tried to, with this text; see [`install`].
+#[track_caller]
+pub(crate) fn script(path: &Path, text: &str, rights: u32) {
+    let mut content = tempfile::NamedTempFile::new().expect("a file");
+    content.write_all(text.as_bytes()).expect("room for it");
+    install(content.path(), path, rights);
 }
 
 /// Is a program of the machine there? The error is the reason for skipping a story.
