@@ -58,7 +58,7 @@ impl Mark {
             })
         };
         let is_ours = |process: &Process| {
-            process.state != 'Z'
+            !matches!(process.state, 'Z' | 'X')
                 && process.started >= self.since
                 && (self.session == Some(process.session) || is_told(process.pid))
         };

@@ -30,11 +30,17 @@ pub(crate) struct Running {
 
 impl Running {
     /// Takes over what [`super::Stepdown::start`] has just started.
-    pub(super) fn of(mut process: Child, mode: Mode, program: PathBuf, mark: Mark) -> Self {
+    pub(super) fn of(
+        started: Instant,
+        mut process: Child,
+        mode: Mode,
+        program: PathBuf,
+        mark: Mark,
+    ) -> Self {
         Self {
             stdout: Output::of(process.stdout.take()),
             stderr: Output::of(process.stderr.take()),
-            started: Instant::now(),
+            started,
             asked: None,
             pid1: None,
             process,

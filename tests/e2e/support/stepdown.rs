@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -298,13 +299,15 @@ impl Stepdown {
             // SAFETY: as above; what a story adds promises the same.
             unsafe { command.pre_exec(act) };
         }
+        // Before it runs: what must have lasted at least so long is measured from here.
+        let started = Instant::now();
         let process = command
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mark = self
             .mark
             .with_session(Pid::from_raw(process.id().cast_signed()));
-        Running::of(process, self.mode, self.program, mark)
+        Running::of(started, process, self.mode, self.program, mark)
     }
 
     /// Starts it and waits for its end.
