@@ -137,22 +137,27 @@ fn stragglers_are_waited_for_when_told_so() {
     both(|mode| {
         let mut run = Stepdown::in_mode(mode)
             .args(["--stragglers", "wait"])
-            .shell("sh -c 'echo up $$; sleep 1000; echo done' & echo leaving; exit 3")
+            .with_stdin()
+            .shell("sh -c 'echo up; sleep 1000; echo done' & echo ready; read go; exit 3")
             .start();
-        run.says("leaving");
-        run.says_about("up ");
+        run.says("ready").says("up");
+        let main = run.children()[0].pid;
+        run.type_line("leave");
         // The child has exited, and stepdown stays until the other one ends, too.
         wait_until("the main child is gone", || {
             let children = run.children();
-            children.len() == 1 && children[0].name == "sh"
+            children.len() == 1 && children[0].pid != main
         });
         std::thread::sleep(Duration::from_millis(100));
         assert!(run.is_running());
-        for process in run.mark().processes() {
-            if process.name == "sleep" {
-                proc::kill(process.pid, libc::SIGTERM).expect("it is there");
-            }
-        }
+        let mut sleeper = None;
+        wait_until("the other one waits for sleep", || {
+            let mut members = run.mark().processes().into_iter();
+            sleeper = members.find(|member| member.name == "sleep");
+            sleeper.is_some()
+        });
+        let sleeper = sleeper.expect("just waited for").pid;
+        proc::kill(sleeper, libc::SIGTERM).expect("it is there");
         run.wait()
             .code(3)
             .said("done")
