@@ -92,7 +92,8 @@ fn ctrl_c_stops_a_server_with_its_hooks_and_reaches_it_once() {
 fn ctrl_c_reaches_each_process_of_the_target_once() {
     for (target, outside) in [("group", 0), ("tree", 1)] {
         let mut pty = Pty::shell();
-        let options = format!("-q --ladder INT@{target}:50ms,TERM@tree:20s,KILL");
+        // Who is left may take its time to say what has reached it.
+        let options = format!("-q --sweep-grace 1h --ladder INT@{target}:50ms,TERM@tree:20s,KILL");
         let command = format!("{options} -- {} family 15:7", witness());
         pty.enters(&stepdown(&command))
             .shows("ready")
@@ -159,7 +160,10 @@ os.execv(sys.argv[1], sys.argv[1:])
 fn an_alarm_set_before_the_start_reaches_the_child() {
     // No terminal sends it, so the child has not got it yet.
     let mut pty = Pty::shell();
-    let script = "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 0.3); \
+    // Blocked, so that it ends nobody who is not up yet: the child inherits that, too.
+    let script = "import os, signal, sys; \
+                  signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]); \
+                  signal.setitimer(signal.ITIMER_REAL, 0.3); \
                   os.execv(sys.argv[1], sys.argv[1:])";
     let command = stepdown(&format!("-- {} listen 14:7", witness()));
     pty.enters(&format!("python3 -c '{script}' {command}"))
@@ -343,7 +347,10 @@ fn in_the_background_a_reader_stops_until_it_is_in_the_foreground() {
     pty.enters(&stepdown(&format!("-- {} reader &", child())))
         .shows("ready");
     pty.waits_for_state("stepdown", 'T');
-    pty.enters("jobs").shows("Stopped");
+    // Its parent learns of it a moment after it has stopped.
+    wait_until("the shell knows", || {
+        pty.enters("jobs").shows_one_of(&["Stopped", "Running"]) == "Stopped"
+    });
     pty.enters("fg").enters("a line").shows("read a line");
     pty.types(CTRL_D).shows(&prompt(0));
 }
