@@ -5,14 +5,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::health::{SLOW, get, ready, status, with_endpoint};
 use crate::support::binary::installed;
-use crate::support::{Stepdown, binary, both, need, net, proc, wait_until};
+use crate::support::{Mode, Stepdown, binary, both, need, net, proc, wait_until};
 
 const STRACE: &str = "/usr/bin/strace";
 
@@ -66,67 +66,83 @@ fn each_answer_is_one_write() {
     }
 }
 
+/// How often something that takes some time may be tried. What takes longer now and then is the machine,
+/// which may stand still; what does so each time is stepdown.
+const TRIES: u32 = 4;
+
 /// A stop goes on at its pace, orphans are reaped and honest checks answered, whatever clients do.
 #[test]
 fn hostile_clients_delay_nothing() {
     both(|mode| {
-        let (stepdown, port) = with_endpoint(Stepdown::in_mode(mode));
-        let mut run = stepdown
-            .args(["-v"])
-            .shell("echo ready; while :; do (sleep 0.01 &); sleep 0.05; done")
-            .start();
-        run.says("ready");
-        let mut held: Vec<TcpStream> = Vec::new();
-        for index in 0..200 {
-            let mut stream = net::connect(port);
-            match index % 4 {
-                // Says nothing.
-                0 => {}
-                // Half a request, and never the rest.
-                1 => stream
-                    .write_all(b"GET /readyz HTTP/1.1\r\nX: ")
-                    .expect("room"),
-                // Garbage.
-                2 => drop(stream.write_all(&[0xff; 512])),
-                // Asks and does not read.
-                _ => stream
-                    .write_all(b"GET /status HTTP/1.1\r\n\r\n")
-                    .expect("room"),
-            }
-            held.push(stream);
-            if index % 20 == 0 {
-                assert_eq!(ready(port), "200");
-            }
-        }
-        // More head than is read: refused, or closed while it still comes.
-        let mut stream = net::connect(port);
-        let mut sent = stream.write_all(b"GET /readyz HTTP/1.1\r\n");
-        for _ in 0..1_000 {
-            sent = sent.and_then(|()| stream.write_all(&[b'a'; 1024]));
-        }
-        let mut answer = Vec::new();
-        let read = stream.read_to_end(&mut answer);
-        assert!(sent.is_err() || read.is_err() || answer.starts_with(b"HTTP/1.1 431"));
-
-        let asked = Instant::now();
-        assert_eq!(ready(port), "200");
-        assert!(
-            asked.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            asked.elapsed()
-        );
-        // Also now, with all of them waiting.
-        let seen = run.stderr_text().matches("orphan").count();
-        run.logs_times("orphan", seen + 3);
-        // As many as are kept, and what stepdown has of its own.
-        let open = proc::descriptors(run.pid()).len();
-        assert!(open < 64 + 20, "{open} descriptors");
-        run.signal(Signal::SIGTERM);
-        run.wait()
-            .code(143)
-            .stopped_within(Duration::from_secs(4))
-            .nothing_left();
+        // They are given up after five seconds: that is what a stop would take that waits for them.
+        let quick = |_| stop_among_hostile_clients(mode) < Duration::from_secs(4);
+        assert!((0..TRIES).any(quick), "each stop was slow");
     });
+}
+
+/// Has the server not closed it yet?
+fn is_open(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).expect("a socket of our own");
+    let seen = stream.peek(&mut [0]);
+    seen.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+fn stop_among_hostile_clients(mode: Mode) -> Duration {
+    let (stepdown, port) = with_endpoint(Stepdown::in_mode(mode));
+    let mut run = stepdown
+        .args(["-v"])
+        .shell("echo ready; while :; do (sleep 0.01 &); sleep 0.05; done")
+        .start();
+    run.says("ready");
+    let mut held: Vec<TcpStream> = Vec::new();
+    for index in 0..200 {
+        let mut stream = net::connect(port);
+        match index % 4 {
+            // Says nothing.
+            0 => {}
+            // Half a request, and never the rest.
+            1 => stream
+                .write_all(b"GET /readyz HTTP/1.1\r\nX: ")
+                .expect("room"),
+            // Garbage.
+            2 => drop(stream.write_all(&[0xff; 512])),
+            // Asks and does not read.
+            _ => stream
+                .write_all(b"GET /status HTTP/1.1\r\n\r\n")
+                .expect("room"),
+        }
+        held.push(stream);
+        if index % 20 == 0 {
+            assert_eq!(ready(port), "200");
+        }
+    }
+    // More head than is read: refused, or closed while it still comes.
+    let mut stream = net::connect(port);
+    let mut sent = stream.write_all(b"GET /readyz HTTP/1.1\r\n");
+    for _ in 0..1_000 {
+        sent = sent.and_then(|()| stream.write_all(&[b'a'; 1024]));
+    }
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    assert!(sent.is_err() || read.is_err() || answer.starts_with(b"HTTP/1.1 431"));
+
+    let is_answered_meanwhile = |_| {
+        let mut stream = net::connect(port);
+        stream.write_all(b"GET /readyz HTTP/1.1\r\n").expect("room");
+        assert_eq!(ready(port), "200");
+        is_open(&stream)
+    };
+    assert!((0..TRIES).any(is_answered_meanwhile), "after the others");
+    // Also now, with all of them waiting.
+    let seen = run.stderr_text().matches("orphan").count();
+    run.logs_times("orphan", seen + 3);
+    // As many as are kept, and what stepdown has of its own.
+    let open = proc::descriptors(run.pid()).len();
+    assert!(open < 64 + 20, "{open} descriptors");
+    run.signal(Signal::SIGTERM);
+    let ended = run.wait();
+    ended.code(143).nothing_left();
+    ended.stopped_in.expect("it was signalled")
 }
 
 #[test]
