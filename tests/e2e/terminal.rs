@@ -235,9 +235,11 @@ fn who_continues_stepdown_alone_continues_the_child() {
 fn ctrl_z_does_not_hold_up_a_stop() {
     let mut pty = Pty::shell();
     let script = "trap 'echo stopping; sleep 1; read line; exit 7' INT; echo ready; while :; do sleep 0.05; done";
-    let command = format!("-q --ladder INT:1h,KILL -- sh -c \"{script}\"");
+    // Only once stepdown has taken the INT as well is a stop under way.
+    let command = format!("-q --pre-stop 'echo asked' --ladder INT:1h,KILL -- sh -c \"{script}\"");
     pty.enters(&stepdown(&command)).shows("ready");
-    pty.types(CTRL_C).shows("stopping").types(CTRL_Z);
+    pty.types(CTRL_C).shows_all(&["stopping", "asked"]);
+    pty.types(CTRL_Z);
     pty.types("\n").shows(&prompt(7));
 }
 
