@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use crate::support::{Stepdown, both, seccomp, wait_until};
+use crate::support::{Stepdown, both, pty, seccomp, wait_until};
 
 /// Makes the writing end of a stream full; the stream itself stays blocking.
 fn fill(writer: &impl AsFd) {
@@ -62,20 +62,20 @@ fn a_socket_that_nobody_reads_holds_up_nothing() {
 #[test]
 fn a_terminal_that_nobody_reads_holds_up_nothing() {
     both(|mode| {
-        let terminal = nix::pty::openpty(None, None).expect("a pseudoterminal");
-        fill(&terminal.slave);
-        goes_on(Stepdown::in_mode(mode).stderr_to(terminal.slave));
+        let (_master, slave) = pty::pair();
+        fill(&slave);
+        goes_on(Stepdown::in_mode(mode).stderr_to(slave));
         // One with some room, but for less and less of each line.
-        let terminal = nix::pty::openpty(None, None).expect("a pseudoterminal");
-        fill(&terminal.slave);
+        let (master, slave) = pty::pair();
+        fill(&slave);
         let mut some = [0; 64];
-        let mut writable = [PollFd::new(terminal.slave.as_fd(), PollFlags::POLLOUT)];
+        let mut writable = [PollFd::new(slave.as_fd(), PollFlags::POLLOUT)];
         while poll(&mut writable, PollTimeout::ZERO).expect("open") == 0 {
-            nix::unistd::read(&terminal.master, &mut some).expect("it is full");
+            nix::unistd::read(&master, &mut some).expect("it is full");
         }
         let long = format!("true {}", "x".repeat(3_000));
         let many = (0..40).flat_map(|_| ["--pre-stop", &*long]);
-        goes_on(Stepdown::in_mode(mode).args(many).stderr_to(terminal.slave));
+        goes_on(Stepdown::in_mode(mode).args(many).stderr_to(slave));
     });
 }
 
@@ -88,9 +88,9 @@ fn a_reader_that_is_gone_fails_nothing() {
         let (reader, writer) = UnixStream::pair().expect("sockets");
         drop(reader);
         goes_on(Stepdown::in_mode(mode).stderr_to(writer));
-        let terminal = nix::pty::openpty(None, None).expect("a pseudoterminal");
-        drop(terminal.master);
-        goes_on(Stepdown::in_mode(mode).stderr_to(terminal.slave));
+        let (master, slave) = pty::pair();
+        drop(master);
+        goes_on(Stepdown::in_mode(mode).stderr_to(slave));
     });
 }
 

@@ -1,13 +1,15 @@
 //! A pseudoterminal with somebody in front of it: types, looks, closes the window.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 
+use nix::fcntl::OFlag;
 use nix::libc;
-use nix::pty::openpty;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, tcgetpgrp};
 
@@ -62,16 +64,13 @@ impl Pty {
 
     /// A program that has the window for itself.
     pub(crate) fn running(command: &mut Command) -> Self {
-        let pty = openpty(None, None).expect("a pseudoterminal");
-        let mut settings = tcgetattr(&pty.slave).expect("a terminal");
+        let (master, slave) = pair();
+        let mut settings = tcgetattr(&slave).expect("a terminal");
         settings.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(&pty.slave, SetArg::TCSANOW, &settings).expect("a terminal");
-        for fd in [&pty.master, &pty.slave] {
-            close_on_exec(fd);
-        }
+        tcsetattr(&slave, SetArg::TCSANOW, &settings).expect("a terminal");
         super::stepdown::without_options_of_ours(command);
         let mark = Mark::new();
-        let copy = || pty.slave.try_clone().expect("a descriptor");
+        let copy = || slave.try_clone().expect("a descriptor");
         command.stdin(copy()).stdout(copy()).stderr(copy());
         command.env(VARIABLE, mark.as_str());
         command.env("TERM", "dumb");
@@ -88,7 +87,7 @@ impl Pty {
         let process = command
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let keyboard = File::from(pty.master);
+        let keyboard = File::from(master);
         let session = Pid::from_raw(process.id().cast_signed());
         Self {
             screen: Output::of(Some(keyboard.try_clone().expect("a descriptor"))),
@@ -275,7 +274,18 @@ impl Drop for Pty {
     }
 }
 
-fn close_on_exec(fd: &OwnedFd) {
-    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a descriptor of our own");
+/// Both ends of a new pseudoterminal, the master first.
+///
+/// openpty(3) leaves them open over exec: what another story starts would keep them, would find a descriptor
+/// that it did not expect, and the terminal would not hang up.
+pub(crate) fn pair() -> (OwnedFd, OwnedFd) {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags).expect("a pseudoterminal");
+    grantpt(&master).expect("a master");
+    unlockpt(&master).expect("a master");
+    let name = ptsname_r(&master).expect("a master");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    let slave = options.custom_flags(OFlag::O_NOCTTY.bits()).open(name);
+    (master.into(), slave.expect("a slave").into())
 }
