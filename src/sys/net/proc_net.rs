@@ -4,6 +4,7 @@
 //! Format: proc(5), /proc/net/tcp. The addresses are 32-bit words printed in the byte order of the
 //! machine.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,6 +26,13 @@ pub(crate) fn dump(
     let v4 = table(&format!("{tables}/tcp"), states, ports, out);
     // A kernel without IPv6 has only the first.
     let v6 = table(&format!("{tables}/tcp6"), states, ports, out);
+    // The kernel gives a page at a time and finds its place by counting, so that where sockets come and go
+    // meanwhile it may show one several times. Several may listen on one address (SO_REUSEPORT).
+    let mut seen = HashSet::new();
+    out.retain(|c| {
+        let listener = (c.state == State::Listen).then_some(c.inode);
+        seen.insert((c.local, c.remote, listener))
+    });
     v4.or(v6)
 }
 
@@ -108,6 +116,7 @@ fn address(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -147,6 +156,32 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_shows_twice_is_there_once() {
+        let line = |remote: &str, state: &str, inode: u32| {
+            format!(
+                "   0: 0100007F:1F90 {remote} {state} 00000000:00000000 00:00000000 00000000 \
+                 0 0 {inode} 1 0000000000000000 20 4 30 10 -1\n"
+            )
+        };
+        let text = [
+            line("00000000:0000", "0A", 1),
+            line("00000000:0000", "0A", 2),
+            line("00000000:0000", "0A", 1),
+            line("0100007F:C350", "01", 0),
+            line("0100007F:C351", "01", 3),
+            // The same one, accepted meanwhile.
+            line("0100007F:C350", "01", 4),
+        ];
+        let tables = tempfile::tempdir().unwrap();
+        std::fs::write(tables.path().join("tcp"), text.concat()).unwrap();
+        let mut found = Vec::new();
+        let states = [State::Listen, State::Established];
+        dump(tables.path().to_str().unwrap(), &states, None, &mut found).unwrap();
+        let inodes: Vec<_> = found.iter().map(|c| c.inode).collect();
+        assert_eq!(inodes, [1, 2, 0, 3]);
+    }
+
+    #[test]
     fn sockets_of_both_families_are_found_by_port_and_state() {
         for at in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(listener) = TcpListener::bind(at) else {
@@ -156,19 +191,19 @@ mod tests {
             let client = TcpStream::connect(address).unwrap();
             let _server = listener.accept().unwrap();
             let mut found = Vec::new();
-            dump(
-                OURS,
-                &[State::Established],
-                Some(&[address.port()]),
-                &mut found,
-            )
-            .unwrap();
-            // On the other family anybody may have a connection from that port.
-            found.retain(|c| c.local == address);
-            let remotes: Vec<_> = found.iter().map(|c| c.remote).collect();
-            assert_eq!(remotes, [client.local_addr().unwrap()]);
-            dump(OURS, &[State::Listen], Some(&[address.port()]), &mut found).unwrap();
-            assert!(found.iter().any(|c| c.local == address), "{found:?}");
+            let bound = Instant::now() + Duration::from_secs(20);
+            // The kernel may also pass one over where others go while the table is read.
+            let mut look = |state| loop {
+                dump(OURS, &[state], Some(&[address.port()]), &mut found).unwrap();
+                // On the other family anybody may have a connection from that port.
+                found.retain(|c| c.local == address);
+                if !found.is_empty() {
+                    break found.iter().map(|c| c.remote).collect::<Vec<_>>();
+                }
+                assert!(Instant::now() < bound, "{state:?}");
+            };
+            assert_eq!(look(State::Established), [client.local_addr().unwrap()]);
+            assert_eq!(look(State::Listen).len(), 1);
             dump(OURS, &[State::Listen], Some(&[]), &mut found).unwrap();
             assert_eq!(found, []);
         }
