@@ -72,7 +72,8 @@ mod tests {
     fn after_a_panic_signals_are_forwarded_and_the_status_is_kept() {
         let (read, write) = nix::unistd::pipe().unwrap();
         let script = format!(
-            "trap 'exit 7' USR1; echo ready >&{}; while :; do sleep 0.01; done",
+            // Not >&N: dash takes one digit, and the other tests of this process have descriptors, too.
+            "trap 'exit 7' USR1; echo ready >/dev/fd/{}; while :; do sleep 0.01; done",
             write.as_raw_fd()
         );
         let argv = ["/bin/sh", "-c", &script];

@@ -226,7 +226,7 @@ mod tests {
         });
         let mut waits = Waits::default();
         let tree = || vec![Pid::this()];
-        let bound = Instant::now() + seconds(10);
+        let bound = Instant::now() + seconds(30);
         let mut look = Duration::ZERO;
         while waits.wait(look, &before, &[before], &mut much(), tree) != Wait::Reader {
             if Instant::now() > bound {

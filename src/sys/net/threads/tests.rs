@@ -138,7 +138,7 @@ fn a_thread_that_waits_is_found_in_what_it_waits_in() {
                 revents: 0,
             };
             // SAFETY: the array is one entry long and lives over the call.
-            unsafe { libc::poll(&mut entry, 1, 20_000) };
+            unsafe { libc::poll(&mut entry, 1, -1) };
         },
         |fd| {
             // SAFETY: the set is initialised, lives over the call, and `fd` is below its size.
@@ -158,7 +158,7 @@ fn a_thread_that_waits_is_found_in_what_it_waits_in() {
             wait(fd);
         });
         let tid = told.recv().unwrap();
-        let bound = Instant::now() + Duration::from_secs(10);
+        let bound = Instant::now() + Duration::from_secs(30);
         let mut memory = Memory { pid, file: None };
         while thread(pid, tid, &mut memory) != Asleep::Reading(fd) {
             let seen = thread(pid, tid, &mut memory);
