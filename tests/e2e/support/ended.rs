@@ -121,18 +121,25 @@ impl Ended {
     }
 
     /// Asserts that the stop took less than `bound` from the first signal on. Only for bounds that
-    /// tell two designs apart (a wait that was slept out, say), never for small ones.
+    /// tell two designs apart (a wait that was slept out, say), never for small ones: those are for
+    /// [`super::once_within`].
     #[track_caller]
     pub(crate) fn stopped_within(&self, bound: Duration) -> &Self {
-        let took = self.stopped_in.expect("a run to which a signal was sent");
+        let took = self.stop_took();
         assert!(took < bound, "took {took:?}\n{}", self.told());
         self
+    }
+
+    /// From the first signal to the end.
+    #[track_caller]
+    pub(crate) fn stop_took(&self) -> Duration {
+        self.stopped_in.expect("a run to which a signal was sent")
     }
 
     /// Asserts that the stop took at least `bound`: a wait was granted.
     #[track_caller]
     pub(crate) fn stopped_no_sooner_than(&self, bound: Duration) -> &Self {
-        let took = self.stopped_in.expect("a run to which a signal was sent");
+        let took = self.stop_took();
         assert!(took >= bound, "took {took:?}\n{}", self.told());
         self
     }
