@@ -1,6 +1,6 @@
 """A service registry over HTTP on the port given (0: any), as Consul or Eureka are, but small.
 
-PUT /services/NAME registers, DELETE /services/NAME deregisters, GET / lists. /status/N answers with
+PUT /services/NAME registers, DELETE deregisters, GET says whether it is registered; GET / lists. /status/N answers with
 N, /silent never answers, /redirect leads to /status/200. Each request is printed.
 """
 
@@ -22,7 +22,8 @@ class Registry(http.server.BaseHTTPRequestHandler):
         host = self.headers.get("Host", "")
         length = self.headers.get("Content-Length", "")
         print(self.command, self.path, "Host:" + host, "Content-Length:" + length, flush=True)
-        part, _, name = self.path.strip("/").partition("/")
+        path, _, _ = self.path.partition("?")
+        part, _, name = path.strip("/").partition("/")
         if part == "status":
             self.answer(int(name))
         elif part == "silent":
@@ -39,6 +40,8 @@ class Registry(http.server.BaseHTTPRequestHandler):
             known = name in services
             services.discard(name)
             self.answer(204 if known else 404)
+        elif part == "services" and self.command == "GET":
+            self.answer(200 if name in services else 404)
         else:
             self.answer(200, "".join(sorted(s + "\n" for s in services)).encode())
 
