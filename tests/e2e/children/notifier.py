@@ -24,6 +24,8 @@ if sys.argv[1] == "once":
     sys.stdin.read()
     sys.exit(0)
 
+# They stay as long as we do.
+speakers = []
 signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
 print("ready", flush=True)
 with open(sys.argv[1]) as orders:
@@ -32,7 +34,7 @@ with open(sys.argv[1]) as orders:
         if verb == "say":
             send(rest.replace("\\n", "\n"))
         elif verb == "child-says":
-            subprocess.run([sys.executable, __file__, "once", rest], stdin=subprocess.DEVNULL, check=True)
+            speakers.append(subprocess.Popen([sys.executable, __file__, "once", rest], stdin=subprocess.PIPE))
         elif verb == "env":
             print(rest, os.environ.get(rest), flush=True)
         elif verb == "deaf":
