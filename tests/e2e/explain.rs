@@ -133,9 +133,8 @@ fn hooks_before_and_after() {
 #[test]
 fn hooks_that_hang() {
     tells_the_same(
+        // No hook that ends: it might not come to it in so short a time.
         &[
-            "--pre-start",
-            "true",
             "--pre-stop",
             "sleep 1000",
             "--post-stop",
@@ -153,15 +152,21 @@ fn hooks_that_hang() {
 #[test]
 fn a_deadline_that_cuts_hooks_ladder_and_sweep() {
     tells_the_same(
+        // Seconds for each, and for the child to die of KILL in (half of the time that the post-stop hook
+        // has): whoever is late is late by less.
         &[
             "--deadline",
-            "3s",
+            "10s",
             "--pre-stop",
             "sleep 1000",
             "--pre-stop",
             "sleep 1000",
             "--ladder",
             "TERM:10s,INT:10s",
+            "--post-stop",
+            "sleep 1000",
+            "--hook-timeout",
+            "5s",
         ],
         &[],
         "trap '' TERM INT; echo ready; exec sleep 1000",
