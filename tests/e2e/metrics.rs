@@ -112,8 +112,12 @@ fn orphans_are_counted() {
     let run = Stepdown::new()
         .dir(dir.path())
         .args(["--metrics-file", "m.prom"])
-        // The inner shells end first; what they leave becomes ours and ends, too.
-        .shell("(sleep 0.01 &); (sleep 0.01 &); sleep 0.2")
+        // The inner shells end first; what they leave becomes ours and ends, too. As long as it is not
+        // reaped it can be signalled.
+        .shell(
+            "for i in 1 2; do orphan=$(sleep 0.01 >/dev/null & echo $!); \
+             while kill -0 $orphan 2>/dev/null; do sleep 0.01; done; done",
+        )
         .start();
     run.wait().code(0);
     let text = read(&dir.path().join("m.prom"));
