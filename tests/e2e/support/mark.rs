@@ -47,7 +47,8 @@ impl Mark {
         &self.text
     }
 
-    /// The living processes that were started with this mark; zombies are not among them.
+    /// The living processes that were started with this mark; zombies are not among them, nor what is
+    /// just being reaped (`X`).
     pub(crate) fn processes(&self) -> Vec<Process> {
         let wanted = format!("{VARIABLE}={}", self.text).into_bytes();
         let is_told = |pid| {
