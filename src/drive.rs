@@ -27,7 +27,7 @@ pub(crate) trait World {
 
 /// Who is told what happens.
 pub(crate) trait Audience {
-    fn tell(&mut self, at: Duration, record: &Record);
+    fn tell(&mut self, at: Duration, record: Record);
 
     /// Nothing more is to be told for the moment and nothing waits to be done; or a program is about
     /// to run, which may have something to say itself.
@@ -35,23 +35,24 @@ pub(crate) trait Audience {
 }
 
 impl<F: FnMut(Duration, &Record)> Audience for F {
-    fn tell(&mut self, at: Duration, record: &Record) {
-        self(at, record);
+    fn tell(&mut self, at: Duration, record: Record) {
+        self(at, &record);
     }
 }
 
 /// Plays the machine to its end; the audience is told every record at its time, before the actions
-/// that follow it are carried out.
+/// that follow it are carried out. Everybody is only borrowed: a process that is about to exit need not
+/// take them down.
 pub(crate) fn drive(
-    mut machine: Machine,
+    machine: &mut Machine,
     world: &mut impl World,
-    mut audience: impl Audience,
+    audience: &mut impl Audience,
 ) -> Outcome {
     let mut now = world.now();
     loop {
         while let Some(action) = machine.poll() {
             match action {
-                Action::Record(record) => audience.tell(now, &record),
+                Action::Record(record) => audience.tell(now, record),
                 Action::Finish(outcome) => {
                     audience.pause();
                     return outcome;
@@ -112,7 +113,7 @@ mod tests {
     struct Listener<'a>(&'a Diary);
 
     impl Audience for Listener<'_> {
-        fn tell(&mut self, _: Duration, record: &Record) {
+        fn tell(&mut self, _: Duration, record: Record) {
             let name = match record {
                 Record::StopAsked { .. } => Some("asked"),
                 Record::ChildExited { .. } => Some("exited"),
@@ -143,8 +144,9 @@ mod tests {
         };
         sim.happens(Duration::from_secs(1), Event::Signal(received));
         let plan = Settings::default().plan().unwrap();
-        let machine = Machine::new(plan.into());
-        let _ = drive(machine, &mut World(sim, &diary), Listener(&diary));
+        let mut machine = Machine::new(plan.into());
+        let (mut world, mut listener) = (World(sim, &diary), Listener(&diary));
+        let _ = drive(&mut machine, &mut world, &mut listener);
         let diary = diary.into_inner();
         let asked = diary.iter().position(|entry| *entry == "asked").unwrap();
         assert_eq!(diary[asked + 1..][..2], ["TERM", "pause"], "{diary:?}");

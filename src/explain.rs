@@ -95,9 +95,9 @@ fn play(plan: &Rc<Plan>, script: Script, ends_at: Option<Duration>) -> Played {
     };
     let mut t0 = None;
     drive(
-        Machine::new(Rc::clone(plan)),
+        &mut Machine::new(Rc::clone(plan)),
         &mut world,
-        |at: Duration, record: &Record| {
+        &mut |at: Duration, record: &Record| {
             match record {
                 Record::StopAsked { .. } | Record::ChildExited { .. } | Record::StartFailed(_) => {
                     t0.get_or_insert(at);

@@ -178,6 +178,7 @@ impl Kernel {
         self.reloader = reloader;
     }
 
+    #[inline(never)]
     fn reload(&mut self) {
         let Some(reloader) = &mut self.reloader else {
             return;
@@ -278,7 +279,9 @@ impl Kernel {
 
     fn ended(&mut self, pid: i32, status: ExitStatus) -> Option<Event> {
         // From now on another process may get this pid.
-        self.killed.remove(&pid);
+        if !self.killed.is_empty() {
+            self.killed.remove(&pid);
+        }
         self.given_up.retain(|group| !signals::is_empty(*group));
         if self.main == Some(pid) {
             self.main = None;
@@ -438,6 +441,8 @@ impl World for Kernel {
         }
     }
 
+    /// What is rare or large here is `#[inline(never)]` where it is defined: between a stop signal and
+    /// the child's lies as little code as can be (scripts/layout.ld).
     fn act(&mut self, action: Action) {
         match action {
             Action::RunHook { hook, facts } => self.run_hook(hook, &facts),

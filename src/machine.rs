@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::plan::{Plan, Target};
 use crate::record::{ExitStatus, HookResult, Reason, Record, StartFailure};
-use crate::signal::Signal;
+use crate::signal::{Signal, SignalSet};
 
 mod drain;
 mod event;
@@ -133,7 +133,7 @@ pub(crate) struct Machine {
     /// What came before the child existed: signals, and the parent's death.
     kept: Vec<Event>,
     /// Signals that the ladder has sent.
-    sent: Vec<Signal>,
+    sent: SignalSet,
     escalated: bool,
     /// KILL went to the whole tree.
     tree_killed: bool,
@@ -172,7 +172,7 @@ impl Machine {
             balancers_told: false,
             failure: None,
             kept: Vec::new(),
-            sent: Vec::new(),
+            sent: SignalSet::default(),
             escalated: false,
             tree_killed: false,
             stop_command: None,
@@ -190,7 +190,8 @@ impl Machine {
                 told: 0,
                 told_at: None,
             },
-            outbox: VecDeque::new(),
+            // A stop needs no more: it is the wrong moment to go to the allocator.
+            outbox: VecDeque::with_capacity(16),
         };
         machine.enter_pre_start(Duration::ZERO, 0);
         machine

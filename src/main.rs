@@ -54,6 +54,7 @@ mod signal;
 mod sys;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
+use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -150,12 +151,14 @@ fn run(settings: &Settings, command: Vec<OsString>, inherited: Inherited) -> Res
     }
     let totals = files.as_ref().map(|files| files.totals().clone());
     let endpoint = kernel.open(totals)?;
-    let everybody = Everybody {
+    let mut everybody = Everybody {
+        untold: Vec::with_capacity(8),
         log,
         endpoint,
         files,
     };
-    let outcome = drive::drive(Machine::new(plan), &mut kernel, everybody);
+    let mut machine = Machine::new(plan);
+    let outcome = drive::drive(&mut machine, &mut kernel, &mut everybody);
     kernel.leave();
     // A shell's loop or script ends with Ctrl-C only if what it waits for died of INT: a program that
     // exits has dealt with it. In `$?` both are 130.
@@ -165,15 +168,32 @@ fn run(settings: &Settings, command: Vec<OsString>, inherited: Inherited) -> Res
     sys::exit(outcome.code)
 }
 
-/// All who are told what happens in a run.
+/// All who are told what happens in a run, once there is time for it: the signal that a record is about
+/// does not wait until it is put into words.
 struct Everybody {
+    untold: Vec<(Duration, Record)>,
     log: Log,
     endpoint: Option<Arc<Endpoint>>,
     files: Option<Files>,
 }
 
 impl Audience for Everybody {
-    fn tell(&mut self, at: Duration, record: &Record) {
+    fn tell(&mut self, at: Duration, record: Record) {
+        self.untold.push((at, record));
+    }
+
+    fn pause(&mut self) {
+        let mut untold = mem::take(&mut self.untold);
+        for (at, record) in untold.drain(..) {
+            self.hear(at, &record);
+        }
+        self.untold = untold;
+        self.log.flush();
+    }
+}
+
+impl Everybody {
+    fn hear(&mut self, at: Duration, record: &Record) {
         self.log.tell(at, record);
         if let Some(endpoint) = &self.endpoint {
             endpoint.tell(at, record);
@@ -184,10 +204,6 @@ impl Audience for Everybody {
         for message in files.tell(at, record) {
             self.log.tell(at, &Record::Trouble { message });
         }
-    }
-
-    fn pause(&mut self) {
-        self.log.flush();
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::{Call, Request};
@@ -45,7 +46,7 @@ pub(crate) struct Step {
     /// How long to wait for the child's exit; `None` is without end, or up to the deadline.
     pub(crate) wait: Option<Duration>,
     /// The step as the user would write it.
-    pub(crate) text: String,
+    pub(crate) text: Arc<str>,
 }
 
 impl Step {

@@ -1,5 +1,6 @@
 //! What happened, as facts: everything the user is told is a fold over these records.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -153,7 +154,8 @@ pub(crate) enum Record {
     Step {
         step: usize,
         of: usize,
-        text: String,
+        #[serde(serialize_with = "shared_text")]
+        text: Arc<str>,
         signal: Option<Signal>,
         target: Target,
         /// The terminal had sent the signal to the child's group already, so it was not sent again.
@@ -248,6 +250,10 @@ impl Outcome {
             matches!(self.status, Some(ExitStatus::Killed { signal: by, .. }) if by == signal);
         killed && self.code == killed_by(signal)
     }
+}
+
+fn shared_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 fn millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,7 +2,8 @@
 
 mod words;
 
-use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::mem;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,7 +12,8 @@ use serde_json::Value;
 use crate::record::{ExitStatus, Record};
 use crate::signal::SignalSet;
 use crate::sys;
-pub(crate) use words::{status_text, text};
+use words::Words;
+pub(crate) use words::text;
 
 /// How much is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -78,23 +80,30 @@ impl Log {
             voice,
             asked: false,
             came: SignalSet::default(),
-            unwritten: String::new(),
+            // The lines of a plain stop fit.
+            unwritten: String::with_capacity(512),
             lines: 0,
             lost: 0,
         }
     }
 
-    /// Puts the line together; `flush` writes it. So the signal that a line tells about is not kept
-    /// waiting by it, and lines that belong together cost one write.
+    /// Puts the line together; `flush` writes it. So lines that belong together cost one write.
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
-        let Some(line) = self.line(at, record) else {
+        let mut unwritten = mem::take(&mut self.unwritten);
+        let before = unwritten.len();
+        let told = self.put(&mut unwritten, at, record);
+        self.unwritten = unwritten;
+        if !told {
             return;
-        };
-        if self.unwritten.len() + line.len() >= sys::stderr::WHOLE {
+        }
+        if before > 0 && self.unwritten.len() >= sys::stderr::WHOLE {
+            let line = self.unwritten.split_off(before);
             self.flush();
+            self.unwritten = line;
         }
         // One that is longer than what a pipe takes whole is cut.
-        self.unwritten.push_str(cut(&line, sys::stderr::WHOLE - 1));
+        let whole = cut(&self.unwritten, sys::stderr::WHOLE - 1).len();
+        self.unwritten.truncate(whole);
         self.unwritten.push('\n');
         self.lines += 1;
     }
@@ -116,17 +125,30 @@ impl Log {
 
     /// The line without its newline; `None` where so much is not told.
     pub(crate) fn line(&mut self, at: Duration, record: &Record) -> Option<String> {
+        let mut line = String::new();
+        self.put(&mut line, at, record).then_some(line)
+    }
+
+    /// Appends the line without its newline, if so much is told.
+    fn put(&mut self, out: &mut String, at: Duration, record: &Record) -> bool {
         self.asked |= matches!(record, Record::StopAsked { .. });
         // Dropped is also what the terminal has sent to the child already.
         if let Record::Forwarded { signal, .. } | Record::Dropped { signal, .. } = record {
             self.came.insert(*signal);
         }
         let level = self.level(record);
-        let line = || match self.voice.format {
-            Format::Text => format!("stepdown: {}", on_one_line(&text(record))),
-            Format::Json => fitted(json(at, level, record)),
-        };
-        (level <= self.voice.level).then(line)
+        if level > self.voice.level {
+            return false;
+        }
+        match self.voice.format {
+            Format::Text => {
+                let start = out.len();
+                let _ = write!(out, "stepdown: {}", Words(record));
+                keep_on_one_line(out, start);
+            }
+            Format::Json => out.push_str(&fitted(json(at, level, record))),
+        }
+        true
     }
 
     fn lost_line(&self) -> String {
@@ -215,20 +237,20 @@ fn cut(text: &str, bytes: usize) -> &str {
     text.get(..end.unwrap_or(0)).unwrap_or(text)
 }
 
-/// What users wrote may hold newlines; a line of the log may not, or it could pass for two.
-fn on_one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
+/// What users wrote may hold newlines; a line of the log, which begins at `start`, may not, or it could
+/// pass for two.
+fn keep_on_one_line(text: &mut String, start: usize) {
+    let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| (b' '..0x7f).contains(byte));
+    if text.as_bytes().get(start..).is_some_and(is_plain) {
+        return;
     }
-    let mut line = String::new();
-    for character in text.chars() {
+    for character in text.split_off(start).chars() {
         if character.is_control() {
-            line.extend(character.escape_default());
+            text.extend(character.escape_default());
         } else {
-            line.push(character);
+            text.push(character);
         }
     }
-    Cow::Owned(line)
 }
 
 /// A line that is too long, with its long texts and lists cut and marked so: JSON that ends somewhere

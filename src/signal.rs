@@ -109,6 +109,12 @@ impl Signal {
         named.map(|(_, number)| Self(*number)).ok_or_else(unknown)
     }
 
+    /// Without SIG; `None` for the real-time ones, which are counted.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        let named = NAMES.iter().find(|(_, number)| *number == self.0);
+        named.map(|(name, _)| *name)
+    }
+
     /// Whether it stops or continues a process.
     pub(crate) fn is_job_control(self) -> bool {
         self == Self::CONT || self.stops_a_process()
@@ -128,8 +134,8 @@ impl Signal {
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match NAMES.iter().find(|(_, number)| *number == self.0) {
-            Some((name, _)) => f.write_str(name),
+        match self.name() {
+            Some(name) => f.write_str(name),
             None if self.0 > RTMIN => write!(f, "RTMIN+{}", self.0 - RTMIN),
             // 32 and 33 have no name: libc keeps them for its threads.
             None => write!(f, "{}", self.0),

@@ -250,7 +250,7 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
     plan.child.own_namespaces = as_pid1;
     if let (Some((words, text)), Some(step)) = (stop_command, plan.ladder.first_mut()) {
         step.action = StepAction::Exec(words);
-        step.text = format!("exec={text}");
+        step.text = format!("exec={text}").into();
     }
     let limit = longest(&plan).max(within) + Duration::from_secs(20);
     (promise.steps, promise.signals) = steps(&plan, signal);
@@ -301,7 +301,7 @@ fn steps(plan: &Plan, signal: Signal) -> (Vec<String>, Vec<Signal>) {
                 continue;
             }
             StepAction::Stdin(_) | StepAction::Eof => {
-                steps.push(step.text.clone());
+                steps.push(step.text.to_string());
                 continue;
             }
         };

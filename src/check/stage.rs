@@ -86,9 +86,9 @@ impl Stage<'_> {
             stage: &self,
         };
         drive(
-            Machine::new(plan),
+            &mut Machine::new(plan),
             &mut world,
-            |at: Duration, record: &Record| {
+            &mut |at: Duration, record: &Record| {
                 if let Some(endpoint) = &endpoint {
                     endpoint.tell(at, record);
                 }

@@ -107,7 +107,7 @@ fn shown(value: &Value) -> String {
 fn default(option: &Opt, settings: &Settings, plan: &Plan) -> Option<String> {
     match option.name {
         "ladder" => {
-            let texts: Vec<&str> = plan.ladder.iter().map(|step| step.text.as_str()).collect();
+            let texts: Vec<&str> = plan.ladder.iter().map(|step| &*step.text).collect();
             Some(texts.join(","))
         }
         "grace" if plan.deadline.is_some() => {

@@ -107,7 +107,7 @@ impl PlanSummary {
             })
         });
         let steps = plan.ladder.iter().map(|step| StepSummary {
-            step: step.text.clone(),
+            step: step.text.to_string(),
             target: step.target,
             wait_ms: step.wait.map(millis),
         });

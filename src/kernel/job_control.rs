@@ -58,6 +58,7 @@ impl Kernel {
         })
     }
 
+    #[inline(never)]
     pub(super) fn suspend(&mut self, signal: Signal) {
         if let (Some(terminal), Some(main)) = (&self.terminal, self.main)
             && terminal.suspend(main, signal)

@@ -15,6 +15,7 @@ use crate::sys::spawn::{Directory, Null};
 use crate::sys::{error_text, fork, signals, spawn};
 
 impl Kernel {
+    #[inline(never)]
     pub(super) fn run_hook(&mut self, hook: HookId, facts: &Facts) {
         self.change_status(|status| status.hook(hook.phase));
         let plan = Rc::clone(&self.plan);
@@ -37,6 +38,7 @@ impl Kernel {
         }
     }
 
+    #[inline(never)]
     pub(super) fn run_stop_command(&mut self, step: usize, facts: &Facts) {
         let plan = Rc::clone(&self.plan);
         let Some(StepAction::Exec(argv)) = plan.ladder.get(step).map(|step| &step.action) else {

@@ -12,7 +12,6 @@ use crate::machine::{Event, Facts};
 use crate::plan::{Plan, ReadyWhen};
 use crate::ready::{self, Identity, Probe};
 use crate::record::ExitStatus;
-use crate::report::status_text;
 use crate::sys::net::{self, Missing};
 use crate::sys::slate::Slate;
 
@@ -52,6 +51,7 @@ impl Kernel {
         }
     }
 
+    #[inline(never)]
     pub(super) fn await_ready(&mut self, facts: &Facts) {
         match when(&self.plan) {
             // The child says it itself.
@@ -73,6 +73,7 @@ impl Kernel {
     }
 
     /// The next look, or the end of one that takes too long.
+    #[inline(never)]
     pub(super) fn probe(&mut self) {
         let plan = Rc::clone(&self.plan);
         let now = self.now();
@@ -140,7 +141,7 @@ impl Kernel {
             let said = self.probe_slate.take().and_then(|slate| slate.read());
             self.seen(match status {
                 ExitStatus::Exited(0) => Ok(()),
-                status => Err(said.unwrap_or_else(|| format!("it {}", status_text(status)))),
+                status => Err(said.unwrap_or_else(|| format!("it {status}"))),
             });
         }
     }

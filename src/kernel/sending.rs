@@ -141,6 +141,7 @@ impl Kernel {
         }
     }
 
+    #[inline(never)]
     pub(super) fn sweep(&mut self, signal: Signal) {
         let signals_to_send: &[Signal] = if signal == Signal::KILL {
             &[Signal::KILL]

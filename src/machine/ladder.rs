@@ -1,5 +1,7 @@
 //! Takes the steps of the ladder until the child has exited.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, Child, KILL_PATIENCE, Machine, Phase};
@@ -15,8 +17,9 @@ impl Machine {
             return self.enter_sweep(now);
         };
         let late = self.limits.is_some_and(|limits| now >= limits.kill_by);
-        let is_last = index + 1 == self.plan.ladder.len();
-        let Some(step) = self.plan.ladder.get(index).cloned() else {
+        let plan = Rc::clone(&self.plan);
+        let is_last = index + 1 == plan.ladder.len();
+        let Some(step) = plan.ladder.get(index) else {
             return self.ladder_is_over(now, pid);
         };
         // Past `kill_by` there is time for KILL only.
@@ -33,7 +36,7 @@ impl Machine {
             self.before(wait, |limits| limits.kill_by)
         };
         self.enter(now, Phase::Ladder { step: index }, wait);
-        self.carry_out(now, index, &step);
+        self.carry_out(now, index, step);
     }
 
     fn carry_out(&mut self, now: Duration, index: usize, step: &Step) {
@@ -50,7 +53,7 @@ impl Machine {
         self.tell(Record::Step {
             step: index + 1,
             of: self.plan.ladder.len(),
-            text: step.text.clone(),
+            text: Arc::clone(&step.text),
             signal,
             target: step.target,
             by_terminal,
@@ -71,7 +74,7 @@ impl Machine {
         }
         let Some(signal) = signal else { return };
         let target = step.target;
-        self.sent.push(signal);
+        self.sent.insert(signal);
         if signal == Signal::KILL {
             self.escalated = true;
             self.tree_killed |= target == Target::Tree;

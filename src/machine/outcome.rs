@@ -62,7 +62,7 @@ impl Machine {
         };
         // A shell, or a runtime that ends itself after TERM, exits with 128+n instead of dying of n.
         let of_ladder =
-            |signal: &Signal| *signal != Signal::KILL && status.code() == killed_by(*signal);
+            |signal: Signal| signal != Signal::KILL && status.code() == killed_by(signal);
         let asked = reason != Reason::Exit;
         let clean = self.plan.clean_stop && asked && self.sent.iter().any(of_ladder);
         if by_signal || clean || listed.codes.contains(&status.code()) {

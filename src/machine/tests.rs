@@ -174,11 +174,15 @@ impl Story {
             lines: &lines,
             shows_facts: self.shows_facts,
         };
-        let machine = Machine::new(Rc::new(self.plan.clone()));
-        let outcome = drive(machine, &mut world, |at: Duration, record: &Record| {
-            let line = format!("{} {}", at.as_millis(), report::text(record));
-            lines.borrow_mut().push(line);
-        });
+        let mut machine = Machine::new(Rc::new(self.plan.clone()));
+        let outcome = drive(
+            &mut machine,
+            &mut world,
+            &mut |at: Duration, record: &Record| {
+                let line = format!("{} {}", at.as_millis(), report::text(record));
+                lines.borrow_mut().push(line);
+            },
+        );
         let at = world.now().as_millis();
         let mut lines = lines.take();
         lines.push(format!("{at} -> exit {}", outcome.code));
@@ -211,7 +215,7 @@ impl Watched<'_> {
         if !self.shows_facts {
             return String::new();
         }
-        let status = facts.status.map(report::status_text);
+        let status = facts.status.map(|status| status.to_string());
         let remaining = facts.remaining.map(|left| left.as_millis());
         format!(
             " [{:?} {:?} {:?} child {:?} {status:?} escalated {} left {remaining:?} result {:?}]",

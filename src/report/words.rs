@@ -1,229 +1,254 @@
 //! The words of every record, as a line for people.
 
-use std::fmt::Write as _;
-use std::time::Duration;
+use std::fmt;
 
 use crate::duration::Shown;
+use crate::plan::Target;
 use crate::record::{DrainEnd, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender};
 use crate::signal::Signal;
 
 /// One record as a line for people, without prefix and newline.
 pub(crate) fn text(record: &Record) -> String {
-    match record {
-        Record::Started { pid } => format!("started, pid {pid}"),
-        Record::StartFailed(failure) => failure.message.clone(),
-        Record::Ready { after } => format!("ready after {}", Shown(*after)),
-        Record::StopAsked {
-            reason,
-            signal,
-            sender,
-        } => stop_asked(*reason, *signal, *sender),
-        Record::HookEnded {
-            phase,
-            name,
-            result,
-            took,
-        } => {
-            let (phase, took) = (phase.name(), Shown(*took));
-            format!("{phase} hook {name:?} {} ({took})", hook_result(result))
-        }
-        Record::DrainStarted => "drain: waiting until no request is in flight".to_owned(),
-        Record::InFlight { requests, left } => {
-            format!("drain: {requests} in flight, {} left", Shown(*left))
-        }
-        Record::DrainEnded {
-            end,
-            interrupted,
-            took,
-        } => drain_end(*end, *interrupted, *took),
-        Record::Step {
-            step,
-            of,
-            text,
-            signal,
-            target,
-            by_terminal,
-            wait,
-        } => {
-            let mut line = format!("step {step} of {of}: {text}");
-            if let Some(signal) = signal.filter(|signal| !text.starts_with(&signal.to_string())) {
-                let _ = write!(line, " = {signal}");
+    Words(record).to_string()
+}
+
+/// As [`text`], written to where it is wanted: what the main job tells while the child goes down costs
+/// no allocation.
+pub(super) struct Words<'a>(pub(super) &'a Record);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Record::Started { pid } => write!(f, "started, pid {pid}"),
+            Record::StartFailed(failure) => f.write_str(&failure.message),
+            Record::Ready { after } => write!(f, "ready after {}", Shown(*after)),
+            Record::StopAsked {
+                reason,
+                signal,
+                sender,
+            } => stop_asked(f, *reason, *signal, *sender),
+            Record::HookEnded {
+                phase,
+                name,
+                result,
+                took,
+            } => {
+                let (phase, took) = (phase.name(), Shown(*took));
+                write!(f, "{phase} hook {name:?} {result} ({took})")
             }
-            if signal.is_some() {
-                let _ = write!(line, " to the {}", target_name(*target));
+            Record::DrainStarted => f.write_str("drain: waiting until no request is in flight"),
+            Record::InFlight { requests, left } => {
+                write!(f, "drain: {requests} in flight, {} left", Shown(*left))
             }
-            if *by_terminal {
-                line.push_str(", sent by the terminal already");
+            Record::DrainEnded {
+                end,
+                interrupted,
+                took,
+            } => drain_ended(f, *end, *interrupted, Shown(*took)),
+            Record::Step {
+                step,
+                of,
+                text,
+                signal,
+                target,
+                by_terminal,
+                wait,
+            } => {
+                write!(f, "step {step} of {of}: {text}")?;
+                if let Some(signal) = signal {
+                    let says_it = match signal.name() {
+                        Some(name) => text.starts_with(name),
+                        None => text.starts_with(&signal.to_string()),
+                    };
+                    if !says_it {
+                        write!(f, " = {signal}")?;
+                    }
+                    write!(f, " to the {target}")?;
+                }
+                if *by_terminal {
+                    f.write_str(", sent by the terminal already")?;
+                }
+                if let Some(wait) = wait {
+                    write!(f, ", waiting up to {}", Shown(*wait))?;
+                }
+                Ok(())
             }
-            if let Some(wait) = wait {
-                let _ = write!(line, ", waiting up to {}", Shown(*wait));
+            Record::StopCommandEnded { result } => write!(f, "stop command {result}"),
+            Record::Escalated { signal, sender } => {
+                write!(f, "{signal} {sender}: going on at once")
             }
-            line
+            Record::ChildExited {
+                status,
+                after,
+                step,
+            } => {
+                write!(f, "child {status}")?;
+                if let Some(step) = step {
+                    write!(f, " on step {step}")?;
+                }
+                write!(f, " after {}", Shown(*after))
+            }
+            Record::ChildLeft { pid } => {
+                write!(f, "child {pid} is still there, going without it")
+            }
+            Record::Forwarded {
+                signal,
+                received,
+                target,
+            } => {
+                write!(f, "{received} forwarded")?;
+                if signal != received {
+                    write!(f, " as {signal}")?;
+                }
+                write!(f, " to the {target}")
+            }
+            Record::Dropped { signal, why } => write!(f, "{signal} not forwarded: {why}"),
+            Record::Reaped { pid, status } => write!(f, "orphan {pid} reaped, {status}"),
+            Record::Swept { signal, processes } => swept(f, *signal, processes),
+            Record::SweepEnded { left: false, took } => {
+                write!(f, "nothing is left ({})", Shown(*took))
+            }
+            Record::SweepEnded { left: true, took } => {
+                write!(f, "some processes are still there after {}", Shown(*took))
+            }
+            Record::Reloaded {
+                changed,
+                needs_restart,
+            } => reloaded(f, changed, needs_restart),
+            Record::ReloadRefused { message } => {
+                write!(f, "configuration not reloaded: {message}")
+            }
+            Record::Suspended => f.write_str("stopped on the terminal, together with the child"),
+            Record::NotSuspended { signal } => {
+                write!(
+                    f,
+                    "child stopped by {signal}: continued, as nobody else would"
+                )
+            }
+            Record::Trouble { message } => f.write_str(message),
+            Record::Ended(outcome) => ended(f, outcome),
         }
-        Record::StopCommandEnded { result } => format!("stop command {}", hook_result(result)),
-        Record::Escalated { signal, sender } => {
-            format!("{signal} {}: going on at once", sender_text(*sender))
-        }
-        Record::ChildExited {
-            status,
-            after,
-            step,
-        } => {
-            let step = step
-                .map(|step| format!(" on step {step}"))
-                .unwrap_or_default();
-            format!(
-                "child {}{step} after {}",
-                status_text(*status),
-                Shown(*after)
-            )
-        }
-        Record::ChildLeft { pid } => format!("child {pid} is still there, going without it"),
-        Record::Forwarded {
-            signal,
-            received,
-            target,
-        } => {
-            let as_what = if signal == received {
-                String::new()
-            } else {
-                format!(" as {signal}")
-            };
-            format!(
-                "{received} forwarded{as_what} to the {}",
-                target_name(*target)
-            )
-        }
-        Record::Dropped { signal, why } => format!("{signal} not forwarded: {why}"),
-        Record::Reaped { pid, status } => format!("orphan {pid} reaped, {}", status_text(*status)),
-        Record::Swept { signal, processes } => {
-            format!("{signal} to {} left: {}", processes.len(), names(processes))
-        }
-        Record::SweepEnded { left: false, took } => {
-            format!("nothing is left ({})", Shown(*took))
-        }
-        Record::SweepEnded { left: true, took } => {
-            format!("some processes are still there after {}", Shown(*took))
-        }
-        Record::Reloaded {
-            changed,
-            needs_restart,
-        } => reloaded(changed, needs_restart),
-        Record::ReloadRefused { message } => format!("configuration not reloaded: {message}"),
-        Record::Suspended => "stopped on the terminal, together with the child".to_owned(),
-        Record::NotSuspended { signal } => {
-            format!("child stopped by {signal}: continued, as nobody else would")
-        }
-        Record::Trouble { message } => message.clone(),
-        Record::Ended(outcome) => ended(outcome),
     }
 }
 
-fn reloaded(changed: &[&str], needs_restart: &[&str]) -> String {
-    let mut line = "configuration reloaded: ".to_owned();
+fn reloaded(f: &mut fmt::Formatter<'_>, changed: &[&str], needs_restart: &[&str]) -> fmt::Result {
+    f.write_str("configuration reloaded: ")?;
     match changed {
-        [] => line.push_str("nothing changed"),
-        _ => {
-            let _ = write!(line, "{} changed", changed.join(", "));
+        [] => f.write_str("nothing changed")?,
+        _ => write!(f, "{} changed", changed.join(", "))?,
+    }
+    match needs_restart {
+        [] => Ok(()),
+        _ => write!(f, "; only a restart changes {}", needs_restart.join(", ")),
+    }
+}
+
+fn stop_asked(
+    f: &mut fmt::Formatter<'_>,
+    reason: Reason,
+    signal: Option<Signal>,
+    sender: Option<Sender>,
+) -> fmt::Result {
+    match reason {
+        Reason::MaxRuntime => return f.write_str("stopping: --max-runtime is over"),
+        Reason::StartFailed => return f.write_str("stopping: the start has failed"),
+        Reason::ParentDied => f.write_str("stopping with ")?,
+        Reason::Signal | Reason::Exit => f.write_str("stopping: ")?,
+    }
+    if let Some(signal) = signal {
+        write!(f, "{signal}")?;
+    }
+    match (reason, sender) {
+        (Reason::ParentDied, _) => f.write_str(": the parent process died"),
+        (_, Some(sender)) => write!(f, " {sender}"),
+        (_, None) => Ok(()),
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel => f.write_str("from the terminal or the kernel"),
+            Self::Outside => f.write_str("from outside the container"),
+            Self::Pid(pid) => write!(f, "from pid {pid}"),
         }
     }
-    if !needs_restart.is_empty() {
-        let _ = write!(
-            line,
-            "; only a restart changes {}",
-            needs_restart.join(", ")
-        );
-    }
-    line
 }
 
-fn stop_asked(reason: Reason, signal: Option<Signal>, sender: Option<Sender>) -> String {
-    let signal = signal.map(|signal| signal.to_string()).unwrap_or_default();
-    match (reason, sender) {
-        (Reason::MaxRuntime, _) => "stopping: --max-runtime is over".to_owned(),
-        (Reason::StartFailed, _) => "stopping: the start has failed".to_owned(),
-        (Reason::ParentDied, _) => format!("stopping with {signal}: the parent process died"),
-        (_, Some(sender)) => format!("stopping: {signal} {}", sender_text(sender)),
-        (_, None) => format!("stopping: {signal}"),
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exited with {code}"),
+            Self::Killed { signal, core } => {
+                let core = if *core { " (core dumped)" } else { "" };
+                write!(f, "died of {signal}{core}")
+            }
+        }
     }
 }
 
-fn sender_text(sender: Sender) -> String {
-    match sender {
-        Sender::Kernel => "from the terminal or the kernel".to_owned(),
-        Sender::Outside => "from outside the container".to_owned(),
-        Sender::Pid(pid) => format!("from pid {pid}"),
+impl fmt::Display for HookResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(ExitStatus::Exited(0)) => f.write_str("done"),
+            Self::Ended(status) => write!(f, "failed: {status}"),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+            Self::TimedOut => f.write_str("killed: its time was over"),
+            Self::CutShort => f.write_str("killed: going on without it"),
+            Self::Skipped => f.write_str("skipped: the deadline leaves no time for it"),
+        }
     }
 }
 
-pub(crate) fn status_text(status: ExitStatus) -> String {
-    match status {
-        ExitStatus::Exited(code) => format!("exited with {code}"),
-        ExitStatus::Killed {
-            signal,
-            core: false,
-        } => format!("died of {signal}"),
-        ExitStatus::Killed { signal, core: true } => format!("died of {signal} (core dumped)"),
-    }
-}
-
-fn hook_result(result: &HookResult) -> String {
-    match result {
-        HookResult::Ended(ExitStatus::Exited(0)) => "done".to_owned(),
-        HookResult::Ended(status) => format!("failed: {}", status_text(*status)),
-        HookResult::Failed(why) => format!("failed: {why}"),
-        HookResult::TimedOut => "killed: its time was over".to_owned(),
-        HookResult::CutShort => "killed: going on without it".to_owned(),
-        HookResult::Skipped => "skipped: the deadline leaves no time for it".to_owned(),
-    }
-}
-
-fn drain_end(end: DrainEnd, interrupted: u32, took: Duration) -> String {
-    let took = Shown(took);
-    let left = match interrupted {
-        0 => String::new(),
-        1 => ", 1 request interrupted".to_owned(),
-        count => format!(", {count} requests interrupted"),
-    };
+fn drain_ended(
+    f: &mut fmt::Formatter<'_>,
+    end: DrainEnd,
+    interrupted: u32,
+    took: Shown,
+) -> fmt::Result {
     match end {
-        DrainEnd::Drained => format!("drained in {took}"),
-        DrainEnd::TimedOut => format!("drain ended by its timeout after {took}{left}"),
-        DrainEnd::CutShort => format!("drain cut short after {took}{left}"),
-        DrainEnd::ChildExited => format!("drain ended after {took}: the child has exited{left}"),
+        DrainEnd::Drained => return write!(f, "drained in {took}"),
+        DrainEnd::TimedOut => write!(f, "drain ended by its timeout after {took}")?,
+        DrainEnd::CutShort => write!(f, "drain cut short after {took}")?,
+        DrainEnd::ChildExited => write!(f, "drain ended after {took}: the child has exited")?,
+    }
+    match interrupted {
+        0 => Ok(()),
+        1 => f.write_str(", 1 request interrupted"),
+        count => write!(f, ", {count} requests interrupted"),
     }
 }
 
-fn target_name(target: crate::plan::Target) -> &'static str {
-    match target {
-        crate::plan::Target::Child => "child",
-        crate::plan::Target::Group => "group",
-        crate::plan::Target::Tree => "tree",
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Child => "child",
+            Self::Group => "group",
+            Self::Tree => "tree",
+        })
     }
 }
 
 /// As many names as a person reads; the count stands before them.
-fn names(processes: &[Process]) -> String {
+fn swept(f: &mut fmt::Formatter<'_>, signal: Signal, processes: &[Process]) -> fmt::Result {
     const SHOWN: usize = 12;
-    let mut text = processes
-        .iter()
-        .take(SHOWN)
-        .map(|process| format!("{} {}", process.pid, process.command.escape_debug()))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if processes.len() > SHOWN {
-        let _ = write!(text, " and {} more", processes.len() - SHOWN);
+    write!(f, "{signal} to {} left: ", processes.len())?;
+    for (index, process) in processes.iter().take(SHOWN).enumerate() {
+        let comma = if index > 0 { ", " } else { "" };
+        let (pid, command) = (process.pid, process.command.escape_debug());
+        write!(f, "{comma}{pid} {command}")?;
     }
-    text
+    match processes.len().checked_sub(SHOWN) {
+        None | Some(0) => Ok(()),
+        Some(more) => write!(f, " and {more} more"),
+    }
 }
 
-fn ended(outcome: &Outcome) -> String {
-    let forced = if outcome.escalated { " by KILL" } else { "" };
-    match outcome.reason {
-        Reason::Exit | Reason::StartFailed => format!("exit status {}", outcome.code),
-        _ => format!(
-            "stopped{forced} in {}, exit status {}",
-            Shown(outcome.took),
-            outcome.code
-        ),
+fn ended(f: &mut fmt::Formatter<'_>, outcome: &Outcome) -> fmt::Result {
+    let code = outcome.code;
+    if !matches!(outcome.reason, Reason::Exit | Reason::StartFailed) {
+        let forced = if outcome.escalated { " by KILL" } else { "" };
+        write!(f, "stopped{forced} in {}, ", Shown(outcome.took))?;
     }
+    write!(f, "exit status {code}")
 }

@@ -68,7 +68,7 @@ fn kill() -> Step {
         action,
         target: Target::Tree,
         wait: None,
-        text: "KILL".to_owned(),
+        text: "KILL".into(),
     }
 }
 
@@ -195,7 +195,7 @@ fn parse_step(text: &str, start: usize, end: usize, defaults: Defaults) -> Resul
         action,
         target,
         wait,
-        text: step.to_owned(),
+        text: step.into(),
     })
 }
 
@@ -278,7 +278,7 @@ fn parse_text_step(
         action,
         target: given.target,
         wait: wait.or(given.grace),
-        text: step.to_owned(),
+        text: step.into(),
     })
 }
 

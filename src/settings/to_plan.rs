@@ -102,7 +102,8 @@ impl Settings {
                 step.text = step
                     .text
                     .to_ascii_uppercase()
-                    .replacen("SAME", &signal.to_string(), 1);
+                    .replacen("SAME", &signal.to_string(), 1)
+                    .into();
             }
         }
         let writes = |action: &StepAction| matches!(action, StepAction::Stdin(_) | StepAction::Eof);
