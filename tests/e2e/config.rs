@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::support::ended::Ended;
-use crate::support::{BOUND, Stepdown, both};
+use crate::support::{BOUND, Stepdown, both, uninterrupted};
 
 /// A directory with a file in it.
 fn file(text: &str) -> (TempDir, PathBuf) {
@@ -129,7 +129,7 @@ fn a_datagram_of_the_file_may_hold_a_url() {
         .start();
     run.wait().code(0);
     let mut buffer = [0; 100];
-    let length = socket.recv(&mut buffer).expect("a datagram");
+    let length = uninterrupted(|| socket.recv(&mut buffer)).expect("a datagram");
     assert_eq!(&buffer[..length], b"http://a/b");
 }
 

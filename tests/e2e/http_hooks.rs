@@ -8,7 +8,9 @@ use nix::sys::signal::Signal;
 
 use crate::support::server::Server;
 use crate::support::stepdown::can_be_pid1;
-use crate::support::{BOUND, Stepdown, binary, both, docker, need, net, once_within};
+use crate::support::{
+    BOUND, Stepdown, binary, both, docker, need, net, once_within, uninterrupted,
+};
 
 /// A UDP socket of loopback whose reads give up after the bound.
 fn listener() -> (UdpSocket, u16) {
@@ -22,7 +24,7 @@ fn listener() -> (UdpSocket, u16) {
 
 fn received(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = [0; 2048];
-    let (count, _) = socket.recv_from(&mut buffer).expect("a datagram");
+    let count = uninterrupted(|| socket.recv(&mut buffer)).expect("a datagram");
     buffer[..count].to_vec()
 }
 

@@ -13,7 +13,9 @@ use tempfile::TempDir;
 
 use crate::support::running::Running;
 use crate::support::stepdown::can_be_pid1;
-use crate::support::{BOUND, Mode, Stepdown, binary, both, holds_within, need, proc, wait_until};
+use crate::support::{
+    BOUND, Mode, Stepdown, binary, both, holds_within, need, proc, uninterrupted, wait_until,
+};
 
 /// The service manager above and the pipe to the child below.
 struct Stage {
@@ -52,7 +54,7 @@ impl Stage {
     #[track_caller]
     fn told(&self) -> String {
         let mut buffer = [0; 4096];
-        let count = self.manager.recv(&mut buffer).expect("a message");
+        let count = uninterrupted(|| self.manager.recv(&mut buffer)).expect("a message");
         String::from_utf8_lossy(&buffer[..count]).into_owned()
     }
 

@@ -18,7 +18,7 @@ use crate::support::docker::{self, Image};
 use crate::support::drainee::{THREADED, words};
 use crate::support::mark::Mark;
 use crate::support::net::{self, free_port};
-use crate::support::{BOUND, Stepdown, binary, holds_within, need, wait_until};
+use crate::support::{BOUND, Stepdown, binary, holds_within, need, uninterrupted, wait_until};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/examples")
@@ -199,7 +199,7 @@ fn the_command_of_the_unit_tells_systemd_when_it_is_ready_and_when_it_stops() {
         .expect("a bound above zero");
     let told = || {
         let mut buffer = [0; 4096];
-        let count = manager.recv(&mut buffer).expect("a message");
+        let count = uninterrupted(|| manager.recv(&mut buffer)).expect("a message");
         String::from_utf8_lossy(&buffer[..count]).into_owned()
     };
     let (port, health) = (free_port(), free_port());

@@ -21,6 +21,7 @@ pub(crate) mod seccomp;
 pub(crate) mod server;
 pub(crate) mod stepdown;
 
+use std::io;
 use std::time::{Duration, Instant};
 
 pub(crate) use stepdown::{Mode, Stepdown, both};
@@ -48,6 +49,17 @@ pub(crate) fn holds_within(bound: Duration, mut holds: impl FnMut() -> bool) -> 
             return false;
         }
         std::thread::sleep(LOOK);
+    }
+}
+
+/// Calls again what a stop of this process has interrupted: with a timeout of its own a socket says so
+/// (signal(7)), and a container may be paused.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

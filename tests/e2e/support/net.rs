@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{BOUND, wait_until};
+use super::{BOUND, uninterrupted, wait_until};
 
 /// A TCP port of 127.0.0.1 that is free and that neither another story nor the kernel hands out:
 /// they lie below the range for outgoing connections (32768 on, ip(7)).
@@ -86,7 +86,7 @@ pub(crate) fn ask(
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
     while !complete(&answer) {
-        match stream.read(&mut chunk).expect("the server answers") {
+        match uninterrupted(|| stream.read(&mut chunk)).expect("the server answers") {
             0 => panic!("closed after {:?}", String::from_utf8_lossy(&answer)),
             count => answer.extend_from_slice(&chunk[..count]),
         }
