@@ -10,6 +10,11 @@ use nix::sys::signal::Signal;
 
 use crate::support::{Mode, Stepdown, both, proc, wait_until};
 
+/// stepdown with hooks that have the time that they need, however busy the machine is.
+fn patient(mode: Mode) -> Stepdown {
+    Stepdown::in_mode(mode).args(["--hook-timeout", "1h"])
+}
+
 /// A hook that writes what it was told to a file in the directory of the start.
 fn telling(file: &str) -> String {
     format!("sh -c 'env > {file}.new; mv {file}.new {file}'")
@@ -47,7 +52,7 @@ fn number(told: &BTreeMap<String, String>, key: &str) -> i64 {
 #[test]
 fn hooks_run_in_their_order_and_take_down_in_reverse() {
     both(|mode| {
-        let mut run = Stepdown::in_mode(mode)
+        let mut run = patient(mode)
             .args([
                 "--pre-start",
                 "echo pre-start 1",
@@ -82,7 +87,7 @@ fn hooks_run_in_their_order_and_take_down_in_reverse() {
 #[test]
 fn hooks_of_a_variable_stand_on_a_line_each() {
     both(|mode| {
-        Stepdown::in_mode(mode)
+        patient(mode)
             .env("STEPDOWN_PRE_START", "echo one\necho two\n")
             .env("STEPDOWN_POST_STOP", "echo end")
             .shell("exit 3")
@@ -98,7 +103,7 @@ fn hooks_of_a_variable_stand_on_a_line_each() {
 fn hooks_are_told_about_a_stop_by_signal() {
     both(|mode| {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut run = Stepdown::in_mode(mode)
+        let mut run = patient(mode)
             .dir(dir.path())
             .args(["--deadline", "100s"])
             .args(["--pre-start", &telling("pre-start")])
@@ -174,7 +179,7 @@ fn a_post_stop_hook_is_told_about_each_way_to_end() {
     both(|mode| {
         let dir = tempfile::tempdir().expect("a directory");
         let with_hook = || {
-            Stepdown::in_mode(mode)
+            patient(mode)
                 .dir(dir.path())
                 .args(["--post-stop", &telling("end")])
         };
@@ -258,7 +263,7 @@ fn hooks_are_told_that_the_parent_died() {
     // A shell starts us in the background, says who we are and ends when told to.
     let dir = tempfile::tempdir().expect("a directory");
     let script = format!(
-        "\"$@\" --parent-death-signal USR1 --post-stop \"{}\" -- \"$WITNESS\" listen 10:7 &
+        "\"$@\" --hook-timeout 1h --parent-death-signal USR1 --post-stop \"{}\" -- \"$WITNESS\" listen 10:7 &
          wait",
         telling("end")
     );
@@ -307,8 +312,7 @@ fn a_late_hook_is_killed_with_its_whole_group() {
 #[test]
 fn a_second_int_ends_a_hook() {
     both(|mode| {
-        let mut run = Stepdown::in_mode(mode)
-            .args(["--hook-timeout", "1h"])
+        let mut run = patient(mode)
             .args(["--pre-stop", "sh -c 'echo hook; exec sleep 1000'"])
             .witness(["listen", "2:7"])
             .start();
@@ -325,8 +329,7 @@ fn a_second_int_ends_a_hook() {
 #[test]
 fn a_hook_that_was_killed_has_left_nobody() {
     both(|mode| {
-        let mut run = Stepdown::in_mode(mode)
-            .args(["--hook-timeout", "1h"])
+        let mut run = patient(mode)
             .args(["--pre-start", "sh -c 'sleep 1000 & echo hook; wait'"])
             .child(["true"])
             .start();
@@ -337,7 +340,7 @@ fn a_hook_that_was_killed_has_left_nobody() {
             .never_logged(" left")
             .nothing_left();
         // An exec= step that is not waited for any longer is no straggler, either.
-        let mut run = Stepdown::in_mode(mode)
+        let mut run = patient(mode)
             .args([
                 "--ladder",
                 "exec=sh -c \"sleep 1000 & echo stop; wait\":1h,TERM",
@@ -355,7 +358,7 @@ fn a_failing_pre_start_hook_prevents_the_start() {
     both(|mode| {
         let dir = tempfile::tempdir().expect("a directory");
         for hook in ["false", "/no/such/hook", "sh -c 'kill -KILL $$'"] {
-            let ended = Stepdown::in_mode(mode)
+            let ended = patient(mode)
                 .dir(dir.path())
                 .args(["--pre-start", hook, "--pre-start", "touch second"])
                 .args(["--post-stop", &telling("end")])
@@ -391,8 +394,7 @@ fn a_late_pre_start_hook_prevents_the_start_too() {
 #[test]
 fn a_stop_during_a_pre_start_hook_prevents_the_start() {
     both(|mode| {
-        let mut run = Stepdown::in_mode(mode)
-            .args(["--hook-timeout", "1h"])
+        let mut run = patient(mode)
             .args(["--pre-start", "sh -c 'echo hook; exec sleep 1000'"])
             .args(["--post-stop", "echo end"])
             .child(["echo", "started"])
@@ -410,9 +412,8 @@ fn a_stop_during_a_pre_start_hook_prevents_the_start() {
             (&["--clean-stop"], 0),
             (&["-e", "130,INT"], 143),
         ] {
-            let mut run = Stepdown::in_mode(mode)
+            let mut run = patient(mode)
                 .args(options)
-                .args(["--hook-timeout", "1h"])
                 .args(["--pre-start", "sh -c 'echo hook; exec sleep 1000'"])
                 .child(["echo", "started"])
                 .start();
@@ -425,7 +426,7 @@ fn a_stop_during_a_pre_start_hook_prevents_the_start() {
 #[test]
 fn a_failing_hook_never_stops_the_stop() {
     both(|mode| {
-        let mut run = Stepdown::in_mode(mode)
+        let mut run = patient(mode)
             .args([
                 "--pre-stop",
                 "false",
@@ -452,9 +453,9 @@ fn a_failing_hook_never_stops_the_stop() {
 fn pre_stop_hooks_run_to_their_end_when_the_child_exits_meanwhile() {
     both(|mode| {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut run = Stepdown::in_mode(mode)
+        let mut run = patient(mode)
             .dir(dir.path())
-            .args(["--hook-timeout", "1h", "--pre-stop"])
+            .args(["--pre-stop"])
             .args(["sh -c 'echo hook; while ! [ -e go ]; do sleep 0.02; done; echo hook done'"])
             .witness(["listen", "10:7"])
             .start();
@@ -472,7 +473,7 @@ fn hooks_work_in_the_directory_of_the_start() {
         let here = dir.path().canonicalize().expect("it is there");
         let here = here.to_str().expect("a plain path");
         for closed in [None, Some(0)] {
-            let mut stepdown = Stepdown::in_mode(mode).dir(dir.path());
+            let mut stepdown = patient(mode).dir(dir.path());
             if let Some(fd) = closed {
                 stepdown = stepdown.closing(fd);
             }
@@ -498,7 +499,7 @@ fn hooks_inherit_no_descriptor_and_their_own_group() {
         let fd = file.as_raw_fd();
         // ls itself holds the directory that it lists.
         let hook = "sh -c 'cut -d\" \" -f1,5 /proc/$$/stat; exec ls /proc/self/fd'";
-        let ended = Stepdown::in_mode(mode)
+        let ended = patient(mode)
             // SAFETY of what it does: dup2 is async-signal-safe.
             .prepared(move || {
                 for wanted in 5..=9 {
@@ -524,7 +525,7 @@ fn hooks_inherit_no_descriptor_and_their_own_group() {
 fn hooks_do_not_read_what_is_for_the_child() {
     both(|mode| {
         let hook = "sh -c 'echo \"hook <$(cat)>\"'";
-        let mut run = Stepdown::in_mode(mode)
+        let mut run = patient(mode)
             .args(["--pre-start", hook, "--post-stop", hook])
             .args(["--ladder", &format!("exec={hook}:1h")])
             .with_stdin()
@@ -542,9 +543,9 @@ fn hooks_do_not_read_what_is_for_the_child() {
 fn a_signal_for_the_tree_is_not_for_a_hook() {
     both(|mode| {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut run = Stepdown::in_mode(mode)
+        let mut run = patient(mode)
             .dir(dir.path())
-            .args(["--target", "tree", "--hook-timeout", "1h", "--pre-stop"])
+            .args(["--target", "tree", "--pre-stop"])
             .args(["sh -c 'echo hook; while ! [ -e go ]; do sleep 0.02; done; echo hook done'"])
             .witness(["family", "15:7"])
             .start();
@@ -561,7 +562,7 @@ fn a_signal_for_the_tree_is_not_for_a_hook() {
 #[test]
 fn what_a_hook_leaves_behind_is_swept() {
     both(|mode| {
-        let mut run = Stepdown::in_mode(mode)
+        let mut run = patient(mode)
             .args(["--sweep-grace", "100ms"])
             .args([
                 "--pre-start",
@@ -581,7 +582,7 @@ fn what_a_hook_leaves_behind_is_swept() {
 #[test]
 fn the_child_is_told_nothing_that_is_for_hooks() {
     both(|mode| {
-        let ended = Stepdown::in_mode(mode)
+        let ended = patient(mode)
             .args(["--pre-start", "true"])
             .child(["env"])
             .run();
