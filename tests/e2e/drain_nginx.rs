@@ -101,7 +101,10 @@ fn nginx_told_to_stop_at_once_answers_first() {
     need!(binary::installed("/usr/sbin/nginx"));
     both(|mode| {
         // TERM is nginx's fast shutdown: it cuts every connection.
-        let mut nginx = Nginx::start(mode, &["--drain-port=PORT", "--drain-quiet=500ms"]);
+        let mut nginx = Nginx::start(
+            mode,
+            &["--drain-port=PORT", "--drain-quiet=500ms", "--grace=60s"],
+        );
         let (mut client, mut application) = nginx.ask();
         // An idle one beside it.
         let mut idle = Client::connect(address(nginx.port));
@@ -126,7 +129,7 @@ fn nginx_streams_an_answer_with_pauses_of_600_ms_to_its_end() {
         // A pause that the machine makes longer than the quiet time is no pause of 600 ms: what holds once could
         // not hold at all if such a pause were taken for the end.
         let is_whole = (0..5).any(|_| {
-            let mut nginx = Nginx::start(mode, &["--drain-port=PORT"]);
+            let mut nginx = Nginx::start(mode, &["--drain-port=PORT", "--grace=60s"]);
             let (mut client, mut application) = nginx.ask();
             let head = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n";
             application.write_all(head).expect("nginx waits for it");
