@@ -438,7 +438,7 @@ fn a_healthcheck_works_in_a_scratch_image() {
         .command(["/actor", "print-signals", "0"])
         .start();
     run.says("ready");
-    wait_until("Docker calls it healthy", || {
+    run.wait_for("Docker calls it healthy", |run| {
         run.inspect("{{.State.Health.Status}}") == "healthy"
     });
     run.stop(&[]);
