@@ -4,7 +4,7 @@
 //! and children can happen, waiting is one `rt_sigtimedwait`; where input has to be relayed the reactor
 //! waits instead, for the same signals.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{CString, OsString};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -100,7 +100,7 @@ pub(crate) struct Kernel {
     /// Where a probe that is a request says why the answer is no.
     probe_slate: Option<Slate>,
     /// Who has got KILL from us: the next round names and counts only others.
-    killed: HashSet<i32>,
+    killed: BTreeSet<i32>,
     told_no_proc: bool,
     /// The child's own, with `--cgroup`.
     cgroup: cgroup::Held,
@@ -149,7 +149,7 @@ impl Kernel {
             inherited_descriptors,
             relay: None,
             connections: Connections::default(),
-            killed: HashSet::new(),
+            killed: BTreeSet::new(),
             endpoint: None,
             upward: Upward::from_environment(),
             notify_socket: None,
@@ -279,9 +279,7 @@ impl Kernel {
 
     fn ended(&mut self, pid: i32, status: ExitStatus) -> Option<Event> {
         // From now on another process may get this pid.
-        if !self.killed.is_empty() {
-            self.killed.remove(&pid);
-        }
+        self.killed.remove(&pid);
         self.given_up.retain(|group| !signals::is_empty(*group));
         if self.main == Some(pid) {
             self.main = None;

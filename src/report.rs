@@ -2,7 +2,7 @@
 
 mod words;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::mem;
 use std::time::Duration;
 
@@ -54,6 +54,17 @@ pub(crate) struct Log {
     lines: u32,
     /// Lines that standard error did not take.
     lost: u32,
+}
+
+/// Where words are written to. Of our own, so that its table of functions lies among our constants, which
+/// are in memory when a stop is told about; that of `String` is not.
+struct Line<'a>(&'a mut String);
+
+impl fmt::Write for Line<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.push_str(text);
+        Ok(())
+    }
 }
 
 #[derive(Serialize)]
@@ -143,7 +154,7 @@ impl Log {
         match self.voice.format {
             Format::Text => {
                 let start = out.len();
-                let _ = write!(out, "stepdown: {}", Words(record));
+                let _ = write!(Line(out), "stepdown: {}", Words(record));
                 keep_on_one_line(out, start);
             }
             Format::Json => out.push_str(&fitted(json(at, level, record))),
