@@ -168,8 +168,8 @@ fn run(settings: &Settings, command: Vec<OsString>, inherited: Inherited) -> Res
     sys::exit(outcome.code)
 }
 
-/// All who are told what happens in a run, once there is time for it: the signal that a record is about
-/// does not wait until it is put into words.
+/// All who are told what happens in a run. Words and files are for when there is time: the signal that a
+/// record is about does not wait for them. The endpoint hears all at once, as actions change its state, too.
 struct Everybody {
     untold: Vec<(Duration, Record)>,
     log: Log,
@@ -179,6 +179,9 @@ struct Everybody {
 
 impl Audience for Everybody {
     fn tell(&mut self, at: Duration, record: Record) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.tell(at, &record);
+        }
         self.untold.push((at, record));
     }
 
@@ -195,9 +198,6 @@ impl Audience for Everybody {
 impl Everybody {
     fn hear(&mut self, at: Duration, record: &Record) {
         self.log.tell(at, record);
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.tell(at, record);
-        }
         let Some(files) = &mut self.files else {
             return;
         };

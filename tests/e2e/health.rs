@@ -10,6 +10,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::support::drainee::{Drainee, THREADED};
+use crate::support::pty::Pty;
 use crate::support::server::Server;
 use crate::support::stepdown::can_be_pid1;
 use crate::support::{Stepdown, binary, both, docker, need, net, once_within, proc, wait_until};
@@ -146,6 +147,39 @@ fn it_is_ready_while_the_child_runs_and_not_from_the_stop_to_the_very_end() {
         run.wait().code(3).nothing_left();
         assert!(!net::is_listening(port));
     });
+}
+
+#[test]
+fn it_is_not_ready_where_the_stop_came_before_the_child() {
+    // With a terminal what came before is taken, and the start and the stop are one step.
+    let gate = tempfile::tempdir().expect("a temporary directory");
+    let path = gate.path().join("gate");
+    let path = path.display();
+    let hook = format!("sh -c 'echo in the hook; while ! test -e {path}; do sleep 0.01; done'");
+    let port = net::free_port();
+    let script = "import os, signal, sys\n\
+                  signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n\
+                  os.kill(os.getpid(), signal.SIGTERM)\n\
+                  os.execv(sys.argv[1], sys.argv[1:])";
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).arg(binary::under_test());
+    command.args(["--health-listen", &format!("127.0.0.1:{port}")]);
+    command.args([
+        "--pre-stop",
+        &hook,
+        "--hook-timeout",
+        "60s",
+        "--grace",
+        "60s",
+    ]);
+    command.arg("--").arg(binary::witness());
+    let mut pty = Pty::running(command.args(["listen", "15:7"]));
+    pty.shows("in the hook");
+    assert_eq!(ready(port), "503");
+    assert_eq!(json(port)["phase"], "pre-stop");
+    std::fs::write(gate.path().join("gate"), "").expect("our own directory");
+    pty.shows("got 15");
+    assert_eq!(pty.ends().code(), Some(7));
 }
 
 #[test]
