@@ -29,8 +29,8 @@ pub(crate) trait World {
 pub(crate) trait Audience {
     fn tell(&mut self, at: Duration, record: Record);
 
-    /// Nothing more is to be told for the moment and nothing waits to be done; or a program is about
-    /// to run, which may have something to say itself.
+    /// Nothing more is to be told for the moment and nothing waits to be done; or somebody is about to
+    /// go on who may have something to say as well: a program, or the shell that sees us stop.
     fn pause(&mut self) {}
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn drive(
                     return outcome;
                 }
                 action => {
-                    if action.runs_a_program() {
+                    if action.gives_way() {
                         audience.pause();
                     }
                     world.act(action);

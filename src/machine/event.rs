@@ -140,11 +140,12 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Whether it starts somebody who shares our standard error.
-    pub(crate) fn runs_a_program(&self) -> bool {
+    /// Whether somebody else has our standard error from now on: a program that it starts, or the shell
+    /// that sees us stop.
+    pub(crate) fn gives_way(&self) -> bool {
         matches!(
             self,
-            Self::Start | Self::RunHook { .. } | Self::RunStopCommand { .. }
+            Self::Start | Self::RunHook { .. } | Self::RunStopCommand { .. } | Self::Suspend(_)
         )
     }
 }

@@ -188,6 +188,19 @@ fn ctrl_z_suspends_child_and_stepdown_and_fg_resumes_both() {
 }
 
 #[test]
+fn that_it_stops_is_said_before_it_stops() {
+    let mut pty = Pty::shell();
+    let options = "--log-level debug --grace 1h";
+    pty.enters(&stepdown(&format!("{options} -- {} reader", child())))
+        .shows("ready");
+    pty.types(CTRL_Z)
+        .shows("stopped on the terminal, together with the child")
+        .shows(&prompt(148));
+    pty.enters("fg").enters("one").shows("read one");
+    pty.types(CTRL_D).shows("end of input").shows(&prompt(0));
+}
+
+#[test]
 fn an_editor_that_suspends_itself_is_resumed_once() {
     for stop in [Signal::SIGTSTP, Signal::SIGSTOP] {
         let mut pty = Pty::shell();
