@@ -1,4 +1,8 @@
 //! As Docker's own init: a daemon of our own, started with `--init-path`, and `docker run --init`.
+//!
+//! The daemon has a network namespace and a `/run` of its own: `--bridge=none` deletes the bridge `docker0` of the
+//! namespace it runs in, and `/run` is where a daemon finds a containerd that runs already and where it cleans up
+//! network namespaces.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +17,11 @@ use crate::support::mark::{Mark, VARIABLE};
 use crate::support::{need, proc, wait_until};
 
 const DOCKERD: &str = "/usr/sbin/dockerd";
+
+/// In namespaces of its own, of which only the socket and the files in our directory are seen outside.
+const ALONE: [&str; 3] = ["--net", "--mount", "sh"];
+const WITH_ITS_OWN_RUN: &str =
+    r#"mount -t tmpfs -o mode=755 tmpfs "$(readlink -f /var/run)" && exec "$@""#;
 
 /// A daemon with its own state, socket and containerd, and without a network. Dropping it ends it.
 struct Daemon {
@@ -31,7 +40,9 @@ impl Daemon {
         fs::write(at("daemon.json"), "{}").expect("a directory of our own");
         let log = fs::File::create(at("log")).expect("a directory of our own");
         let mark = Mark::new();
-        let process = Command::new(DOCKERD)
+        let process = Command::new("unshare")
+            .args(ALONE)
+            .args(["-c", WITH_ITS_OWN_RUN, "sh", DOCKERD])
             .arg("--config-file")
             .arg(at("daemon.json"))
             .arg("--data-root")
@@ -44,6 +55,8 @@ impl Daemon {
             .arg(format!("unix://{}", at("socket").display()))
             .args(["--storage-driver=vfs", "--bridge=none"])
             .args(["--iptables=false", "--ip-masq=false"])
+            .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+            .arg(format!("--cgroup-parent=/{}", mark.as_str()))
             .arg("--init-path")
             .arg(&init)
             .env(VARIABLE, mark.as_str())
@@ -73,6 +86,15 @@ impl Daemon {
             return Err(format!("no second dockerd can run here: {last}"));
         }
         Ok(())
+    }
+
+    /// A daemon leaves the parent of its containers' cgroups behind, in each hierarchy.
+    fn remove_cgroups(&self) {
+        let root = Path::new("/sys/fs/cgroup");
+        let hierarchies = fs::read_dir(root).into_iter().flatten().flatten();
+        for hierarchy in hierarchies.map(|entry| entry.path()).chain([root.into()]) {
+            let _ = fs::remove_dir(hierarchy.join(self.mark.as_str()));
+        }
     }
 
     fn log(&self) -> String {
@@ -164,6 +186,7 @@ impl Drop for Daemon {
         let _ = proc::kill(pid, libc::SIGTERM);
         let _ = self.process.wait();
         self.mark.kill_leftovers();
+        self.remove_cgroups();
     }
 }
 
@@ -181,6 +204,7 @@ fn docker_run_init_uses_the_static_binary() {
     need!(daemon.answers());
     daemon.image(&[actor(), witness()]);
 
+    it_is_in_namespaces_of_its_own(&daemon);
     docker_knows_its_version(&daemon);
     it_is_pid_1_and_passes_signals_and_the_status_on(&daemon);
     its_options_are_variables(&daemon);
@@ -190,6 +214,14 @@ fn docker_run_init_uses_the_static_binary() {
     drop(daemon);
     // The last of it is killed, and nobody has waited for that.
     mark.wait_until_gone();
+}
+
+fn it_is_in_namespaces_of_its_own(daemon: &Daemon) {
+    for kind in ["net", "mnt"] {
+        let of = |process: String| fs::read_link(format!("/proc/{process}/ns/{kind}"));
+        let theirs = of(daemon.process.id().to_string()).expect("it runs");
+        assert_ne!(theirs, of("self".to_owned()).expect("we run"));
+    }
 }
 
 fn docker_knows_its_version(daemon: &Daemon) {
