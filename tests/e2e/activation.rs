@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::libc;
 
-use crate::support::binary::{installed, under_test};
-use crate::support::{Mode, Stepdown, both, need, wait_until};
+use crate::support::binary::{self, under_test};
+use crate::support::{Mode, Stepdown, both, wait_until};
 
 /// stepdown as a service manager starts it: `LISTEN_PID` is its own pid, which only it can know, so
 /// a shell that becomes stepdown sets it.
@@ -92,15 +92,12 @@ fn what_the_user_sets_is_stronger() {
 
 #[test]
 fn the_sockets_themselves_arrive() {
-    need!(installed("/usr/bin/python3"));
     both(|mode| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port of loopback");
         let address = listener.local_addr().expect("it is bound");
-        let script = "test \"$LISTEN_PID\" = $$ && echo ready; exec /usr/bin/python3 -c '\
-                      import socket; \
-                      client, _ = socket.socket(fileno=3).accept(); \
-                      print(client.recv(5).decode())'";
-        let run = activated(mode, "LISTEN_PID=$$ LISTEN_FDS=1").shell(script);
+        let deeds = binary::deeds().display();
+        let script = format!("test \"$LISTEN_PID\" = $$ && echo ready; exec {deeds} answer 3");
+        let run = activated(mode, "LISTEN_PID=$$ LISTEN_FDS=1").shell(&script);
         let mut run = with_socket(run, listener).start();
         run.says("ready");
         let mut client = TcpStream::connect(address).expect("somebody listens");

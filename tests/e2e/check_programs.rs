@@ -199,42 +199,20 @@ fn node_with_and_without_a_handler() {
         .nothing_left();
 }
 
-/// A server that answers with this status once this file is there. It takes one request after the other where
-/// the file is there before; then its queue holds one, so that who gets a third in sees that the first is answered.
-fn server(status: u16) -> String {
-    format!(
-        "import http.server, os, sys, time
-port, gate = int(sys.argv[1]), sys.argv[2]
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        while not os.path.exists(gate):
-            time.sleep(0.01)
-        self.send_response({status})
-        self.send_header('Content-Length', '0')
-        self.end_headers()
-kind = http.server.HTTPServer if os.path.exists(gate) else http.server.ThreadingHTTPServer
-kind.request_queue_size = 0 if os.path.exists(gate) else 64
-server = kind(('127.0.0.1', port), Handler)
-print('ready', flush=True)
-server.serve_forever()"
-    )
-}
-
 /// Only what was open when the signal came proves anything, and an error of the server is no answer.
 #[test]
 fn requests_are_counted_as_their_clients_would() {
-    need!(binary::installed("/usr/bin/python3"));
     for (status, is_open, code, happened) in [
         (
-            200,
+            "200",
             true,
             125,
             " of 3 requests were open when the stop was asked for",
         ),
-        (200, false, 0, "All promises held."),
-        (404, false, 0, "All promises held."),
+        ("200", false, 0, "All promises held."),
+        ("404", false, 0, "All promises held."),
         (
-            503,
+            "503",
             false,
             1,
             "happened: 0 of 3 completed (the answer is 503 Service Unavailable)",
@@ -251,15 +229,17 @@ fn requests_are_counted_as_their_clients_would() {
         let drained = format!("--drain-port={port}");
         let opened = format!("--pre-stop=touch {gate}");
         let options = [
-            "--ready-line=ready",
+            "--ready-line=ready on",
             "--in-flight-count=3",
             "--within=20s",
             &url,
             &drained,
             &opened,
         ];
-        let program = server(status);
-        let ended = check(&options, ["python3", "-c", &program, &port, &gate]);
+        // The server answers once the file is there. Where it is there before, one request is taken after the other
+        // and the queue holds one: who gets a third in sees that the first is answered.
+        let server = binary::http().display().to_string();
+        let ended = check(&options, [&server, "gate", &port, &gate, status]);
         ended.code(code).nothing_left();
         assert!(ended.stdout.contains(happened), "{}", ended.told());
     }

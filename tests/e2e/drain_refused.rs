@@ -13,7 +13,7 @@ use nix::sys::socket::{
 };
 
 use crate::support::docker::{self, container, userland, with_host_userland};
-use crate::support::drainee::{Drainee, Kind, PYTHON, THREADED, threads_can_be_read};
+use crate::support::drainee::{Drainee, Kind, THREADED, threads_can_be_read};
 use crate::support::{BOUND, Stepdown, binary, both, need, proc, seccomp};
 
 /// stepdown as nobody, without any capability.
@@ -181,15 +181,14 @@ struct BigAnswer {
 /// and takes few at a time. The server ends itself while the kernel still holds most of them.
 #[track_caller]
 fn big_answer() -> BigAnswer {
-    let dir = binary::child("drainee.py");
-    let mut volume = OsString::from(dir.parent().expect("a file in a directory"));
-    volume.push(":/children:ro");
+    let mut volume = OsString::from(binary::drainee());
+    volume.push(":/drainee:ro");
     let network = docker::Network::new();
     let mut run = container(userland())
         .options(with_host_userland())
         .options([network.option().into(), "-v".into(), volume])
         .stepdown(["--drain-port=8000", "--"])
-        .command([PYTHON, "/children/drainee.py", "0.0.0.0", "8000", "recv"])
+        .command(["/drainee", "0.0.0.0", "8000", "recv"])
         .start();
     run.says("ready");
     let ip: Ipv4Addr = run

@@ -157,12 +157,9 @@ fn it_is_not_ready_where_the_stop_came_before_the_child() {
     let path = path.display();
     let hook = format!("sh -c 'echo in the hook; while ! test -e {path}; do sleep 0.01; done'");
     let port = net::free_port();
-    let script = "import os, signal, sys\n\
-                  signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n\
-                  os.kill(os.getpid(), signal.SIGTERM)\n\
-                  os.execv(sys.argv[1], sys.argv[1:])";
-    let mut command = Command::new("python3");
-    command.args(["-c", script]).arg(binary::under_test());
+    let mut command = Command::new(binary::deeds());
+    command.args(["block", "15", "raise", "15", "exec"]);
+    command.arg(binary::under_test());
     command.args(["--health-listen", &format!("127.0.0.1:{port}")]);
     command.args([
         "--pre-stop",
@@ -218,12 +215,14 @@ fn the_status_has_what_is_in_flight_and_what_is_left_of_the_deadline() {
 fn without_an_address_both_families_are_taken_whatever_the_system_defaults_to() {
     need!(can_be_pid1());
     need!(net::ipv6());
-    let prepare = "ip link set lo up && echo 1 > /proc/sys/net/ipv6/bindv6only && exec \"$@\"";
+    let prepare = "echo 1 > /proc/sys/net/ipv6/bindv6only && exec \"$@\"";
     let ask = "for at in 127.0.0.1 [::1]; do \"$0\" health http://$at:9000/livez || exit 1; done";
     let stepdown = binary::under_test();
     let ended = Stepdown::new()
         .program("/usr/bin/unshare")
         .args(["--net", "--", "sh", "-c", prepare, "sh"])
+        .args([binary::deeds()])
+        .args(["loopback", "exec"])
         .args([stepdown.as_os_str()])
         .args(["--health-listen", ":9000", "--", "sh", "-c", ask])
         .args([stepdown.as_os_str()])
@@ -428,7 +427,7 @@ fn stepdown_health_asks_and_exits_with_the_answer() {
 
 #[test]
 fn stepdown_health_gives_up_in_time_and_can_be_interrupted() {
-    let server = Server::python("registry.py");
+    let server = Server::registry();
     let url = format!("http://127.0.0.1:{}/silent", server.port());
     // Who does not say how long it may take has five seconds.
     once_within(Duration::from_secs(4), || {

@@ -31,7 +31,7 @@ fn received(socket: &UdpSocket) -> Vec<u8> {
 #[test]
 fn a_service_registers_before_the_start_and_deregisters_after_the_end() {
     both(|mode| {
-        let mut registry = Server::python("registry.py");
+        let mut registry = Server::registry();
         let url = format!("http://127.0.0.1:{}/services/web-1", registry.port());
         let mut run = Stepdown::in_mode(mode)
             .args(["--hook-timeout", "60s"])
@@ -60,7 +60,7 @@ fn a_service_registers_before_the_start_and_deregisters_after_the_end() {
 
 #[test]
 fn an_answer_that_is_no_success_is_told_and_stops_nothing() {
-    let registry = Server::python("registry.py");
+    let registry = Server::registry();
     let base = format!("http://127.0.0.1:{}", registry.port());
     let ended = Stepdown::new()
         .args(["--hook-timeout", "60s"])
@@ -89,7 +89,7 @@ fn an_answer_that_is_no_success_is_told_and_stops_nothing() {
 
 #[test]
 fn a_failing_request_before_the_start_prevents_it() {
-    let registry = Server::python("registry.py");
+    let registry = Server::registry();
     let url = format!("PUT http://127.0.0.1:{}/status/500", registry.port());
     let ended = Stepdown::new()
         .args(["--pre-start", &url])
@@ -101,7 +101,7 @@ fn a_failing_request_before_the_start_prevents_it() {
 
 #[test]
 fn a_server_that_never_answers_costs_the_timeout_and_no_more() {
-    let registry = Server::python("registry.py");
+    let registry = Server::registry();
     let url = format!("http://127.0.0.1:{}/silent", registry.port());
     let stopped = |mode| {
         let mut run = Stepdown::in_mode(mode)
@@ -121,7 +121,7 @@ fn a_server_that_never_answers_costs_the_timeout_and_no_more() {
 #[test]
 fn a_second_request_to_stop_ends_a_call_at_once_and_orphans_are_reaped_meanwhile() {
     need!(can_be_pid1());
-    let mut registry = Server::python("registry.py");
+    let mut registry = Server::registry();
     let url = format!("http://127.0.0.1:{}/silent", registry.port());
     let mut run = Stepdown::as_pid1()
         .args(["-v", "--pre-stop", &url, "--hook-timeout", "1000s"])
@@ -139,11 +139,12 @@ fn a_second_request_to_stop_ends_a_call_at_once_and_orphans_are_reaped_meanwhile
 fn in_a_network(dir: &Path, command: &[&str]) -> Stepdown {
     let resolver = dir.join("resolv.conf");
     std::fs::write(&resolver, "nameserver 127.0.0.1\n").expect("a directory of ours");
-    let prepare = "ip link set lo up && mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+    let prepare = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
     Stepdown::new()
         .program("/usr/bin/unshare")
         .args(["--net", "--mount", "--", "sh", "-c", prepare])
-        .args([&resolver])
+        .args([resolver.as_path(), binary::deeds()])
+        .args(["loopback", "exec"])
         .args(command)
 }
 
@@ -173,7 +174,8 @@ fn a_name_that_nobody_resolves_costs_the_timeout_and_no_more() {
     let mut run = inside(&[stepdown, "--hook-timeout", "300ms"])
         .args(["--pre-stop", "http://name.test/"])
         .args(["--pre-stop", "udp://name.test:9/x"])
-        .args(["--", "python3", "-c", SILENT, "sleep", "1000"])
+        .args(["--"].iter().chain(&silent()))
+        .args(["sleep", "1000"])
         .start();
     run.says("ready").signal(Signal::SIGTERM);
     let ended = run.wait();
@@ -183,8 +185,14 @@ fn a_name_that_nobody_resolves_costs_the_timeout_and_no_more() {
     ended.stopped_within(Duration::from_secs(9));
 
     let began = Instant::now();
-    let ended = inside(&["python3", "-c", SILENT, stepdown, "health"])
-        .args(["--timeout", "300ms", "http://name.test/readyz"])
+    let ended = inside(&silent())
+        .args([
+            stepdown,
+            "health",
+            "--timeout",
+            "300ms",
+            "http://name.test/readyz",
+        ])
         .run();
     ended
         .code(1)
@@ -192,15 +200,11 @@ fn a_name_that_nobody_resolves_costs_the_timeout_and_no_more() {
     assert!(began.elapsed() < Duration::from_secs(9));
 }
 
-/// A name server that takes every question and answers none; it goes on as what its arguments say.
-const SILENT: &str = r#"
-import os, socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("127.0.0.1", 53))
-s.set_inheritable(True)
-print("ready", flush=True)
-os.execvp(sys.argv[1], sys.argv[1:])
-"#;
+/// A name server that takes every question and answers none; then what follows is executed.
+fn silent() -> [&'static str; 7] {
+    let deeds = binary::deeds().to_str().expect("a path in UTF-8");
+    [deeds, "udp", "127.0.0.1", "53", "say", "ready", "exec"]
+}
 
 #[test]
 fn a_datagram_goes_to_an_ipv6_address_and_to_the_one_of_a_name_that_takes_it() {
@@ -276,39 +280,25 @@ fn an_mdns_goodbye_comes_from_the_port_of_mdns() {
     // A network of its own, in which the child is the responder that has the port.
     let mut run = Stepdown::new()
         .program("/usr/bin/unshare")
-        .args(["--net", "--", "sh", "-c"])
-        .args(["ip link set lo up multicast on && ip route add 224.0.0.0/4 dev lo && exec \"$@\""])
-        .args(["sh".as_ref(), binary::under_test().as_os_str()])
-        .args(["--pre-stop", hook, "--", "python3", "-c", RESPONDER])
+        .args(["--net", "--"])
+        .args([binary::deeds()])
+        .args(["loopback", "exec"])
+        .args([binary::under_test()])
+        .args(["--pre-stop", hook, "--"])
+        .args([binary::deeds()])
+        // TERM follows the goodbye at once, and must not end it before it has told of it.
+        .args(["block", "15", "mdns", "unblock", "15", "pause"])
         .start();
     run.says("ready").signal(Signal::SIGTERM);
-    run.says(r"from 5353, TTL 255: b'\x00\x00\x84\x00goodbye'");
+    run.says(r"from 5353, TTL 255: \x00\x00\x84\x00goodbye");
     let ended = run.wait();
     ended.code(143).logged(&["pre-stop hook", "done"]);
 }
 
-const RESPONDER: &str = r#"
-import signal, socket, struct
-# TERM follows the goodbye at once, and must not end us before we have told of it.
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.setsockopt(socket.IPPROTO_IP, 12, 1)  # IP_RECVTTL
-s.bind(("", 5353))
-group = socket.inet_aton("224.0.0.251") + socket.inet_aton("127.0.0.1")
-s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
-print("ready", flush=True)
-data, extra, _, sender = s.recvmsg(2048, 512)
-ttl = next(struct.unpack("i", value)[0] for level, kind, value in extra if kind == socket.IP_TTL)
-print(f"from {sender[1]}, TTL {ttl}: {data}", flush=True)
-signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-s.recv(1)
-"#;
-
 #[test]
 fn a_scratch_image_needs_nothing_else() {
     need!(docker::available());
-    let mut registry = Server::python("registry.py");
+    let mut registry = Server::registry();
     let (socket, port) = listener();
     let base = format!("http://registry.test:{}", registry.port());
     let mut run = docker::container(docker::scratch())

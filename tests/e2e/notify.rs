@@ -39,11 +39,7 @@ impl Stage {
         let orders = self.dir.path().join("orders");
         let mut run = stepdown
             .env("NOTIFY_SOCKET", self.dir.path().join("manager"))
-            .child([
-                "python3".as_ref(),
-                binary::child("notifier.py").as_os_str(),
-                orders.as_os_str(),
-            ])
+            .child([binary::notifier().as_os_str(), orders.as_os_str()])
             .start();
         run.says("ready");
         let orders = OpenOptions::new().write(true).open(orders);
@@ -87,7 +83,7 @@ fn what_the_child_says_is_taken_and_passed_on() {
         let notify = Stepdown::in_mode(mode).args(["--ready-when", "notify", "-v"]);
         let (mut run, mut orders) = stage.start(notify.env("WATCHDOG_PID", "1"));
         order(&mut run, &mut orders, "env WATCHDOG_PID");
-        run.says("WATCHDOG_PID None");
+        run.says("WATCHDOG_PID is not set");
         order(&mut run, &mut orders, r"say STATUS=loading\nWATCHDOG=1");
         assert_eq!(stage.told(), "STATUS=loading\nWATCHDOG=1");
         order(&mut run, &mut orders, "say READY=0");
@@ -157,13 +153,12 @@ fn a_descendant_speaks_for_the_child_and_nobody_else_does() {
         let line = run.says_about("NOTIFY_SOCKET ");
         let name = line.split(' ').nth(1).expect("a name").to_owned();
         // From outside: a process of the same user that knows the name.
-        let mut stranger = Command::new("python3")
-            .arg(binary::child("notifier.py"))
+        let mut stranger = Command::new(binary::notifier())
             .args(["once", "READY=1"])
             .env("NOTIFY_SOCKET", &name)
             .stdin(Stdio::piped())
             .spawn()
-            .expect("python3");
+            .expect("a program that was just compiled");
         run.logs("notification refused");
         stranger.kill().expect("our own child");
         stranger.wait().expect("our own child");
@@ -325,19 +320,10 @@ fn a_flood_of_messages_delays_no_stop() {
     need!(can_be_pid1());
     let mut run = Stepdown::in_mode(Mode::Pid1)
         .args(["--ready-when", "notify"])
-        .child(["python3", "-c", FLOOD])
+        .child([binary::notifier().as_os_str(), "flood".as_ref()])
         .start();
     run.says("ready");
     run.signal(Signal::SIGTERM);
     // Whoever reads on until there is nothing more never comes to the signal.
     run.wait().code(143).nothing_left();
 }
-
-const FLOOD: &str = r#"
-import os, socket
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-s.connect("\0" + os.environ["NOTIFY_SOCKET"][1:])
-print("ready", flush=True)
-while True:
-    s.send(b"READY=1\nSTATUS=x\nEXTEND_TIMEOUT_USEC=1")
-"#;

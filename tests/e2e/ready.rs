@@ -8,12 +8,19 @@ use tempfile::TempDir;
 
 use crate::support::running::Running;
 use crate::support::server::Server;
-use crate::support::{Stepdown, both, holds_within, net, once_within, wait_until};
+use crate::support::{Stepdown, binary, both, holds_within, net, once_within, wait_until};
 
 fn stage() -> (TempDir, impl Fn(&str) -> PathBuf) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let root = dir.path().to_owned();
     (dir, move |name: &str| root.join(name))
+}
+
+/// The words of a child that does these deeds.
+fn deeds(text: &str) -> Vec<String> {
+    let program = binary::deeds().display().to_string();
+    let words = text.split(' ').map(str::to_owned);
+    std::iter::once(program).chain(words).collect()
 }
 
 fn touch(path: &Path) {
@@ -31,20 +38,13 @@ fn a_port_counts_once_it_is_listened_on_and_nobody_connects_to_it() {
     both(|mode| {
         let (_dir, at) = stage();
         let (go, port) = (at("go"), net::free_port());
-        let server = format!(
-            "import os, socket, time\n\
-             s = socket.socket(); s.bind(('127.0.0.1', {port})); print('ready', flush=True)\n\
-             while not os.path.exists('{}'): time.sleep(0.01)\n\
-             s.listen()\n\
-             s.settimeout(0.5)\n\
-             try: print('connection', s.accept(), flush=True)\n\
-             except TimeoutError: print('nobody came', flush=True)\n\
-             time.sleep(1000)\n",
+        let server = deeds(&format!(
+            "bind 127.0.0.1 {port} say ready await {} listen accept 500 pause",
             go.display()
-        );
+        ));
         let mut run = Stepdown::in_mode(mode)
             .args(["--ready-when", &format!("tcp:{port}")])
-            .child(["python3", "-c", &server])
+            .child(server)
             .start();
         run.says("ready");
         // Bound is not listened on.
@@ -63,26 +63,18 @@ fn a_port_that_only_another_process_listens_on_does_not_count() {
         let (_dir, at) = stage();
         let (go, port) = (at("go"), net::free_port());
         // The replica before this one, on the network of the host.
-        let old = format!(
-            "import socket, sys; s = socket.socket()\n\
-             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n\
-             s.bind(('127.0.0.1', {port})); s.listen(); print('ready', flush=True)\n"
-        );
-        let new = format!(
-            "import os, time; print('ready', flush=True)\n\
-             while not os.path.exists('{}'): time.sleep(0.01)\n\
-             {old}time.sleep(1000)\n",
-            go.display()
-        );
+        let listens = format!("bind 127.0.0.1 {port} listen");
+        let old = deeds(&format!("{listens} say ready read-input"));
+        let new = deeds(&format!("say ready await {} {listens} pause", go.display()));
         let mut other = Stepdown::new()
-            .program("/usr/bin/python3")
-            .args(["-c", &format!("{old}sys.stdin.read()")])
+            .program(binary::deeds())
+            .args(&old[1..])
             .with_stdin()
             .start();
         other.says("ready");
         let mut run = Stepdown::in_mode(mode)
             .args(["--ready-when", &format!("tcp:{port}")])
-            .child(["python3", "-c", &new])
+            .child(new)
             .start();
         run.says("ready");
         is_not_ready(&mut run);
@@ -99,18 +91,13 @@ fn a_port_that_only_another_process_listens_on_does_not_count() {
 fn an_ipv6_port_and_all_of_several_count() {
     let (first, second) = (net::free_port(), net::free_port());
     let (_dir, at) = stage();
-    let server = format!(
-        "import os, socket, time\n\
-         a = socket.create_server(('::', {first}), family=socket.AF_INET6)\n\
-         print('ready', flush=True)\n\
-         while not os.path.exists('{}'): time.sleep(0.01)\n\
-         b = socket.create_server(('127.0.0.1', {second}))\n\
-         time.sleep(1000)\n",
+    let server = deeds(&format!(
+        "bind :: {first} listen say ready await {} bind 127.0.0.1 {second} listen pause",
         at("go").display()
-    );
+    ));
     let mut run = Stepdown::new()
         .args(["--ready-when", &format!("tcp:{first},{second}")])
-        .child(["python3", "-c", &server])
+        .child(server)
         .start();
     run.says("ready");
     is_not_ready(&mut run);
@@ -204,7 +191,7 @@ fn a_look_that_hangs_is_given_up_and_another_is_taken() {
 #[test]
 fn a_url_counts_once_it_answers_with_success() {
     both(|mode| {
-        let mut registry = Server::python("registry.py");
+        let mut registry = Server::registry();
         let url = format!("http://127.0.0.1:{}", registry.port());
         // 404 until somebody registers.
         let question = format!("http:GET {url}/services/probe");
@@ -291,7 +278,7 @@ fn a_child_that_is_not_ready_in_time_is_stopped_and_the_start_has_failed() {
 #[test]
 fn what_was_missing_is_told_for_every_condition() {
     let (_dir, at) = stage();
-    let registry = Server::python("registry.py");
+    let registry = Server::registry();
     let closed = net::free_port();
     let missing = at("missing");
     // One look has to be over when the time is: so it is long, and all wait at the same time.

@@ -139,19 +139,9 @@ fn ctrl_c_ends_the_loop_or_script_of_a_shell() {
 fn ctrl_c_that_comes_before_the_child_is_not_lost() {
     // Typed while a program that blocks INT runs in the same process before stepdown does.
     let mut pty = Pty::shell();
-    let script = r#"
-import os, signal, sys, time
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-print("blocked", flush=True)
-while signal.SIGINT not in signal.sigpending():
-    time.sleep(0.003)
-os.execv(sys.argv[1], sys.argv[1:])
-"#;
-    let dir = tempfile::tempdir().expect("a directory");
-    let before = dir.path().join("before.py");
-    std::fs::write(&before, script).expect("a file of our own");
+    let deeds = format!("{} block 2 say blocked", binary::deeds().display());
     let command = stepdown(&format!("--grace 1h -- {} listen 2:7", witness()));
-    pty.enters(&format!("exec python3 {} {command}", before.display()));
+    pty.enters(&format!("exec {deeds} await-pending 2 exec {command}"));
     pty.shows("blocked").types(CTRL_C).shows("got 2");
     assert_eq!(pty.ends().code(), Some(7));
 }
@@ -161,12 +151,9 @@ fn an_alarm_set_before_the_start_reaches_the_child() {
     // No terminal sends it, so the child has not got it yet.
     let mut pty = Pty::shell();
     // Blocked, so that it ends nobody who is not up yet: the child inherits that, too.
-    let script = "import os, signal, sys; \
-                  signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]); \
-                  signal.setitimer(signal.ITIMER_REAL, 0.3); \
-                  os.execv(sys.argv[1], sys.argv[1:])";
+    let deeds = format!("{} block 14 alarm 300 exec", binary::deeds().display());
     let command = stepdown(&format!("-- {} listen 14:7", witness()));
-    pty.enters(&format!("python3 -c '{script}' {command}"))
+    pty.enters(&format!("{deeds} {command}"))
         .shows("got 14")
         .shows(&prompt(7));
 }

@@ -96,6 +96,30 @@ pub(crate) fn terminal() -> &'static Path {
     BUILT.get_or_init(|| compiled("terminal"))
 }
 
+/// `children/drainee.c` as a static program: a server whose clients say what it shall do.
+pub(crate) fn drainee() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("drainee"))
+}
+
+/// `children/notifier.c` as a static program: the child that speaks sd_notify(3).
+pub(crate) fn notifier() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("notifier"))
+}
+
+/// `children/http.c` as a static program: HTTP servers.
+pub(crate) fn http() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("http"))
+}
+
+/// `children/deeds.c` as a static program: sockets, signals and exec, as its arguments say.
+pub(crate) fn deeds() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("deeds"))
+}
+
 fn compiled(name: &str) -> PathBuf {
     let file = name.rsplit('/').next().unwrap_or(name);
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);

@@ -10,9 +10,6 @@ use super::net::{address, free_port};
 use super::running::Running;
 use super::{BOUND, Mode, Stepdown, binary};
 
-/// Python without a version manager's script before it, which other users may not read.
-pub(crate) const PYTHON: &str = "/usr/bin/python3";
-
 pub(crate) const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// How the server comes to run under stepdown.
@@ -23,7 +20,7 @@ pub(crate) enum Start {
     BehindShell,
 }
 
-/// `drainee.py` under stepdown.
+/// `drainee.c` under stepdown.
 pub(crate) struct Drainee {
     pub(crate) run: Running,
     pub(crate) port: u16,
@@ -88,15 +85,9 @@ impl Drainee {
     }
 }
 
-pub(crate) fn words(listen: &str, port: u16, wait: &str) -> [String; 5] {
-    let script = binary::child("drainee.py").display().to_string();
-    [
-        PYTHON.into(),
-        script,
-        listen.into(),
-        port.to_string(),
-        wait.into(),
-    ]
+pub(crate) fn words(listen: &str, port: u16, wait: &str) -> [String; 4] {
+    let program = binary::drainee().display().to_string();
+    [program, listen.into(), port.to_string(), wait.into()]
 }
 
 pub(crate) fn release(port: u16) {

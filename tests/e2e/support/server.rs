@@ -13,15 +13,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `python3 children/NAME 0` and waits for its line `ready on PORT`.
+    /// Starts the service registry and waits for its line `ready on PORT`.
     #[track_caller]
-    pub(crate) fn python(name: &str) -> Self {
-        let mut process = Command::new("python3")
-            .arg(binary::child(name))
-            .arg("0")
+    pub(crate) fn registry() -> Self {
+        let mut process = Command::new(binary::http())
+            .args(["registry", "0"])
             .stdout(Stdio::piped())
             .spawn()
-            .expect("python3");
+            .expect("a program that was just compiled");
         let mut server = Self {
             output: Output::of(process.stdout.take()),
             process,
