@@ -105,7 +105,7 @@ impl Files {
         let due = match record {
             Record::Started { .. }
             | Record::StopAsked { .. }
-            | Record::DrainStarted
+            | Record::DrainStarted(_)
             | Record::DrainEnded { .. }
             | Record::Ended(_) => true,
             Record::InFlight { .. } => self.measured.is_none_or(|then| at >= then + PAUSE),

@@ -96,8 +96,19 @@ struct Limits {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waits {
+    Delay,
+    Checks,
+    Requests,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct DrainState {
+    /// Until then balancers are given time to learn of the stop: the delay, and their checks.
     delay_until: Duration,
+    checks_until: Duration,
+    /// What was said to be waited for.
+    waits: Waits,
     /// The child has asked for time until then (`EXTEND_TIMEOUT_USEC`).
     extended_until: Duration,
     requests: u32,
@@ -182,6 +193,8 @@ impl Machine {
             dying_until: Duration::ZERO,
             drain: DrainState {
                 delay_until: Duration::ZERO,
+                checks_until: Duration::ZERO,
+                waits: Waits::Requests,
                 extended_until: Duration::ZERO,
                 requests: 0,
                 settled: false,

@@ -89,7 +89,7 @@ impl Metrics {
                 self.started = Some(at);
             }
             Record::StopAsked { .. } => self.phase = "stopping",
-            Record::DrainStarted => self.phase = "drain",
+            Record::DrainStarted(_) => self.phase = "drain",
             Record::InFlight { requests, .. } => self.in_flight = *requests,
             // The last change may not have been told.
             Record::DrainEnded { interrupted, .. } => self.in_flight = *interrupted,

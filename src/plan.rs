@@ -186,8 +186,24 @@ pub(crate) struct Drain {
     pub(crate) ports: DrainPorts,
     /// How long a connection must be quiet after an answer to count as idle.
     pub(crate) quiet: Duration,
-    /// The delay ends once each checker was told "not ready" this often.
-    pub(crate) checks: Option<u32>,
+    pub(crate) checks: Option<Checks>,
+}
+
+impl Drain {
+    /// How long it may last.
+    pub(crate) fn longest(&self) -> Duration {
+        let checks = self.checks.map_or(Duration::ZERO, |checks| checks.timeout);
+        self.timeout.max(self.delay).max(checks)
+    }
+}
+
+/// After the delay the drain also lasts until the balancers know (`--drain-checks`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Checks {
+    /// Each checker was told "not ready" this often.
+    pub(crate) times: u32,
+    /// They are waited for no longer than this.
+    pub(crate) timeout: Duration,
 }
 
 /// The local ports that are drained.

@@ -113,6 +113,25 @@ pub(crate) enum DrainEnd {
     ChildExited,
 }
 
+/// What the drain waits for, from now on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "waits_for", rename_all = "kebab-case")]
+pub(crate) enum DrainWait {
+    /// `--drain-delay`.
+    Delay {
+        #[serde(rename = "left_ms", serialize_with = "millis")]
+        left: Duration,
+    },
+    /// `--drain-checks`.
+    Checks {
+        times: u32,
+        #[serde(rename = "left_ms", serialize_with = "millis")]
+        left: Duration,
+    },
+    /// No request in flight.
+    Requests,
+}
+
 /// One fact. Durations are counted from where the field's name says, in whole milliseconds as JSON.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -138,7 +157,9 @@ pub(crate) enum Record {
         #[serde(rename = "took_ms", serialize_with = "millis")]
         took: Duration,
     },
-    DrainStarted,
+    DrainStarted(DrainWait),
+    /// The drain goes on, for another reason than before.
+    DrainWaits(DrainWait),
     InFlight {
         requests: u32,
         #[serde(rename = "left_ms", serialize_with = "millis")]

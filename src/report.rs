@@ -220,7 +220,8 @@ impl Log {
             Record::InFlight { requests: 0, .. } => Level::Debug,
             Record::StopAsked { .. }
             | Record::Ready { .. }
-            | Record::DrainStarted
+            | Record::DrainStarted(_)
+            | Record::DrainWaits(_)
             | Record::InFlight { .. }
             | Record::Step { .. }
             | Record::Escalated { .. }

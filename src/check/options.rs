@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::containers::Containers;
 use super::judge::{InFlight, Promise};
 use crate::call::{self, Request};
-use crate::plan::{Plan, StepAction, total};
+use crate::plan::{Drain, Plan, StepAction, total};
 use crate::report::Level;
 use crate::settings::options::{OPTIONS, Opt, many, one, switch};
 use crate::settings::{Error, Fault, Settings, Source, list};
@@ -441,10 +441,7 @@ fn longest(plan: &Plan) -> Duration {
     let hooks = plan.pre_stop.iter().chain(&plan.post_stop);
     let hooks = total(hooks.map(|hook| hook.timeout));
     let steps = total(plan.ladder.iter().filter_map(|step| step.wait));
-    let drain = plan
-        .drain
-        .as_ref()
-        .map_or(Duration::ZERO, |drain| drain.timeout);
+    let drain = plan.drain.as_ref().map_or(Duration::ZERO, Drain::longest);
     total([hooks, steps, drain, plan.sweep_grace])
 }
 

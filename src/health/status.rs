@@ -56,7 +56,7 @@ impl Status {
                 self.phase = "stopping";
                 self.gone_by = self.deadline.map(|deadline| at.saturating_add(deadline));
             }
-            Record::DrainStarted => self.phase = "drain",
+            Record::DrainStarted(_) => self.phase = "drain",
             Record::InFlight { requests, .. } => self.in_flight = Some(*requests),
             Record::DrainEnded { interrupted, .. } => self.in_flight = Some(*interrupted),
             Record::Step { .. } => self.phase = "ladder",

@@ -28,7 +28,7 @@ impl Kernel {
         if let Some(endpoint) = &self.endpoint
             && let Some(checks) = self.plan.drain.as_ref().and_then(|drain| drain.checks)
         {
-            endpoint.tell_after(checks);
+            endpoint.tell_after(checks.times);
         }
         let now = self.now();
         self.change_status(|status| {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Action, Child, DrainState, Machine, Phase};
+use super::{Action, Child, DrainState, Machine, Phase, Waits};
 use crate::plan::DrainPorts;
-use crate::record::{DrainEnd, Record};
+use crate::record::{DrainEnd, DrainWait, Record};
 
 /// How long bytes that a dead child left in the kernel are waited for: a client that takes nothing in
 /// this time is gone.
@@ -20,16 +20,15 @@ impl Machine {
             return self.take_step(now, 0);
         };
         let counts = drain.ports != DrainPorts::None;
+        let checks = drain.checks.filter(|_| !self.balancers_told);
+        let checks = checks.map_or(Duration::ZERO, |checks| checks.timeout);
         let delay_until = now.saturating_add(drain.delay);
         self.act(Action::StartDrain);
-        self.tell(Record::DrainStarted);
         self.enter(now, Phase::Drain, None);
         self.drain = DrainState {
-            delay_until: if self.balancers_told {
-                now
-            } else {
-                delay_until
-            },
+            delay_until,
+            checks_until: now.saturating_add(checks),
+            waits: Waits::Requests,
             extended_until: now,
             requests: 0,
             settled: !counts,
@@ -39,7 +38,41 @@ impl Machine {
             told: 0,
             told_at: None,
         };
+        self.drain.waits = self.waits(now);
+        let wait = self.drain_wait(now);
+        self.tell(Record::DrainStarted(wait));
         self.look_at_drain(now);
+    }
+
+    /// Until when balancers are given time.
+    fn told_by(&self) -> Duration {
+        self.drain.delay_until.max(self.drain.checks_until)
+    }
+
+    fn waits(&self, now: Duration) -> Waits {
+        if now < self.drain.delay_until {
+            Waits::Delay
+        } else if now < self.drain.checks_until {
+            Waits::Checks
+        } else {
+            Waits::Requests
+        }
+    }
+
+    fn drain_wait(&self, now: Duration) -> DrainWait {
+        let end = self.drain_until();
+        let left = |until: Duration| until.min(end).saturating_sub(now);
+        let checks = self.plan.drain.as_ref().and_then(|drain| drain.checks);
+        match self.drain.waits {
+            Waits::Delay => DrainWait::Delay {
+                left: left(self.drain.delay_until),
+            },
+            Waits::Checks => DrainWait::Checks {
+                times: checks.map_or(0, |checks| checks.times),
+                left: left(self.drain.checks_until),
+            },
+            Waits::Requests => DrainWait::Requests,
+        }
     }
 
     pub(super) fn in_flight(&mut self, now: Duration, requests: u32, settled: bool) {
@@ -49,17 +82,17 @@ impl Machine {
         self.look_at_drain(now);
     }
 
-    /// They need no more of the delay.
+    /// They need no more time, but the delay is kept.
     pub(super) fn balancers_told(&mut self, now: Duration) {
         self.balancers_told = true;
         if self.phase == Phase::Drain {
-            self.drain.delay_until = self.drain.delay_until.min(now);
+            self.drain.checks_until = self.drain.checks_until.min(now);
             self.look_at_drain(now);
         }
     }
 
-    /// When the drain ends at the latest: its timeout, but never before its delay, nor before the child
-    /// wants it to.
+    /// When the drain ends at the latest: its timeout, but never before its delay or while the checks may
+    /// still come, nor before the child wants it to.
     fn drain_until(&self) -> Duration {
         let timeout = self
             .plan
@@ -67,31 +100,35 @@ impl Machine {
             .as_ref()
             .map_or(Duration::ZERO, |drain| drain.timeout);
         let until = self.since.saturating_add(timeout);
-        let until = until
-            .max(self.drain.delay_until)
-            .max(self.drain.extended_until);
+        let until = until.max(self.told_by()).max(self.drain.extended_until);
         self.before(Some(until), |limits| limits.ladder_by)
             .unwrap_or(until)
     }
 
     pub(super) fn look_at_drain(&mut self, now: Duration) {
         let end = self.drain_until();
-        let delayed = now >= self.drain.delay_until;
+        let told_by = self.told_by();
+        let told = now >= told_by;
         // What came in the last moment of the delay came from a balancer that did not know.
-        let is_fresh = self.drain.asked_again || self.drain.looked_at >= self.drain.delay_until;
-        if delayed && self.drain.settled && (is_fresh || now >= end) {
+        let is_fresh = self.drain.asked_again || self.drain.looked_at >= told_by;
+        if told && self.drain.settled && (is_fresh || now >= end) {
             self.end_drain(now, DrainEnd::Drained);
         } else if now >= end {
             self.end_drain(now, DrainEnd::TimedOut);
         } else {
-            if delayed && self.drain.settled {
+            if told && self.drain.settled {
                 self.drain.asked_again = true;
                 self.drain.settled = false;
                 self.act(Action::LookAgain);
+            } else if self.waits(now) != self.drain.waits {
+                self.drain.waits = self.waits(now);
+                let wait = self.drain_wait(now);
+                self.tell(Record::DrainWaits(wait));
             }
+            let waits = [self.drain.delay_until, self.drain.checks_until];
+            let next = waits.into_iter().filter(|until| now < *until).min();
             let tell = self.tell_in_flight(now, end);
-            let delay = Some(self.drain.delay_until).filter(|_| !delayed);
-            self.until = [delay, tell, Some(end)].into_iter().flatten().min();
+            self.until = [next, tell, Some(end)].into_iter().flatten().min();
         }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::drive::{World, drive};
 use crate::explain::sim::{Cue, Leftover, Script, Sim};
-use crate::plan::{Drain, DrainPorts, HookPhase};
+use crate::plan::{Checks, Drain, DrainPorts, HookPhase};
 use crate::record::{Process, Sender};
 use crate::report;
 use crate::settings::options::{self, Kind};
@@ -109,6 +109,15 @@ impl Story {
             quiet: ms(1000),
             checks: None,
         });
+        self
+    }
+
+    fn checks(mut self, times: u32, timeout: u64) -> Self {
+        let checks = Checks {
+            times,
+            timeout: ms(timeout),
+        };
+        self.plan.drain.as_mut().unwrap().checks = Some(checks);
         self
     }
 

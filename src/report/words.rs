@@ -4,7 +4,9 @@ use std::fmt;
 
 use crate::duration::Shown;
 use crate::plan::Target;
-use crate::record::{DrainEnd, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender};
+use crate::record::{
+    DrainEnd, DrainWait, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender,
+};
 use crate::signal::Signal;
 
 /// One record as a line for people, without prefix and newline.
@@ -36,7 +38,7 @@ impl fmt::Display for Words<'_> {
                 let (phase, took) = (phase.name(), Shown(*took));
                 write!(f, "{phase} hook {name:?} {result} ({took})")
             }
-            Record::DrainStarted => f.write_str("drain: waiting until no request is in flight"),
+            Record::DrainStarted(wait) | Record::DrainWaits(wait) => drain_waits(f, wait),
             Record::InFlight { requests, left } => {
                 write!(f, "drain: {requests} in flight, {} left", Shown(*left))
             }
@@ -197,6 +199,28 @@ impl fmt::Display for HookResult {
             Self::CutShort => f.write_str("killed: going on without it"),
             Self::Skipped => f.write_str("skipped: the deadline leaves no time for it"),
         }
+    }
+}
+
+fn drain_waits(f: &mut fmt::Formatter<'_>, wait: &DrainWait) -> fmt::Result {
+    match wait {
+        DrainWait::Delay { left } => write!(
+            f,
+            "drain: waiting {}, load balancers do not know yet (--drain-delay)",
+            Shown(*left)
+        ),
+        DrainWait::Checks { times, left } => {
+            let times = match times {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            };
+            write!(
+                f,
+                "drain: waiting until each checker was told \"not ready\" {times}, up to {} (--drain-checks)",
+                Shown(*left)
+            )
+        }
+        DrainWait::Requests => f.write_str("drain: waiting until no request is in flight"),
     }
 }
 

@@ -227,8 +227,13 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "drain-checks",
         "N",
         DRAIN,
-        "End the delay once each checker was told \"not ready\" N times; the delay is then the maximum \
-         [its default then: 10s]",
+        "Drain until each checker was told \"not ready\" N times",
+    ),
+    one(
+        "drain-checks-timeout",
+        "DUR",
+        DRAIN,
+        "Wait at most this long for the checks that --drain-checks counts [default: 10s]",
     ),
     one(
         "drain-quiet",

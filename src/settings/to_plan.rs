@@ -11,8 +11,8 @@ use super::parse::{
 use super::{Error, Fault, Settings, Value};
 use crate::health::Listen;
 use crate::plan::{
-    ChildSettings, Drain, DrainPorts, Health, Hook, OnFailure, Plan, Readiness, ReadyWhen, Stdin,
-    StepAction, Stragglers, SuccessExit, Target,
+    Checks, ChildSettings, Drain, DrainPorts, Health, Hook, OnFailure, Plan, Readiness, ReadyWhen,
+    Stdin, StepAction, Stragglers, SuccessExit, Target,
 };
 use crate::ready;
 use crate::settings::identity;
@@ -25,8 +25,7 @@ use crate::sys::error_text;
 const DEFAULT_GRACE: Duration = Duration::from_secs(8);
 const DEFAULT_DRAIN_QUIET: Duration = Duration::from_secs(1);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// Where balancers are counted on to check, but nobody says how long to wait for them at most.
-const DEFAULT_CHECKED_DELAY: Duration = Duration::from_secs(10);
+const DEFAULT_CHECKS_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_SWEEP_GRACE: Duration = Duration::from_secs(2);
 
@@ -213,6 +212,11 @@ impl Settings {
             let fault = Fault::new("nobody answers the checks that are to be counted");
             return Err(self.error("drain-checks", fault.way_out("add --health-listen")));
         }
+        let checks_timeout = self.duration("drain-checks-timeout")?;
+        if checks.is_none() && checks_timeout.is_some() {
+            let fault = Fault::new("no checks are counted").way_out("add --drain-checks");
+            return Err(self.error("drain-checks-timeout", fault));
+        }
         let quiet = self.duration("drain-quiet")?.unwrap_or(DEFAULT_DRAIN_QUIET);
         let timeout = self
             .duration("drain-timeout")?
@@ -220,17 +224,15 @@ impl Settings {
         if ports == DrainPorts::None && delay.is_none() && checks.is_none() {
             return Ok(None);
         }
-        let default = if checks.is_some() {
-            DEFAULT_CHECKED_DELAY
-        } else {
-            Duration::ZERO
-        };
         Ok(Some(Drain {
-            delay: delay.unwrap_or(default),
+            delay: delay.unwrap_or_default(),
             timeout,
             ports,
             quiet,
-            checks,
+            checks: checks.map(|times| Checks {
+                times,
+                timeout: checks_timeout.unwrap_or(DEFAULT_CHECKS_TIMEOUT),
+            }),
         }))
     }
 

@@ -195,7 +195,7 @@ fn the_health_endpoint_says_that_the_stop_has_begun() {
     let options = [
         "--ready-line=ready",
         "--drain-checks=1",
-        "--drain-delay=20s",
+        "--drain-checks-timeout=20s",
     ];
     let run = check(&options)
         .args([listen.as_str(), "--within=60s"])

@@ -1,4 +1,4 @@
-//! The delay of the drain when the balancers' checks are counted: it ends once all of them know.
+//! The drain when the balancers' checks are counted: it does not end before all of them know, nor before its delay.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -17,7 +17,7 @@ use crate::support::net::free_port;
 use crate::support::{BOUND, Mode, Stepdown, binary, both, wait_until};
 
 /// What only a told balancer may end.
-const FOR_EVER: [&str; 2] = ["--drain-delay=1h", "--drain-timeout=1h"];
+const FOR_EVER: [&str; 2] = ["--drain-checks-timeout=1h", "--drain-timeout=1h"];
 
 /// A drainee with an endpoint, and the port of that one.
 struct Checked {
@@ -98,8 +98,35 @@ fn the_delay_ends_when_the_balancer_was_told_often_enough() {
             assert_eq!(checked.check(A), "503");
         }
         checked.still_waits();
+        // Not that no request is in flight: that is not what it waits for.
+        let waits = "drain: waiting until each checker was told \"not ready\" 3 times, up to 1h";
+        let run = &mut checked.server.run;
+        assert!(run.stderr_has(waits) && !run.stderr_has("waiting until no request"));
         assert_eq!(checked.check(A), "503");
         checked.server.run.wait().code(143).logged(&["drained in"]);
+    });
+}
+
+#[test]
+fn the_delay_is_kept_when_all_balancers_know_and_each_wait_is_told() {
+    both(|mode| {
+        let options = [&["--drain-checks=1", "--drain-delay=1500ms"][..], &FOR_EVER];
+        let mut checked = Checked::start(mode, &options.concat());
+        let mut client = checked.server.connect();
+        client.say("slow");
+        checked.stop();
+        assert_eq!(checked.check(A), "503");
+        let waits = "drain: waiting 1.5 s, load balancers do not know yet (--drain-delay)";
+        checked.server.logs(waits);
+        checked
+            .server
+            .logs("drain: waiting until no request is in flight");
+        checked.server.release();
+        client.hears("done");
+        let ended = checked.server.run.wait();
+        ended.code(143).logged(&["drained in"]);
+        ended.never_logged("each checker");
+        ended.stopped_no_sooner_than(Duration::from_millis(1500));
     });
 }
 
@@ -162,7 +189,7 @@ fn with_no_balancer_asking_the_delay_is_waited_out() {
         checked.server.run.signal(Signal::SIGINT);
         checked.server.run.wait().code(143).logged(&["cut short"]);
         // And it ends by itself.
-        let options = ["--drain-checks=1", "--drain-delay=1500ms"];
+        let options = ["--drain-checks=1", "--drain-checks-timeout=1500ms"];
         let mut checked = Checked::start(mode, &options);
         checked.stop();
         let ended = checked.server.run.wait();
@@ -207,4 +234,11 @@ fn without_an_endpoint_there_is_nothing_to_count() {
     ended
         .code(125)
         .logged(&["--drain-checks", "add --health-listen"]);
+    let ended = Stepdown::new()
+        .args(["--drain-checks-timeout=3s"])
+        .witness(["exit", "0"])
+        .run();
+    ended
+        .code(125)
+        .logged(&["--drain-checks-timeout", "add --drain-checks"]);
 }

@@ -131,6 +131,7 @@ const MALFORMED: &[Malformed] = &[
     ("drain-quiet", "1sec1", A_DURATION),
     ("drain-timeout", "-1s", A_DURATION),
     ("drain-checks", "few", &["few"]),
+    ("drain-checks-timeout", "soon", A_DURATION),
     ("ready-when", "tpc:80", &["did you mean tcp?"]),
     ("ready-when", "tcp:0", &["at column 5", "1 to 65535"]),
     ("ready-timeout", "soon", A_DURATION),

@@ -261,6 +261,28 @@ fn timelines_are_golden() {
 }
 
 #[test]
+fn a_drain_tells_what_it_waits_for() {
+    let options = [
+        "explain",
+        "--health-listen=:9000",
+        "--drain-port=80",
+        "--drain-delay=2s",
+        "--drain-checks=2",
+    ];
+    is_golden("explain-drain", &options);
+    // The maximum that counts, where nobody has written it.
+    let told = Stepdown::new().args(options).run().stdout;
+    let shown = |option: &str, value: &str| {
+        told.lines().any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words == [option, value, "default"]
+        })
+    };
+    assert!(shown("drain-checks-timeout", "10s"), "{told}");
+    assert!(shown("drain-timeout", "30s"), "{told}");
+}
+
+#[test]
 fn an_assumption_that_is_none_is_refused() {
     let refused = Stepdown::new()
         .args(["explain", "--assume", "TREM:2s"])

@@ -204,7 +204,7 @@ fn balancers_that_were_told_of_a_stop_that_did_not_come_are_told_again() {
     let listen = format!("127.0.0.1:{port}");
     let notify = Stepdown::new()
         .args(["--ready-when", "notify", "--health-listen", &listen])
-        .args(["--drain-checks=2", "--drain-delay=2s"]);
+        .args(["--drain-checks=2", "--drain-checks-timeout=2s"]);
     let (mut run, mut orders) = stage.start(notify);
     let status = || {
         let mut stream = crate::support::net::connect(port);

@@ -11,8 +11,10 @@ fn what_comes_in_the_last_moment_of_the_delay_is_waited_for() {
         }
         (asked, machine.phase != Phase::Drain)
     };
-    for told_at in [None, Some(1_500)] {
-        let mut machine = Machine::new(Rc::new(plan("--drain-port 80 --drain-delay 2s")));
+    let checks = "--health-listen :1 --drain-checks 1 --drain-checks-timeout 2s";
+    for (options, told_at) in [("--drain-delay 2s", None), (checks, Some(1_500))] {
+        let options = format!("--drain-port 80 {options}");
+        let mut machine = Machine::new(Rc::new(plan(&options)));
         machine.handle(ms(0), Event::Started { pid: 2 });
         machine.handle(ms(0), signal(Signal::TERM));
         machine.handle(ms(1_000), in_flight(0, true));
@@ -47,7 +49,7 @@ fn the_drain_ends_when_it_has_settled_but_not_before_its_delay() {
             0 stopping: TERM from outside the container
             0 -> notready
             0 -> startdrain
-            0 drain: waiting until no request is in flight
+            0 drain: waiting 2.0 s, load balancers do not know yet (--drain-delay)
             100 drain: 3 in flight, 8.9 s left
             1100 drain: 0 in flight, 7.9 s left
             2000 -> lookagain
@@ -79,8 +81,9 @@ fn the_drain_goes_on_after_its_delay_while_requests_are_in_flight() {
             0 stopping: TERM from outside the container
             0 -> notready
             0 -> startdrain
-            0 drain: waiting until no request is in flight
+            0 drain: waiting 2.0 s, load balancers do not know yet (--drain-delay)
             100 drain: 3 in flight, 8.9 s left
+            2000 drain: waiting until no request is in flight
             4000 drain: 0 in flight, 5.0 s left
             5000 -> enddrain
             5000 drained in 5.0 s
@@ -108,8 +111,9 @@ fn the_drain_ends_by_its_timeout_and_tells_who_was_interrupted() {
             0 stopping: TERM from outside the container
             0 -> notready
             0 -> startdrain
-            0 drain: waiting until no request is in flight
+            0 drain: waiting 2.0 s, load balancers do not know yet (--drain-delay)
             100 drain: 2 in flight, 2.9 s left
+            2000 drain: waiting until no request is in flight
             3000 -> enddrain
             3000 drain ended by its timeout after 3.0 s, 2 requests interrupted
             3000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
@@ -136,7 +140,7 @@ fn the_delay_is_kept_even_where_the_timeout_is_shorter() {
             0 stopping: TERM from outside the container
             0 -> notready
             0 -> startdrain
-            0 drain: waiting until no request is in flight
+            0 drain: waiting 3.0 s, load balancers do not know yet (--drain-delay)
             3000 -> enddrain
             3000 drained in 3.0 s
             3000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
@@ -150,14 +154,68 @@ fn the_delay_is_kept_even_where_the_timeout_is_shorter() {
 }
 
 #[test]
-fn balancers_that_were_told_end_the_delay() {
+fn balancers_that_were_told_end_their_wait_but_not_the_delay() {
+    let story = |delay| {
+        Story::of("--grace 1s")
+            .drain(delay, 9_000)
+            .checks(2, 5_000)
+            .asked(Signal::TERM)
+            .exits_on(Cue::Signal(Signal::TERM), 5)
+            .at(100, in_flight(1, false))
+            .at(1_000, Event::BalancersTold)
+            .at(1_500, in_flight(0, true))
+    };
+    story(0).tells(
+        r#"
+        0 -> start
+        0 started, pid 2
+        0 stopping: TERM from outside the container
+        0 -> notready
+        0 -> startdrain
+        0 drain: waiting until each checker was told "not ready" 2 times, up to 5.0 s (--drain-checks)
+        100 drain: 1 in flight, 8.9 s left
+        1000 drain: waiting until no request is in flight
+        1500 -> enddrain
+        1500 drained in 1.5 s
+        1500 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+        1500 -> term to the child
+        1500 -> cont to the child
+        1505 child exited with 0 on step 1 after 1.5 s
+        1505 stopped in 1.5 s, exit status 0
+        1505 -> exit 0
+        "#,
+    );
+    story(2_000).tells(
+        r#"
+        0 -> start
+        0 started, pid 2
+        0 stopping: TERM from outside the container
+        0 -> notready
+        0 -> startdrain
+        0 drain: waiting 2.0 s, load balancers do not know yet (--drain-delay)
+        100 drain: 1 in flight, 8.9 s left
+        1500 drain: 0 in flight, 7.5 s left
+        2000 -> lookagain
+        2000 -> enddrain
+        2000 drained in 2.0 s
+        2000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+        2000 -> term to the child
+        2000 -> cont to the child
+        2005 child exited with 0 on step 1 after 2.0 s
+        2005 stopped in 2.0 s, exit status 0
+        2005 -> exit 0
+        "#,
+    );
+}
+
+#[test]
+fn checks_are_waited_for_after_the_delay_and_each_wait_is_told() {
     Story::of("--grace 1s")
-        .drain(5_000, 9_000)
+        .drain(1_000, 2_000)
+        .checks(1, 4_000)
         .asked(Signal::TERM)
         .exits_on(Cue::Signal(Signal::TERM), 5)
         .at(100, in_flight(1, false))
-        .at(1_000, Event::BalancersTold)
-        .at(1_500, in_flight(0, true))
         .tells(
             r#"
             0 -> start
@@ -165,23 +223,25 @@ fn balancers_that_were_told_end_the_delay() {
             0 stopping: TERM from outside the container
             0 -> notready
             0 -> startdrain
-            0 drain: waiting until no request is in flight
-            100 drain: 1 in flight, 8.9 s left
-            1500 -> enddrain
-            1500 drained in 1.5 s
-            1500 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
-            1500 -> term to the child
-            1500 -> cont to the child
-            1505 child exited with 0 on step 1 after 1.5 s
-            1505 stopped in 1.5 s, exit status 0
-            1505 -> exit 0
+            0 drain: waiting 1.0 s, load balancers do not know yet (--drain-delay)
+            100 drain: 1 in flight, 3.9 s left
+            1000 drain: waiting until each checker was told "not ready" once, up to 3.0 s (--drain-checks)
+            4000 -> enddrain
+            4000 drain ended by its timeout after 4.0 s, 1 request interrupted
+            4000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            4000 -> term to the child
+            4000 -> cont to the child
+            4005 child exited with 0 on step 1 after 4.0 s
+            4005 stopped in 4.0 s, exit status 0
+            4005 -> exit 0
             "#,
         );
 }
 
 #[test]
 fn what_balancers_were_told_before_it_was_ready_again_ends_no_delay() {
-    let options = "--ready-when notify --drain-delay 5s --health-listen :1 --drain-checks 2";
+    let options =
+        "--ready-when notify --drain-checks-timeout 5s --health-listen :1 --drain-checks 2";
     let mut machine = Machine::new(Rc::new(plan(options)));
     machine.handle(ms(0), Event::Started { pid: 2 });
     for (at, event) in [

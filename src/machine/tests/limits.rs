@@ -44,7 +44,7 @@ fn the_deadline_cuts_the_drain() {
             0 stopping: TERM from outside the container
             0 -> notready
             0 -> startdrain
-            0 drain: waiting until no request is in flight
+            0 drain: waiting 7.5 s, load balancers do not know yet (--drain-delay)
             7500 -> enddrain
             7500 drain ended by its timeout after 7.5 s
             7500 step 1 of 2: SAME = TERM to the child, waiting up to 2.0 s
@@ -269,7 +269,7 @@ fn a_deadline_of_nothing_is_a_kill_at_once() {
             0 -> notready
             0 pre-stop hook "a" skipped: the deadline leaves no time for it (0 s)
             0 -> startdrain
-            0 drain: waiting until no request is in flight
+            0 drain: waiting 0 s, load balancers do not know yet (--drain-delay)
             0 -> enddrain
             0 drain ended by its timeout after 0 s
             0 step 2 of 2: KILL to the tree

@@ -348,7 +348,7 @@ fn a_second_int_is_faster_in_every_phase() {
             200 -> kill the pre-stop hook "b"
             200 pre-stop hook "b" killed: going on without it (100 ms)
             200 -> startdrain
-            200 drain: waiting until no request is in flight
+            200 drain: waiting 1.0 s, load balancers do not know yet (--drain-delay)
             300 INT from pid 9: going on at once
             300 -> enddrain
             300 drain cut short after 100 ms

@@ -78,7 +78,13 @@ impl Allowed {
     pub(super) fn by(plan: &Plan) -> Self {
         let hooks: Duration = plan.pre_stop.iter().map(|hook| hook.timeout).sum();
         let drain = plan.drain.as_ref();
-        let drain = drain.map(|drain| drain.timeout.max(drain.delay));
+        let drain = drain.map(|drain| {
+            let checks = drain.checks.map(|checks| checks.timeout);
+            drain
+                .timeout
+                .max(drain.delay)
+                .max(checks.unwrap_or_default())
+        });
         let waits = plan.ladder.iter().filter(|step| !step.is_kill());
         let forever = Duration::from_secs(1_000_000);
         let ladder: Duration = waits.map(|step| step.wait.unwrap_or(forever)).sum();

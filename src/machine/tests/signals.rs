@@ -138,7 +138,7 @@ fn other_signals_are_forwarded_in_every_phase_of_the_childs_life() {
             150 USR1 forwarded to the group
             200 pre-stop hook "b" done (100 ms)
             200 -> startdrain
-            200 drain: waiting until no request is in flight
+            200 drain: waiting 500 ms, load balancers do not know yet (--drain-delay)
             300 -> usr1 to the group
             300 USR1 forwarded to the group
             700 -> enddrain
