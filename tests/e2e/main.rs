@@ -37,6 +37,7 @@ mod containers;
 mod dockerd;
 mod drain;
 mod drain_checks;
+mod drain_loops;
 mod drain_nginx;
 mod drain_refused;
 mod dropin;
