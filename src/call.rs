@@ -12,7 +12,7 @@ use std::time::Duration;
 use hyper::{Method, Uri};
 
 use crate::settings::Fault;
-pub(crate) use http::{AGENT, ask, connect, message};
+pub(crate) use http::{AGENT, answer, ask, connect, message};
 
 /// What is called, and with what.
 #[derive(Clone, PartialEq, Eq, Debug)]

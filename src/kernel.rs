@@ -34,6 +34,7 @@ use crate::sys::terminal::Terminal;
 use reactor::{Reactor, Wake};
 use relay::Order;
 
+mod asking;
 mod cgroup;
 mod children;
 mod job_control;
@@ -52,6 +53,11 @@ enum Job {
     },
     /// A look whether the child is ready.
     Probe {
+        look: u32,
+    },
+    /// A question about one of `Kernel::asks`.
+    Ask {
+        index: usize,
         look: u32,
     },
 }
@@ -91,11 +97,13 @@ pub(crate) struct Kernel {
     /// The child's `NOTIFY_SOCKET`, where it is one of ours.
     notify_socket: Option<String>,
     probe: Option<Probe>,
+    /// While it drains: what the program is asked (`--drain-until`).
+    asks: Vec<asking::Ask>,
     /// The process groups of hooks, stop commands and looks that got KILL: what is left of them is dying.
     given_up: Vec<i32>,
     /// The file of `file:PATH` as it was before the start.
     ready_file: Option<Identity>,
-    /// The environment of probes that are commands.
+    /// The environment of probes and questions that are commands.
     probe_environment: Vec<CString>,
     /// Where a probe that is a request says why the answer is no.
     probe_slate: Option<Slate>,
@@ -154,6 +162,7 @@ impl Kernel {
             upward: Upward::from_environment(),
             notify_socket: None,
             probe: None,
+            asks: Vec::new(),
             given_up: Vec::new(),
             ready_file: None,
             probe_environment: Vec::new(),
@@ -212,7 +221,12 @@ impl Kernel {
         }
         if plan.awaits_notification() {
             let endpoint = self.endpoint.clone();
-            self.notify_socket = Some(notify::open(&reactor, self.upward.clone(), endpoint)?);
+            self.notify_socket = Some(notify::open(
+                &reactor,
+                self.upward.clone(),
+                endpoint,
+                plan.takes_ready_from_child(),
+            )?);
         }
         self.reactor = Some(reactor);
         Ok(self.endpoint.clone())
@@ -297,6 +311,10 @@ impl Kernel {
             },
             Some(Job::Probe { look }) => {
                 self.look_ended(look, status);
+                return self.queue.pop_front();
+            }
+            Some(Job::Ask { index, look }) => {
+                self.ask_ended(index, look, status);
                 return self.queue.pop_front();
             }
             None => Event::Reaped { pid, status },
@@ -407,6 +425,10 @@ impl World for Kernel {
                 self.probe();
                 continue;
             }
+            if self.ask_at().is_some_and(|at| at <= now) {
+                self.ask();
+                continue;
+            }
             if self.cgroup.is_look_due(now) {
                 self.reap = true;
                 continue;
@@ -414,6 +436,7 @@ impl World for Kernel {
             let until = [
                 deadline,
                 self.probe_at(),
+                self.ask_at(),
                 self.connections.next_look(),
                 self.cgroup.next_look(),
             ];
@@ -472,8 +495,15 @@ impl World for Kernel {
             Action::Ready => self.ready(),
             Action::NotReady => self.not_ready(),
             Action::StartDrain => self.connections.start(&self.plan),
-            Action::LookAgain => self.connections.look_again(),
-            Action::EndDrain => self.connections.end(),
+            Action::AskProgram { facts, .. } => self.ask_program(&facts),
+            Action::LookAgain => {
+                self.connections.look_again();
+                self.ask_again();
+            }
+            Action::EndDrain => {
+                self.connections.end();
+                self.stop_asking();
+            }
             Action::Flush => self.connections.flush(&self.plan, self.own_pid == 1),
             // The loop itself takes these.
             Action::Record(_) | Action::Finish(_) => {}

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::drain::until::Answer;
 use crate::plan::{Plan, Target};
 use crate::record::{ExitStatus, HookResult, Reason, Record, StartFailure};
 use crate::signal::{Signal, SignalSet};
@@ -121,6 +122,16 @@ struct DrainState {
     told_at: Option<Duration>,
 }
 
+/// What is known of one `--drain-until`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Asked {
+    answer: Answer,
+    /// When that was answered.
+    at: Duration,
+    /// Why it was not known; each was told once.
+    told: Vec<String>,
+}
+
 /// See the module's first sentence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Machine {
@@ -158,6 +169,10 @@ pub(crate) struct Machine {
     /// Until then those that got KILL are busy dying.
     dying_until: Duration,
     drain: DrainState,
+    /// What is known of each `--drain-until`.
+    asked: Vec<Asked>,
+    /// How many the child says that it has in flight.
+    says_in_flight: Option<u32>,
     outbox: VecDeque<Action>,
 }
 
@@ -203,6 +218,8 @@ impl Machine {
                 told: 0,
                 told_at: None,
             },
+            asked: Vec::new(),
+            says_in_flight: None,
             // A stop needs no more: it is the wrong moment to go to the allocator.
             outbox: VecDeque::with_capacity(16),
         };
@@ -295,6 +312,11 @@ impl Machine {
                 self.in_flight(now, requests, settled);
             }
             (_, Event::InFlight { .. }) => {}
+            (Phase::Drain, Event::Answered { condition, answer }) => {
+                self.answered(now, condition, answer);
+            }
+            (_, Event::Answered { .. }) => {}
+            (_, Event::SaysInFlight(number)) => self.says_in_flight(now, number),
             (_, Event::BalancersTold) => self.balancers_told(now),
             (Phase::Flush, Event::Flushed) => self.finish(now),
             (Phase::Flush, Event::Flushing) => self.until = self.flush_until(now),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+use crate::drain::until::IN_FLIGHT;
 use crate::health::Endpoint;
 use crate::kernel::reactor::Reactor;
 use crate::machine::Event;
@@ -20,6 +21,7 @@ struct Message {
     ready: bool,
     stopping: bool,
     extend: Option<Duration>,
+    in_flight: Option<u32>,
     status: Option<String>,
     /// What goes on to the service manager.
     onward: Vec<u8>,
@@ -27,7 +29,7 @@ struct Message {
 
 /// What stays here. `READY` and `STOPPING` are said by us, when the machine takes the child so. The main process is us, and
 /// descriptors are not passed on, so what is about either would mislead.
-const KEPT: [&[u8]; 10] = [
+const KEPT: [&[u8]; 11] = [
     b"READY",
     b"STOPPING",
     b"MAINPID",
@@ -38,6 +40,7 @@ const KEPT: [&[u8]; 10] = [
     b"FDPOLL",
     b"BARRIER",
     b"NOTIFYACCESS",
+    IN_FLIGHT.as_bytes(),
 ];
 
 impl Message {
@@ -60,6 +63,11 @@ impl Message {
                 b"STATUS" => {
                     let text = String::from_utf8_lossy(value);
                     message.status = Some(text.chars().take(STATUS).collect());
+                }
+                _ if key == IN_FLIGHT.as_bytes() => {
+                    let text = std::str::from_utf8(value).ok();
+                    let number = text.and_then(|text| text.trim().parse().ok());
+                    message.in_flight = number.or(message.in_flight);
                 }
                 _ => {}
             }
@@ -117,8 +125,9 @@ pub(crate) fn open(
     reactor: &Reactor,
     upward: Upward,
     endpoint: Option<Arc<Endpoint>>,
+    awaits_ready: bool,
 ) -> Result<String, String> {
-    let failed = |why: String| format!("--ready-when notify: no socket: {why}");
+    let failed = |why: String| format!("notify: no socket: {why}");
     let (socket, name) =
         sys::notify::listen().map_err(|errno| failed(sys::error_text(errno as i32)))?;
     let _inside = reactor.runtime().enter();
@@ -129,6 +138,8 @@ pub(crate) fn open(
         endpoint,
         events: reactor.sender(),
         refused: false,
+        awaits_ready,
+        in_flight: None,
         unheard: false,
     };
     reactor.runtime().spawn(child.listen());
@@ -141,6 +152,10 @@ struct Child {
     endpoint: Option<Arc<Endpoint>>,
     events: mpsc::UnboundedSender<Event>,
     refused: bool,
+    /// Whether `READY=1` counts: not where something else is looked at for that.
+    awaits_ready: bool,
+    /// What was said last to be in flight.
+    in_flight: Option<u32>,
     /// The last message could not be passed on, which was told.
     unheard: bool,
 }
@@ -195,7 +210,12 @@ impl Child {
         if let Some(by) = message.extend {
             self.send(Event::Extend(by));
         }
-        if message.ready {
+        if let Some(number) = message.in_flight
+            && self.in_flight.replace(number) != Some(number)
+        {
+            self.send(Event::SaysInFlight(number));
+        }
+        if message.ready && self.awaits_ready {
             self.send(Event::Ready);
         }
         if message.stopping {
@@ -216,12 +236,13 @@ mod tests {
     #[test]
     fn a_message_is_taken_apart_and_passed_on_without_what_is_ours() {
         let message = Message::parse(
-            b"READY=1\nMAINPID=7\nSTATUS=Serving a=b\nEXTEND_TIMEOUT_USEC=1500000\nX_OWN=\xff\nodd\n",
+            b"READY=1\nMAINPID=7\nSTATUS=Serving a=b\nEXTEND_TIMEOUT_USEC=1500000\nX_OWN=\xff\nX_STEPDOWN_IN_FLIGHT=3\nodd\n",
         );
         let expected = Message {
             ready: true,
             stopping: false,
             extend: Some(Duration::from_millis(1500)),
+            in_flight: Some(3),
             status: Some("Serving a=b".to_owned()),
             onward: b"STATUS=Serving a=b\nEXTEND_TIMEOUT_USEC=1500000\nX_OWN=\xff".to_vec(),
         };

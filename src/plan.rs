@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::{Call, Request};
+use crate::drain::until::Selector;
 use crate::health::Listen;
 use crate::signal::{Signal, SignalSet};
 
@@ -187,6 +188,8 @@ pub(crate) struct Drain {
     /// How long a connection must be quiet after an answer to count as idle.
     pub(crate) quiet: Duration,
     pub(crate) checks: Option<Checks>,
+    /// What the program itself is asked, besides or in place of the ports; all must hold.
+    pub(crate) until: Vec<Until>,
 }
 
 impl Drain {
@@ -204,6 +207,27 @@ pub(crate) struct Checks {
     pub(crate) times: u32,
     /// They are waited for no longer than this.
     pub(crate) timeout: Duration,
+}
+
+/// One `--drain-until`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Until {
+    pub(crate) when: UntilWhen,
+    /// The condition as the user would write it.
+    pub(crate) text: String,
+}
+
+/// What tells that the program has nothing in flight any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum UntilWhen {
+    /// The request is answered with 2xx.
+    Http(Request),
+    /// The series in the answer add up to 0.
+    Metric(Request, Selector),
+    /// The command exits with 0.
+    Exec(Vec<OsString>),
+    /// The program says so (sd_notify(3)).
+    Notify,
 }
 
 /// The local ports that are drained.
@@ -310,6 +334,11 @@ impl Plan {
                 "drain-checks: nobody answers the checks, and only a restart sets up the endpoint",
             );
         }
+        if !self.awaits_notification() && fresh.drains_until(|when| *when == UntilWhen::Notify) {
+            return Err(
+                "drain-until: notify needs a socket for the child, which only a restart sets up",
+            );
+        }
         Ok(Self {
             ladder: fresh.ladder,
             stop_on: fresh.stop_on,
@@ -337,6 +366,7 @@ impl Plan {
         hooks.into_iter().any(|hooks| !hooks.is_empty())
             || self.ladder.iter().any(is_command)
             || matches!(when, Some(ReadyWhen::Exec(_)))
+            || self.drains_until(|when| matches!(when, UntilWhen::Exec(_)))
             || !self.reload_on.is_empty()
     }
 
@@ -365,9 +395,21 @@ impl Plan {
         self.health.is_some() || self.awaits_notification()
     }
 
+    /// Whether the child gets a socket of ours for what it has to say (sd_notify(3)).
     pub(crate) fn awaits_notification(&self) -> bool {
         let when = self.readiness.as_ref().map(|readiness| &readiness.when);
-        when == Some(&ReadyWhen::Notify)
+        when == Some(&ReadyWhen::Notify) || self.drains_until(|when| *when == UntilWhen::Notify)
+    }
+
+    /// Whether the child is ready when it says so; not where something else is looked at.
+    pub(crate) fn takes_ready_from_child(&self) -> bool {
+        let when = self.readiness.as_ref().map(|readiness| &readiness.when);
+        matches!(when, None | Some(ReadyWhen::Notify))
+    }
+
+    fn drains_until(&self, is_wanted: impl Fn(&UntilWhen) -> bool) -> bool {
+        let until = self.drain.iter().flat_map(|drain| &drain.until);
+        until.into_iter().any(|until| is_wanted(&until.when))
     }
 
     /// The signal after `--rewrite`; `None` is to be dropped.

@@ -128,8 +128,8 @@ pub(crate) enum DrainWait {
         #[serde(rename = "left_ms", serialize_with = "millis")]
         left: Duration,
     },
-    /// No request in flight.
-    Requests,
+    /// No request in flight, and what else must hold (`--drain-until`).
+    Requests { ports: bool, until: Vec<String> },
 }
 
 /// One fact. Durations are counted from where the field's name says, in whole milliseconds as JSON.
@@ -164,6 +164,11 @@ pub(crate) enum Record {
         requests: u32,
         #[serde(rename = "left_ms", serialize_with = "millis")]
         left: Duration,
+    },
+    /// The drain has ended although this `--drain-until` did not hold, and why.
+    DrainUnmet {
+        until: String,
+        why: String,
     },
     DrainEnded {
         end: DrainEnd,

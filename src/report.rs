@@ -184,7 +184,9 @@ impl Log {
     fn level(&self, record: &Record) -> Level {
         match record {
             Record::StartFailed(_) | Record::ReloadRefused { .. } => Level::Error,
-            Record::ChildLeft { .. } | Record::Trouble { .. } => Level::Warn,
+            Record::ChildLeft { .. } | Record::Trouble { .. } | Record::DrainUnmet { .. } => {
+                Level::Warn
+            }
             Record::SweepEnded { left, .. } => {
                 if *left {
                     Level::Warn

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
@@ -19,6 +19,23 @@ use super::Request;
 /// # Errors
 /// As for [`super::carry_out`].
 pub(crate) fn ask(request: &Request, patience: Duration) -> Result<(), String> {
+    match answer(request, patience, 0)?.status {
+        status if status.is_success() => Ok(()),
+        status => Err(format!("the answer is {status}")),
+    }
+}
+
+/// What a server has answered.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+/// Sends an HTTP request, and reads the answer with a body of so many bytes; with 0 it is not read.
+///
+/// # Errors
+/// There is no answer in time, or none that can be read.
+pub(crate) fn answer(request: &Request, patience: Duration, most: usize) -> Result<Answer, String> {
     let addresses = request.server.addresses()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -27,17 +44,14 @@ pub(crate) fn ask(request: &Request, patience: Duration) -> Result<(), String> {
     let answer = runtime.block_on(async {
         timeout(patience, async {
             let stream = connect(&addresses, patience).await?;
-            status(request, stream).await
+            exchange(request, stream, most).await
         })
         .await
         .map_err(|_| "no answer in time".to_owned())?
     });
     // Dropping the runtime would wait for nothing, but is work that nobody needs.
     std::mem::forget(runtime);
-    match answer? {
-        status if status.is_success() => Ok(()),
-        status => Err(format!("the answer is {status}")),
-    }
+    answer
 }
 
 /// A connection to the first address that takes one; a silent one does not eat the time of the others.
@@ -79,7 +93,7 @@ pub(crate) fn message(request: &Request) -> Result<hyper::Request<Empty<Bytes>>,
     Ok(message)
 }
 
-async fn status(request: &Request, stream: TcpStream) -> Result<StatusCode, String> {
+async fn exchange(request: &Request, stream: TcpStream, most: usize) -> Result<Answer, String> {
     let message = message(request)?;
     // One plain write: writev(2) would raise SIGPIPE where the server has gone.
     let (mut sender, connection) = http1::Builder::new()
@@ -89,7 +103,15 @@ async fn status(request: &Request, stream: TcpStream) -> Result<StatusCode, Stri
         .map_err(|error| error.to_string())?;
     tokio::spawn(connection);
     let answer = sender.send_request(message).await;
-    Ok(answer.map_err(|error| error.to_string())?.status())
+    let answer = answer.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    let body = if most == 0 {
+        Bytes::new()
+    } else {
+        let body = Limited::new(answer.into_body(), most).collect();
+        body.await.map_err(|error| error.to_string())?.to_bytes()
+    };
+    Ok(Answer { status, body })
 }
 
 /// Names us to servers; our own health endpoint does not count such a client as a balancer.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::drain::until::Answer;
 use crate::drive::World;
 use crate::machine::{Action, Event, HookId, Received};
 use crate::plan::{HookPhase, Target};
@@ -68,6 +69,8 @@ pub(crate) struct Sim {
     /// Hooks and stop commands that are running.
     jobs: u32,
     leftover: bool,
+    /// How many questions the program is asked while it drains.
+    conditions: usize,
     told_none: bool,
     /// Nothing could happen any more, so the world ended the child.
     pub(crate) endless: bool,
@@ -91,6 +94,7 @@ impl Sim {
             child: false,
             jobs: 0,
             leftover: false,
+            conditions: 0,
             told_none: true,
             endless: false,
         }
@@ -206,6 +210,14 @@ impl Sim {
         self.happens_after(Duration::ZERO, end);
     }
 
+    /// The program says that nothing is in flight.
+    fn answers(&mut self) {
+        for condition in 0..self.conditions {
+            let answer = Answer::Holds;
+            self.happens(Duration::ZERO, Event::Answered { condition, answer });
+        }
+    }
+
     fn is_empty(&self) -> bool {
         !self.child && self.jobs == 0 && !self.leftover
     }
@@ -282,10 +294,15 @@ impl World for Sim {
                 let (requests, settled) = (0, true);
                 self.happens(Duration::ZERO, Event::InFlight { requests, settled });
             }
+            Action::AskProgram { conditions, .. } if self.script.requests_end => {
+                self.conditions = conditions;
+                self.answers();
+            }
             // It is asked only where nothing was in flight before.
             Action::LookAgain => {
                 let (requests, settled) = (0, true);
                 self.happens(Duration::ZERO, Event::InFlight { requests, settled });
+                self.answers();
             }
             Action::Flush if !self.script.clients_hang => {
                 self.happens(Duration::ZERO, Event::Flushed)

@@ -1,4 +1,4 @@
-//! Runs hooks, stop commands and looks at readiness as processes, each in a group of its own.
+//! Runs hooks, stop commands, looks at readiness and questions to the program as processes, each in a group of its own.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::AsRawFd;
@@ -69,7 +69,7 @@ impl Kernel {
             close_above_stderr: true,
             null: match job {
                 // What a look prints is of no use to anybody, and there are many.
-                Job::Probe { .. } => Null::All,
+                Job::Probe { .. } | Job::Ask { .. } => Null::All,
                 // Our input is the child's.
                 Job::Hook(_) | Job::StopCommand { .. } => Null::Input,
             },

@@ -1,9 +1,11 @@
 //! Waits until no request is in flight, and at the very end until the answers have left the kernel.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Action, Child, DrainState, Machine, Phase, Waits};
-use crate::plan::DrainPorts;
+use super::{Action, Asked, Child, DrainState, Machine, Phase, Waits};
+use crate::drain::until::{Answer, IN_FLIGHT};
+use crate::plan::{DrainPorts, Until, UntilWhen};
 use crate::record::{DrainEnd, DrainWait, Record};
 
 /// How long bytes that a dead child left in the kernel are waited for: a client that takes nothing in
@@ -13,6 +15,26 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two lines about the progress of the drain.
 const TELLING_PAUSE: Duration = Duration::from_secs(1);
 
+/// So many different reasons why an answer is not known are told, each once.
+const MOST_TOLD: usize = 8;
+
+impl Asked {
+    fn nothing_yet(until: &Until) -> Self {
+        let why = match until.when {
+            UntilWhen::Notify => format!("the child has not said {IN_FLIGHT}"),
+            _ => "there was no answer yet".to_owned(),
+        };
+        Self {
+            answer: Answer::NotYet {
+                in_flight: None,
+                why,
+            },
+            at: Duration::ZERO,
+            told: Vec::new(),
+        }
+    }
+}
+
 impl Machine {
     pub(super) fn enter_drain(&mut self, now: Duration) {
         let alive = matches!(self.child, Child::Alive(_));
@@ -20,6 +42,7 @@ impl Machine {
             return self.take_step(now, 0);
         };
         let counts = drain.ports != DrainPorts::None;
+        let conditions = drain.until.len();
         let checks = drain.checks.filter(|_| !self.balancers_told);
         let checks = checks.map_or(Duration::ZERO, |checks| checks.timeout);
         let delay_until = now.saturating_add(drain.delay);
@@ -33,14 +56,22 @@ impl Machine {
             requests: 0,
             settled: !counts,
             looked_at: now,
-            // Without ports there is nothing to look at.
-            asked_again: !counts,
+            asked_again: false,
             told: 0,
             told_at: None,
         };
+        let asked = self.until().iter().map(Asked::nothing_yet);
+        self.asked = asked.collect();
         self.drain.waits = self.waits(now);
         let wait = self.drain_wait(now);
         self.tell(Record::DrainStarted(wait));
+        if conditions > 0 {
+            let facts = self.facts(now, "drain");
+            self.act(Action::AskProgram { facts, conditions });
+        }
+        if let Some(number) = self.says_in_flight {
+            self.count_said(now, number);
+        }
         self.look_at_drain(now);
     }
 
@@ -71,8 +102,86 @@ impl Machine {
                 times: checks.map_or(0, |checks| checks.times),
                 left: left(self.drain.checks_until),
             },
-            Waits::Requests => DrainWait::Requests,
+            Waits::Requests => DrainWait::Requests {
+                ports: self.counts(),
+                until: self
+                    .until()
+                    .iter()
+                    .map(|until| until.text.clone())
+                    .collect(),
+            },
         }
+    }
+
+    /// Whether connections are looked at.
+    fn counts(&self) -> bool {
+        let drain = self.plan.drain.as_ref();
+        drain.is_some_and(|drain| drain.ports != DrainPorts::None)
+    }
+
+    fn until(&self) -> &[Until] {
+        let drain = self.plan.drain.as_ref();
+        drain.map_or(&[], |drain| &drain.until)
+    }
+
+    pub(super) fn answered(&mut self, now: Duration, condition: usize, answer: Answer) {
+        let text = self.until().get(condition).map(|until| until.text.clone());
+        let (Some(asked), Some(text)) = (self.asked.get_mut(condition), text) else {
+            return;
+        };
+        let mut news = None;
+        if let Answer::NotKnown(why) = &answer
+            && asked.told.len() < MOST_TOLD
+            && !asked.told.contains(why)
+        {
+            asked.told.push(why.clone());
+            news = Some(format!("--drain-until {text}: {why}"));
+        }
+        asked.answer = answer;
+        asked.at = now;
+        if let Some(message) = news {
+            self.tell(Record::Trouble { message });
+        }
+        self.look_at_drain(now);
+    }
+
+    /// The child may say it long before the drain: its last word counts.
+    pub(super) fn says_in_flight(&mut self, now: Duration, number: u32) {
+        self.says_in_flight = Some(number);
+        if self.phase == Phase::Drain {
+            self.count_said(now, number);
+            self.look_at_drain(now);
+        }
+    }
+
+    fn count_said(&mut self, now: Duration, number: u32) {
+        let plan = Rc::clone(&self.plan);
+        let until = plan.drain.iter().flat_map(|drain| &drain.until);
+        for (asked, until) in self.asked.iter_mut().zip(until) {
+            if until.when == UntilWhen::Notify {
+                asked.answer = Answer::of_number(number);
+                asked.at = now;
+            }
+        }
+    }
+
+    /// Whether every `--drain-until` holds, by an answer that is no older than this. What the child
+    /// says by itself stays true until it says something else.
+    fn all_hold(&self, since: Duration) -> bool {
+        let mut known = self.asked.iter().zip(self.until());
+        known.all(|(asked, until)| {
+            let is_fresh = asked.at >= since || until.when == UntilWhen::Notify;
+            asked.answer == Answer::Holds && is_fresh
+        })
+    }
+
+    /// How many are in flight, seen from whichever side sees most.
+    fn most_in_flight(&self) -> u32 {
+        let said = self.asked.iter().filter_map(|asked| match asked.answer {
+            Answer::NotYet { in_flight, .. } => in_flight,
+            Answer::Holds | Answer::NotKnown(_) => None,
+        });
+        said.max().unwrap_or(0).max(self.drain.requests)
     }
 
     pub(super) fn in_flight(&mut self, now: Duration, requests: u32, settled: bool) {
@@ -109,18 +218,21 @@ impl Machine {
         let end = self.drain_until();
         let told_by = self.told_by();
         let told = now >= told_by;
+        let counts = self.counts();
+        let is_idle = told && self.drain.settled && self.all_hold(Duration::ZERO);
         // What came in the last moment of the delay came from a balancer that did not know.
-        let is_fresh = self.drain.asked_again || self.drain.looked_at >= told_by;
-        if told && self.drain.settled && (is_fresh || now >= end) {
+        let looked = !counts || self.drain.asked_again || self.drain.looked_at >= told_by;
+        let is_fresh = looked && self.all_hold(told_by);
+        if is_idle && (is_fresh || now >= end) {
             self.end_drain(now, DrainEnd::Drained);
         } else if now >= end {
             self.end_drain(now, DrainEnd::TimedOut);
         } else {
-            if told && self.drain.settled {
+            if is_idle && !self.drain.asked_again {
                 self.drain.asked_again = true;
-                self.drain.settled = false;
+                self.drain.settled = !counts;
                 self.act(Action::LookAgain);
-            } else if self.waits(now) != self.drain.waits {
+            } else if !is_idle && self.waits(now) != self.drain.waits {
                 self.drain.waits = self.waits(now);
                 let wait = self.drain_wait(now);
                 self.tell(Record::DrainWaits(wait));
@@ -135,7 +247,7 @@ impl Machine {
     /// Tells how many requests are in flight, when that has changed; or when it is to be told. Under load
     /// the number changes with every look, and once a second is enough to follow it.
     fn tell_in_flight(&mut self, now: Duration, end: Duration) -> Option<Duration> {
-        let requests = self.drain.requests;
+        let requests = self.most_in_flight();
         if requests == self.drain.told {
             return None;
         }
@@ -158,8 +270,11 @@ impl Machine {
         let interrupted = if end == DrainEnd::Drained {
             0
         } else {
-            self.drain.requests
+            self.most_in_flight()
         };
+        if end == DrainEnd::TimedOut {
+            self.tell_unmet();
+        }
         let took = now.saturating_sub(self.since);
         self.tell(Record::DrainEnded {
             end,
@@ -169,13 +284,21 @@ impl Machine {
         self.take_step(now, 0);
     }
 
+    fn tell_unmet(&mut self) {
+        let plan = Rc::clone(&self.plan);
+        let until = plan.drain.iter().flat_map(|drain| &drain.until);
+        for (asked, until) in std::mem::take(&mut self.asked).into_iter().zip(until) {
+            let why = match asked.answer {
+                Answer::Holds => continue,
+                Answer::NotYet { why, .. } | Answer::NotKnown(why) => why,
+            };
+            let until = until.text.clone();
+            self.tell(Record::DrainUnmet { until, why });
+        }
+    }
+
     pub(super) fn enter_flush(&mut self, now: Duration) {
-        let drains = self
-            .plan
-            .drain
-            .as_ref()
-            .is_some_and(|drain| drain.ports != DrainPorts::None);
-        if !drains {
+        if !self.counts() {
             return self.finish(now);
         }
         self.enter(now, Phase::Flush, None);

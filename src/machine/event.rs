@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::drain::until::Answer;
 use crate::plan::{HookPhase, Plan, Target};
 use crate::record::{
     ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender, StartFailure,
@@ -60,6 +61,13 @@ pub(crate) enum Event {
         requests: u32,
         settled: bool,
     },
+    /// What came of asking about a `--drain-until`.
+    Answered {
+        condition: usize,
+        answer: Answer,
+    },
+    /// The child says how many it has in flight (`X_STEPDOWN_IN_FLIGHT`).
+    SaysInFlight(u32),
     /// The balancers have been told often enough (`--drain-checks`).
     BalancersTold,
     /// Of the bytes left to be sent from the drained ports some have been taken.
@@ -120,7 +128,12 @@ pub(crate) enum Action {
     /// It is not, or no more; nobody looks for it any longer.
     NotReady,
     StartDrain,
-    /// Looks at once, and tells what it found also where that is no news.
+    /// Asks the program about each `--drain-until`, again and again until the drain ends.
+    AskProgram {
+        facts: Facts,
+        conditions: usize,
+    },
+    /// Looks and asks at once, and tells what it found also where that is no news.
     LookAgain,
     EndDrain,
     /// Tells `Event::Flushed` once nothing that would be lost is left to send.

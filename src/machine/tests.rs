@@ -1,6 +1,7 @@
 //! Scenarios as text, every short story against the promises, and a planted bug for each promise.
 
 use super::*;
+use crate::drain::until::Answer;
 use crate::drive::{World, drive};
 use crate::explain::sim::{Cue, Leftover, Script, Sim};
 use crate::plan::{Checks, Drain, DrainPorts, HookPhase};
@@ -71,6 +72,14 @@ fn in_flight(requests: u32, settled: bool) -> Event {
     Event::InFlight { requests, settled }
 }
 
+fn answered(condition: usize, answer: Answer) -> Event {
+    Event::Answered { condition, answer }
+}
+
+fn not_known() -> Answer {
+    Answer::NotKnown("refused".to_owned())
+}
+
 fn done() -> HookResult {
     HookResult::Ended(ExitStatus::Exited(0))
 }
@@ -108,6 +117,7 @@ impl Story {
             ports: DrainPorts::Auto,
             quiet: ms(1000),
             checks: None,
+            until: Vec::new(),
         });
         self
     }
@@ -262,6 +272,7 @@ impl World for Watched<'_> {
             Action::EndStopCommand { step } => format!("kill the command of step {}", step + 1),
             Action::WriteStdin { step } => format!("write step {}", step + 1),
             Action::Sweep(signal) => format!("sweep {signal}"),
+            Action::AskProgram { conditions, .. } => format!("ask about {conditions}"),
             Action::Suspend(signal) => format!("suspend by {signal}"),
             Action::SendBeyondGroup(signal) => format!("{signal} beyond the group"),
             Action::Adopt(_) => "take the new plan".to_owned(),

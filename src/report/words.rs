@@ -42,6 +42,9 @@ impl fmt::Display for Words<'_> {
             Record::InFlight { requests, left } => {
                 write!(f, "drain: {requests} in flight, {} left", Shown(*left))
             }
+            Record::DrainUnmet { until, why } => {
+                write!(f, "--drain-until {until} does not hold: {why}")
+            }
             Record::DrainEnded {
                 end,
                 interrupted,
@@ -220,7 +223,20 @@ fn drain_waits(f: &mut fmt::Formatter<'_>, wait: &DrainWait) -> fmt::Result {
                 Shown(*left)
             )
         }
-        DrainWait::Requests => f.write_str("drain: waiting until no request is in flight"),
+        DrainWait::Requests { ports, until } => {
+            f.write_str("drain: waiting until ")?;
+            if *ports || until.is_empty() {
+                f.write_str("no request is in flight")?;
+            }
+            for (index, text) in until.iter().enumerate() {
+                match (index, *ports) {
+                    (0, false) => {}
+                    (_, _) => f.write_str(" and ")?,
+                }
+                write!(f, "{text} holds")?;
+            }
+            Ok(())
+        }
     }
 }
 

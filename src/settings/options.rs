@@ -235,6 +235,14 @@ pub(crate) const OPTIONS: &[Opt] = &[
         DRAIN,
         "Wait at most this long for the checks that --drain-checks counts [default: 10s]",
     ),
+    many(
+        "drain-until",
+        "CONDITION",
+        DRAIN,
+        "Drain until the program says that nothing is in flight: http:URL answers 2xx, \
+         metric:URL#NAME[{LABEL=\"VALUE\"}] is 0 (Prometheus), exec:COMMAND exits with 0, or with notify it \
+         says X_STEPDOWN_IN_FLIGHT=0 (NOTIFY_SOCKET) [repeatable, all must hold]",
+    ),
     one(
         "drain-quiet",
         "DUR",

@@ -9,10 +9,11 @@ use super::parse::{
     parse_checks, parse_hook, parse_ports, parse_rewrite, parse_success, parse_switch,
 };
 use super::{Error, Fault, Settings, Value};
+use crate::drain::until;
 use crate::health::Listen;
 use crate::plan::{
     Checks, ChildSettings, Drain, DrainPorts, Health, Hook, OnFailure, Plan, Readiness, ReadyWhen,
-    Stdin, Step, StepAction, Stragglers, SuccessExit, Target,
+    Stdin, StepAction, Stragglers, SuccessExit, Target,
 };
 use crate::ready;
 use crate::settings::identity;
@@ -93,17 +94,16 @@ impl Settings {
             None => ladder::parse("SAME", defaults).map_err(|f| Error::new("--ladder", f))?,
         };
         if let Some(signal) = self.signal("stop-signal")? {
-            let is_same = |step: &Step| step.action == StepAction::Same;
-            if !ladder.iter().any(is_same) {
-                let fault = Fault::new("the ladder has no SAME, which it would stand in for");
-                let way_out = format!("name {signal} in --ladder, or leave out one of the two");
-                return Err(self.error("stop-signal", fault.way_out(way_out)));
-            }
-            for step in ladder.iter_mut().filter(|step| is_same(step)) {
+            for step in ladder
+                .iter_mut()
+                .filter(|step| step.action == StepAction::Same)
+            {
                 step.action = StepAction::Signal(signal);
-                // The word is the first of the step, however it is written.
-                let rest = step.text.get("SAME".len()..).unwrap_or_default();
-                step.text = format!("{signal}{rest}").into();
+                step.text = step
+                    .text
+                    .to_ascii_uppercase()
+                    .replacen("SAME", &signal.to_string(), 1)
+                    .into();
             }
         }
         let writes = |action: &StepAction| matches!(action, StepAction::Stdin(_) | StepAction::Eof);
@@ -222,7 +222,8 @@ impl Settings {
         let timeout = self
             .duration("drain-timeout")?
             .unwrap_or(DEFAULT_DRAIN_TIMEOUT);
-        if ports == DrainPorts::None && delay.is_none() && checks.is_none() {
+        let until = self.many("drain-until", until::parse)?;
+        if ports == DrainPorts::None && delay.is_none() && checks.is_none() && until.is_empty() {
             return Ok(None);
         }
         Ok(Some(Drain {
@@ -234,6 +235,7 @@ impl Settings {
                 times,
                 timeout: checks_timeout.unwrap_or(DEFAULT_CHECKS_TIMEOUT),
             }),
+            until,
         }))
     }
 

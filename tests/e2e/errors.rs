@@ -129,6 +129,7 @@ const MALFORMED: &[Malformed] = &[
     ("drain-port", "0", &["0"]),
     ("drain-delay", "short", A_DURATION),
     ("drain-quiet", "1sec1", A_DURATION),
+    ("drain-until", "metric:http://a/metrics", &["#NAME"]),
     ("drain-timeout", "-1s", A_DURATION),
     ("drain-checks", "few", &["few"]),
     ("drain-checks-timeout", "soon", A_DURATION),
@@ -375,21 +376,4 @@ fn options_that_contradict_each_other_are_told() {
     refused(start, "--ladder", &["--no-kill", "drop one of the two"]);
     let start = || Stepdown::new().args(["--stdin=inherit", "--ladder", "stdin=stop"]);
     refused(start, "--stdin", &["needs the relay", "--stdin relay"]);
-}
-
-/// A signal that no step sends would pass unseen.
-#[test]
-fn a_stop_signal_that_no_step_sends_is_told() {
-    let parts = [
-        "the ladder has no SAME",
-        "name INT in --ladder, or leave out one of the two",
-    ];
-    let start = || Stepdown::new().args(["--stop-signal=INT", "--ladder=TERM:1s"]);
-    refused(start, "--stop-signal", &parts);
-    let start = || {
-        Stepdown::new()
-            .env("STEPDOWN_STOP_SIGNAL", "INT")
-            .args(["--ladder=TERM:1s"])
-    };
-    refused(start, "STEPDOWN_STOP_SIGNAL", &parts);
 }

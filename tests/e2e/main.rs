@@ -8,7 +8,6 @@
 //! | --- | --- |
 //! | `STEPDOWN_BIN` | the binary under test instead of the one cargo has just built |
 //! | `STEPDOWN_STATIC_BIN` | the static binary for containers instead of building one |
-//! | `NO_SKIPS` | set to anything: the run fails where a story was skipped |
 //! | `UPDATE_GOLDEN` | set to anything: the texts in `tests/golden` are written, not compared |
 
 #![expect(
@@ -37,9 +36,9 @@ mod containers;
 mod dockerd;
 mod drain;
 mod drain_checks;
-mod drain_loops;
 mod drain_nginx;
 mod drain_refused;
+mod drain_until;
 mod dropin;
 mod errors;
 mod explain;

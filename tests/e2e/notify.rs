@@ -327,3 +327,82 @@ fn a_flood_of_messages_delays_no_stop() {
     // Whoever reads on until there is nothing more never comes to the signal.
     run.wait().code(143).nothing_left();
 }
+
+// What the child says of its work (`--drain-until notify`).
+
+#[test]
+fn the_drain_lasts_until_the_child_says_that_nothing_is_in_flight() {
+    both(|mode| {
+        let stage = Stage::new();
+        let notify = Stepdown::in_mode(mode)
+            .args(["--drain-until=notify", "--drain-timeout=1h"])
+            .args(["--ready-when=exec:true"]);
+        let (mut run, mut orders) = stage.start(notify);
+        // Something else is asked whether it is ready, and what is said to us goes no further.
+        assert_eq!(stage.told(), "READY=1");
+        order(
+            &mut run,
+            &mut orders,
+            r"say READY=1\nX_STEPDOWN_IN_FLIGHT=0",
+        );
+        order(
+            &mut run,
+            &mut orders,
+            r"say STATUS=at work\nX_STEPDOWN_IN_FLIGHT=3",
+        );
+        assert_eq!(stage.told(), "STATUS=at work");
+        run.signal(Signal::SIGTERM);
+        assert_eq!(stage.told(), "STOPPING=1");
+        run.logs("drain: waiting until notify holds");
+        run.logs("drain: 3 in flight, ");
+        order(&mut run, &mut orders, "say X_STEPDOWN_IN_FLIGHT=1");
+        run.logs("drain: 1 in flight, ");
+        order(&mut run, &mut orders, "say X_STEPDOWN_IN_FLIGHT=none");
+        assert!(!run.stderr_has("step 1"));
+        writeln!(orders, "say X_STEPDOWN_IN_FLIGHT=0").expect("the child reads");
+        let ended = run.wait();
+        ended.code(3).logged(&["drained in"]);
+        ended.never_logged("does not hold").nothing_left();
+        stage.told_nothing();
+    });
+}
+
+#[test]
+fn a_child_that_never_says_it_is_stopped_in_the_end() {
+    both(|mode| {
+        for said in [None, Some("2")] {
+            let stage = Stage::new();
+            let notify =
+                Stepdown::in_mode(mode).args(["--drain-until=notify", "--drain-timeout=700ms"]);
+            let (mut run, mut orders) = stage.start(notify);
+            if let Some(number) = said {
+                let line = format!("say X_STEPDOWN_IN_FLIGHT={number}");
+                order(&mut run, &mut orders, &line);
+            }
+            run.signal(Signal::SIGTERM);
+            let ended = run.wait();
+            ended.code(3).nothing_left();
+            let why = match said {
+                None => "the child has not said X_STEPDOWN_IN_FLIGHT",
+                Some(_) => "2 in flight",
+            };
+            ended.logged(&["--drain-until notify does not hold: ", why]);
+            ended.logged(&["drain ended by its timeout after"]);
+        }
+    });
+}
+
+#[test]
+fn ready_is_passed_on_where_only_the_drain_listens() {
+    let stage = Stage::new();
+    let notify = Stepdown::new().args(["--drain-until=notify"]);
+    let (mut run, mut orders) = stage.start(notify);
+    order(
+        &mut run,
+        &mut orders,
+        r"say READY=1\nX_STEPDOWN_IN_FLIGHT=0",
+    );
+    assert_eq!(stage.told(), "READY=1");
+    run.signal(Signal::SIGTERM);
+    run.wait().code(3).logged(&["drained in"]);
+}

@@ -25,9 +25,11 @@ pub(super) enum Bug {
     TakesAnyHooksEnd,
     TakesAnyCommandsEnd,
     KillsInSpiteOfNoKill,
+    TakesNotKnownForDrained,
+    ForgetsTheDelay,
 }
 
-const BUGS: [(Bug, Promise); 18] = [
+const BUGS: [(Bug, Promise); 20] = [
     (Bug::TakesAStepAgain, Promise::StepsNeverGoBack),
     (Bug::ReturnsToTheFirstSweep, Promise::StepsNeverGoBack),
     (Bug::SpeaksAfterTheEnd, Promise::NothingAfterTheEnd),
@@ -55,6 +57,8 @@ const BUGS: [(Bug, Promise); 18] = [
     (Bug::TakesAnyHooksEnd, Promise::LateEndsChangeNothing),
     (Bug::TakesAnyCommandsEnd, Promise::LateEndsChangeNothing),
     (Bug::KillsInSpiteOfNoKill, Promise::NoKillSparesTheChild),
+    (Bug::TakesNotKnownForDrained, Promise::DrainedIsNoGuess),
+    (Bug::ForgetsTheDelay, Promise::DrainedIsNoGuess),
 ];
 
 /// The machine, as it is or with a bug planted between it and the world.
@@ -72,6 +76,9 @@ impl Player {
     pub(super) fn new(mut plan: Plan, bug: Option<Bug>) -> Self {
         if bug == Some(Bug::ForgetsTheDeadline) {
             plan.deadline = None;
+        }
+        if let (Some(Bug::ForgetsTheDelay), Some(drain)) = (bug, &mut plan.drain) {
+            drain.delay = Duration::ZERO;
         }
         let mut player = Self {
             machine: Machine::new(Rc::new(plan)),
@@ -118,6 +125,13 @@ impl Player {
                     (&mut event, self.machine.stop_command)
                 {
                     *step = current;
+                }
+            }
+            Some(Bug::TakesNotKnownForDrained) => {
+                if let Event::Answered { answer, .. } = &mut event
+                    && matches!(answer, Answer::NotKnown(_))
+                {
+                    *answer = Answer::Holds;
                 }
             }
             Some(Bug::MissesThatNobodyIsLeft) if event == Event::NoneLeft => return,

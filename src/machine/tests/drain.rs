@@ -330,3 +330,99 @@ fn a_child_that_exits_ends_the_drain() {
             "#,
         );
 }
+
+// What the program itself is asked.
+
+#[test]
+fn the_drain_lasts_until_all_that_the_program_is_asked_holds() {
+    let options = "--grace 1s --drain-until exec:a --drain-until notify --drain-timeout 9s";
+    Story::of(options)
+        .asked(Signal::TERM)
+        .exits_on(Cue::Signal(Signal::TERM), 5)
+        .at(0, Event::SaysInFlight(2))
+        .at(100, answered(0, Answer::of_number(5)))
+        .at(200, answered(0, not_known()))
+        .at(300, answered(0, not_known()))
+        .at(2_000, answered(0, Answer::Holds))
+        .at(3_000, Event::SaysInFlight(1))
+        .at(4_000, Event::SaysInFlight(0))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> startdrain
+            0 drain: waiting until exec:a holds and notify holds
+            0 -> ask about 2
+            0 drain: 2 in flight, 9.0 s left
+            200 --drain-until exec:a: refused
+            3000 drain: 1 in flight, 6.0 s left
+            4000 -> enddrain
+            4000 drained in 4.0 s
+            4000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            4000 -> term to the child
+            4000 -> cont to the child
+            4005 child exited with 0 on step 1 after 4.0 s
+            4005 stopped in 4.0 s, exit status 0
+            4005 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn what_never_holds_is_told_when_the_timeout_decides() {
+    Story::of("--grace 1s --drain-until exec:a --drain-until exec:b --drain-until notify --drain-timeout 2s")
+        .asked(Signal::TERM)
+        .exits_on(Cue::Signal(Signal::TERM), 5)
+        .at(100, answered(0, Answer::Holds))
+        .at(100, answered(1, Answer::of_number(5)))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> startdrain
+            0 drain: waiting until exec:a holds and exec:b holds and notify holds
+            0 -> ask about 3
+            100 drain: 5 in flight, 1.9 s left
+            2000 -> enddrain
+            2000 --drain-until exec:b does not hold: 5 in flight
+            2000 --drain-until notify does not hold: the child has not said X_STEPDOWN_IN_FLIGHT
+            2000 drain ended by its timeout after 2.0 s, 5 requests interrupted
+            2000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            2000 -> term to the child
+            2000 -> cont to the child
+            2005 child exited with 0 on step 1 after 2.0 s
+            2005 stopped in 2.0 s, exit status 0
+            2005 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn what_was_answered_during_the_delay_is_asked_again() {
+    let options = "--drain-port 80 --drain-until exec:a --drain-delay 2s";
+    let mut machine = Machine::new(Rc::new(plan(options)));
+    let mut drained = |at, event| {
+        machine.handle(ms(at), event);
+        let mut asked = false;
+        while let Some(action) = machine.poll() {
+            asked |= action == Action::LookAgain;
+        }
+        (asked, machine.phase != Phase::Drain)
+    };
+    drained(0, Event::Started { pid: 2 });
+    drained(0, signal(Signal::TERM));
+    let holds = answered(0, Answer::Holds);
+    assert_eq!(drained(100, holds.clone()), (false, false));
+    assert_eq!(drained(1_000, in_flight(0, true)), (false, false));
+    assert_eq!(drained(2_000, Event::Deadline), (true, false));
+    assert_eq!(drained(2_001, in_flight(0, true)), (false, false));
+    assert_eq!(
+        drained(2_010, answered(0, Answer::of_number(1))),
+        (false, false)
+    );
+    assert_eq!(drained(2_500, holds), (false, true));
+}

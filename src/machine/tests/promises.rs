@@ -1,6 +1,7 @@
 //! What every run keeps, whatever happens: judged action by action.
 
 use super::*;
+use crate::record::DrainEnd;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Promise {
@@ -20,11 +21,13 @@ pub(super) enum Promise {
     /// The end of a hook or stop command that was killed before is not the end of another.
     LateEndsChangeNothing,
     NoKillSparesTheChild,
+    /// Only what was answered last, and since the delay was over, is called drained.
+    DrainedIsNoGuess,
     /// Once the child has ended and nobody is left; and by itself where KILL is allowed.
     TheRunEnds,
 }
 
-pub(super) const ALL: [Promise; 13] = [
+pub(super) const ALL: [Promise; 14] = [
     Promise::StepsNeverGoBack,
     Promise::NothingAfterTheEnd,
     Promise::KillInTime,
@@ -37,6 +40,7 @@ pub(super) const ALL: [Promise; 13] = [
     Promise::EarlyWakeUpsAreHarmless,
     Promise::LateEndsChangeNothing,
     Promise::NoKillSparesTheChild,
+    Promise::DrainedIsNoGuess,
     Promise::TheRunEnds,
 ];
 
@@ -72,6 +76,11 @@ pub(super) struct Allowed {
     kill_after: Duration,
     deadline: Option<Duration>,
     post_stop: usize,
+    /// The drain looks at ports; it asks the program; it lasts at least so long.
+    counts: bool,
+    asks: bool,
+    delay: Duration,
+    drain_timeout: Duration,
 }
 
 impl Allowed {
@@ -94,6 +103,13 @@ impl Allowed {
             kill_after: total.min(plan.deadline.unwrap_or(total)),
             deadline: plan.deadline,
             post_stop: plan.post_stop.len(),
+            counts: plan
+                .drain
+                .as_ref()
+                .is_some_and(|d| d.ports != DrainPorts::None),
+            asks: plan.drain.as_ref().is_some_and(|d| !d.until.is_empty()),
+            delay: plan.drain.as_ref().map(|d| d.delay).unwrap_or_default(),
+            drain_timeout: plan.drain.as_ref().map(|d| d.timeout).unwrap_or_default(),
         }
     }
 }
@@ -113,6 +129,10 @@ pub(super) struct Watch {
     left: bool,
     hook: Option<HookId>,
     post_stop: Vec<u8>,
+    drains_since: Duration,
+    settled: bool,
+    /// When it was answered last that nothing is in flight.
+    holds: Option<Duration>,
 }
 
 impl Watch {
@@ -127,12 +147,19 @@ impl Watch {
             left: false,
             hook: None,
             post_stop: vec![0; allowed.post_stop],
+            drains_since: Duration::ZERO,
+            settled: false,
+            holds: None,
         }
     }
 
     /// An event that the world is about to deliver.
-    pub(super) fn hears(&mut self, event: &Event) {
+    pub(super) fn hears(&mut self, now: Duration, event: &Event) {
         match event {
+            Event::InFlight { settled, .. } => self.settled = *settled,
+            Event::Answered { answer, .. } => {
+                self.holds = Some(now).filter(|_| *answer == Answer::Holds);
+            }
             Event::Started { .. } => self.child_alive = true,
             Event::ChildExited(_) => self.child_alive = false,
             Event::HookEnded { hook, .. } if self.hook == Some(*hook) => self.hook = None,
@@ -163,7 +190,24 @@ impl Watch {
             }
             Action::Record(Record::ChildLeft { .. }) => self.left = true,
             Action::Record(Record::Step { step, .. }) => self.comes_to((3, *step), told)?,
-            Action::StartDrain => self.comes_to((2, 0), told)?,
+            Action::StartDrain => {
+                self.comes_to((2, 0), told)?;
+                self.drains_since = now;
+                self.settled = false;
+                self.holds = None;
+            }
+            Action::Record(Record::DrainEnded {
+                end: DrainEnd::Drained,
+                took,
+                ..
+            }) => {
+                let over = self.drains_since + allowed.delay;
+                // There is no time to ask again then.
+                let is_last_moment = *took >= allowed.drain_timeout;
+                let is_known = self.holds.is_some_and(|at| at >= over || is_last_moment);
+                let is_true = (!allowed.counts || self.settled) && (!allowed.asks || is_known);
+                Promise::DrainedIsNoGuess.holds(is_true && now >= over, told)?;
+            }
             Action::Sweep(signal) => {
                 let phase = if self.place.0 < 5 { 4 } else { 6 };
                 let kills = *signal == Signal::KILL;

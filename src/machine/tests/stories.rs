@@ -37,6 +37,9 @@ enum Happening {
     InFlight,
     Settled,
     Flushed,
+    Holds,
+    HoldsNot,
+    NotKnown,
 }
 
 /// How long after what happened before. Timers that fall due meanwhile go off when they are due.
@@ -49,8 +52,8 @@ enum Gap {
 }
 
 use Happening::{
-    ChildExits, Extend, Flushed, HookEnds, InFlight, Int, NobodyIsLeft, ParentDied, Settled,
-    SomebodyIsSwept, StartFailed, Started, StopCommandEnds, Term, Usr1,
+    ChildExits, Extend, Flushed, Holds, HoldsNot, HookEnds, InFlight, Int, NobodyIsLeft, NotKnown,
+    ParentDied, Settled, SomebodyIsSwept, StartFailed, Started, StopCommandEnds, Term, Usr1,
 };
 
 const USUAL: &[Happening] = &[Term, Int, ChildExits, HookEnds, NobodyIsLeft];
@@ -107,6 +110,14 @@ pub(super) const SETUPS: &[Setup] = &[
             Settled,
             Term,
             Flushed,
+        ],
+        gaps: &[Gap::None, Gap::Some(700)],
+        ..BASE
+    },
+    Setup {
+        options: "--grace 1s --drain-port auto --drain-until exec:a --drain-delay 1s --drain-timeout 4s",
+        happenings: &[
+            Int, ChildExits, Settled, InFlight, Holds, HoldsNot, NotKnown, Term,
         ],
         gaps: &[Gap::None, Gap::Some(700)],
         ..BASE
@@ -296,6 +307,9 @@ impl<'a> Tale<'a> {
                 }],
             },
             Flushed if self.flushing => Event::Flushed,
+            Holds if alive => answered(0, Answer::Holds),
+            HoldsNot if alive => answered(0, Answer::of_number(1)),
+            NotKnown if alive => answered(0, not_known()),
             Extend if alive => Event::Extend(ms(3_000)),
             InFlight if alive => Event::InFlight {
                 requests: 1,
@@ -316,7 +330,7 @@ impl<'a> Tale<'a> {
     }
 
     fn handle(&mut self, event: Event) -> Result<(), Broken> {
-        self.watch.hears(&event);
+        self.watch.hears(self.now, &event);
         match &event {
             Event::Started { .. } | Event::StartFailed(_) => self.starting = false,
             Event::HookEnded { .. } => self.hook = None,

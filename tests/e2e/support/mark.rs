@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::libc;
 use nix::unistd::Pid;
 
-use super::machine;
 use super::proc::{self, Process};
 use super::{BOUND, holds_within};
 
@@ -30,7 +29,7 @@ impl Mark {
     pub(crate) fn new() -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
-            text: format!("{}-{number}", machine::name()),
+            text: format!("e2e-{}-{number}", std::process::id()),
             session: None,
             since: proc::now().saturating_sub(10),
         }

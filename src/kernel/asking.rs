@@ -1,0 +1,159 @@
+//! Asks the program itself whether anything is in flight (`--drain-until`), again and again until the drain ends.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Job, Kernel};
+use crate::drain::until::{self, Answer};
+use crate::drive::World;
+use crate::hooks;
+use crate::machine::{Event, Facts};
+use crate::plan::UntilWhen;
+use crate::ready::Probe;
+use crate::record::ExitStatus;
+use crate::sys::slate::Slate;
+
+/// How asking about one condition goes on.
+pub(super) struct Ask {
+    condition: usize,
+    probe: Probe,
+    /// The answer that is being waited for will come too late to count.
+    outdated: bool,
+    /// Where a process that asks by HTTP says what was answered.
+    slate: Option<Slate>,
+}
+
+impl Kernel {
+    #[inline(never)]
+    pub(super) fn ask_program(&mut self, facts: &Facts) {
+        let now = self.now();
+        let plan = Rc::clone(&self.plan);
+        let until = plan.drain.iter().flat_map(|drain| &drain.until);
+        self.asks = until
+            .enumerate()
+            // Who says it itself is not asked.
+            .filter(|(_, until)| until.when != UntilWhen::Notify)
+            .map(|(condition, _)| Ask {
+                condition,
+                probe: Probe::new(now, None),
+                outdated: false,
+                slate: None,
+            })
+            .collect();
+        self.probe_environment = hooks::environment(facts, &self.last);
+    }
+
+    /// Asks anew: what was answered until now does not count.
+    pub(super) fn ask_again(&mut self) {
+        let now = self.now();
+        self.queue
+            .retain(|event| !matches!(event, Event::Answered { .. }));
+        for ask in &mut self.asks {
+            match ask.probe.running() {
+                Some(_) => ask.outdated = true,
+                None => ask.probe = Probe::new(now, None),
+            }
+        }
+    }
+
+    /// When to call `ask` at the latest.
+    pub(super) fn ask_at(&self) -> Option<Duration> {
+        self.asks.iter().map(|ask| ask.probe.due()).min()
+    }
+
+    /// Asks about all that is due, and ends what takes too long.
+    #[inline(never)]
+    pub(super) fn ask(&mut self) {
+        let now = self.now();
+        for index in 0..self.asks.len() {
+            let Some(ask) = self.asks.get(index).filter(|ask| ask.probe.due() <= now) else {
+                continue;
+            };
+            match ask.probe.running() {
+                Some(look) => {
+                    self.end_job(Job::Ask { index, look });
+                    let why = format!("no end of it within {:?}", until::PATIENCE);
+                    self.answered(index, Answer::NotKnown(why));
+                }
+                None => self.begin_to_ask(now, index),
+            }
+        }
+    }
+
+    fn begin_to_ask(&mut self, now: Duration, index: usize) {
+        let plan = Rc::clone(&self.plan);
+        let Some(ask) = self.asks.get(index) else {
+            return;
+        };
+        let until = plan.drain.as_ref();
+        let Some(until) = until.and_then(|drain| drain.until.get(ask.condition)) else {
+            return;
+        };
+        let look = ask.probe.next_look();
+        let job = Job::Ask { index, look };
+        let mut slate = None;
+        let begun = match &until.when {
+            UntilWhen::Notify => return,
+            UntilWhen::Exec(argv) => {
+                let environment = std::mem::take(&mut self.probe_environment);
+                let begun = self.run_job(job, argv, &environment);
+                self.probe_environment = environment;
+                begun
+            }
+            when @ (UntilWhen::Http(_) | UntilWhen::Metric(..)) => {
+                // Without one only yes or no is heard.
+                slate = Slate::new().ok();
+                self.run_forked(job, || {
+                    let (code, why) = until::ask(when);
+                    if let Some(slate) = &slate {
+                        slate.write(&why);
+                    }
+                    code
+                })
+            }
+        };
+        if let Some(ask) = self.asks.get_mut(index) {
+            ask.slate = slate;
+            ask.probe.looking(now);
+        }
+        if let Err(why) = begun {
+            self.answered(index, Answer::NotKnown(why));
+        }
+    }
+
+    /// A process that has asked is over.
+    pub(super) fn ask_ended(&mut self, index: usize, look: u32, status: ExitStatus) {
+        let plan = Rc::clone(&self.plan);
+        let Some(ask) = self.asks.get_mut(index) else {
+            return;
+        };
+        let until = plan.drain.as_ref();
+        let until = until.and_then(|drain| drain.until.get(ask.condition));
+        if let (Some(until), true) = (until, ask.probe.running() == Some(look)) {
+            let said = ask.slate.take().and_then(|slate| slate.read());
+            self.answered(index, Answer::of_ending(&until.when, status, said));
+        }
+    }
+
+    fn answered(&mut self, index: usize, answer: Answer) {
+        let now = self.now();
+        let Some(ask) = self.asks.get_mut(index) else {
+            return;
+        };
+        ask.probe.again(now);
+        if std::mem::take(&mut ask.outdated) {
+            ask.probe = Probe::new(now, None);
+            return;
+        }
+        let condition = ask.condition;
+        self.queue.push_back(Event::Answered { condition, answer });
+    }
+
+    /// Nobody wants to know any more.
+    pub(super) fn stop_asking(&mut self) {
+        if !self.asks.is_empty() {
+            self.asks = Vec::new();
+            self.end_jobs(|job| matches!(job, Job::Ask { .. }));
+        }
+    }
+}
