@@ -37,6 +37,7 @@ mod dockerd;
 mod drain;
 mod drain_checks;
 mod drain_nginx;
+mod drain_programs;
 mod drain_refused;
 mod drain_until;
 mod dropin;
