@@ -15,7 +15,9 @@
 //! 5. Data received after the last data sent is a request whose answer is owed, for as long as it
 //!    is computed.
 //! 6. Otherwise the last data went out: a finished answer or a pause inside one. Only quiet time
-//!    tells them apart.
+//!    tells them apart. Where the last data went in and out within one jiffy it may have been a
+//!    quick answer, or the next request behind the last answer: see [`TcpInfo::answered_quickly`]. What that leaves
+//!    undecided is owed an answer, for as long as a drain may take.
 //! 7. A blocking server says more: a thread asleep reading that socket is waiting for the next
 //!    request, and no such thread means that somebody is still working on the answer.
 //! 8. Two consecutive idle looks, some time apart, end the drain.
@@ -39,6 +41,12 @@ const SHARE: u32 = 150;
 /// How long after it was first seen a connection in SYN_RECV counts: time for the client to send
 /// once more, and again, what a full accept queue has dropped.
 const HANDSHAKE: Duration = Duration::from_secs(3);
+/// How long after an answer a client without another request acknowledges it, in milliseconds, besides the
+/// round trip. RFC 9293 allows 500; Linux takes 40 to 200.
+const ACKNOWLEDGED: u32 = 500;
+/// After this long a request that is not answered is acknowledged alone, in milliseconds. The kernel does it
+/// after 200 at most (TCP_DELACK_MAX).
+const ALONE: u32 = 300;
 /// How many connections in flight a [`Look`] names; the others are only counted.
 pub(crate) const NAMED: usize = 4;
 
@@ -81,7 +89,7 @@ impl State {
 }
 
 /// What `struct tcp_info` says of the data that went each way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TcpInfo {
     /// Milliseconds since data was last sent, in steps of a jiffy (`tcpi_last_data_sent`).
     pub(crate) last_data_sent: u32,
@@ -92,6 +100,52 @@ pub(crate) struct TcpInfo {
     /// Bytes sent, or where the kernel does not count them (before 4.19) bytes acknowledged, which
     /// is the same once the send queue is empty.
     pub(crate) bytes_sent: u64,
+    /// Milliseconds since an acknowledgment was last received, alone or with data (`tcpi_last_ack_recv`).
+    pub(crate) last_ack_recv: u32,
+    /// The smoothed round-trip time in microseconds (`tcpi_rtt`).
+    pub(crate) round_trip: u32,
+    /// `None` where the kernel does not count them (before 4.6).
+    pub(crate) segments: Option<Segments>,
+}
+
+/// How many segments went each way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segments {
+    /// Those that carried data (`tcpi_data_segs_in`, `tcpi_data_segs_out`).
+    pub(crate) received: u32,
+    pub(crate) sent: u32,
+    /// Those sent without data (`tcpi_segs_out` less `tcpi_data_segs_out`): acknowledgments, most of them.
+    pub(crate) bare: u32,
+}
+
+impl TcpInfo {
+    /// Where the last data went in and out within one jiffy: whether that was a quick answer for certain, and
+    /// not the next request behind the last answer.
+    ///
+    /// A client whose next request comes behind an answer acknowledges the answer by that request, and
+    /// nothing comes after it. A client that has nothing to say acknowledges later, most often. A request that
+    /// is not answered soon is acknowledged alone, so a server that has done that no more than once, which
+    /// is for the first request, has answered them all.
+    fn answered_quickly(&self) -> bool {
+        let round_trips = self.round_trip.saturating_mul(2) / 1000;
+        let delayed = ACKNOWLEDGED.saturating_add(round_trips);
+        let acknowledged_after = self.last_data_sent.saturating_sub(self.last_ack_recv);
+        if (1..=delayed).contains(&acknowledged_after) {
+            return true;
+        }
+        let Some(Segments {
+            received,
+            sent,
+            bare,
+        }) = self.segments
+        else {
+            return false;
+        };
+        // An acknowledgment that came later was asked for, when the kernel of this side probed whether the
+        // client lives. It says nothing, but then most connections are idle ones.
+        let probed = acknowledged_after > 0 && received <= sent;
+        received == 1 || probed || bare <= 1 && self.last_data_sent >= ALONE
+    }
 }
 
 /// One TCP socket as a look finds it. `inode` is 0 while it waits in an accept queue and after
@@ -144,14 +198,30 @@ pub(crate) enum Why {
     Unanswered,
     /// Rule 5: the last data came in.
     Owed,
+    /// Rule 6: the last data went in and out within one jiffy, and nothing tells in which order.
+    Undecided,
     /// Rule 6: the last data went out less than the quiet time ago; this much of it is left.
     Quiet(Duration),
     /// Rule 7: a blocking server that does not wait for the next request.
     NoReader,
 }
 
+/// How long what cannot be seen is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// How long after its last byte an answer counts as finished (rule 6).
+    pub(crate) quiet: Duration,
+    /// How long an answer that may be owed is waited for: who takes longer is cut by the end of the drain
+    /// in any case.
+    pub(crate) undecided: Duration,
+}
+
 /// Judges one connection by rules 1 to 7: `None` when it is idle.
-pub(crate) fn judge(c: &Connection, quiet: Duration, wait: impl FnOnce() -> Wait) -> Option<Why> {
+pub(crate) fn judge(
+    c: &Connection,
+    patience: Patience,
+    wait: impl FnOnce() -> Wait,
+) -> Option<Why> {
     let half_closed = match c.state {
         State::Established => false,
         State::CloseWait => true,
@@ -184,8 +254,13 @@ pub(crate) fn judge(c: &Connection, quiet: Duration, wait: impl FnOnce() -> Wait
         Wait::NoReader => Some(Why::NoReader),
         Wait::Unknown => {
             let age = Duration::from_millis(info.last_data_sent.into());
-            let left = quiet.checked_sub(age).filter(|left| !left.is_zero())?;
-            Some(Why::Quiet(left))
+            let left = patience.quiet.saturating_sub(age);
+            if !left.is_zero() {
+                return Some(Why::Quiet(left));
+            }
+            let is_tie = info.last_data_recv == info.last_data_sent;
+            let undecided = is_tie && !info.answered_quickly() && age < patience.undecided;
+            undecided.then_some(Why::Undecided)
         }
     }
 }
@@ -216,24 +291,23 @@ pub(crate) struct Look {
 /// The fold over the looks of one drain.
 #[derive(Clone, Debug)]
 pub(crate) struct Tracker {
-    quiet: Duration,
+    patience: Patience,
     /// Connections in SYN_RECV, by both addresses, and when they were first seen.
     handshakes: HashMap<(SocketAddr, SocketAddr), Duration>,
     idle_since: Option<Duration>,
 }
 
 impl Tracker {
-    /// `quiet`: how long after its last byte an answer counts as finished (rule 6).
-    pub(crate) fn new(quiet: Duration) -> Self {
+    pub(crate) fn new(patience: Patience) -> Self {
         Self {
-            quiet,
+            patience,
             handshakes: HashMap::new(),
             idle_since: None,
         }
     }
 
     pub(crate) fn quiet(&self) -> Duration {
-        self.quiet
+        self.patience.quiet
     }
 
     /// Folds one look in. `now` only has to rise from look to look.
@@ -253,7 +327,7 @@ impl Tracker {
         let mut only_quiet = true;
         let seen = std::mem::take(&mut self.handshakes);
         for connection in found {
-            let Some(why) = judge(connection, self.quiet, || view.wait(connection)) else {
+            let Some(why) = judge(connection, self.patience, || view.wait(connection)) else {
                 look.idle += 1;
                 continue;
             };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
+use super::Patience;
 use crate::machine::Event;
 use crate::plan::{DrainPorts, Plan};
 use crate::sys::net::{Drain, Ports};
@@ -142,7 +143,11 @@ fn opened(plan: &Plan) -> Option<Drain> {
         DrainPorts::Auto => Ports::Auto,
         DrainPorts::List(ports) => Ports::List(ports.clone()),
     };
-    Some(Drain::new(ports, wanted.quiet))
+    let patience = Patience {
+        quiet: wanted.quiet,
+        undecided: wanted.timeout,
+    };
+    Some(Drain::new(ports, patience))
 }
 
 /// All descendants, as far as they can be seen.

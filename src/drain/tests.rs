@@ -4,6 +4,13 @@ use super::*;
 
 const QUIET: Duration = Duration::from_secs(1);
 
+fn patience(quiet: Duration) -> Patience {
+    Patience {
+        quiet,
+        undecided: ms(30_000),
+    }
+}
+
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
@@ -23,6 +30,7 @@ fn connection() -> Connection {
             last_data_recv: 5100,
             bytes_received: 100,
             bytes_sent: 200,
+            ..TcpInfo::default()
         }),
     }
 }
@@ -38,7 +46,7 @@ fn asked(_: &Connection) -> Wait {
 }
 
 fn without_threads(c: &Connection) -> Option<Why> {
-    judge(c, QUIET, || asked(c))
+    judge(c, patience(QUIET), || asked(c))
 }
 
 struct Stub {
@@ -110,7 +118,7 @@ fn rule_1_a_handshake_counts_for_a_few_seconds_only() {
     (c.state, c.inode, c.info) = (State::SynRecv, 0, None);
     let mut another = c;
     another.remote.set_port(40001);
-    let mut tracker = Tracker::new(QUIET);
+    let mut tracker = Tracker::new(patience(QUIET));
     let mut view = Stub::new(Wait::Unknown);
     assert_eq!(tracker.look(ms(0), &[c], &mut view).in_flight, 1);
     assert_eq!(
@@ -148,9 +156,12 @@ fn rule_2_holds_in_the_accept_queue() {
 fn rule_2_an_unread_fin_is_no_request() {
     let mut c = connection();
     (c.state, c.recv_queue) = (State::CloseWait, 1);
-    assert_eq!(judge(&c, QUIET, || Wait::Unknown), None);
+    assert_eq!(judge(&c, patience(QUIET), || Wait::Unknown), None);
     c.recv_queue = 2;
-    assert_eq!(judge(&c, QUIET, || Wait::Unknown), Some(Why::Unread));
+    assert_eq!(
+        judge(&c, patience(QUIET), || Wait::Unknown),
+        Some(Why::Unread)
+    );
 }
 
 #[test]
@@ -165,12 +176,7 @@ fn rule_3_bytes_not_acknowledged_are_an_answer_under_way() {
 #[test]
 fn rule_4_nothing_received_is_idle_even_if_young() {
     let opened = |i: &mut TcpInfo| {
-        *i = TcpInfo {
-            last_data_sent: 0,
-            last_data_recv: 0,
-            bytes_received: 0,
-            bytes_sent: 0,
-        };
+        *i = TcpInfo::default();
     };
     assert_eq!(without_threads(&info(opened)), None);
     // A server that greets first has sent, and is owed nothing either.
@@ -214,41 +220,121 @@ fn rule_6_an_answer_is_finished_after_the_quiet_time() {
         (u32::MAX, None),
     ] {
         let c = info(|i| (i.last_data_sent, i.last_data_recv) = (age, u32::MAX));
-        assert_eq!(judge(&c, QUIET, || Wait::Unknown), expected, "{age}");
+        assert_eq!(
+            judge(&c, patience(QUIET), || Wait::Unknown),
+            expected,
+            "{age}"
+        );
+    }
+}
+
+/// A connection on which the last data went both ways within one jiffy, two seconds ago; `acknowledged` so
+/// many milliseconds later, after so many segments with data each way and so many without sent.
+fn tie(acknowledged: u32, received: u32, sent: u32, bare: u32) -> Connection {
+    info(|i| {
+        (i.last_data_sent, i.last_data_recv) = (2_000, 2_000);
+        i.last_ack_recv = 2_000 - acknowledged;
+        i.segments = Some(Segments {
+            received,
+            sent,
+            bare,
+        });
+    })
+}
+
+fn without_readers(c: &Connection) -> Option<Why> {
+    judge(c, patience(QUIET), || Wait::Unknown)
+}
+
+#[test]
+fn rule_6_what_happened_last_in_one_jiffy() {
+    let undecided = Some(Why::Undecided);
+    // Measured: loopback and Ethernet, a server with an event loop.
+    for (what, c, expected) in [
+        ("quick answers, then idle", tie(40, 10, 10, 1), None),
+        ("a slow answer before them", tie(40, 11, 11, 2), None),
+        ("the next request", tie(0, 11, 10, 2), undecided),
+        ("one quick answer, then idle", tie(0, 1, 1, 1), None),
+        ("a request in two parts, then idle", tie(0, 2, 1, 1), None),
+        ("a long one, then idle", tie(0, 1, 14, 1), None),
+        ("one, then a request", tie(0, 2, 1, 2), undecided),
+        ("long answers, then idle", tie(0, 10, 30, 1), None),
+        // One answer of two segments and a request, or two quick answers.
+        ("either", tie(0, 2, 2, 2), undecided),
+        // Ten long answers and a request, or eleven of which one was slow.
+        ("either", tie(0, 11, 30, 2), undecided),
+        ("TLS 1.2, a request", tie(0, 4, 3, 2), undecided),
+        ("TLS 1.2, then idle", tie(40, 3, 3, 1), None),
+        ("TLS 1.3, then idle", tie(40, 5, 4, 2), None),
+        ("TLS 1.3, a request", tie(0, 4, 4, 3), undecided),
+        // The server's kernel probes a silent client: the acknowledgment comes late and tells nothing.
+        ("a probe, a request", tie(1_500, 11, 10, 3), undecided),
+        ("a probe, then idle", tie(1_500, 10, 10, 3), None),
+    ] {
+        assert_eq!(without_readers(&c), expected, "{what}: {c:?}");
     }
 }
 
 #[test]
-fn rule_6_equal_ages_are_left_to_the_quiet_time() {
-    let c = info(|i| (i.last_data_sent, i.last_data_recv) = (300, 300));
-    assert_eq!(
-        judge(&c, QUIET, || Wait::Unknown),
-        Some(Why::Quiet(ms(700)))
-    );
-    assert_eq!(judge(&c, ms(300), || Wait::Unknown), None);
+fn rule_6_a_kernel_that_does_not_count_segments_tells_by_the_acknowledgment_alone() {
+    let mut uncounted = tie(0, 3, 3, 1);
+    assert_eq!(without_readers(&uncounted), None);
+    uncounted.info.as_mut().unwrap().segments = None;
+    assert_eq!(without_readers(&uncounted), Some(Why::Undecided));
+    uncounted.info.as_mut().unwrap().last_ack_recv = 1_960;
+    assert_eq!(without_readers(&uncounted), None);
 }
 
 #[test]
-fn rule_6_no_quiet_time_means_none() {
-    let c = info(|i| (i.last_data_sent, i.last_data_recv) = (0, 0));
-    assert_eq!(judge(&c, Duration::ZERO, || Wait::Unknown), None);
+fn rule_6_an_acknowledgment_is_late_after_half_a_second_and_two_round_trips() {
+    let mut c = tie(700, 11, 10, 2);
+    assert_eq!(without_readers(&c), Some(Why::Undecided));
+    c.info.as_mut().unwrap().round_trip = 100_000;
+    assert_eq!(without_readers(&c), None);
+}
+
+#[test]
+fn rule_6_that_no_request_was_acknowledged_alone_is_known_after_a_while() {
+    let aged = |age| {
+        let mut c = tie(0, 2, 6, 1);
+        let info = c.info.as_mut().unwrap();
+        (info.last_data_sent, info.last_data_recv, info.last_ack_recv) = (age, age, age);
+        judge(&c, patience(Duration::ZERO), || Wait::Unknown)
+    };
+    assert_eq!(aged(299), Some(Why::Undecided));
+    assert_eq!(aged(300), None);
+}
+
+#[test]
+fn rule_6_undecided_is_owed_as_long_as_a_drain_takes() {
+    for (age, expected) in [
+        (999, Some(Why::Quiet(ms(1)))),
+        (29_999, Some(Why::Undecided)),
+        (30_000, None),
+    ] {
+        let c = info(|i| (i.last_data_sent, i.last_data_recv, i.last_ack_recv) = (age, age, age));
+        assert_eq!(without_readers(&c), expected, "{age}");
+    }
 }
 
 #[test]
 fn rule_7_a_reader_means_idle_now() {
     let c = info(|i| (i.last_data_sent, i.last_data_recv) = (0, 0));
-    assert_eq!(judge(&c, QUIET, || Wait::Reader), None);
+    assert_eq!(judge(&c, patience(QUIET), || Wait::Reader), None);
 }
 
 #[test]
 fn rule_7_no_reader_means_busy_however_long_the_pause() {
     let c = info(|i| (i.last_data_sent, i.last_data_recv) = (u32::MAX, u32::MAX));
-    assert_eq!(judge(&c, QUIET, || Wait::NoReader), Some(Why::NoReader));
+    assert_eq!(
+        judge(&c, patience(QUIET), || Wait::NoReader),
+        Some(Why::NoReader)
+    );
 }
 
 #[test]
 fn rule_8_one_idle_look_is_not_enough() {
-    let mut tracker = Tracker::new(QUIET);
+    let mut tracker = Tracker::new(patience(QUIET));
     let mut view = Stub::new(Wait::Unknown);
     let busy = info(|i| i.last_data_recv = 0);
     let idle = connection();
@@ -267,7 +353,7 @@ fn rule_8_one_idle_look_is_not_enough() {
 
 #[test]
 fn rule_8_two_looks_in_one_jiffy_count_as_one() {
-    let mut tracker = Tracker::new(QUIET);
+    let mut tracker = Tracker::new(patience(QUIET));
     let mut view = Stub::new(Wait::Unknown);
     assert!(!tracker.look(ms(100), &[], &mut view).drained);
     assert!(!tracker.look(ms(110), &[], &mut view).drained);
@@ -276,7 +362,7 @@ fn rule_8_two_looks_in_one_jiffy_count_as_one() {
 
 #[test]
 fn rule_8_a_missed_look_starts_over() {
-    let mut tracker = Tracker::new(QUIET);
+    let mut tracker = Tracker::new(patience(QUIET));
     let mut view = Stub::new(Wait::Unknown);
     assert!(!tracker.look(ms(0), &[], &mut view).drained);
     tracker.missed();
@@ -286,7 +372,7 @@ fn rule_8_a_missed_look_starts_over() {
 
 #[test]
 fn only_sockets_of_the_tree_count_and_only_busy_ones_are_asked_about() {
-    let mut tracker = Tracker::new(QUIET);
+    let mut tracker = Tracker::new(patience(QUIET));
     let mut view = Stub::new(Wait::Unknown);
     view.foreign = vec![9];
     let mut foreign = info(|i| i.last_data_recv = 0);
@@ -299,7 +385,8 @@ fn only_sockets_of_the_tree_count_and_only_busy_ones_are_asked_about() {
 #[test]
 fn what_holds_up_the_drain_is_named_within_bounds() {
     let busy = info(|i| i.last_data_recv = 0);
-    let look = Tracker::new(QUIET).look(ms(0), &[busy; 50], &mut Stub::new(Wait::Unknown));
+    let look =
+        Tracker::new(patience(QUIET)).look(ms(0), &[busy; 50], &mut Stub::new(Wait::Unknown));
     assert_eq!((look.in_flight, look.held.len()), (50, NAMED));
 }
 
@@ -307,7 +394,7 @@ fn what_holds_up_the_drain_is_named_within_bounds() {
 fn the_quiet_time_left_is_told_when_nothing_else_is_waited_for() {
     let pause = |age| info(|i| (i.last_data_sent, i.last_data_recv) = (age, 9999));
     let busy = info(|i| i.last_data_recv = 0);
-    let mut tracker = Tracker::new(QUIET);
+    let mut tracker = Tracker::new(patience(QUIET));
     let mut view = Stub::new(Wait::Unknown);
     let look = tracker.look(ms(0), &[pause(700), pause(200), pause(1500)], &mut view);
     assert_eq!((look.in_flight, look.quiet_left), (2, Some(ms(800))));

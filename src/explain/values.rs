@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::duration::Shown;
 use crate::plan::{Plan, Stdin, Step};
 use crate::settings::options::{Kind, OPTIONS, Opt};
 use crate::settings::{Settings, Source, Value};
@@ -56,7 +57,13 @@ fn rows(settings: &Settings, plan: &Plan) -> Vec<Row> {
         match option.kind {
             Kind::Many(_) => rows.extend(written.map(|value| row(option, value))),
             Kind::One(_) | Kind::Switch | Kind::Count => {
-                rows.extend(written.last().map(|value| row(option, value)));
+                rows.extend(written.last().map(|value| {
+                    let mut row = row(option, value);
+                    if option.name == "ladder" {
+                        row.value = ladder(plan);
+                    }
+                    row
+                }));
             }
         }
         if !is_written {
@@ -99,22 +106,29 @@ fn shown(value: &Value) -> String {
     if hook.priority != 0 {
         let _ = write!(shown, " (priority {})", hook.priority);
     }
+    if let Some(timeout) = hook.timeout {
+        let _ = write!(shown, " (timeout {})", Shown(timeout));
+    }
     shown
+}
+
+/// With the KILL that was added, and with what stands in place of SAME.
+fn ladder(plan: &Plan) -> String {
+    let texts: Vec<&str> = plan.ladder.iter().map(|step| &*step.text).collect();
+    texts.join(",")
 }
 
 /// What counts where nothing was written. Some defaults follow from other options; the others are
 /// taken from the help, so that there is one place for them.
 fn default(option: &Opt, settings: &Settings, plan: &Plan) -> Option<String> {
     match option.name {
-        "ladder" => {
-            let texts: Vec<&str> = plan.ladder.iter().map(|step| &*step.text).collect();
-            Some(texts.join(","))
-        }
+        "ladder" => Some(ladder(plan)),
         "grace" if plan.deadline.is_some() => {
             let waits = |step: &Step| step.wait.is_none() && !step.is_kill();
             let uses_it = plan.ladder.iter().any(waits);
             uses_it.then(|| "what is left of the deadline".to_owned())
         }
+        "ready-when" => plan.readiness.as_ref().map(|ready| ready.text.clone()),
         // They are other words for a level.
         "log-level" if settings.has("verbose") || settings.has("quiet") => None,
         "stdin" => Some(

@@ -13,7 +13,7 @@ use crate::drain::until;
 use crate::health::Listen;
 use crate::plan::{
     Checks, ChildSettings, Drain, DrainPorts, Health, Hook, OnFailure, Plan, Readiness, ReadyWhen,
-    Stdin, StepAction, Stragglers, SuccessExit, Target,
+    Stdin, Step, StepAction, Stragglers, SuccessExit, Target,
 };
 use crate::ready;
 use crate::settings::identity;
@@ -94,16 +94,17 @@ impl Settings {
             None => ladder::parse("SAME", defaults).map_err(|f| Error::new("--ladder", f))?,
         };
         if let Some(signal) = self.signal("stop-signal")? {
-            for step in ladder
-                .iter_mut()
-                .filter(|step| step.action == StepAction::Same)
-            {
+            let is_same = |step: &Step| step.action == StepAction::Same;
+            if !ladder.iter().any(is_same) {
+                let fault = Fault::new("the ladder has no SAME, which it would stand in for");
+                let way_out = format!("name {signal} in --ladder, or leave out one of the two");
+                return Err(self.error("stop-signal", fault.way_out(way_out)));
+            }
+            for step in ladder.iter_mut().filter(|step| is_same(step)) {
                 step.action = StepAction::Signal(signal);
-                step.text = step
-                    .text
-                    .to_ascii_uppercase()
-                    .replacen("SAME", &signal.to_string(), 1)
-                    .into();
+                // The word is the first of the step, however it is written.
+                let rest = step.text.get("SAME".len()..).unwrap_or_default();
+                step.text = format!("{signal}{rest}").into();
             }
         }
         let writes = |action: &StepAction| matches!(action, StepAction::Stdin(_) | StepAction::Eof);

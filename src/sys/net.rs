@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use crate::drain::{Connection, Look, State, Tracker, View, Wait, pace};
+use crate::drain::{Connection, Look, Patience, State, Tracker, View, Wait, pace};
 use crate::sys::net::sock_diag::SockDiag;
 use crate::sys::net::sockets::{Budget, Owners, sockets};
 use crate::sys::net::waits::Waits;
@@ -163,9 +163,8 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Opens one descriptor, close-on-exec, in the network namespace of the caller. `quiet` as in
-    /// rule 6. Never fails: where sock_diag is refused, [`Drain::fallback`] says so.
-    pub(crate) fn new(ports: Ports, quiet: Duration) -> Self {
+    /// Opens one descriptor, close-on-exec, in the network namespace of the caller. Never fails: where sock_diag is refused, [`Drain::fallback`] says so.
+    pub(crate) fn new(ports: Ports, patience: Patience) -> Self {
         let mut drained = match &ports {
             Ports::Auto => Vec::new(),
             Ports::List(list) => list.clone(),
@@ -175,7 +174,7 @@ impl Drain {
         Self {
             ports,
             drained,
-            tracker: Tracker::new(quiet),
+            tracker: Tracker::new(patience),
             source: Source::open(),
             owners: Owners::default(),
             waits: Waits::default(),
@@ -323,12 +322,19 @@ mod tests {
     use super::*;
     use crate::drain::Why;
 
+    fn impatient() -> Patience {
+        Patience {
+            quiet: Duration::ZERO,
+            undecided: Duration::ZERO,
+        }
+    }
+
     #[test]
     fn where_sock_diag_is_refused_every_open_connection_counts() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let tree = || vec![Pid::this()];
-        let mut drain = Drain::new(Ports::List(vec![port]), Duration::ZERO);
+        let mut drain = Drain::new(Ports::List(vec![port]), impatient());
         assert_eq!(drain.fallback(), None);
         let refused = sock_diag::Error::Refused(Errno::EPERM);
         drain.source = Source::ProcNet(refused);
@@ -357,7 +363,7 @@ mod tests {
 
     #[test]
     fn no_ports_are_nothing_to_wait_for() {
-        let mut drain = Drain::new(Ports::List(Vec::new()), Duration::ZERO);
+        let mut drain = Drain::new(Ports::List(Vec::new()), impatient());
         assert!(!drain.look(Duration::ZERO, Vec::new).unwrap().drained);
         let look = drain.look(drain.next_look(), Vec::new).unwrap();
         assert_eq!((look.drained, look.idle), (true, 0));

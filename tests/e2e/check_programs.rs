@@ -9,6 +9,7 @@ use nix::unistd::User;
 
 use crate::support::ended::Ended;
 use crate::support::net::free_port;
+use crate::support::skipped::skip;
 use crate::support::stepdown::can_be_pid1;
 use crate::support::{Stepdown, binary, need};
 
@@ -82,12 +83,12 @@ fn redis_saves_and_exits_with_0() {
 #[test]
 fn postgresql_is_fast_on_int() {
     let Some(programs) = postgresql_programs() else {
-        println!("skipped: postgresql is not installed");
+        skip("postgresql is not installed");
         return;
     };
     let user = User::from_name("postgres").ok().flatten();
     let (true, Some(user)) = (nix::unistd::geteuid().is_root(), user) else {
-        println!("skipped: only root can become the user postgres");
+        skip("only root can become the user postgres");
         return;
     };
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 
+use crate::support::skipped::skip_part;
 use crate::support::{Mode, Stepdown, binary, both, wait_until};
 
 /// Prepares a start, the same for the child alone and under stepdown.
@@ -410,7 +411,7 @@ fn the_child_works_where_and_as_whom_it_is_told() {
             .run();
         ended.code(0).said(here.to_str().expect("a plain path"));
         if !nix::unistd::geteuid().is_root() {
-            println!("skipped: only root can become somebody else");
+            skip_part("only root can become somebody else");
             return;
         }
         let as_whom = |options: &[&str]| {

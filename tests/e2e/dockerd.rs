@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::binary::{actor, install, installed, under_test_static, witness};
 use crate::support::mark::{Mark, VARIABLE};
+use crate::support::skipped::skip;
 use crate::support::{need, proc, wait_until};
 
 const DOCKERD: &str = "/usr/sbin/dockerd";
@@ -197,7 +198,7 @@ fn docker_run_init_uses_the_static_binary() {
     need!(installed(DOCKERD));
     need!(crate::support::docker::available());
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can start dockerd");
+        skip("only root can start dockerd");
         return;
     }
     let mut daemon = Daemon::start("docker-init");

@@ -108,7 +108,7 @@ fn nginx_told_to_stop_at_once_answers_first() {
         let (mut client, mut application) = nginx.ask();
         // An idle one beside it.
         let mut idle = Client::connect(address(nginx.port));
-        idle.say("GET / HTTP/1.1\r\nHost: x\r").say("\r");
+        idle.say("GET / HTTP/1.1\r\nHost: x\r\n\r");
         hear_body(&mut idle, "hello");
         nginx.run.signal(Signal::SIGTERM);
         nginx.run.logs("drain: ");

@@ -18,15 +18,12 @@ use crate::support::{BOUND, Stepdown, binary, both, need, proc, seccomp};
 
 /// stepdown as nobody, without any capability.
 fn unprivileged() -> Stepdown {
-    Stepdown::new().program("/usr/bin/setpriv").args([
-        "--reuid=65534".into(),
-        "--regid=65534".into(),
-        "--clear-groups".into(),
-        "--inh-caps=-all".into(),
-        "--bounding-set=-all".into(),
-        "--no-new-privs".into(),
-        binary::under_test().into_os_string(),
-    ])
+    Stepdown::new()
+        .program("/usr/bin/setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["--inh-caps=-all", "--bounding-set=-all"])
+        .args(["--no-new-privs"])
+        .args([binary::for_everybody()])
 }
 
 /// Only root can become another user.

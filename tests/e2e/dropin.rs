@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use crate::support::binary::{actor, installed, under_test};
 use crate::support::ended::Ended;
+use crate::support::skipped::skip_part;
 use crate::support::stepdown::can_be_pid1;
 use crate::support::{Mode, Stepdown, both, holds_within, need, proc, wait_until};
 
@@ -47,7 +48,7 @@ impl Peer {
         let mut programs = vec![link(self.name)];
         match installed(self.path) {
             Ok(()) => programs.push(PathBuf::from(self.path)),
-            Err(why) => println!("skipped: the comparison with {}: {why}", self.name),
+            Err(why) => skip_part(format!("the comparison with {}: {why}", self.name)),
         }
         programs
     }

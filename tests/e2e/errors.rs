@@ -377,3 +377,20 @@ fn options_that_contradict_each_other_are_told() {
     let start = || Stepdown::new().args(["--stdin=inherit", "--ladder", "stdin=stop"]);
     refused(start, "--stdin", &["needs the relay", "--stdin relay"]);
 }
+
+/// A signal that no step sends would pass unseen.
+#[test]
+fn a_stop_signal_that_no_step_sends_is_told() {
+    let parts = [
+        "the ladder has no SAME",
+        "name INT in --ladder, or leave out one of the two",
+    ];
+    let start = || Stepdown::new().args(["--stop-signal=INT", "--ladder=TERM:1s"]);
+    refused(start, "--stop-signal", &parts);
+    let start = || {
+        Stepdown::new()
+            .env("STEPDOWN_STOP_SIGNAL", "INT")
+            .args(["--ladder=TERM:1s"])
+    };
+    refused(start, "STEPDOWN_STOP_SIGNAL", &parts);
+}

@@ -300,3 +300,57 @@ fn an_assumption_that_is_none_is_refused() {
         refused.stderr
     );
 }
+
+/// The lines of the table of options, blanks between the columns counted once.
+fn values(options: &[&str]) -> String {
+    let explained = Stepdown::new().args(["explain"]).args(options).run();
+    explained.code(0);
+    let rows = explained.stdout.lines().take_while(|line| !line.is_empty());
+    let words = rows.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" "));
+    words.collect::<Vec<_>>().join("\n")
+}
+
+/// What is printed is what the plan has, also where it follows from another option.
+#[test]
+fn values_that_follow_from_others_are_shown() {
+    for (options, row) in [
+        (
+            &["--drain-port", "80,443", "--health-listen", ":9000"][..],
+            "ready-when tcp:80,443 default",
+        ),
+        (
+            &["--drain-port", "80", "--ready-timeout", "5s"],
+            "ready-when tcp:80 default",
+        ),
+        (&["--ladder", "TERM:1s"], "ladder TERM:1s,KILL --ladder"),
+        (
+            &["--ladder", "SAME:1s,INT", "--stop-signal", "QUIT"],
+            "ladder QUIT:1s,INT,KILL --ladder",
+        ),
+        (&["--ladder", "TERM", "--no-kill"], "ladder TERM --ladder"),
+        (&["--stop-signal", "QUIT"], "ladder QUIT,KILL default"),
+        (&["--ladder", "eof"], "stdin relay default"),
+    ] {
+        let values = values(options);
+        assert!(
+            values.lines().any(|line| line == row),
+            "{row:?} in:\n{values}"
+        );
+        let name = row.split(' ').next().unwrap_or_default();
+        let unset = values.lines().last().unwrap_or_default();
+        assert!(unset.starts_with("Not set: "), "{values}");
+        assert!(!unset.contains(&format!(" {name},")), "{values}");
+    }
+    // Nothing asks when it is ready.
+    assert!(values(&["--drain-port", "80"]).contains(" ready-when,"));
+}
+
+#[test]
+fn a_timeout_of_a_hook_s_own_is_shown() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("c.toml");
+    std::fs::write(&file, "[[pre-stop]]\nrun = \"a\"\ntimeout = \"20s\"\n").expect("written");
+    let option = format!("--config={}", file.display());
+    let values = values(&[&option]);
+    assert!(values.contains("pre-stop a (timeout 20.0 s) "), "{values}");
+}

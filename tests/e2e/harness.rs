@@ -1,9 +1,17 @@
 //! The harness itself, so that the other stories can be believed.
 
-use nix::sys::signal::Signal;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::support::cgroup::Group;
+use crate::support::docker::{self, Image};
+use crate::support::mark::Mark;
 use crate::support::stepdown::can_be_pid1;
-use crate::support::{Stepdown, both, need, proc, wait_until};
+use crate::support::{Stepdown, binary, both, machine, need, proc, wait_until};
 
 #[test]
 fn a_process_is_signalled_and_its_end_is_seen_in_both_modes() {
@@ -64,4 +72,108 @@ fn a_leftover_that_hides_its_environment_is_seen_by_its_session() {
     let mark = run.mark().clone();
     drop(run);
     mark.wait_until_gone();
+}
+
+/// A run of its own of one of the stories below, which nobody else tells.
+fn run_of(story: &str, variables: &[(&str, &str)]) -> (Output, String) {
+    let ran = Command::new(std::env::current_exe().expect("the tests"))
+        .args([
+            "--ignored",
+            "--nocapture",
+            "--exact",
+            &format!("harness::{story}"),
+        ])
+        .env_remove("NO_SKIPS")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the tests");
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    (ran, said)
+}
+
+#[test]
+#[ignore = "leaves behind what it can: a story looks at what is said then"]
+fn leaves_things_behind() {
+    let tell = |what: &str| eprintln!("left: {what}");
+    let sleeper = Command::new("sleep").arg("1000").process_group(0).spawn();
+    tell(&format!("process {}", sleeper.expect("sleep").id()));
+    let place = tempfile::tempdir().expect("a temporary directory").keep();
+    tell(&format!("file {}", place.display()));
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "none"])
+        .arg(&place)
+        .output();
+    if mounted.is_ok_and(|mounted| mounted.status.success()) {
+        tell(&format!("mount {}", place.display()));
+    }
+    if let Ok(group) = Group::new() {
+        tell(&format!("cgroup {}", group.path().display()));
+        std::mem::forget(group);
+    }
+    if docker::available().is_ok() {
+        let image = Image::from_scratch("left").file("/actor", binary::actor());
+        let made = |args: &[&str]| {
+            let made = Command::new("docker").args(args).output().expect("docker");
+            assert!(made.status.success(), "{args:?}");
+            String::from_utf8_lossy(&made.stdout).trim().to_owned()
+        };
+        let container = made(&["create", "--network=none", &image.build(), "/actor"]);
+        tell(&format!("container {container}"));
+        let name = Mark::new();
+        let network = made(&["network", "create", "--internal", name.as_str()]);
+        tell(&format!("network {network}"));
+    }
+}
+
+#[test]
+fn what_stories_leave_behind_is_told_and_removed_and_the_run_fails() {
+    let (ran, said) = run_of("leaves_things_behind", &[]);
+    let error = String::from_utf8_lossy(&ran.stderr);
+    let left: Vec<&str> = error
+        .lines()
+        .filter_map(|line| line.strip_prefix("left: "))
+        .collect();
+    assert_eq!(ran.status.code(), Some(101), "{said}{error}");
+    assert!(left.len() >= 2, "{said}{error}");
+    for one in &left {
+        let (kind, name) = one.split_once(' ').expect("two words");
+        assert!(said.contains(&format!("  {one}")), "{one} in\n{said}");
+        let list = |list: &[&str]| {
+            let listed = Command::new("docker").args(list).output().expect("docker");
+            String::from_utf8_lossy(&listed.stdout).into_owned()
+        };
+        let is_gone = || match kind {
+            "process" => !proc::is_alive(Pid::from_raw(name.parse().expect("a pid"))),
+            "mount" => !fs::read_to_string("/proc/self/mounts").is_ok_and(|all| all.contains(name)),
+            "container" => !list(&["ps", "--all", "--quiet", "--no-trunc"]).contains(name),
+            "network" => !list(&["network", "ls", "--quiet", "--no-trunc"]).contains(name),
+            _ => !fs::exists(name).expect("a path that can be looked at"),
+        };
+        wait_until(one, is_gone);
+    }
+    // The image went when the container was gone.
+    assert!(!said.contains("image "), "{said}");
+}
+
+#[test]
+#[ignore = "is skipped: a story looks at what is said then"]
+fn is_skipped() {
+    need!(Err::<(), _>("there is no such machine".to_owned()));
+}
+
+#[test]
+fn the_number_of_skipped_stories_is_said_last() {
+    let (ran, said) = run_of("is_skipped", &[]);
+    assert_eq!(ran.status.code(), Some(0), "{said}");
+    assert!(said.contains("1 because: there is no such machine"));
+    assert!(said.ends_with("\nstories skipped: 1, and 0 in part\n"));
+    let (ran, said) = run_of("is_skipped", &[("NO_SKIPS", "1")]);
+    assert_eq!(ran.status.code(), Some(101), "{said}");
+}
+
+#[test]
+fn images_are_gone_after_the_run_and_the_next_one_has_its_own() {
+    need!(docker::available());
+    assert!(docker::scratch().contains(machine::name()));
 }

@@ -75,7 +75,7 @@ fn the_stop_signal_replaces_same() {
         for stepdown in [
             Stepdown::in_mode(mode).args(["--stop-signal", "SIGQUIT"]),
             Stepdown::in_mode(mode).env("STEPDOWN_STOP_SIGNAL", "3"),
-            Stepdown::in_mode(mode).args(["--stop-signal=RTMIN+3", "--ladder", "quit:1h"]),
+            Stepdown::in_mode(mode).args(["--stop-signal=QUIT", "--ladder", "same:1h"]),
         ] {
             let mut run = stepdown.witness(["listen", "3:7"]).start();
             run.says("ready").signal(Signal::SIGTERM);

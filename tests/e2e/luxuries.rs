@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::support::running::Running;
+use crate::support::skipped::skip;
 use crate::support::{Mode, Stepdown, binary, both, need, proc, wait_until};
 
 /// May we make mount namespaces here?
@@ -272,7 +273,7 @@ fn on_a_read_only_root() {
     };
     let tried = start(&[]).shell("exit 3").run();
     if tried.stderr.contains("mount:") {
-        println!("skipped: {}", tried.stderr);
+        skip(tried.stderr);
         return;
     }
     tried.code(3).was_silent();

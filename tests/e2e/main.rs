@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `STEPDOWN_BIN` | the binary under test instead of the one cargo has just built |
 //! | `STEPDOWN_STATIC_BIN` | the static binary for containers instead of building one |
+//! | `NO_SKIPS` | set to anything: the run fails where a story was skipped |
 //! | `UPDATE_GOLDEN` | set to anything: the texts in `tests/golden` are written, not compared |
 
 #![expect(
@@ -36,6 +37,7 @@ mod containers;
 mod dockerd;
 mod drain;
 mod drain_checks;
+mod drain_loops;
 mod drain_nginx;
 mod drain_programs;
 mod drain_refused;

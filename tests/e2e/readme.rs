@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::docker::{Image, container};
-use crate::support::{binary, docker, need};
+use crate::support::{binary, docker, machine, need};
 
 /// The blocks of the README with this word behind the fence.
 fn blocks(language: &str) -> Vec<String> {
@@ -190,10 +190,16 @@ fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Builds a Dockerfile; the tag is the image's own id, so nothing is left behind by name.
+/// Builds a Dockerfile; the tag is the image's own id.
 fn build(dockerfile: &str, context: &Path, arguments: &[String]) -> String {
     let file = context.join("Dockerfile.under-test");
-    fs::write(&file, dockerfile).expect("a file of our own");
+    // Every stage: what is made on the way is an image, too.
+    let stages = dockerfile.lines().map(|line| {
+        let is_stage = line.starts_with("FROM ");
+        let label = is_stage.then(|| format!("LABEL {}\n", machine::label()));
+        format!("{line}\n{}", label.unwrap_or_default())
+    });
+    fs::write(&file, stages.collect::<String>()).expect("a file of our own");
     let built = Command::new("docker")
         .args(["build", "--quiet", "--network", "none", "-f"])
         .arg(&file)

@@ -14,6 +14,7 @@ use crate::support::docker::{self, Container, container, userland, with_host_use
 use crate::support::ended::Ended;
 use crate::support::net::{address, ask, connect, free_port, is_listening};
 use crate::support::running::Running;
+use crate::support::skipped::{skip, skip_part};
 use crate::support::stepdown::can_be_pid1;
 use crate::support::{Mode, Stepdown, binary, need, wait_until};
 
@@ -41,7 +42,7 @@ fn everywhere(program: &str, story: impl Fn(Place)) {
                 println!("{place:?}");
                 story(place);
             }
-            Err(why) => println!("skipped: {place:?}: {why}"),
+            Err(why) => skip_part(format!("{place:?}: {why}")),
         }
     }
 }
@@ -291,16 +292,16 @@ fn redis_saves_before_it_goes_and_has_the_data_when_it_is_back() {
 #[test]
 fn postgresql_shuts_down_fast_although_a_session_is_open() {
     let Some(programs) = postgresql_programs() else {
-        println!("skipped: postgresql is not installed");
+        skip("postgresql is not installed");
         return;
     };
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can become the user postgres");
+        skip("only root can become the user postgres");
         return;
     }
     // initdb and postgres refuse to run as root.
     let Ok(Some(user)) = User::from_name("postgres") else {
-        println!("skipped: there is no user postgres");
+        skip("there is no user postgres");
         return;
     };
     everywhere("/usr/bin/setpriv", |place| {

@@ -18,7 +18,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
 
-use crate::drain::{Connection, State, TcpInfo};
+use crate::drain::{Connection, Segments, State, TcpInfo};
 
 /// The longest one dump may take. The kernel answers at once; this bounds what has no reason.
 const BOUND: Duration = Duration::from_millis(250);
@@ -453,6 +453,19 @@ fn read_info(value: &[u8]) -> Option<TcpInfo> {
         last_data_recv: u32_at(value, 52)?,
         bytes_received: u64_at(value, 128)?,
         bytes_sent: u64_at(value, 200).or_else(|| u64_at(value, 120))?,
+        last_ack_recv: u32_at(value, 56)?,
+        round_trip: u32_at(value, 68)?,
+        segments: read_segments(value),
+    })
+}
+
+/// There since 4.6.
+fn read_segments(value: &[u8]) -> Option<Segments> {
+    let sent = u32_at(value, 156)?;
+    Some(Segments {
+        received: u32_at(value, 152)?,
+        sent,
+        bare: u32_at(value, 136)?.wrapping_sub(sent),
     })
 }
 

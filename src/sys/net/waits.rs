@@ -204,10 +204,9 @@ mod tests {
             send_queue: 0,
             inode: inode_of(Pid::this(), stream.as_raw_fd()).unwrap(),
             info: Some(TcpInfo {
-                last_data_sent: 0,
-                last_data_recv: 0,
                 bytes_received,
                 bytes_sent: 1,
+                ..TcpInfo::default()
             }),
         }
     }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use super::machine;
+
 /// The binary under test: `STEPDOWN_BIN`, or what cargo has just built.
 pub(crate) fn under_test() -> PathBuf {
     match env::var_os("STEPDOWN_BIN") {
@@ -122,14 +124,12 @@ pub(crate) fn deeds() -> &'static Path {
 
 fn compiled(name: &str) -> PathBuf {
     let file = name.rsplit('/').next().unwrap_or(name);
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
-    // Under another name first: a second run of the tests may be executing the old one.
-    let fresh = program.with_extension(std::process::id().to_string());
+    let program = machine::programs().join(file);
     let compiled = Command::new("gcc")
         .args([
             "-static", "-pthread", "-O1", "-Wall", "-Wextra", "-Werror", "-o",
         ])
-        .arg(&fresh)
+        .arg(&program)
         .arg(child(&format!("{name}.c")))
         .output()
         .expect("gcc, which also links every Rust program");
@@ -138,8 +138,17 @@ fn compiled(name: &str) -> PathBuf {
         "{}",
         String::from_utf8_lossy(&compiled.stderr)
     );
-    std::fs::rename(&fresh, &program).expect("a directory of our own");
     program
+}
+
+/// The binary under test for a story that becomes another user.
+pub(crate) fn for_everybody() -> &'static Path {
+    static COPIED: OnceLock<PathBuf> = OnceLock::new();
+    COPIED.get_or_init(|| {
+        let copy = machine::programs().join("stepdown");
+        install(&under_test(), &copy, 0o755);
+        copy
+    })
 }
 
 /// Copies a program to where it will be executed. Another process does it: what another story forks

@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output as Finished, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
@@ -16,7 +17,7 @@ use super::ended::Ended;
 use super::mark::Mark;
 use super::output::Output;
 use super::pty::Pty;
-use super::{BOUND, binary, holds_within};
+use super::{BOUND, binary, holds_within, machine};
 
 /// As [`BOUND`], for what an engine has to do: it makes and removes containers for other stories as well.
 const ENGINE_BOUND: Duration = Duration::from_secs(3 * BOUND.as_secs());
@@ -27,7 +28,10 @@ pub(crate) fn available() -> Result<(), String> {
     TRIED
         .get_or_init(
             || match docker(["info", "--format", "{{.ServerVersion}}"]) {
-                Ok(info) if info.status.success() => Ok(()),
+                Ok(info) if info.status.success() => {
+                    machine::USES_DOCKER.store(true, Ordering::Relaxed);
+                    Ok(())
+                }
                 Ok(info) => Err(String::from_utf8_lossy(&info.stderr).trim().to_owned()),
                 Err(error) => Err(format!("cannot run docker: {error}")),
             },
@@ -94,7 +98,7 @@ impl Image {
         self
     }
 
-    /// Builds it, or finds what an earlier run built from the same content; returns its tag.
+    /// Builds it, or finds what another story built from the same content; returns its tag.
     pub(crate) fn build(self) -> String {
         let context = tempfile::tempdir().expect("a temporary directory");
         let root = context.path().join("root");
@@ -116,13 +120,16 @@ impl Image {
             symlink(target, place(&root, inside)).expect("a directory of our own");
         }
         let dockerfile = format!(
-            "FROM scratch\nLABEL stepdown-test=1\nCOPY root /\n{}\n",
+            "FROM scratch\nLABEL {}\nCOPY root /\n{}\n",
+            machine::label(),
             self.lines.join("\n")
         );
         dockerfile.hash(&mut hasher);
         fs::write(context.path().join("Dockerfile"), dockerfile).expect("a directory of our own");
 
-        let tag = format!("stepdown-test-{}:{:016x}", self.name, hasher.finish());
+        // Of this run alone, which removes it after its last story.
+        let run = machine::name();
+        let tag = format!("stepdown-test-{}:{run}-{:016x}", self.name, hasher.finish());
         prune();
         if docker(["image", "inspect", &tag]).is_ok_and(|seen| seen.status.success()) {
             return tag;
@@ -138,8 +145,7 @@ impl Image {
     }
 }
 
-/// Removes what earlier contents left behind a day ago, so that nobody else's run loses its image; and once, before
-/// this run looks for any: an image that has been found and is about to be run is not in use yet.
+/// Removes what runs that were killed left behind a day ago.
 fn prune() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {

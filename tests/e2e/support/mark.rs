@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::libc;
 use nix::unistd::Pid;
 
+use super::machine;
 use super::proc::{self, Process};
 use super::{BOUND, holds_within};
 
@@ -29,7 +30,7 @@ impl Mark {
     pub(crate) fn new() -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
-            text: format!("e2e-{}-{number}", std::process::id()),
+            text: format!("{}-{number}", machine::name()),
             session: None,
             since: proc::now().saturating_sub(10),
         }

@@ -11,6 +11,7 @@ pub(crate) mod cgroup;
 pub(crate) mod docker;
 pub(crate) mod drainee;
 pub(crate) mod ended;
+pub(crate) mod machine;
 pub(crate) mod mark;
 pub(crate) mod net;
 pub(crate) mod output;
@@ -19,6 +20,7 @@ pub(crate) mod pty;
 pub(crate) mod running;
 pub(crate) mod seccomp;
 pub(crate) mod server;
+pub(crate) mod skipped;
 pub(crate) mod stepdown;
 
 use std::io;
@@ -85,7 +87,7 @@ pub(crate) fn once_within(bound: Duration, mut story: impl FnMut() -> Duration) 
 macro_rules! need {
     ($condition:expr) => {
         if let Err(why) = $condition {
-            println!("skipped: {why}");
+            $crate::support::skipped::skip(why);
             return;
         }
     };

@@ -17,6 +17,7 @@ use super::binary;
 use super::ended::Ended;
 use super::mark::{Mark, VARIABLE};
 use super::running::Running;
+use super::skipped::skip_part;
 
 /// In which of its two lives stepdown runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(crate) fn both(story: impl Fn(Mode)) {
     }
     for mode in [Mode::Ordinary, Mode::Pid1] {
         if let (Mode::Pid1, Err(why)) = (mode, can_be_pid1()) {
-            println!("skipped: as PID 1: {why}");
+            skip_part(format!("as PID 1: {why}"));
             continue;
         }
         let _told = Told(mode);

@@ -132,6 +132,13 @@ fn a_socket_is_read_at_its_offsets() {
                 last_data_recv: 13,
                 bytes_received: at(32),
                 bytes_sent: at(50),
+                last_ack_recv: 14,
+                round_trip: 17,
+                segments: Some(Segments {
+                    received: 38,
+                    sent: 39,
+                    bare: 34u32.wrapping_sub(39),
+                }),
             }),
         }
     );
@@ -140,6 +147,7 @@ fn a_socket_is_read_at_its_offsets() {
     assert_eq!(second.remote, "[2001:db8::1]:4321".parse().unwrap());
     // An older kernel does not count the bytes sent, only those acknowledged.
     assert_eq!(second.info.unwrap().bytes_sent, at(30));
+    assert_eq!(second.info.unwrap().segments, None);
 }
 
 #[test]
