@@ -35,6 +35,7 @@ use reactor::{Reactor, Wake};
 use relay::Order;
 
 mod asking;
+mod cannot_start;
 mod cgroup;
 mod children;
 mod job_control;

@@ -358,6 +358,25 @@ impl Plan {
         })
     }
 
+    /// The command lines of hooks, steps and the condition for ready.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &[OsString]> {
+        let hooks = [&self.pre_start, &self.pre_stop, &self.post_stop];
+        let hooks = hooks.into_iter().flatten().map(|hook| match &hook.kind {
+            HookKind::Command(words) => &words[..],
+            HookKind::Call(_) => &[],
+        });
+        let steps = self.ladder.iter().map(|step| match &step.action {
+            StepAction::Exec(words) => &words[..],
+            _ => &[],
+        });
+        let ready = self.readiness.iter().map(|ready| match &ready.when {
+            ReadyWhen::Exec(words) => &words[..],
+            _ => &[],
+        });
+        let all = hooks.chain(steps).chain(ready);
+        all.filter(|words| !words.is_empty())
+    }
+
     /// Whether anything but the child is run, or may be after a reload: hooks, stop commands.
     pub(crate) fn runs_commands(&self) -> bool {
         let hooks = [&self.pre_start, &self.pre_stop, &self.post_stop];

@@ -1,12 +1,13 @@
 //! Starts the main child: its environment, its standard input, and what is told when it cannot start.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::AtomicI32;
 
 use super::Kernel;
+use super::cannot_start::{Attempt, Typed};
 use super::jobs::path_of;
-use crate::cli;
 use crate::hooks;
 use crate::kernel::relay;
 use crate::kernel::relay::Order;
@@ -14,7 +15,6 @@ use crate::machine::Event;
 use crate::plan::{Plan, Stdin, StepAction};
 use crate::record::StartFailure;
 use crate::settings::identity;
-use crate::settings::suggest;
 use crate::sys::spawn::{Directory, Failure, Null, Stage};
 use crate::sys::terminal::Terminal;
 use crate::sys::{descriptors, error_text, last_resort, spawn};
@@ -76,7 +76,7 @@ impl Kernel {
         };
         let path = path_of(environment.as_deref());
         let started = spawn::spawn(&argv, path.as_deref(), &self.inherited, &options)
-            .map_err(|failure| start_failure(&failure, &self.command, &self.plan));
+            .map_err(|failure| start_failure(&failure, &self.command, path.as_deref(), &self.plan));
         self.entered_cgroup(refused.into_inner());
         let pid = started?;
         let write = pipe.map(|(_, write)| write);
@@ -149,7 +149,12 @@ fn child_environment(
 }
 
 /// The failure as users are told it, with the code of 2.6.
-fn start_failure(failure: &Failure, command: &[OsString], plan: &Plan) -> StartFailure {
+fn start_failure(
+    failure: &Failure,
+    command: &[OsString],
+    path: Option<&OsStr>,
+    plan: &Plan,
+) -> StartFailure {
     let program = command.first().cloned().unwrap_or_default();
     let program = program.to_string_lossy();
     let why = error_text(failure.errno);
@@ -161,29 +166,22 @@ fn start_failure(failure: &Failure, command: &[OsString], plan: &Plan) -> StartF
         .map_or((0, 0), |user| (user.uid, user.gid));
     let codes = plan.failure_codes;
     let (code, message) = match failure.stage {
-        Stage::Exec if failure.errno == libc::ENOENT => {
-            let exists = program.contains('/') && std::fs::symlink_metadata(&*program).is_ok();
-            let hint = match &*program {
-                "help" => " (for help: stepdown --help)".to_owned(),
-                _ if exists => " (its interpreter or loader is missing)".to_owned(),
-                word => suggest::nearest(word, cli::SUBCOMMANDS)
-                    .filter(|near| *near != word)
-                    .map(|near| format!(" (for the subcommand: stepdown {near})"))
-                    .unwrap_or_default(),
-            };
-            let shown = if program.is_empty() {
-                "\"\""
-            } else {
-                &*program
-            };
-            (codes.not_found, format!("{shown}: not found{hint}"))
-        }
         Stage::Exec => {
             let code = match failure.errno {
+                libc::ENOENT => codes.not_found,
                 libc::EACCES => codes.not_permitted,
                 _ => codes.not_executable,
             };
-            (code, format!("{program}: cannot be executed: {why}"))
+            let attempt = Attempt {
+                command,
+                errno: failure.errno,
+                path,
+                directory: plan.child.workdir.as_deref().map(Path::new),
+                typed: Some(Typed {
+                    single_word: plan.commands().any(|words| words.len() == 1),
+                }),
+            };
+            (code, attempt.told())
         }
         Stage::Clone => (codes.own, format!("no process for {program}: {why}")),
         Stage::Namespaces => (codes.own, format!("no /proc for {program} as PID 1: {why}")),

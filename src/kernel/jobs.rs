@@ -5,13 +5,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
+use super::cannot_start::Attempt;
 use super::{Job, Kernel};
 use crate::hooks;
 use crate::machine::{Event, Facts, HookId};
 use crate::plan::{HookKind, StepAction};
 use crate::record::HookResult;
 use crate::signal::Signal;
-use crate::sys::spawn::{Directory, Null};
+use crate::sys::spawn::{Directory, Null, Stage};
 use crate::sys::{error_text, fork, signals, spawn};
 
 impl Kernel {
@@ -55,13 +56,13 @@ impl Kernel {
     pub(super) fn run_job(
         &mut self,
         job: Job,
-        argv: &[OsString],
+        command: &[OsString],
         environment: &[CString],
     ) -> Result<(), String> {
         // Whatever becomes of the attempt, a zombie of it included: the machine will ask who is left.
         self.told_none = false;
         self.reap = true;
-        let argv = spawn::words(argv).map_err(|_| "an argument holds a NUL byte".to_owned())?;
+        let argv = spawn::words(command).map_err(|_| "an argument holds a NUL byte".to_owned())?;
         let directory = self.directory.as_ref();
         let options = spawn::Options {
             environment: Some(environment),
@@ -84,6 +85,14 @@ impl Kernel {
                 self.jobs.push((pid, job));
                 Ok(())
             }
+            Err(failure) if failure.stage == Stage::Exec => Err(Attempt {
+                command,
+                errno: failure.errno,
+                path: path.as_deref(),
+                directory: None,
+                typed: None,
+            }
+            .told()),
             Err(failure) => Err(error_text(failure.errno)),
         }
     }

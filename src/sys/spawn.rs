@@ -9,6 +9,8 @@
 //! posix_spawn and std's Command are not used: they reset SIGPIPE, touch signals 32 and 33 and have no
 //! fallback to /bin/sh.
 
+mod script;
+
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
@@ -18,6 +20,7 @@ use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use super::signals::{self, Inherited};
 use crate::plan::Identity;
+use script::is_for_a_shell;
 
 /// What the new process starts with; everything else it inherits.
 #[derive(Default)]
@@ -425,6 +428,8 @@ fn exec(attempt: &mut Attempt<'_>) -> i32 {
         // SAFETY: argv and envp are lists of C strings that end with a null pointer.
         unsafe { libc::execve(path, attempt.argv.as_ptr(), attempt.envp) };
         match super::errno() {
+            // SAFETY: `path` is a C string.
+            libc::ENOEXEC if !unsafe { is_for_a_shell(path) } => return libc::ENOEXEC,
             libc::ENOEXEC => {
                 if let Some(slot) = attempt.script_argv.get_mut(1) {
                     *slot = path;

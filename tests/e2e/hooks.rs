@@ -444,7 +444,7 @@ fn a_failing_hook_never_stops_the_stop() {
             .said("last")
             .said("end")
             .logged(&["pre-stop hook \"false\" failed: exited with 1"])
-            .logged(&["pre-stop hook \"/no/such/hook\" failed: No such file or directory"])
+            .logged(&["pre-stop hook \"/no/such/hook\" failed: /no/such/hook: not found"])
             .logged(&["post-stop hook", "failed: exited with 9"]);
     });
 }

@@ -449,7 +449,7 @@ fn a_stop_command_that_fails_or_hangs_holds_up_nothing() {
             .start();
         run.says("ready").signal(Signal::SIGTERM);
         // Those that fail by themselves have all the time they need, and it is ended by hand.
-        for why in ["No such file or directory", "exited with 1"] {
+        for why in ["/no/such/command: not found", "exited with 1"] {
             run.logs(&format!("stop command failed: {why}"));
             run.signal(Signal::SIGINT);
         }

@@ -23,6 +23,7 @@
 mod support;
 
 mod activation;
+mod cannot_start;
 mod causes;
 mod cgroup;
 mod check;

@@ -298,7 +298,7 @@ fn what_was_missing_is_told_for_every_condition() {
         ("exec:sh -c 'exit 9'".to_owned(), "9".to_owned()),
         (
             "exec:/no/such/program".to_owned(),
-            "No such file".to_owned(),
+            "/no/such/program: not found".to_owned(),
         ),
         (
             format!("file:{}", missing.display()),

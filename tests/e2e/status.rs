@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use nix::sys::signal::Signal;
 
@@ -168,13 +167,6 @@ fn fails(stepdown: Stepdown, code: i32, parts: &[&str]) {
 #[test]
 fn what_cannot_be_started_is_told_in_one_line() {
     both(|mode| {
-        let dir = tempfile::tempdir().expect("a directory");
-        let file = |name: &str, text: &str, rights: u32| {
-            let path = dir.path().join(name);
-            binary::script(&path, text, rights);
-            path
-        };
-        let child = |path: &Path| Stepdown::in_mode(mode).child([path]);
         let named = |name: &str| Stepdown::in_mode(mode).child([name]);
         fails(
             named("no-such-command"),
@@ -188,34 +180,6 @@ fn what_cannot_be_started_is_told_in_one_line() {
         );
         fails(named("./no-such-command"), 127, &["not found"]);
         fails(named(""), 127, &["stepdown: \"\": not found"]);
-        fails(
-            child(dir.path()),
-            126,
-            &["cannot be executed", "Permission denied"],
-        );
-        let plain = file("plain", "text", 0o644);
-        fails(
-            child(&plain),
-            126,
-            &["plain: cannot be executed: Permission denied"],
-        );
-        let interpreter = file("script", "#!/no/such/interpreter\n", 0o755);
-        fails(
-            child(&interpreter),
-            127,
-            &["script: not found (its interpreter"],
-        );
-        let under_a_file = plain.join("program");
-        fails(child(&under_a_file), 126, &["Not a directory"]);
-        // Along PATH: what may not be executed is told, if nothing else is found.
-        if mode == Mode::Ordinary {
-            let path = format!("{}:/nowhere", dir.path().display());
-            fails(
-                named("plain").env("PATH", path),
-                126,
-                &["plain: cannot be executed"],
-            );
-        }
     });
 }
 
