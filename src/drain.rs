@@ -23,11 +23,15 @@
 //! 8. Two consecutive idle looks, some time apart, end the drain.
 
 pub(crate) mod connections;
+mod judge;
 pub(crate) mod until;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use judge::judge;
+pub(crate) use judge::{Patience, Why};
 
 /// Two looks closer than this count as one. The ages in TCP_INFO move in steps of one jiffy (up to
 /// 10 ms), so looks in the same jiffy could not tell a change from none.
@@ -41,12 +45,6 @@ const SHARE: u32 = 150;
 /// How long after it was first seen a connection in SYN_RECV counts: time for the client to send
 /// once more, and again, what a full accept queue has dropped.
 const HANDSHAKE: Duration = Duration::from_secs(3);
-/// How long after an answer a client without another request acknowledges it, in milliseconds, besides the
-/// round trip. RFC 9293 allows 500; Linux takes 40 to 200.
-const ACKNOWLEDGED: u32 = 500;
-/// After this long a request that is not answered is acknowledged alone, in milliseconds. The kernel does it
-/// after 200 at most (TCP_DELACK_MAX).
-const ALONE: u32 = 300;
 /// How many connections in flight a [`Look`] names; the others are only counted.
 pub(crate) const NAMED: usize = 4;
 
@@ -118,36 +116,6 @@ pub(crate) struct Segments {
     pub(crate) bare: u32,
 }
 
-impl TcpInfo {
-    /// Where the last data went in and out within one jiffy: whether that was a quick answer for certain, and
-    /// not the next request behind the last answer.
-    ///
-    /// A client whose next request comes behind an answer acknowledges the answer by that request, and
-    /// nothing comes after it. A client that has nothing to say acknowledges later, most often. A request that
-    /// is not answered soon is acknowledged alone, so a server that has done that no more than once, which
-    /// is for the first request, has answered them all.
-    fn answered_quickly(&self) -> bool {
-        let round_trips = self.round_trip.saturating_mul(2) / 1000;
-        let delayed = ACKNOWLEDGED.saturating_add(round_trips);
-        let acknowledged_after = self.last_data_sent.saturating_sub(self.last_ack_recv);
-        if (1..=delayed).contains(&acknowledged_after) {
-            return true;
-        }
-        let Some(Segments {
-            received,
-            sent,
-            bare,
-        }) = self.segments
-        else {
-            return false;
-        };
-        // An acknowledgment that came later was asked for, when the kernel of this side probed whether the
-        // client lives. It says nothing, but then most connections are idle ones.
-        let probed = acknowledged_after > 0 && received <= sent;
-        received == 1 || probed || bare <= 1 && self.last_data_sent >= ALONE
-    }
-}
-
 /// One TCP socket as a look finds it. `inode` is 0 while it waits in an accept queue and after
 /// its process has closed it. `info` is `None` where the kernel gives none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,88 +149,6 @@ pub(crate) trait View {
     /// Whether the socket belongs to the tree, `true` where that cannot be read. Asked only of
     /// connections that would hold up the drain.
     fn ours(&mut self, connection: &Connection) -> bool;
-}
-
-/// Why a connection counts as a request in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// Rule 1: the handshake is not over, or the accept queue is full.
-    Handshake,
-    /// Rule 1, without TCP_INFO: all that can be said is that the connection is there.
-    Connected,
-    /// Rule 2: the receive queue holds bytes.
-    Unread,
-    /// Rule 3: the send queue holds bytes.
-    Unsent,
-    /// Rule 4: something was received, nothing was ever sent.
-    Unanswered,
-    /// Rule 5: the last data came in.
-    Owed,
-    /// Rule 6: the last data went in and out within one jiffy, and nothing tells in which order.
-    Undecided,
-    /// Rule 6: the last data went out less than the quiet time ago; this much of it is left.
-    Quiet(Duration),
-    /// Rule 7: a blocking server that does not wait for the next request.
-    NoReader,
-}
-
-/// How long what cannot be seen is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience {
-    /// How long after its last byte an answer counts as finished (rule 6).
-    pub(crate) quiet: Duration,
-    /// How long an answer that may be owed is waited for: who takes longer is cut by the end of the drain
-    /// in any case.
-    pub(crate) undecided: Duration,
-}
-
-/// Judges one connection by rules 1 to 7: `None` when it is idle.
-pub(crate) fn judge(
-    c: &Connection,
-    patience: Patience,
-    wait: impl FnOnce() -> Wait,
-) -> Option<Why> {
-    let half_closed = match c.state {
-        State::Established => false,
-        State::CloseWait => true,
-        State::SynRecv => return Some(Why::Handshake),
-        _ => return None,
-    };
-    // The client's FIN takes a sequence number: until it is read it counts as a byte in the receive
-    // queue, and ever after as a byte received. It is not a request.
-    let fin = u32::from(half_closed);
-    if c.recv_queue > fin {
-        return Some(Why::Unread);
-    }
-    if c.send_queue > 0 {
-        return Some(Why::Unsent);
-    }
-    let Some(info) = c.info else {
-        return Some(Why::Connected);
-    };
-    if info.bytes_received <= u64::from(fin) {
-        return None;
-    }
-    if info.bytes_sent == 0 {
-        return Some(Why::Unanswered);
-    }
-    if info.last_data_recv < info.last_data_sent {
-        return Some(Why::Owed);
-    }
-    match wait() {
-        Wait::Reader => None,
-        Wait::NoReader => Some(Why::NoReader),
-        Wait::Unknown => {
-            let age = Duration::from_millis(info.last_data_sent.into());
-            let left = patience.quiet.saturating_sub(age);
-            if !left.is_zero() {
-                return Some(Why::Quiet(left));
-            }
-            let is_tie = info.last_data_recv == info.last_data_sent;
-            let undecided = is_tie && !info.answered_quickly() && age < patience.undecided;
-            undecided.then_some(Why::Undecided)
-        }
-    }
 }
 
 /// A connection that holds up the drain.
