@@ -18,12 +18,14 @@
 //!    tells them apart. Where the last data went in and out within one jiffy it may have been a
 //!    quick answer, or the next request behind the last answer: see [`TcpInfo::answered_quickly`]. What that leaves
 //!    undecided is owed an answer, for as long as a drain may take.
+//!    What the port speaks ([`Protocol`]) may hide more: then silence alone tells, and a longer one.
 //! 7. A blocking server says more: a thread asleep reading that socket is waiting for the next
 //!    request, and no such thread means that somebody is still working on the answer.
 //! 8. Two consecutive idle looks, some time apart, end the drain.
 
 pub(crate) mod connections;
 mod judge;
+mod protocol;
 pub(crate) mod until;
 
 use std::collections::HashMap;
@@ -32,6 +34,8 @@ use std::time::Duration;
 
 use judge::judge;
 pub(crate) use judge::{Patience, Why};
+use protocol::Silences;
+pub(crate) use protocol::{Protocol, Protocols};
 
 /// Two looks closer than this count as one. The ages in TCP_INFO move in steps of one jiffy (up to
 /// 10 ms), so looks in the same jiffy could not tell a change from none.
@@ -178,22 +182,26 @@ pub(crate) struct Look {
 #[derive(Clone, Debug)]
 pub(crate) struct Tracker {
     patience: Patience,
+    protocols: Protocols,
+    silences: Silences,
     /// Connections in SYN_RECV, by both addresses, and when they were first seen.
     handshakes: HashMap<(SocketAddr, SocketAddr), Duration>,
     idle_since: Option<Duration>,
 }
 
 impl Tracker {
-    pub(crate) fn new(patience: Patience) -> Self {
+    pub(crate) fn new(patience: Patience, protocols: Protocols) -> Self {
         Self {
             patience,
+            protocols,
+            silences: Silences::default(),
             handshakes: HashMap::new(),
             idle_since: None,
         }
     }
 
     pub(crate) fn quiet(&self) -> Duration {
-        self.patience.quiet
+        self.patience.quiet()
     }
 
     /// Folds one look in. `now` only has to rise from look to look.
@@ -212,8 +220,12 @@ impl Tracker {
         };
         let mut only_quiet = true;
         let seen = std::mem::take(&mut self.handshakes);
+        self.silences.next_look();
         for connection in found {
-            let Some(why) = judge(connection, self.patience, || view.wait(connection)) else {
+            let protocol = self.protocols.of(connection.local.port());
+            let silence = self.silences.of(now, connection, protocol);
+            let wait = || view.wait(connection);
+            let Some(why) = judge(connection, protocol, silence, self.patience, wait) else {
                 look.idle += 1;
                 continue;
             };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::{Call, Request};
+use crate::drain::Protocol;
 use crate::drain::until::Selector;
 use crate::health::Listen;
 use crate::signal::{Signal, SignalSet};
@@ -185,8 +186,8 @@ pub(crate) struct Drain {
     pub(crate) timeout: Duration,
     /// Whose requests in flight are counted; with none the delay is all there is.
     pub(crate) ports: DrainPorts,
-    /// How long a connection must be quiet after an answer to count as idle.
-    pub(crate) quiet: Duration,
+    /// How long a connection must be quiet to count as idle; without it as long as its protocol makes it.
+    pub(crate) quiet: Option<Duration>,
     pub(crate) checks: Option<Checks>,
     /// What the program itself is asked, besides or in place of the ports; all must hold.
     pub(crate) until: Vec<Until>,
@@ -236,7 +237,8 @@ pub(crate) enum DrainPorts {
     None,
     /// Every TCP port that the tree listens on.
     Auto,
-    List(Vec<u16>),
+    /// These, and what they speak.
+    List(Vec<(u16, Protocol)>),
 }
 
 /// When the child is ready (`--ready-when`); without it, it is from its start.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::Patience;
+use super::{Patience, Protocols, Tracker};
 use crate::machine::Event;
 use crate::plan::{DrainPorts, Plan};
 use crate::sys::net::{Drain, Ports};
@@ -138,16 +138,19 @@ impl Connections {
 /// `None` where no ports are to be drained.
 fn opened(plan: &Plan) -> Option<Drain> {
     let wanted = plan.drain.as_ref()?;
-    let ports = match &wanted.ports {
+    let (ports, protocols) = match &wanted.ports {
         DrainPorts::None => return None,
-        DrainPorts::Auto => Ports::Auto,
-        DrainPorts::List(ports) => Ports::List(ports.clone()),
+        DrainPorts::Auto => (Ports::Auto, Protocols::default()),
+        DrainPorts::List(ports) => {
+            let numbers = ports.iter().map(|(port, _)| *port).collect();
+            (Ports::List(numbers), Protocols::new(ports))
+        }
     };
     let patience = Patience {
         quiet: wanted.quiet,
         undecided: wanted.timeout,
     };
-    Some(Drain::new(ports, patience))
+    Some(Drain::new(ports, Tracker::new(patience, protocols)))
 }
 
 /// All descendants, as far as they can be seen.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connection, Segments, State, TcpInfo, Wait};
+use super::{Connection, Protocol, Segments, State, TcpInfo, Wait};
 
 /// How long after an answer a client without another request acknowledges it, in milliseconds, besides the
 /// round trip. RFC 9293 allows 500; Linux takes 40 to 200.
@@ -37,16 +37,34 @@ pub(crate) enum Why {
 /// How long what cannot be seen is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
-    /// How long after its last byte an answer counts as finished (rule 6).
-    pub(crate) quiet: Duration,
+    /// How long after its last byte an answer counts as finished (rule 6), if somebody has said so.
+    pub(crate) quiet: Option<Duration>,
     /// How long an answer that may be owed is waited for: who takes longer is cut by the end of the drain
     /// in any case.
     pub(crate) undecided: Duration,
 }
 
-/// Judges one connection by rules 1 to 7: `None` when it is idle.
+/// After an answer a pause may follow in which a stream goes on.
+const QUIET: Duration = Duration::from_secs(1);
+/// Where an answer that is owed looks like one that was given, it is computed meanwhile.
+const QUIET_UNSEEN: Duration = Duration::from_secs(10);
+
+impl Patience {
+    pub(super) fn quiet(self) -> Duration {
+        self.quiet.unwrap_or(QUIET)
+    }
+
+    fn quiet_unseen(self) -> Duration {
+        self.quiet.unwrap_or(QUIET_UNSEEN)
+    }
+}
+
+/// Judges one connection by rules 1 to 7: `None` when it is idle. It has been silent for so long, where its
+/// protocol makes nothing else count.
 pub(super) fn judge(
     c: &Connection,
+    protocol: Protocol,
+    silence: Duration,
     patience: Patience,
     wait: impl FnOnce() -> Wait,
 ) -> Option<Why> {
@@ -68,11 +86,24 @@ pub(super) fn judge(
     let Some(info) = c.info else {
         return Some(Why::Connected);
     };
-    if info.bytes_received <= u64::from(fin) {
+    let is_unused = info.bytes_received <= u64::from(fin);
+    let quiet = |long: Duration, age: Duration| {
+        let left = long.saturating_sub(age);
+        (!left.is_zero()).then_some(Why::Quiet(left))
+    };
+    if protocol == Protocol::Opaque {
+        // The server may greet first, and the client may send without ever being answered.
+        let is_unused = is_unused && info.bytes_sent == 0;
+        return quiet(patience.quiet_unseen(), silence).filter(|_| !is_unused);
+    }
+    if is_unused {
         return None;
     }
     if info.bytes_sent == 0 {
         return Some(Why::Unanswered);
+    }
+    if protocol.multiplexes() {
+        return quiet(patience.quiet_unseen(), silence);
     }
     if info.last_data_recv < info.last_data_sent {
         return Some(Why::Owed);
@@ -82,9 +113,13 @@ pub(super) fn judge(
         Wait::NoReader => Some(Why::NoReader),
         Wait::Unknown => {
             let age = Duration::from_millis(info.last_data_sent.into());
-            let left = patience.quiet.saturating_sub(age);
-            if !left.is_zero() {
-                return Some(Why::Quiet(left));
+            let long = if protocol == Protocol::Tls && info.may_be_handshake() {
+                patience.quiet_unseen()
+            } else {
+                patience.quiet()
+            };
+            if let Some(why) = quiet(long, age) {
+                return Some(why);
             }
             let is_tie = info.last_data_recv == info.last_data_sent;
             let undecided = is_tie && !info.answered_quickly() && age < patience.undecided;
@@ -92,6 +127,11 @@ pub(super) fn judge(
         }
     }
 }
+
+/// A TLS handshake takes no more segments of the server, certificates and session tickets included.
+const HANDSHAKE_SEGMENTS: u32 = 6;
+/// Session tickets follow the end of the handshake as soon as the server runs, in milliseconds.
+const TICKETS: u32 = 1_000;
 
 impl TcpInfo {
     /// Where the last data went in and out within one jiffy: whether that was a quick answer for certain, and
@@ -120,5 +160,13 @@ impl TcpInfo {
         // client lives. It says nothing, but then most connections are idle ones.
         let probed = acknowledged_after > 0 && received <= sent;
         received == 1 || probed || bare <= 1 && self.last_data_sent >= ALONE
+    }
+
+    /// Whether the last that the server sent may be the end of a TLS 1.3 handshake. The session tickets go
+    /// out behind the first request, when that has come already.
+    fn may_be_handshake(&self) -> bool {
+        let sent_after = self.last_data_recv.saturating_sub(self.last_data_sent);
+        let few = self.segments.is_none_or(|s| s.sent <= HANDSHAKE_SEGMENTS);
+        few && sent_after <= TICKETS
     }
 }

@@ -6,13 +6,17 @@ const QUIET: Duration = Duration::from_secs(1);
 
 fn patience(quiet: Duration) -> Patience {
     Patience {
-        quiet,
+        quiet: Some(quiet),
         undecided: ms(30_000),
     }
 }
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
+}
+
+fn judge_http(c: &Connection, patience: Patience, wait: impl FnOnce() -> Wait) -> Option<Why> {
+    judge(c, Protocol::Http, Duration::ZERO, patience, wait)
 }
 
 /// A keep-alive connection whose last answer went out long ago.
@@ -46,7 +50,7 @@ fn asked(_: &Connection) -> Wait {
 }
 
 fn without_threads(c: &Connection) -> Option<Why> {
-    judge(c, patience(QUIET), || asked(c))
+    judge_http(c, patience(QUIET), || asked(c))
 }
 
 struct Stub {
@@ -118,7 +122,7 @@ fn rule_1_a_handshake_counts_for_a_few_seconds_only() {
     (c.state, c.inode, c.info) = (State::SynRecv, 0, None);
     let mut another = c;
     another.remote.set_port(40001);
-    let mut tracker = Tracker::new(patience(QUIET));
+    let mut tracker = Tracker::new(patience(QUIET), Protocols::default());
     let mut view = Stub::new(Wait::Unknown);
     assert_eq!(tracker.look(ms(0), &[c], &mut view).in_flight, 1);
     assert_eq!(
@@ -156,10 +160,10 @@ fn rule_2_holds_in_the_accept_queue() {
 fn rule_2_an_unread_fin_is_no_request() {
     let mut c = connection();
     (c.state, c.recv_queue) = (State::CloseWait, 1);
-    assert_eq!(judge(&c, patience(QUIET), || Wait::Unknown), None);
+    assert_eq!(judge_http(&c, patience(QUIET), || Wait::Unknown), None);
     c.recv_queue = 2;
     assert_eq!(
-        judge(&c, patience(QUIET), || Wait::Unknown),
+        judge_http(&c, patience(QUIET), || Wait::Unknown),
         Some(Why::Unread)
     );
 }
@@ -221,7 +225,7 @@ fn rule_6_an_answer_is_finished_after_the_quiet_time() {
     ] {
         let c = info(|i| (i.last_data_sent, i.last_data_recv) = (age, u32::MAX));
         assert_eq!(
-            judge(&c, patience(QUIET), || Wait::Unknown),
+            judge_http(&c, patience(QUIET), || Wait::Unknown),
             expected,
             "{age}"
         );
@@ -243,7 +247,7 @@ fn tie(acknowledged: u32, received: u32, sent: u32, bare: u32) -> Connection {
 }
 
 fn without_readers(c: &Connection) -> Option<Why> {
-    judge(c, patience(QUIET), || Wait::Unknown)
+    judge_http(c, patience(QUIET), || Wait::Unknown)
 }
 
 #[test]
@@ -299,7 +303,7 @@ fn rule_6_that_no_request_was_acknowledged_alone_is_known_after_a_while() {
         let mut c = tie(0, 2, 6, 1);
         let info = c.info.as_mut().unwrap();
         (info.last_data_sent, info.last_data_recv, info.last_ack_recv) = (age, age, age);
-        judge(&c, patience(Duration::ZERO), || Wait::Unknown)
+        judge_http(&c, patience(Duration::ZERO), || Wait::Unknown)
     };
     assert_eq!(aged(299), Some(Why::Undecided));
     assert_eq!(aged(300), None);
@@ -320,21 +324,21 @@ fn rule_6_undecided_is_owed_as_long_as_a_drain_takes() {
 #[test]
 fn rule_7_a_reader_means_idle_now() {
     let c = info(|i| (i.last_data_sent, i.last_data_recv) = (0, 0));
-    assert_eq!(judge(&c, patience(QUIET), || Wait::Reader), None);
+    assert_eq!(judge_http(&c, patience(QUIET), || Wait::Reader), None);
 }
 
 #[test]
 fn rule_7_no_reader_means_busy_however_long_the_pause() {
     let c = info(|i| (i.last_data_sent, i.last_data_recv) = (u32::MAX, u32::MAX));
     assert_eq!(
-        judge(&c, patience(QUIET), || Wait::NoReader),
+        judge_http(&c, patience(QUIET), || Wait::NoReader),
         Some(Why::NoReader)
     );
 }
 
 #[test]
 fn rule_8_one_idle_look_is_not_enough() {
-    let mut tracker = Tracker::new(patience(QUIET));
+    let mut tracker = Tracker::new(patience(QUIET), Protocols::default());
     let mut view = Stub::new(Wait::Unknown);
     let busy = info(|i| i.last_data_recv = 0);
     let idle = connection();
@@ -353,7 +357,7 @@ fn rule_8_one_idle_look_is_not_enough() {
 
 #[test]
 fn rule_8_two_looks_in_one_jiffy_count_as_one() {
-    let mut tracker = Tracker::new(patience(QUIET));
+    let mut tracker = Tracker::new(patience(QUIET), Protocols::default());
     let mut view = Stub::new(Wait::Unknown);
     assert!(!tracker.look(ms(100), &[], &mut view).drained);
     assert!(!tracker.look(ms(110), &[], &mut view).drained);
@@ -362,7 +366,7 @@ fn rule_8_two_looks_in_one_jiffy_count_as_one() {
 
 #[test]
 fn rule_8_a_missed_look_starts_over() {
-    let mut tracker = Tracker::new(patience(QUIET));
+    let mut tracker = Tracker::new(patience(QUIET), Protocols::default());
     let mut view = Stub::new(Wait::Unknown);
     assert!(!tracker.look(ms(0), &[], &mut view).drained);
     tracker.missed();
@@ -372,7 +376,7 @@ fn rule_8_a_missed_look_starts_over() {
 
 #[test]
 fn only_sockets_of_the_tree_count_and_only_busy_ones_are_asked_about() {
-    let mut tracker = Tracker::new(patience(QUIET));
+    let mut tracker = Tracker::new(patience(QUIET), Protocols::default());
     let mut view = Stub::new(Wait::Unknown);
     view.foreign = vec![9];
     let mut foreign = info(|i| i.last_data_recv = 0);
@@ -385,8 +389,11 @@ fn only_sockets_of_the_tree_count_and_only_busy_ones_are_asked_about() {
 #[test]
 fn what_holds_up_the_drain_is_named_within_bounds() {
     let busy = info(|i| i.last_data_recv = 0);
-    let look =
-        Tracker::new(patience(QUIET)).look(ms(0), &[busy; 50], &mut Stub::new(Wait::Unknown));
+    let look = Tracker::new(patience(QUIET), Protocols::default()).look(
+        ms(0),
+        &[busy; 50],
+        &mut Stub::new(Wait::Unknown),
+    );
     assert_eq!((look.in_flight, look.held.len()), (50, NAMED));
 }
 
@@ -394,7 +401,7 @@ fn what_holds_up_the_drain_is_named_within_bounds() {
 fn the_quiet_time_left_is_told_when_nothing_else_is_waited_for() {
     let pause = |age| info(|i| (i.last_data_sent, i.last_data_recv) = (age, 9999));
     let busy = info(|i| i.last_data_recv = 0);
-    let mut tracker = Tracker::new(patience(QUIET));
+    let mut tracker = Tracker::new(patience(QUIET), Protocols::default());
     let mut view = Stub::new(Wait::Unknown);
     let look = tracker.look(ms(0), &[pause(700), pause(200), pause(1500)], &mut view);
     assert_eq!((look.in_flight, look.quiet_left), (2, Some(ms(800))));
@@ -434,5 +441,125 @@ fn pace_spends_less_than_a_percent_and_keeps_the_stop_short() {
             let next = pace(&look(1, None), ms(cost), ms(quiet));
             assert!(next + CONFIRM <= ms(quiet + 300), "{quiet} {cost}");
         }
+    }
+}
+
+fn judged(protocol: Protocol, silence: Duration, c: &Connection) -> Option<Why> {
+    let patience = Patience {
+        quiet: None,
+        undecided: ms(30_000),
+    };
+    let wait = || {
+        assert!(!protocol.multiplexes(), "the threads say nothing there");
+        Wait::Unknown
+    };
+    judge(c, protocol, silence, patience, wait)
+}
+
+#[test]
+fn a_tls_handshake_ends_with_what_looks_like_an_answer() {
+    // Measured: the session tickets went out behind the first request, in its jiffy or a moment later.
+    let first = |age, sent_after, acknowledged, sent| {
+        let mut c = tie(acknowledged, 3, sent, 2);
+        let info = c.info.as_mut().unwrap();
+        (info.last_data_sent, info.last_ack_recv) = (age, age - acknowledged);
+        info.last_data_recv = age + sent_after;
+        judged(Protocol::Tls, Duration::ZERO, &c)
+    };
+    for (sent_after, acknowledged) in [(0, 0), (0, 40), (4, 40)] {
+        let busy = Some(Why::Quiet(ms(8_000)));
+        assert_eq!(first(2_000, sent_after, acknowledged, 2), busy);
+        // A connection that has been silent for long does not hold up the drain.
+        assert_eq!(first(30_000, sent_after, acknowledged, 2), None);
+    }
+    // What went out much later was no ticket, and after some answers the rules are those of HTTP.
+    assert_eq!(first(2_000, 1_001, 40, 2), None);
+    assert_eq!(first(2_000, 0, 40, 7), None);
+    assert_eq!(first(999, 0, 40, 7), Some(Why::Quiet(ms(1))));
+    assert_eq!(first(2_000, 0, 0, 7), Some(Why::Undecided));
+    let owed = info(|i| (i.last_data_recv, i.last_data_sent) = (50_000, 60_000));
+    assert_eq!(
+        judged(Protocol::Tls, Duration::ZERO, &owed),
+        Some(Why::Owed)
+    );
+}
+
+#[test]
+fn where_answers_hide_each_other_only_silence_tells() {
+    // The last data went in, or out, long ago or now: it is the same.
+    for (recv, sent) in [(0, 5_000), (5_000, 0), (60_000, 60_000)] {
+        let c = info(|i| (i.last_data_recv, i.last_data_sent) = (recv, sent));
+        for protocol in [Protocol::H2, Protocol::Ws, Protocol::Opaque] {
+            let busy = Some(Why::Quiet(ms(1)));
+            assert_eq!(judged(protocol, ms(9_999), &c), busy, "{protocol:?}");
+            assert_eq!(judged(protocol, ms(10_000), &c), None, "{protocol:?}");
+        }
+    }
+}
+
+#[test]
+fn an_opaque_server_may_speak_first_or_never() {
+    let used = |received, sent| {
+        let c = info(|i| (i.bytes_received, i.bytes_sent) = (received, sent));
+        [Protocol::H2, Protocol::Ws, Protocol::Opaque].map(|p| judged(p, ms(9_000), &c).is_some())
+    };
+    assert_eq!(used(0, 0), [false, false, false]);
+    assert_eq!(used(0, 50), [false, false, true]);
+    let mut c = info(|i| i.bytes_sent = 0);
+    assert_eq!(judged(Protocol::H2, ms(60_000), &c), Some(Why::Unanswered));
+    assert_eq!(judged(Protocol::Opaque, ms(60_000), &c), None);
+    c.recv_queue = 1;
+    assert_eq!(judged(Protocol::Opaque, ms(60_000), &c), Some(Why::Unread));
+}
+
+#[test]
+fn each_port_is_judged_by_what_it_speaks() {
+    let ports = [(80, Protocol::Http), (443, Protocol::H2)];
+    let patience = Patience {
+        quiet: None,
+        undecided: ms(30_000),
+    };
+    let mut tracker = Tracker::new(patience, Protocols::new(&ports));
+    let mut view = Stub::new(Wait::Unknown);
+    let mut other = connection();
+    other.local.set_port(443);
+    let look = tracker.look(ms(0), &[connection(), other], &mut view);
+    assert_eq!((look.in_flight, look.idle), (1, 1));
+    assert_eq!(look.quiet_left, Some(ms(5_000)));
+}
+
+#[test]
+fn heartbeats_do_not_hold_up_the_drain() {
+    let heartbeat = |protocol: Protocol, bytes_in: u64, bytes_out: u64| {
+        let mut tracker = Tracker::new(patience(QUIET), Protocols::new(&[(80, protocol)]));
+        let mut view = Stub::new(Wait::Unknown);
+        let mut look = |at, age, times| {
+            let c = info(|i| {
+                i.bytes_received += bytes_in * times;
+                i.bytes_sent += bytes_out * times;
+                (i.last_data_sent, i.last_data_recv) = (age, age);
+            });
+            tracker.look(ms(at), &[c], &mut view).in_flight
+        };
+        // The last message, three heartbeats 300 ms from each other, and nothing after them.
+        let seen = [(0, 0, 0), (350, 50, 1), (650, 50, 2), (950, 50, 3)]
+            .map(|(at, age, times)| look(at, age, times));
+        assert_eq!(seen, [1; 4]);
+        look(1_000, 100, 3)
+    };
+    for (protocol, bytes_in, bytes_out, held) in [
+        (Protocol::H2, 17, 17, 0),
+        (Protocol::H2, 2 * 39, 2 * 39, 0),
+        (Protocol::H2, 40, 40, 1),
+        (Protocol::H2, 17, 34, 1),
+        (Protocol::Ws, 10, 6, 0),
+        (Protocol::Ws, 6, 10, 0),
+        (Protocol::Ws, 30, 18, 0),
+        (Protocol::Ws, 10, 10, 1),
+        (Protocol::Ws, 1_004, 1_000, 1),
+        (Protocol::Opaque, 17, 17, 1),
+    ] {
+        let seen = heartbeat(protocol, bytes_in, bytes_out);
+        assert_eq!(seen, held, "{protocol:?} {bytes_in} {bytes_out}");
     }
 }

@@ -115,7 +115,7 @@ impl Story {
             delay: ms(delay),
             timeout: ms(timeout),
             ports: DrainPorts::Auto,
-            quiet: ms(1000),
+            quiet: None,
             checks: None,
             until: Vec::new(),
         });

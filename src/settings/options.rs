@@ -215,7 +215,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "PORTS",
         DRAIN,
         "Before the ladder, wait until no request is in flight on these TCP ports; auto: all that the \
-         tree listens on",
+         tree listens on; PORT/PROTOCOL says what it speaks: http (default), tls, h2, ws, opaque",
     ),
     one(
         "drain-delay",
@@ -247,7 +247,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "drain-quiet",
         "DUR",
         DRAIN,
-        "How long a connection is quiet after an answer to count as idle [default: 1s]",
+        "How long a connection is quiet after an answer to count as idle [default: 1s; 10s where the \
+         protocol hides that an answer is owed: tls at first, h2, ws, opaque]",
     ),
     one(
         "drain-timeout",

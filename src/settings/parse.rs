@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::Fault;
 use crate::call;
+use crate::drain::Protocol;
 use crate::plan::{DrainPorts, HookKind, SuccessExit};
 use crate::settings::suggest;
 use crate::signal::Signal;
@@ -91,18 +92,62 @@ pub(super) fn parse_ports(text: &str) -> Result<DrainPorts, Fault> {
     if text.eq_ignore_ascii_case("auto") {
         return Ok(DrainPorts::Auto);
     }
-    let ports: Result<Vec<u16>, Fault> = list(text)
-        .map(|(start, word)| {
-            word.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-                Fault::new(format!("{word:?} is no port"))
-                    .at(text, start, start + word.len())
-                    .way_out("write numbers from 1 to 65535, as 8080,8443, or auto")
-            })
-        })
-        .collect();
-    match ports? {
-        ports if ports.is_empty() => Err(Fault::new("no port").way_out("write 8080, or auto")),
-        ports => Ok(DrainPorts::List(ports)),
+    let mut ports: Vec<(u16, Protocol)> = Vec::new();
+    for (start, word) in list(text) {
+        let place = |fault: Fault| fault.at(text, start, start + word.len());
+        let (number, protocol) = match word.split_once('/') {
+            None => (word, Protocol::Http),
+            Some((number, name)) => {
+                let at = start + number.len() + 1;
+                let protocol = parse_protocol(name);
+                (
+                    number,
+                    protocol.map_err(|f| f.at(text, at, at + name.len()))?,
+                )
+            }
+        };
+        if number.eq_ignore_ascii_case("auto") {
+            let fault = place(Fault::new(
+                "auto takes every port as http, and no other beside it",
+            ));
+            return Err(fault.way_out("name the ports, as 8080,8443/tls"));
+        }
+        let Some(port) = number.parse().ok().filter(|port| *port != 0) else {
+            return Err(place(Fault::new(format!("{number:?} is no port")))
+                .way_out("write numbers from 1 to 65535, as 8080,8443/tls, or auto"));
+        };
+        match ports.iter().find(|(known, _)| *known == port) {
+            Some((_, known)) if *known != protocol => {
+                return Err(
+                    place(Fault::new(format!("port {port} speaks one protocol only")))
+                        .way_out("name it once; opaque takes whatever comes"),
+                );
+            }
+            Some(_) => {}
+            None => ports.push((port, protocol)),
+        }
+    }
+    if ports.is_empty() {
+        return Err(Fault::new("no port").way_out("write 8080, or auto"));
+    }
+    Ok(DrainPorts::List(ports))
+}
+
+fn parse_protocol(name: &str) -> Result<Protocol, Fault> {
+    let lower = name.trim().to_ascii_lowercase();
+    let means = match lower.as_str() {
+        "https" | "ssl" => Some("tls"),
+        "http2" | "h2c" | "grpc" | "grpcs" => Some("h2"),
+        "websocket" | "websockets" | "wss" => Some("ws"),
+        "tcp" | "raw" => Some("opaque"),
+        _ => None,
+    };
+    match means {
+        Some(means) => {
+            Err(Fault::new(format!("unknown value {name:?}"))
+                .way_out(format!("did you mean {means}?")))
+        }
+        None => parse_choice(&lower, &Protocol::ALL),
     }
 }
 

@@ -24,7 +24,6 @@ use crate::sys::error_text;
 
 /// Fits Docker's ten seconds.
 const DEFAULT_GRACE: Duration = Duration::from_secs(8);
-const DEFAULT_DRAIN_QUIET: Duration = Duration::from_secs(1);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_CHECKS_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -219,7 +218,7 @@ impl Settings {
             let fault = Fault::new("no checks are counted").way_out("add --drain-checks");
             return Err(self.error("drain-checks-timeout", fault));
         }
-        let quiet = self.duration("drain-quiet")?.unwrap_or(DEFAULT_DRAIN_QUIET);
+        let quiet = self.duration("drain-quiet")?;
         let timeout = self
             .duration("drain-timeout")?
             .unwrap_or(DEFAULT_DRAIN_TIMEOUT);
@@ -266,6 +265,7 @@ impl Settings {
             (Some(condition), _) => Some(condition),
             // A server that is going to be drained is ready when it listens on its ports.
             (None, Some(DrainPorts::List(ports))) if is_asked => {
+                let ports: Vec<u16> = ports.into_iter().map(|(port, _)| port).collect();
                 let names: Vec<String> = ports.iter().map(u16::to_string).collect();
                 Some((ReadyWhen::Tcp(ports), format!("tcp:{}", names.join(","))))
             }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use crate::drain::{Connection, Look, Patience, State, Tracker, View, Wait, pace};
+use crate::drain::{Connection, Look, State, Tracker, View, Wait, pace};
 use crate::sys::net::sock_diag::SockDiag;
 use crate::sys::net::sockets::{Budget, Owners, sockets};
 use crate::sys::net::waits::Waits;
@@ -164,7 +164,7 @@ pub(crate) struct Drain {
 
 impl Drain {
     /// Opens one descriptor, close-on-exec, in the network namespace of the caller. Never fails: where sock_diag is refused, [`Drain::fallback`] says so.
-    pub(crate) fn new(ports: Ports, patience: Patience) -> Self {
+    pub(crate) fn new(ports: Ports, tracker: Tracker) -> Self {
         let mut drained = match &ports {
             Ports::Auto => Vec::new(),
             Ports::List(list) => list.clone(),
@@ -174,7 +174,7 @@ impl Drain {
         Self {
             ports,
             drained,
-            tracker: Tracker::new(patience),
+            tracker,
             source: Source::open(),
             owners: Owners::default(),
             waits: Waits::default(),
@@ -320,13 +320,14 @@ mod tests {
     use nix::errno::Errno;
 
     use super::*;
-    use crate::drain::Why;
+    use crate::drain::{Patience, Protocols, Why};
 
-    fn impatient() -> Patience {
-        Patience {
-            quiet: Duration::ZERO,
+    fn impatient() -> Tracker {
+        let patience = Patience {
+            quiet: Some(Duration::ZERO),
             undecided: Duration::ZERO,
-        }
+        };
+        Tracker::new(patience, Protocols::default())
     }
 
     #[test]

@@ -14,8 +14,6 @@ use crate::support::{Mode, Stepdown, binary, need};
 
 /// As long as an answer takes: longer than the quiet time after an answer.
 const SLOW: u32 = 2_500;
-/// So many rounds at a time: whether two things happen within one jiffy is chance.
-const ROUNDS: usize = 4;
 
 fn node() -> Result<(), String> {
     runs("node", "nodejs")
@@ -60,8 +58,10 @@ fn certificate() -> (tempfile::TempDir, [PathBuf; 2]) {
 }
 
 /// What is spoken, and how a client of it behaves.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Case {
+    /// What `--drain-port` says.
+    drained: &'static str,
     server: &'static str,
     client: &'static str,
     /// Requests before the last one that are answered at once.
@@ -72,6 +72,7 @@ struct Case {
 }
 
 const HTTP: Case = Case {
+    drained: "PORT",
     server: "http",
     client: "http",
     quick: 0,
@@ -94,7 +95,7 @@ impl Round {
     #[track_caller]
     fn start(case: Case, options: &[&str]) -> Self {
         let port = free_port().to_string();
-        let options = options.iter().map(|option| option.replace("PORT", &port));
+        let drained = format!("--drain-port={}", case.drained.replace("PORT", &port));
         let mut words = vec![
             "node".into(),
             binary::child("event-loop.js").into_os_string(),
@@ -105,6 +106,7 @@ impl Round {
             words.extend(files.iter().map(|file| file.clone().into_os_string()));
         }
         let mut run = Stepdown::in_mode(Mode::Ordinary)
+            .args([drained])
             .args(options)
             .child(words)
             .start();
@@ -138,39 +140,53 @@ impl Drop for Client {
     }
 }
 
-/// Every round ends with an answer, and the server is asked to stop only then.
+/// Several rounds of each: whether two things happen within one jiffy is chance. What hides in any case needs
+/// one.
+fn rounds(cases: &[Case], options: &[&str]) -> Vec<(Case, Round)> {
+    let times = |case: &Case| {
+        if case.server.starts_with("http") {
+            4
+        } else {
+            1
+        }
+    };
+    let all = cases
+        .iter()
+        .flat_map(|case| std::iter::repeat_n(*case, times(case)));
+    let start = |case: Case| (case, Round::start(case, options));
+    all.map(start).collect()
+}
+
+/// The server is asked to stop while each client waits for its answer, and each gets it.
 #[track_caller]
-fn is_answered(case: Case, options: &[&str]) {
-    let mut rounds: Vec<Round> = (0..ROUNDS).map(|_| Round::start(case, options)).collect();
-    for round in &mut rounds {
+fn are_answered(cases: &[Case]) {
+    let mut rounds = rounds(cases, &[]);
+    for (_, round) in &mut rounds {
         round.run.signal(Signal::SIGTERM);
     }
-    let heard: Vec<String> = rounds.iter_mut().map(|round| round.client.hear()).collect();
-    assert!(
-        heard.iter().all(|word| word == "answered"),
-        "{options:?}: {heard:?}"
-    );
-    for mut round in rounds {
+    for (case, round) in &mut rounds {
+        assert_eq!(round.client.hear(), "answered", "{case:?}");
         // What comes after the answer is not this story.
-        round.run.logs("drain");
-        if round.run.is_running() {
-            round.run.signal(Signal::SIGINT);
-        }
+        round.run.signal(Signal::SIGINT);
+    }
+    for (_, round) in rounds {
         round.run.wait().never_logged("timeout");
     }
 }
 
 /// A connection that has had its answers does not hold up a drain that may take for ever.
 #[track_caller]
-fn is_not_waited_for(case: Case, options: &[&str]) {
-    let case = Case { ms: 0, ..case };
+fn are_not_waited_for(cases: &[Case], options: &[&str]) {
+    let cases: Vec<Case> = cases.iter().map(|case| Case { ms: 0, ..*case }).collect();
     let options = [options, &["--drain-timeout=1h"]].concat();
-    let mut rounds: Vec<Round> = (0..ROUNDS).map(|_| Round::start(case, &options)).collect();
-    for round in &mut rounds {
+    let mut rounds = rounds(&cases, &options);
+    for (_, round) in &mut rounds {
         round.run.signal(Signal::SIGTERM);
     }
-    for mut round in rounds {
-        assert_eq!(round.client.hear(), "closed");
+    for (case, round) in &mut rounds {
+        assert_eq!(round.client.hear(), "closed", "{case:?}");
+    }
+    for (_, round) in rounds {
         round.run.wait().code(143).logged(&["drained in"]);
     }
 }
@@ -178,29 +194,80 @@ fn is_not_waited_for(case: Case, options: &[&str]) {
 #[test]
 fn the_next_request_in_the_moment_of_an_answer_is_answered() {
     need!(node());
-    for quick in [1, 5] {
-        is_answered(Case { quick, ..HTTP }, &["--drain-port=PORT"]);
-    }
+    are_answered(&[1, 5].map(|quick| Case { quick, ..HTTP }));
 }
 
 #[test]
 fn the_next_request_over_tls_is_answered() {
     need!(openssl());
-    for client in ["https1.2", "https"] {
-        let case = Case {
-            server: "https",
-            client,
-            quick: 2,
-            ..HTTP
-        };
-        is_answered(case, &["--drain-port=PORT"]);
-    }
+    are_answered(&["https1.2", "https"].map(|client| Case {
+        server: "https",
+        client,
+        quick: 2,
+        ..HTTP
+    }));
 }
 
 #[test]
 fn a_connection_that_was_answered_at_once_does_not_hold_up_the_stop() {
     need!(node());
-    for quick in [0, 1, 5] {
-        is_not_waited_for(Case { quick, ..HTTP }, &["--drain-port=PORT"]);
+    are_not_waited_for(&[0, 1, 5].map(|quick| Case { quick, ..HTTP }), &[]);
+}
+
+/// What only the protocol tells; without it these are cut, most often.
+const HIDDEN: [Case; 9] = {
+    const fn case(drained: &'static str, server: &'static str, variant: &'static str) -> Case {
+        Case {
+            drained,
+            server,
+            client: server,
+            variant,
+            ..HTTP
+        }
     }
+    [
+        case("PORT/tls", "https", ""),
+        Case {
+            client: "https1.2",
+            ..case("PORT/tls", "https", "")
+        },
+        case("PORT/h2", "h2c", ""),
+        case("PORT/h2", "h2c", "several"),
+        case("PORT/h2", "h2c", "upload"),
+        Case {
+            quick: 1,
+            ..case("PORT/h2", "h2", "")
+        },
+        case("PORT/h2", "h2", "several"),
+        case("PORT/ws", "ws", "pings"),
+        case("PORT/opaque", "raw", ""),
+    ]
+};
+
+#[test]
+fn what_the_port_speaks_keeps_answers_from_being_cut() {
+    need!(openssl());
+    are_answered(&HIDDEN);
+}
+
+#[test]
+fn whatever_the_port_speaks_an_idle_connection_is_not_waited_for() {
+    need!(openssl());
+    are_not_waited_for(&HIDDEN, &["--drain-quiet=700ms"]);
+}
+
+#[test]
+fn heartbeats_do_not_hold_up_the_stop() {
+    need!(openssl());
+    let pinged = HIDDEN
+        .iter()
+        .filter(|case| matches!(case.drained, "PORT/h2" | "PORT/ws"));
+    let pinged: Vec<Case> = pinged
+        .map(|case| Case {
+            quick: 1,
+            variant: "pings",
+            ..*case
+        })
+        .collect();
+    are_not_waited_for(&pinged, &["--drain-quiet=2s"]);
 }

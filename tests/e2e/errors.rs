@@ -127,6 +127,28 @@ const MALFORMED: &[Malformed] = &[
     ),
     ("drain-port", "80,http", &["http"]),
     ("drain-port", "0", &["0"]),
+    (
+        "drain-port",
+        "8080,8443/tsl",
+        &["\"tsl\"", "at column 11", "did you mean tls?", "^^^"],
+    ),
+    ("drain-port", "8443/https", &["did you mean tls?"]),
+    ("drain-port", "80/h3", &["did you mean h2?"]),
+    (
+        "drain-port",
+        "80/quic",
+        &["use one of http, tls, h2, ws, opaque"],
+    ),
+    (
+        "drain-port",
+        "auto/h2",
+        &["auto takes every port as http", "8443/tls"],
+    ),
+    (
+        "drain-port",
+        "80,80/h2",
+        &["port 80 speaks one protocol only", "at column 4"],
+    ),
     ("drain-delay", "short", A_DURATION),
     ("drain-quiet", "1sec1", A_DURATION),
     ("drain-until", "metric:http://a/metrics", &["#NAME"]),
