@@ -6,7 +6,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -254,26 +253,23 @@ struct Unusable;
 
 /// The state that is there, or a fresh one. A file that makes no sense is put aside.
 fn read(named: &NamedFile, troubles: &mut Vec<String>) -> Result<State, Unusable> {
-    let path = &named.path;
-    let text = match file::read(path) {
-        Ok(text) => text,
+    let why = match file::read(&named.path) {
+        Ok(text) => match serde_json::from_str::<State>(&text) {
+            Ok(state) if state.schema == SCHEMA => return Ok(state),
+            Ok(state) => format!("schema {} is not known here", state.schema),
+            Err(error) => error.to_string(),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::new()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => file::reason(&error),
         Err(error) => {
             let why = file::reason(&error);
             troubles.push(format!("{named}: {why}; no state is kept"));
             return Err(Unusable);
         }
     };
-    let why = match serde_json::from_str::<State>(&text) {
-        Ok(state) if state.schema == SCHEMA => return Ok(state),
-        Ok(state) => format!("schema {} is not known here", state.schema),
-        Err(error) => error.to_string(),
-    };
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".corrupt");
-    match std::fs::rename(path, &aside) {
-        Ok(()) => {
-            let aside = Path::new(&aside).display();
+    match file::put_aside(&named.path) {
+        Ok(aside) => {
+            let aside = aside.display();
             troubles.push(format!("{named}: {why}; kept as {aside}, starting afresh"));
             Ok(State::new())
         }

@@ -23,7 +23,8 @@ pub(crate) fn reason(error: &io::Error) -> String {
 /// The text of a regular file.
 ///
 /// # Errors
-/// `NotFound` where there is none; it cannot be read, is no regular file, too large, or not UTF-8.
+/// `NotFound` where there is none; `InvalidData` where it is too large or not UTF-8; it cannot be read, or
+/// is no regular file.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
     let file = OpenOptions::new()
         .read(true)
@@ -36,9 +37,47 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
     // The size in the metadata is no promise: the file may grow, and /proc says 0.
     file.take(LIMIT + 1).read_to_end(&mut text)?;
     if text.len() as u64 > LIMIT {
-        return Err(io::Error::other("larger than 1 MiB"));
+        return Err(invalid("larger than 1 MiB"));
     }
-    String::from_utf8(text).map_err(|_| io::Error::other("not UTF-8"))
+    String::from_utf8(text).map_err(|_| invalid("not UTF-8"))
+}
+
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, why)
+}
+
+/// As many links as the kernel follows (path_resolution(7)).
+const LINKS: u32 = 40;
+
+/// Where a chain of links leads, whether anything is there yet or not.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..=LINKS {
+        match fs::read_link(&path) {
+            // One that begins with a slash replaces all before it.
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::ELOOP))
+}
+
+/// Puts a file that is of no use out of the way, beside where it lies: links to it are kept.
+///
+/// # Errors
+/// Neither a rename nor, where the file itself is a mount, a copy was possible.
+pub(crate) fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    let path = followed(path)?;
+    let mut aside = path.clone().into_os_string();
+    aside.push(".corrupt");
+    match fs::rename(&path, &aside) {
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+            fs::copy(&path, &aside)?;
+            write_in_place(&path, "")?;
+        }
+        renamed => renamed?,
+    }
+    Ok(aside.into())
 }
 
 /// Puts `text` in the place of a file, so that a reader sees the old one or the new one and nothing
@@ -52,8 +91,8 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 /// # Errors
 /// The last thing that could not be done.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // The link is kept, what it points to is replaced.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // The link is kept, what it points to is replaced or made.
+    let path = followed(path)?;
     let old = fs::metadata(&path).ok();
     if old.as_ref().is_some_and(|old| !old.is_file()) {
         return write_in_place(&path, text);

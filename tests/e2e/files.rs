@@ -173,6 +173,50 @@ fn a_new_report_replaces_the_old_one_and_keeps_link_and_mode() {
 }
 
 #[test]
+fn a_link_whose_target_is_not_there_yet_is_followed() {
+    let dir = directory();
+    let volume = dir.path().join("volume");
+    fs::create_dir(&volume).expect("our own directory");
+    // As an image prepares them for a volume that is mounted later; one by two links, one by its whole path.
+    symlink("volume/report", dir.path().join("report")).expect("our own directory");
+    symlink("volume/hop", dir.path().join("state.json")).expect("our own directory");
+    symlink("state", volume.join("hop")).expect("our own directory");
+    symlink(volume.join("m.prom"), dir.path().join("m.prom")).expect("our own directory");
+    let files = ["--report=report", "--state-file=state.json"];
+    run_in(
+        &dir,
+        &[&files[..], &["--metrics-file=m.prom"]].concat(),
+        "exit 3",
+    )
+    .code(3)
+    .was_silent();
+    assert_eq!(json(&volume.join("report"))["outcome"]["code"], 3);
+    assert_eq!(json(&volume.join("state"))["totals"]["runs"]["exit"], 1);
+    let metrics = fs::read_to_string(volume.join("m.prom")).expect("it was written");
+    assert!(metrics.contains("stepdown_runs_total"), "{metrics}");
+    assert_eq!(names(&dir), ["m.prom", "report", "state.json", "volume"]);
+    for link in ["report", "state.json", "m.prom", "volume/hop"] {
+        assert!(dir.path().join(link).is_symlink(), "{link}");
+    }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_told_and_kept() {
+    let dir = directory();
+    symlink("loop", dir.path().join("loop")).expect("our own directory");
+    symlink("no/such/directory", dir.path().join("far")).expect("our own directory");
+    for (link, why) in [
+        ("loop", "Too many levels of symbolic links"),
+        ("far", "No such file or directory"),
+    ] {
+        let ended = run_in(&dir, &["--report", link], "exit 3");
+        ended.code(3).logged(&["--report: ", link, why]);
+        assert!(dir.path().join(link).is_symlink(), "{link}");
+    }
+    assert_eq!(names(&dir), ["far", "loop"]);
+}
+
+#[test]
 fn a_single_file_that_is_mounted_is_written_in_place() {
     let dir = directory();
     let (file, mounted) = (dir.path().join("file"), dir.path().join("mounted"));
@@ -191,18 +235,25 @@ fn a_single_file_that_is_mounted_is_written_in_place() {
         Err(error) => Err(error.to_string()),
     });
     let stepdown = crate::support::binary::under_test();
-    let run = Stepdown::new()
-        .program("unshare")
-        .dir(dir.path())
-        .args(["-m", "--propagation", "private", "--", "sh", "-c"])
-        .args([format!(
-            "{script} && exec {} --report mounted -- sh -c 'exit 3'",
-            stepdown.display()
-        )])
-        .start();
-    run.wait().code(3).was_silent();
+    let run = |option: &str| {
+        Stepdown::new()
+            .program("unshare")
+            .dir(dir.path())
+            .args(["-m", "--propagation", "private", "--", "sh", "-c"])
+            .args([format!(
+                "{script} && exec {} {option} mounted -- sh -c 'exit 3'",
+                stepdown.display()
+            )])
+            .run()
+    };
+    run("--report").code(3).was_silent();
     assert_eq!(json(&file)["outcome"]["code"], 3);
     assert_eq!(names(&dir), ["file", "mounted"]);
+    // It cannot be renamed, but copied.
+    fs::write(&file, "[").expect("our own file");
+    run("--state-file").code(3).logged(&["mounted.corrupt"]);
+    assert_eq!(json(&file)["totals"]["runs"]["exit"], 1);
+    assert_eq!(names(&dir), ["file", "mounted", "mounted.corrupt"]);
 }
 
 #[test]
@@ -346,12 +397,16 @@ fn a_run_that_was_killed_is_found_to_be_lost() {
 
 #[test]
 fn a_corrupt_state_file_is_put_aside_with_one_line() {
+    let large = vec![b' '; 2 << 20];
     for text in [
-        "{\"schema\": 1",
-        "",
-        "[]",
-        "{\"schema\": 2, \"running\": null}",
-        "\u{0}\u{1}",
+        &b"{\"schema\": 1"[..],
+        b"",
+        b"[]",
+        b"{\"schema\": 2, \"running\": null}",
+        b"\0\x01",
+        b"{\"schema\": 1, \"running\": null, \"x\": \"\xff\"}",
+        b"\xff\xfe",
+        &large,
     ] {
         let dir = directory();
         fs::write(dir.path().join("state.json"), text).expect("our own file");
@@ -362,13 +417,28 @@ fn a_corrupt_state_file_is_put_aside_with_one_line() {
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.told());
         assert_eq!(told(&ended), "0|||||");
         assert_eq!(names(&dir), ["state.json", "state.json.corrupt"]);
-        let kept = fs::read_to_string(dir.path().join("state.json.corrupt"));
-        assert_eq!(kept.expect("it was kept"), text);
+        let kept = fs::read(dir.path().join("state.json.corrupt"));
+        assert!(kept.expect("it was kept") == text, "{}", ended.told());
         run_in(&dir, &STATE, TELL)
             .code(0)
             .said("1|exit||0|1|0")
             .was_silent();
     }
+}
+
+#[test]
+fn a_corrupt_state_file_behind_a_link_is_put_aside_where_it_lies() {
+    let dir = directory();
+    let volume = dir.path().join("volume");
+    fs::create_dir(&volume).expect("our own directory");
+    fs::write(volume.join("state"), "[").expect("our own file");
+    symlink("volume/state", dir.path().join("state.json")).expect("our own directory");
+    run_in(&dir, &STATE, "exit 3")
+        .code(3)
+        .logged(&["volume/state.corrupt, starting afresh"]);
+    assert!(dir.path().join("state.json").is_symlink());
+    assert_eq!(json(&volume.join("state"))["totals"]["runs"]["exit"], 1);
+    assert!(volume.join("state.corrupt").is_file());
 }
 
 #[test]
