@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{CString, OsString};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ use crate::ready::{Identity, Probe};
 use crate::record::{ExitStatus, HookResult, Sender};
 use crate::settings::reload::Reloader;
 use crate::signal::{Signal, SignalSet};
-use crate::sys::descriptors;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::{self, Inherited, Taken};
 use crate::sys::slate::Slate;
 use crate::sys::terminal::Terminal;
+use crate::sys::descriptors;
 use reactor::{Reactor, Wake};
 use relay::Order;
 
@@ -89,7 +89,7 @@ pub(crate) struct Kernel {
     directory: Option<OwnedFd>,
     reactor: Option<Reactor>,
     /// What was inherited above 2, where the reactor was needed before the start; else it is not asked.
-    inherited_descriptors: Option<Vec<RawFd>>,
+    inherited_descriptors: Option<descriptors::Inherited>,
     relay: Option<relay::Sender>,
     connections: Connections,
     endpoint: Option<Arc<Endpoint>>,
@@ -131,9 +131,7 @@ impl Kernel {
             let _ = nix::sys::prctl::set_child_subreaper(true);
         }
         let parent = getppid().as_raw();
-        let inherited_descriptors = plan
-            .opens_before_start()
-            .then(descriptors::above_stderr_open);
+        let inherited_descriptors = plan.opens_before_start().then(descriptors::Inherited::find);
         let mut kernel = Self {
             command,
             inherited,
@@ -201,7 +199,7 @@ impl Kernel {
 
     /// Closes nothing after the start: somebody else in this process holds descriptors, too.
     pub(crate) fn keep_descriptors(&mut self) {
-        self.inherited_descriptors = Some(Vec::new());
+        self.inherited_descriptors = Some(descriptors::Inherited::default());
     }
 
     /// Opens what must be there before anything is started: the health endpoint, the child's

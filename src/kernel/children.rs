@@ -98,7 +98,7 @@ impl Kernel {
     /// Lets go of what was only inherited for the child.
     fn let_go(&mut self, pipe: Option<&OwnedFd>) {
         match &self.inherited_descriptors {
-            Some(inherited) => descriptors::close_all(inherited),
+            Some(inherited) => inherited.close(),
             None => {
                 let terminal = self.terminal.iter().map(Terminal::descriptor);
                 let held = self.directory.iter().chain(pipe).map(AsRawFd::as_raw_fd);

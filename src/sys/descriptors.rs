@@ -27,34 +27,67 @@ fn close_range(first: u32, last: u32) {
     }
 }
 
-/// The descriptors above 2 that are open. Asked before we open any, these are the inherited ones.
-///
-/// poll(2) tells for all in one call, and without /proc: what is closed is POLLNVAL.
-pub(crate) fn above_stderr_open() -> Vec<RawFd> {
-    let (limit, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
-        .unwrap_or((1024, 1024));
-    let limit = RawFd::try_from(limit.min(65_536)).unwrap_or(1024);
-    let mut all: Vec<libc::pollfd> = (3..limit)
-        .map(|fd| libc::pollfd {
-            fd,
-            events: 0,
-            revents: 0,
-        })
-        .collect();
-    // SAFETY: the array lives through the call, and its length is what we say.
-    unsafe { libc::poll(all.as_mut_ptr(), all.len() as libc::nfds_t, 0) };
-    all.into_iter()
-        .filter(|one| one.revents & libc::POLLNVAL == 0)
-        .map(|one| one.fd)
-        .collect()
+/// What was inherited above 2.
+#[derive(Default)]
+pub(crate) struct Inherited {
+    listed: Vec<RawFd>,
+    /// All from this one on: where we may open none ourselves (RLIMIT_NOFILE), none is ours.
+    beyond: Option<u32>,
 }
 
-/// Closes these.
-pub(crate) fn close_all(inherited: &[RawFd]) {
-    for fd in inherited.iter().filter_map(|fd| u32::try_from(*fd).ok()) {
-        close_range(fd, fd);
+/// More numbers than these are not looked at one by one.
+const MOST: u32 = 65_536;
+
+impl Inherited {
+    /// To be asked before we open any.
+    ///
+    /// poll(2) tells for all in one call, and without /proc: what is closed is POLLNVAL.
+    pub(crate) fn find() -> Self {
+        let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+        let limit = limit.map_or(1024, |(soft, _)| soft).min(MOST.into());
+        let limit = u32::try_from(limit).unwrap_or(MOST);
+        let mut all: Vec<libc::pollfd> = (3..limit)
+            .filter_map(|fd| RawFd::try_from(fd).ok())
+            .map(|fd| libc::pollfd {
+                fd,
+                events: 0,
+                revents: 0,
+            })
+            .collect();
+        // SAFETY: the array lives through the call, and its length is what we say.
+        let told = unsafe { libc::poll(all.as_mut_ptr(), all.len() as libc::nfds_t, 0) } >= 0;
+        let is_open = |one: &libc::pollfd| {
+            if told {
+                return one.revents & libc::POLLNVAL == 0;
+            }
+            // No memory for so many, or a filter of system calls: then one by one.
+            // SAFETY: a number, and nothing of ours behind it.
+            unsafe { libc::fcntl(one.fd, libc::F_GETFD) >= 0 }
+        };
+        let listed: Vec<RawFd> = all
+            .iter()
+            .filter(|one| is_open(one))
+            .map(|one| one.fd)
+            .collect();
+        // Ours get the lowest numbers that are free, so they lie below where there is room for them.
+        let room = all.len() - listed.len();
+        let beyond = Some(limit.max(3)).filter(|_| limit < MOST || room > ROOM);
+        Self { listed, beyond }
+    }
+
+    /// Closes them.
+    pub(crate) fn close(&self) {
+        for fd in self.listed.iter().filter_map(|fd| u32::try_from(*fd).ok()) {
+            close_range(fd, fd);
+        }
+        if let Some(first) = self.beyond {
+            close_from(first);
+        }
     }
 }
+
+/// We have never so many open at the start.
+const ROOM: usize = 64;
 
 /// Closes everything above 2 but `ours`.
 pub(crate) fn close_all_but(mut ours: Vec<RawFd>) {

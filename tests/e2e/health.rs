@@ -13,7 +13,9 @@ use crate::support::drainee::{Drainee, THREADED};
 use crate::support::pty::Pty;
 use crate::support::server::Server;
 use crate::support::stepdown::can_be_pid1;
-use crate::support::{Stepdown, binary, both, docker, need, net, once_within, proc, wait_until};
+use crate::support::{
+    Stepdown, binary, both, docker, need, net, once_within, proc, seccomp, wait_until,
+};
 
 /// stepdown with an endpoint on a free port.
 pub(crate) fn with_endpoint(stepdown: Stepdown) -> (Stepdown, u16) {
@@ -307,6 +309,76 @@ fn a_port_that_is_taken_is_told_before_anything_is_started() {
     ]);
 }
 
+/// Inherits a descriptor with this number besides.
+fn with_descriptor(stepdown: Stepdown, from: std::os::fd::RawFd, number: i32) -> Stepdown {
+    stepdown.prepared(move || {
+        // SAFETY: numbers only, in the forked child. dup2(2) changes nothing where it has that number already.
+        let is_there = unsafe {
+            libc::dup2(from, number) == number && libc::fcntl(number, libc::F_SETFD, 0) == 0
+        };
+        if is_there {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    })
+}
+
+#[test]
+fn a_descriptor_above_the_limit_is_let_go() {
+    both(|mode| {
+        let inherited = tempfile::tempfile().expect("a temporary file");
+        let from = std::os::fd::AsRawFd::as_raw_fd(&inherited);
+        let (stepdown, port) = with_endpoint(Stepdown::in_mode(mode));
+        let mut run = with_descriptor(without_others(stepdown), from, 700)
+            .prepared(|| {
+                let limit = libc::rlimit {
+                    rlim_cur: 64,
+                    rlim_max: 4096,
+                };
+                // SAFETY: the limit lives through the call.
+                match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            })
+            .shell("[ -e /proc/self/fd/700 ] && echo inherited; echo ready; exec sleep 1000")
+            .start();
+        run.says("inherited").says("ready");
+        let pid = run.pid();
+        wait_until("stepdown has let go of it", || {
+            proc::descriptors(pid).iter().all(|fd| *fd != 700)
+        });
+        wait_until("it answers", || ready(port) == "200");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(143);
+    });
+}
+
+#[test]
+fn its_own_descriptors_stay_open_where_the_kernel_does_not_tell_which_are_inherited() {
+    let inherited = tempfile::tempfile().expect("a temporary file");
+    let from = std::os::fd::AsRawFd::as_raw_fd(&inherited);
+    let (stepdown, port) = with_endpoint(Stepdown::new());
+    let mut run = with_descriptor(without_others(stepdown), from, 77)
+        .prepared(|| {
+            #[cfg(target_arch = "x86_64")]
+            seccomp::refuse(libc::SYS_poll, None, libc::ENOMEM)?;
+            seccomp::refuse(libc::SYS_ppoll, None, libc::ENOMEM)
+        })
+        .args(["--ready-when", "notify"])
+        .shell("echo ready; exec sleep 1000")
+        .start();
+    run.says("ready");
+    assert_eq!(ready(port), "503");
+    let pid = run.pid();
+    wait_until("stepdown has let go of it", || {
+        proc::descriptors(pid).iter().all(|fd| *fd != 77)
+    });
+    run.signal(Signal::SIGTERM);
+    run.wait().code(143);
+}
+
 #[test]
 fn the_child_and_hooks_get_none_of_its_descriptors_and_keep_their_own() {
     both(|mode| {
@@ -315,17 +387,7 @@ fn the_child_and_hooks_get_none_of_its_descriptors_and_keep_their_own() {
         let from = std::os::fd::AsRawFd::as_raw_fd(&inherited);
         let (stepdown, _port) = with_endpoint(Stepdown::in_mode(mode));
         let list = "ls /proc/self/fd | tr '\\n' ' '";
-        let mut run = without_others(stepdown)
-            .prepared(move || {
-                // SAFETY: numbers only, in the forked child. dup2(2) changes nothing where it is 77 already.
-                let is_there =
-                    unsafe { libc::dup2(from, 77) == 77 && libc::fcntl(77, libc::F_SETFD, 0) == 0 };
-                if is_there {
-                    Ok(())
-                } else {
-                    Err(std::io::Error::last_os_error())
-                }
-            })
+        let mut run = with_descriptor(without_others(stepdown), from, 77)
             .args(["--ready-when", "notify"])
             .args(["--pre-stop", &format!("sh -c \"{list}; echo in the hook\"")])
             .shell(&format!("{list}; echo; echo ready; exec sleep 1000"))
