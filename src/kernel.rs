@@ -30,7 +30,7 @@ use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::{self, Inherited, Taken};
 use crate::sys::slate::Slate;
 use crate::sys::terminal::Terminal;
-use crate::sys::descriptors;
+use crate::sys::{descriptors, last_resort};
 use reactor::{Reactor, Wake};
 use relay::Order;
 
@@ -296,6 +296,7 @@ impl Kernel {
         self.given_up.retain(|group| !signals::is_empty(*group));
         if self.main == Some(pid) {
             self.main = None;
+            last_resort::child_ended(status);
             return Some(Event::ChildExited(status));
         }
         let job = self.jobs.iter().position(|(job, _)| *job == pid);

@@ -4,7 +4,7 @@
 use nix::sys::signal::Signal as Nix;
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
-use super::{descriptors, signals};
+use super::{descriptors, last_resort, signals};
 use crate::signal::Signal;
 
 /// Runs `job` in a forked copy of this process that changes nothing: same descriptors, same blocked
@@ -41,6 +41,7 @@ pub(crate) fn run(job: impl FnOnce() -> u8) -> Result<i32, i32> {
             descriptors::close_from(3);
             descriptors::occupy_closed_streams();
             signals::block_only(Signal::PIPE);
+            last_resort::is_copy();
             super::exit(job())
         }
         Err(errno) => Err(errno as i32),

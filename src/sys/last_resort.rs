@@ -1,36 +1,63 @@
 //! What is left to do after a bug: forward signals and reap, until the child ends.
 //!
 //! The end of PID 1 is the end of the container, so a panic must not be the end of PID 1. Nothing of
-//! the state that a panic may have left half-changed is used here but the child's pid.
+//! the state that a panic may have left half-changed is used here but the child's pid and status.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::reap::{self, Reaped};
 use super::{exit, signals, stderr};
+use crate::record::ExitStatus;
 use crate::signal::Signal;
 
-/// The main child; 0 as long as there is none.
+/// The main child; 0 as long as there is none, `COPY` in a forked copy of us, which never has one.
 static CHILD: AtomicI32 = AtomicI32::new(0);
+
+const COPY: i32 = -1;
+
+/// How it ended, as an exit code; below 0 as long as it lives. From then on its pid may be anybody's.
+static STATUS: AtomicI32 = AtomicI32::new(-1);
 
 /// From now on a panic keeps the child, with its signals and its status, and loses everything else.
 pub(crate) fn prepare(child: i32) {
     CHILD.store(child, Ordering::Relaxed);
+    STATUS.store(-1, Ordering::Relaxed);
     std::panic::set_hook(Box::new(|panic| {
         // What is said may itself be what fails, so it is said in one write, and no more than once.
         let child = CHILD.swap(0, Ordering::Relaxed);
         if child != 0 {
+            let status = u8::try_from(STATUS.load(Ordering::Relaxed)).ok();
             let place = panic
                 .location()
                 .map(|at| (at.file(), at.line()))
                 .unwrap_or_default();
+            let consequence = match status {
+                _ if child == COPY => "this hook or look has failed",
+                None => "only forwarding signals from now on",
+                Some(_) => "the child has ended, going without the rest",
+            };
             let line = format!(
-                "stepdown: a bug at {}:{}: only forwarding signals from now on\n",
+                "stepdown: a bug at {}:{}: {consequence}\n",
                 place.0, place.1
             );
             stderr::write(line.as_bytes());
-            keep_going(child);
+            match status {
+                _ if child == COPY => exit(OWN_FAILURE),
+                None => keep_going(child),
+                Some(status) => exit(status),
+            }
         }
     }));
+}
+
+/// The child has been reaped.
+pub(crate) fn child_ended(status: ExitStatus) {
+    STATUS.store(status.code().into(), Ordering::Relaxed);
+}
+
+/// This is a forked copy: its end is its own.
+pub(super) fn is_copy() {
+    CHILD.store(COPY, Ordering::Relaxed);
 }
 
 /// Forwards every signal and reaps every child until `child` has ended; exits with its status.
@@ -38,7 +65,7 @@ fn keep_going(child: i32) -> ! {
     loop {
         match reap::next(false) {
             Reaped::Ended { pid, status } if pid == child => exit(status.code()),
-            // It was reaped before the panic, and its status is gone with it.
+            // It was reaped, and the panic came before that could be noted.
             Reaped::NoChild => exit(OWN_FAILURE),
             Reaped::Nothing => {
                 if let Some(taken) = signals::take(None).filter(|t| t.signal != Signal::CHLD) {
@@ -55,10 +82,11 @@ const OWN_FAILURE: u8 = 125;
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::CString;
+    use std::ffi::{CString, OsString};
     use std::fs::File;
     use std::io::Read;
     use std::os::fd::AsRawFd;
+    use std::rc::Rc;
     use std::time::{Duration, Instant};
 
     use nix::sys::signal::{Signal as Nix, kill};
@@ -67,6 +95,10 @@ mod tests {
 
     use super::super::{fork, spawn};
     use super::*;
+    use crate::drive::World;
+    use crate::kernel::Kernel;
+    use crate::machine::{Action, Event};
+    use crate::settings::Settings;
 
     #[test]
     fn after_a_panic_signals_are_forwarded_and_the_status_is_kept() {
@@ -96,14 +128,52 @@ mod tests {
         let mut ready = [0; 6];
         File::from(read).read_exact(&mut ready).unwrap();
         kill(copy, Nix::SIGUSR1).unwrap();
+        assert_eq!(ended(copy), WaitStatus::Exited(copy, 7));
+    }
+
+    /// How the copy ends, if it does.
+    fn ended(copy: Pid) -> WaitStatus {
         let bound = Instant::now() + Duration::from_secs(20);
-        let status = loop {
+        loop {
             match waitpid(copy, Some(WaitPidFlag::WNOHANG)).unwrap() {
                 WaitStatus::StillAlive => assert!(Instant::now() < bound),
-                status => break status,
+                status => return status,
             }
             std::thread::sleep(Duration::from_millis(10));
-        };
-        assert_eq!(status, WaitStatus::Exited(copy, 7));
+        }
+    }
+
+    #[test]
+    fn after_the_childs_end_a_panic_ends_with_its_status() {
+        // As PID 1 and as a subreaper there may well be others to wait for.
+        let copy = fork::copy(|| {
+            let inherited = signals::inherited();
+            signals::block_all();
+            let plan = Rc::new(Settings::default().plan().unwrap());
+            let command = ["/bin/sh", "-c", "sleep 1000 >/dev/null 2>&1 & exit 7"];
+            let command = command.into_iter().map(OsString::from).collect();
+            let mut kernel = Kernel::new(plan, command, inherited);
+            kernel.act(Action::Start);
+            while !matches!(kernel.next(None), Event::ChildExited(_)) {}
+            kernel.act(Action::Sweep(Signal::KILL));
+            panic!("a bug");
+        });
+        let copy = Pid::from_raw(copy.unwrap());
+        assert_eq!(ended(copy), WaitStatus::Exited(copy, 7));
+    }
+
+    #[test]
+    fn a_panic_in_a_call_is_no_success_of_it() {
+        let copy = fork::copy(|| {
+            prepare(1);
+            child_ended(ExitStatus::Exited(0));
+            let call = fork::run(|| panic!("a bug")).unwrap();
+            match ended(Pid::from_raw(call)) {
+                WaitStatus::Exited(_, 0) => 1,
+                _ => 0,
+            }
+        });
+        let copy = Pid::from_raw(copy.unwrap());
+        assert_eq!(ended(copy), WaitStatus::Exited(copy, 0));
     }
 }
