@@ -2,7 +2,6 @@
 //!
 //! Looking is the kernel's business; what is here has no clock of its own.
 
-use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,8 +9,7 @@ use std::time::Duration;
 
 use crate::call;
 use crate::plan::ReadyWhen;
-use crate::settings::suggest;
-use crate::settings::{Fault, list};
+use crate::settings::{Fault, command_line, list, suggest};
 
 /// Parses a condition.
 ///
@@ -34,13 +32,8 @@ pub(crate) fn parse(text: &str) -> Result<ReadyWhen, Fault> {
         "tcp" if list(value).next().is_none() => missing("port", "tcp:8080"),
         "tcp" => ports(text, value).map(ReadyWhen::Tcp),
         "http" => call::http(value).map(ReadyWhen::Http),
-        "exec" => match shlex::split(value) {
-            None => Err(Fault::new("a quote is never closed").way_out("close it, or escape it")),
-            Some(words) if words.is_empty() => missing("command", "exec:COMMAND"),
-            Some(words) => Ok(ReadyWhen::Exec(
-                words.into_iter().map(OsString::from).collect(),
-            )),
-        },
+        "exec" if value.trim().is_empty() => missing("command", "exec:COMMAND"),
+        "exec" => command_line::words(value.as_bytes()).map(ReadyWhen::Exec),
         // The directory of the start is left before anybody looks.
         "file" => match std::path::absolute(value) {
             Ok(path) => Ok(ReadyWhen::File(path)),

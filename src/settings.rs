@@ -14,6 +14,7 @@ use crate::report::{Format, Level, Voice};
 use crate::signal::{Signal, SignalSet};
 use options::Kind;
 
+pub(crate) mod command_line;
 mod config;
 mod fault;
 pub(crate) mod identity;

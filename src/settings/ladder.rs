@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use crate::duration;
 use crate::plan::{Step, StepAction, Target};
-use crate::settings::Fault;
-use crate::settings::suggest;
+use crate::settings::{Fault, command_line, suggest};
 use crate::signal::Signal;
 
 /// What a step falls back to where it says nothing itself.
@@ -260,19 +259,20 @@ fn parse_text_step(
     let action = if keyword.eq_ignore_ascii_case("stdin") {
         StepAction::Stdin(unquoted(content))
     } else {
-        let mut words = shlex::bytes::split(content.as_bytes()).unwrap_or_default();
         // A command line quoted as a whole is one word here and a command line to the user.
-        if let [line] = words.as_slice()
-            && content.starts_with(['\'', '"'])
-        {
-            words = shlex::bytes::split(line).unwrap_or_default();
-        }
-        if words.is_empty() {
+        let whole = shlex::bytes::split(content.as_bytes()).unwrap_or_default();
+        let line = match whole.as_slice() {
+            [line] if content.starts_with(['\'', '"']) => line.as_slice(),
+            _ => content.as_bytes(),
+        };
+        if line.trim_ascii().is_empty() {
             return Err(
                 at(text, start, end, "exec= needs a command").way_out("write exec='COMMAND ARGS'")
             );
         }
-        StepAction::Exec(words.into_iter().map(OsString::from_vec).collect())
+        // All of it is pointed at: its columns are not those of the ladder.
+        let whole_step = |fault: Fault| fault.at(text, body_start, body_start + content.len());
+        StepAction::Exec(command_line::words(line).map_err(whole_step)?)
     };
     Ok(Step {
         action,

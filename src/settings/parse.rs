@@ -1,9 +1,9 @@
 //! One value of one option: from text to what it means.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
-use super::Fault;
+use super::{Fault, command_line};
 use crate::call;
 use crate::drain::Protocol;
 use crate::plan::{DrainPorts, HookKind, SuccessExit};
@@ -77,15 +77,7 @@ pub(super) fn parse_hook(text: &OsStr) -> Result<HookKind, Fault> {
     if let Some(call) = text.to_str().and_then(call::parse) {
         return call.map(HookKind::Call);
     }
-    let Some(words) = shlex::bytes::split(text.as_bytes()) else {
-        return Err(Fault::new("a quote is never closed").way_out("close it, or escape it"));
-    };
-    if words.is_empty() {
-        return Err(Fault::new("the command is empty").way_out("write a command line"));
-    }
-    Ok(HookKind::Command(
-        words.into_iter().map(OsString::from_vec).collect(),
-    ))
+    command_line::words(text.as_bytes()).map(HookKind::Command)
 }
 
 pub(super) fn parse_ports(text: &str) -> Result<DrainPorts, Fault> {

@@ -212,7 +212,7 @@ fn variable(name: &str) -> String {
 
 /// Asserts that this is refused, with these parts in what is said, and that nothing was started.
 #[track_caller]
-fn refused(start: impl Fn() -> Stepdown, place: &str, parts: &[&str]) {
+pub(crate) fn refused(start: impl Fn() -> Stepdown, place: &str, parts: &[&str]) {
     let dir = tempfile::tempdir().expect("a directory");
     let ended = start().dir(dir.path()).child(["touch", "started"]).run();
     ended.code(125).nothing_left();

@@ -33,6 +33,7 @@ mod check_options;
 mod check_page;
 mod check_programs;
 mod child;
+mod command_lines;
 mod config;
 mod containers;
 mod dockerd;

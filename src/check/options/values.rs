@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Output;
 use crate::check::judge::Expected;
 use crate::duration;
-use crate::settings::{Error, Fault, Settings, list, parse_signal};
+use crate::settings::{Error, Fault, Settings, command_line, list, parse_signal};
 use crate::sys::error_text;
 
 const MOST_OFFSETS: u128 = 10_000;
@@ -74,16 +74,7 @@ pub(super) fn number(text: &str, least: u32, most: u32) -> Result<u32, Fault> {
 }
 
 pub(super) fn parse_command(text: &str) -> Result<(Vec<OsString>, String), Fault> {
-    match shlex::split(text) {
-        None => Err(Fault::new("a quote is never closed").way_out("close it, or escape it")),
-        Some(words) if words.is_empty() => {
-            Err(Fault::new("the command is empty").way_out("write a command line"))
-        }
-        Some(words) => Ok((
-            words.into_iter().map(OsString::from).collect(),
-            text.to_owned(),
-        )),
-    }
+    Ok((command_line::words(text.as_bytes())?, text.to_owned()))
 }
 
 pub(super) fn parse_ports(text: &str) -> Result<Vec<u16>, Fault> {
