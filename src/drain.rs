@@ -32,10 +32,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use judge::judge;
 pub(crate) use judge::{Patience, Why};
 use protocol::Silences;
 pub(crate) use protocol::{Protocol, Protocols};
+
+use crate::record::millis;
 
 /// Two looks closer than this count as one. The ages in TCP_INFO move in steps of one jiffy (up to
 /// 10 ms), so looks in the same jiffy could not tell a change from none.
@@ -156,11 +160,22 @@ pub(crate) trait View {
 }
 
 /// A connection that holds up the drain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Held {
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
+    pub(crate) peer: SocketAddr,
+    /// The local one.
+    pub(crate) port: u16,
     pub(crate) why: Why,
+    /// Since data was last received, or in a handshake since it was first seen.
+    #[serde(rename = "waited_ms", serialize_with = "millis")]
+    pub(crate) waited: Duration,
+}
+
+impl Held {
+    /// Whether nothing but time has passed.
+    pub(crate) fn is_as(&self, before: &Self) -> bool {
+        (self.peer, self.port, self.why.name()) == (before.peer, before.port, before.why.name())
+    }
 }
 
 /// What one look found.
@@ -174,7 +189,7 @@ pub(crate) struct Look {
     pub(crate) drained: bool,
     /// When quiet time (rule 6) is all that is waited for: how much of it is left.
     pub(crate) quiet_left: Option<Duration>,
-    /// The first few connections in flight, at most [`NAMED`].
+    /// The connections in flight that have waited longest, at most [`NAMED`], the oldest first.
     pub(crate) held: Vec<Held>,
 }
 
@@ -230,10 +245,12 @@ impl Tracker {
                 continue;
             };
             let Connection { local, remote, .. } = *connection;
+            let mut handshake_for = Duration::ZERO;
             if why == Why::Handshake {
                 let since = *seen.get(&(local, remote)).unwrap_or(&now);
                 self.handshakes.insert((local, remote), since);
-                if now.saturating_sub(since) >= HANDSHAKE {
+                handshake_for = now.saturating_sub(since);
+                if handshake_for >= HANDSHAKE {
                     continue;
                 }
             }
@@ -245,8 +262,22 @@ impl Tracker {
                 Why::Quiet(left) => look.quiet_left = look.quiet_left.max(Some(left)),
                 _ => only_quiet = false,
             }
-            if look.held.len() < NAMED {
-                look.held.push(Held { local, remote, why });
+            let heard = connection.info.map(|info| info.last_data_recv);
+            let waited = match why {
+                Why::Handshake => handshake_for,
+                _ => Duration::from_millis(heard.unwrap_or(0).into()),
+            };
+            let at = look.held.partition_point(|held| held.waited >= waited);
+            if at < NAMED {
+                look.held.truncate(NAMED - 1);
+                let (peer, port) = (remote, local.port());
+                let held = Held {
+                    peer,
+                    port,
+                    why,
+                    waited,
+                };
+                look.held.insert(at, held);
             }
         }
         if !only_quiet {

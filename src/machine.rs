@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::drain::Held;
 use crate::drain::until::Answer;
 use crate::plan::{Plan, Target};
 use crate::record::{ExitStatus, HookResult, Reason, Record, StartFailure};
@@ -122,6 +123,17 @@ struct DrainState {
     told_at: Option<Duration>,
 }
 
+/// The connections that hold up the drain.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct HeldUp {
+    connections: u32,
+    oldest: Vec<Held>,
+    /// When they were looked at.
+    at: Duration,
+    is_news: bool,
+    told_at: Option<Duration>,
+}
+
 /// What is known of one `--drain-until`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Asked {
@@ -171,6 +183,7 @@ pub(crate) struct Machine {
     drain: DrainState,
     /// What is known of each `--drain-until`.
     asked: Vec<Asked>,
+    held_up: HeldUp,
     /// How many the child says that it has in flight.
     says_in_flight: Option<u32>,
     outbox: VecDeque<Action>,
@@ -219,6 +232,7 @@ impl Machine {
                 told_at: None,
             },
             asked: Vec::new(),
+            held_up: HeldUp::default(),
             says_in_flight: None,
             // A stop needs no more: it is the wrong moment to go to the allocator.
             outbox: VecDeque::with_capacity(16),
@@ -311,7 +325,14 @@ impl Machine {
             (Phase::Drain, Event::InFlight { requests, settled }) => {
                 self.in_flight(now, requests, settled);
             }
-            (_, Event::InFlight { .. }) => {}
+            (
+                Phase::Drain,
+                Event::HeldUp {
+                    connections,
+                    oldest,
+                },
+            ) => self.held_up(now, connections, oldest),
+            (_, Event::InFlight { .. } | Event::HeldUp { .. }) => {}
             (Phase::Drain, Event::Answered { condition, answer }) => {
                 self.answered(now, condition, answer);
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::drain::Held;
 use crate::plan::{HookPhase, Target};
 use crate::signal::Signal;
 
@@ -165,6 +166,11 @@ pub(crate) enum Record {
         #[serde(rename = "left_ms", serialize_with = "millis")]
         left: Duration,
     },
+    /// What holds up the drain: how many connections, and those of them that have waited longest.
+    HeldUp {
+        connections: u32,
+        oldest: Vec<Held>,
+    },
     /// The drain has ended although this `--drain-until` did not hold, and why.
     DrainUnmet {
         until: String,
@@ -282,7 +288,10 @@ fn shared_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S
     serializer.serialize_str(text)
 }
 
-fn millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn millis<S: serde::Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 

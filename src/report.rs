@@ -233,6 +233,7 @@ impl Log {
             | Record::Ended(_) => Level::Info,
             Record::Reaped { .. } if self.voice.reaped => Level::Error,
             Record::Reaped { .. }
+            | Record::HeldUp { .. }
             | Record::Started { .. }
             | Record::Forwarded { .. }
             | Record::Dropped { .. }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::{Patience, Protocols, Tracker};
+use super::{Held, Patience, Protocols, Tracker};
 use crate::machine::Event;
 use crate::plan::{DrainPorts, Plan};
 use crate::sys::net::{Drain, Ports};
@@ -20,6 +20,7 @@ pub(crate) struct Connections {
     next: Duration,
     /// What the machine was told last, so that it hears of changes only.
     told: Option<(u32, bool)>,
+    held: Vec<Held>,
     told_fallback: bool,
     /// Bytes that were left to be sent at the last look of the flush.
     leaving: u64,
@@ -111,11 +112,21 @@ impl Connections {
         }
         let Ok(look) = look else { return };
         let requests = u32::try_from(look.in_flight).unwrap_or(u32::MAX);
+        let held_as_before = self.told.is_some_and(|(before, _)| before == requests)
+            && self.held.len() == look.held.len()
+            && self.held.iter().zip(&look.held).all(|(a, b)| b.is_as(a));
         let news = (requests, look.drained);
         if self.told.replace(news) != Some(news) {
             events.push_back(Event::InFlight {
                 requests,
                 settled: look.drained,
+            });
+        }
+        if !held_as_before {
+            self.held.clone_from(&look.held);
+            events.push_back(Event::HeldUp {
+                connections: requests,
+                oldest: look.held,
             });
         }
     }

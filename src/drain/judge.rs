@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use super::{Connection, Protocol, Segments, State, TcpInfo, Wait};
 
 /// How long after an answer a client without another request acknowledges it, in milliseconds, besides the
@@ -32,6 +34,29 @@ pub(crate) enum Why {
     Quiet(Duration),
     /// Rule 7: a blocking server that does not wait for the next request.
     NoReader,
+}
+
+impl Why {
+    /// As users read it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Connected => "open",
+            Self::Unread => "unread",
+            Self::Unsent => "unsent",
+            Self::Unanswered => "unanswered",
+            Self::Owed => "owed",
+            Self::Undecided => "undecided",
+            Self::Quiet(_) => "quiet-time",
+            Self::NoReader => "working",
+        }
+    }
+}
+
+impl Serialize for Why {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// How long what cannot be seen is waited for.

@@ -387,14 +387,27 @@ fn only_sockets_of_the_tree_count_and_only_busy_ones_are_asked_about() {
 }
 
 #[test]
-fn what_holds_up_the_drain_is_named_within_bounds() {
-    let busy = info(|i| i.last_data_recv = 0);
-    let look = Tracker::new(patience(QUIET), Protocols::default()).look(
-        ms(0),
-        &[busy; 50],
-        &mut Stub::new(Wait::Unknown),
+fn what_holds_up_the_drain_longest_is_named_within_bounds() {
+    let mut tracker = Tracker::new(patience(QUIET), Protocols::default());
+    let busy: Vec<Connection> = (0..50u32)
+        .map(|number| {
+            let mut c = info(|i| {
+                i.last_data_recv = number * 7 % 50;
+                i.last_data_sent = 90;
+            });
+            c.remote.set_port(40_000 + number as u16);
+            c
+        })
+        .collect();
+    let look = tracker.look(ms(0), &busy, &mut Stub::new(Wait::Unknown));
+    let waited: Vec<_> = look.held.iter().map(|held| held.waited).collect();
+    assert_eq!(
+        (look.in_flight, waited),
+        (50, [49, 48, 47, 46].map(ms).into())
     );
-    assert_eq!((look.in_flight, look.held.len()), (50, NAMED));
+    let oldest = look.held.first().unwrap();
+    assert_eq!((oldest.peer.port(), oldest.port), (40_007, 80));
+    assert_eq!(oldest.why.name(), "owed");
 }
 
 #[test]

@@ -4,8 +4,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::drain::Held;
 use crate::plan::{HookPhase, Plan};
 use crate::record::Record;
+
+/// The connections that hold up the drain, as they were at that time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+struct HeldUp {
+    connections: u32,
+    oldest: Vec<Held>,
+    #[serde(skip)]
+    at: Duration,
+}
 
 /// How things stand. Times count from the start of stepdown.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +29,8 @@ pub(crate) struct Status {
     pub(crate) started: Option<Duration>,
     /// How many requests are in flight; known while they are drained.
     pub(crate) in_flight: Option<u32>,
+    /// What holds up the drain.
+    held_up: Option<HeldUp>,
     /// When we are gone at the latest.
     pub(crate) gone_by: Option<Duration>,
     /// What the child says of itself (sd_notify(3), `STATUS=`).
@@ -37,6 +49,7 @@ impl Status {
             child: None,
             started: None,
             in_flight: None,
+            held_up: None,
             gone_by: None,
             text: None,
             deadline: plan.deadline,
@@ -58,7 +71,20 @@ impl Status {
             }
             Record::DrainStarted(_) => self.phase = "drain",
             Record::InFlight { requests, .. } => self.in_flight = Some(*requests),
-            Record::DrainEnded { interrupted, .. } => self.in_flight = Some(*interrupted),
+            Record::HeldUp {
+                connections,
+                oldest,
+            } => {
+                self.held_up = Some(HeldUp {
+                    connections: *connections,
+                    oldest: oldest.clone(),
+                    at,
+                });
+            }
+            Record::DrainEnded { interrupted, .. } => {
+                self.in_flight = Some(*interrupted);
+                self.held_up = None;
+            }
             Record::Step { .. } => self.phase = "ladder",
             Record::ChildExited { .. } | Record::ChildLeft { .. } => {
                 self.phase = "sweep";
@@ -78,12 +104,20 @@ impl Status {
     pub(crate) fn json(&self, now: Duration) -> String {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let since = |then: Duration| millis(now.saturating_sub(then));
+        let held_up = self.held_up.clone().map(|mut held_up| {
+            let since = now.saturating_sub(held_up.at);
+            for held in &mut held_up.oldest {
+                held.waited = held.waited.saturating_add(since);
+            }
+            held_up
+        });
         let json = Json {
             phase: self.phase,
             ready: self.ready,
             child: self.child,
             uptime_ms: self.started.filter(|_| self.child.is_some()).map(since),
             in_flight: self.in_flight,
+            held_up,
             deadline_left_ms: self.gone_by.map(|by| millis(by.saturating_sub(now))),
             status: self.text.as_deref(),
         };
@@ -99,6 +133,7 @@ struct Json<'a> {
     /// The child's, not ours.
     uptime_ms: Option<u64>,
     in_flight: Option<u32>,
+    held_up: Option<HeldUp>,
     deadline_left_ms: Option<u64>,
     status: Option<&'a str>,
 }

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Action, Asked, Child, DrainState, Machine, Phase, Waits};
+use super::{Action, Asked, Child, DrainState, HeldUp, Machine, Phase, Waits};
+use crate::drain::Held;
 use crate::drain::until::{Answer, IN_FLIGHT};
 use crate::plan::{DrainPorts, Until, UntilWhen};
 use crate::record::{DrainEnd, DrainWait, Record};
@@ -60,6 +61,7 @@ impl Machine {
             told: 0,
             told_at: None,
         };
+        self.held_up = HeldUp::default();
         let asked = self.until().iter().map(Asked::nothing_yet);
         self.asked = asked.collect();
         self.drain.waits = self.waits(now);
@@ -184,6 +186,44 @@ impl Machine {
         said.max().unwrap_or(0).max(self.drain.requests)
     }
 
+    pub(super) fn held_up(&mut self, now: Duration, connections: u32, oldest: Vec<Held>) {
+        let told_at = self.held_up.told_at;
+        self.held_up = HeldUp {
+            connections,
+            oldest,
+            at: now,
+            // That nothing does is news only where something did.
+            is_news: connections > 0 || told_at.is_some(),
+            told_at,
+        };
+        self.look_at_drain(now);
+    }
+
+    /// Tells what holds up the drain, when that has changed, but no more often than once a second.
+    fn tell_held_up(&mut self, now: Duration) -> Option<Duration> {
+        if !self.held_up.is_news {
+            return None;
+        }
+        let told_at = self.held_up.told_at;
+        let due = told_at.map(|at| at.saturating_add(TELLING_PAUSE));
+        if due.is_some_and(|due| now < due) {
+            return due;
+        }
+        self.held_up.is_news = false;
+        self.held_up.told_at = Some(now);
+        let since = now.saturating_sub(self.held_up.at);
+        let mut oldest = self.held_up.oldest.clone();
+        for held in &mut oldest {
+            held.waited = held.waited.saturating_add(since);
+        }
+        let connections = self.held_up.connections;
+        self.tell(Record::HeldUp {
+            connections,
+            oldest,
+        });
+        None
+    }
+
     pub(super) fn in_flight(&mut self, now: Duration, requests: u32, settled: bool) {
         self.drain.requests = requests;
         self.drain.settled = settled;
@@ -240,7 +280,8 @@ impl Machine {
             let waits = [self.drain.delay_until, self.drain.checks_until];
             let next = waits.into_iter().filter(|until| now < *until).min();
             let tell = self.tell_in_flight(now, end);
-            self.until = [next, tell, Some(end)].into_iter().flatten().min();
+            let held = self.tell_held_up(now);
+            self.until = [next, tell, held, Some(end)].into_iter().flatten().min();
         }
     }
 
@@ -272,6 +313,10 @@ impl Machine {
         } else {
             self.most_in_flight()
         };
+        if interrupted > 0 {
+            self.held_up.told_at = None;
+            self.tell_held_up(now);
+        }
         if end == DrainEnd::TimedOut {
             self.tell_unmet();
         }

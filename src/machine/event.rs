@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::drain::Held;
 use crate::drain::until::Answer;
 use crate::plan::{HookPhase, Plan, Target};
 use crate::record::{
@@ -60,6 +61,11 @@ pub(crate) enum Event {
     InFlight {
         requests: u32,
         settled: bool,
+    },
+    /// Which connections these are: how many, and those that have waited longest.
+    HeldUp {
+        connections: u32,
+        oldest: Vec<Held>,
     },
     /// What came of asking about a `--drain-until`.
     Answered {

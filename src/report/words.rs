@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::drain::Held;
 use crate::duration::Shown;
 use crate::plan::Target;
 use crate::record::{
@@ -42,6 +43,10 @@ impl fmt::Display for Words<'_> {
             Record::InFlight { requests, left } => {
                 write!(f, "drain: {requests} in flight, {} left", Shown(*left))
             }
+            Record::HeldUp {
+                connections,
+                oldest,
+            } => held_up(f, *connections, oldest),
             Record::DrainUnmet { until, why } => {
                 write!(f, "--drain-until {until} does not hold: {why}")
             }
@@ -237,6 +242,21 @@ fn drain_waits(f: &mut fmt::Formatter<'_>, wait: &DrainWait) -> fmt::Result {
             }
             Ok(())
         }
+    }
+}
+
+fn held_up(f: &mut fmt::Formatter<'_>, connections: u32, oldest: &[Held]) -> fmt::Result {
+    write!(f, "drain: held up by {connections}")?;
+    for (index, held) in oldest.iter().enumerate() {
+        let before = if index > 0 { "," } else { ":" };
+        let (peer, port) = (held.peer, held.port);
+        let (why, waited) = (held.why.name(), Shown(held.waited));
+        write!(f, "{before} {peer} on port {port} ({why}, {waited})")?;
+    }
+    let more = u32::try_from(oldest.len()).unwrap_or(u32::MAX);
+    match connections.saturating_sub(more) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
     }
 }
 

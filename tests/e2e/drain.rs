@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::health::json;
 use crate::support::drainee::{
     Client, Drainee, Kind, LOCALHOST, Start, THREADED, release, threads_can_be_read, words,
 };
@@ -372,6 +373,50 @@ fn the_deadline_ends_it_in_time_for_the_ladder() {
         ended.code(143).logged(&["1 request interrupted"]);
         // What the drain may take by itself is 30 s.
         ended.stopped_within(Duration::from_secs(20));
+    });
+}
+
+#[test]
+fn what_holds_up_the_drain_is_told_with_its_peer_and_the_rule() {
+    both(|mode| {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let report = directory.path().join("run.json");
+        let health = free_port();
+        let mut options = vec!["--drain-port=PORT".to_owned(), "-v".to_owned()];
+        options.push(format!("--health-listen=127.0.0.1:{health}"));
+        options.push(format!("--report={}", report.display()));
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let mut server = Drainee::start(mode, &options, THREADED);
+        let mut client = server.connect();
+        client.say("slow");
+        let peer = client.0.get_ref().local_addr().expect("a bound socket");
+        let port = server.port;
+        let line = format!("drain: held up by 1: {peer} on port {port} (");
+        server.stop().logs(&line);
+        let held = |told: &serde_json::Value| {
+            assert_eq!(told["connections"], 1, "{told}");
+            let oldest = &told["oldest"][0];
+            assert_eq!(oldest["peer"], peer.to_string(), "{told}");
+            assert_eq!(oldest["port"], port, "{told}");
+            assert!(oldest["waited_ms"].is_u64(), "{told}");
+            oldest["why"].as_str().expect("a word").to_owned()
+        };
+        wait_until("it is in the status", || {
+            let told = json(health);
+            // Nothing was ever sent.
+            told["held_up"].is_object() && held(&told["held_up"]) == "unanswered"
+        });
+        server.release();
+        client.hears("done");
+        server.run.wait().code(143).logged(&["drained in"]);
+        let text = fs::read_to_string(report).expect("written at the end");
+        let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let records = report["records"].as_array().expect("a list");
+        let record = records.iter().find(|record| record["event"] == "held-up");
+        assert!(
+            record.is_some_and(|record| !held(record).is_empty()),
+            "{text}"
+        );
     });
 }
 

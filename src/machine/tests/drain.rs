@@ -1,6 +1,8 @@
 //! The drain: its delay, its end, and what is told of it.
 
 use super::*;
+use crate::drain::{Held, Why};
+use crate::report::text;
 
 #[test]
 fn what_comes_in_the_last_moment_of_the_delay_is_waited_for() {
@@ -425,4 +427,57 @@ fn what_was_answered_during_the_delay_is_asked_again() {
         (false, false)
     );
     assert_eq!(drained(2_500, holds), (false, true));
+}
+
+fn held_up(connections: u32, peers: &[u16]) -> Event {
+    let held = |port: &u16| Held {
+        peer: ([10, 0, 0, 1], *port).into(),
+        port: 80,
+        why: Why::Owed,
+        waited: ms(4_000),
+    };
+    Event::HeldUp {
+        connections,
+        oldest: peers.iter().map(held).collect(),
+    }
+}
+
+#[test]
+fn what_holds_up_the_drain_is_told_when_it_changes_and_at_the_end() {
+    let mut machine = Machine::new(Rc::new(plan("--drain-port 80 --drain-timeout 3s")));
+    machine.handle(ms(0), Event::Started { pid: 2 });
+    machine.handle(ms(0), signal(Signal::TERM));
+    let mut told = |at: u64, event: Event| -> Vec<String> {
+        machine.handle(ms(at), event);
+        let actions = std::iter::from_fn(|| machine.poll());
+        let lines = actions.filter_map(|action| match action {
+            Action::Record(record @ Record::HeldUp { .. }) => Some(text(&record)),
+            _ => None,
+        });
+        lines.collect()
+    };
+    let nothing: [&str; 0] = [];
+    // That nothing is in flight is no news at the beginning.
+    assert_eq!(told(10, held_up(0, &[])), nothing);
+    assert_eq!(told(20, in_flight(2, false)), nothing);
+    assert_eq!(
+        told(20, held_up(2, &[1, 2])),
+        [
+            "drain: held up by 2: 10.0.0.1:1 on port 80 (owed, 4.0 s), 10.0.0.1:2 on port 80 (owed, 4.0 s)"
+        ]
+    );
+    // No more often than once a second, and then as it is.
+    assert_eq!(told(500, held_up(3, &[3])), nothing);
+    assert_eq!(
+        told(1_020, Event::Deadline),
+        ["drain: held up by 3: 10.0.0.1:3 on port 80 (owed, 4.5 s) and 2 more"]
+    );
+    assert_eq!(told(1_500, held_up(1, &[4])), nothing);
+    assert_eq!(told(1_600, in_flight(1, false)), nothing);
+    assert_eq!(told(2_020, Event::Deadline).len(), 1);
+    assert_eq!(told(2_100, held_up(1, &[5])), nothing);
+    assert_eq!(
+        told(3_000, Event::Deadline),
+        ["drain: held up by 1: 10.0.0.1:5 on port 80 (owed, 4.9 s)"]
+    );
 }
