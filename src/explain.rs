@@ -234,7 +234,7 @@ fn timeline(text: &mut String, played: &Played) {
             let _ = writeln!(text, "{:>12}  the child is waited for without end", "...");
             return;
         }
-        if matches!(record, Record::Started { .. }) {
+        if matches!(record, Record::Started { .. } | Record::HookStarted { .. }) {
             continue;
         }
         let after = at.saturating_sub(played.t0);

@@ -78,13 +78,15 @@ impl Files {
 
     /// Takes in a record, and writes what is due. What could not be written comes back, once.
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) -> Vec<String> {
+        let before = self.metrics.phase();
         self.metrics.tell(at, record);
+        let phase_changed = before != self.metrics.phase();
         let mut troubles = Vec::new();
         if let Some(state) = &mut self.state {
             let told = state.tell(at, record, self.metrics.totals());
             troubles.extend(self.news(told));
         }
-        let written = self.write_metrics(at, record);
+        let written = self.write_metrics(at, record, phase_changed);
         troubles.extend(self.news(written));
         // The report comes last: it can tell what happened to the others.
         if let Some((_, report)) = &mut self.report {
@@ -98,18 +100,19 @@ impl Files {
         troubles
     }
 
-    fn write_metrics(&mut self, at: Duration, record: &Record) -> Result<(), String> {
+    fn write_metrics(
+        &mut self,
+        at: Duration,
+        record: &Record,
+        phase_changed: bool,
+    ) -> Result<(), String> {
         let Some(file) = &self.metrics_file else {
             return Ok(());
         };
         let due = match record {
-            Record::Started { .. }
-            | Record::StopAsked { .. }
-            | Record::DrainStarted(_)
-            | Record::DrainEnded { .. }
-            | Record::Ended(_) => true,
+            Record::DrainEnded { .. } => true,
             Record::InFlight { .. } => self.measured.is_none_or(|then| at >= then + PAUSE),
-            _ => false,
+            _ => phase_changed,
         };
         if !due {
             return Ok(());

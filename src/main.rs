@@ -14,6 +14,7 @@
 //! | `kernel` | the real world; its parts wait for input and output, and relay them |
 //! | `drain` | which connections have a request in flight: the rules, and the looks that feed them |
 //! | `ready`, `notify` | when the child is ready; sd_notify(3) in both directions |
+//! | `phase` | the phase that a run is in, by one name for all who tell it |
 //! | `health`, `metrics` | the endpoint, and the numbers that it and the metrics file tell |
 //! | `call` | HTTP requests and UDP datagrams, for hooks and for `stepdown health` |
 //! | `explain` | the simulated world, the timeline that is told from it, and where each value came from |
@@ -45,6 +46,7 @@ mod kernel;
 mod machine;
 mod metrics;
 mod notify;
+mod phase;
 mod plan;
 mod ready;
 mod record;

@@ -30,6 +30,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet,
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::phase::{self, Phase};
 use crate::record::Record;
 use totals::{Histogram, Totals};
 
@@ -37,9 +38,6 @@ use totals::{Histogram, Totals};
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All values of the label, so that each of them is there from the beginning.
-const PHASES: [&str; 7] = [
-    "starting", "running", "stopping", "drain", "ladder", "sweep", "ended",
-];
 const REASONS: [&str; 6] = [
     "signal",
     "exit",
@@ -57,7 +55,7 @@ const RESULTS: [&str; 2] = ["success", "failure"];
 pub(crate) struct Metrics {
     began: SystemTime,
     totals: Totals,
-    phase: &'static str,
+    phase: Phase,
     in_flight: u32,
     /// When the child was started and when it ended.
     started: Option<Duration>,
@@ -70,7 +68,7 @@ impl Metrics {
         Self {
             began,
             totals,
-            phase: "starting",
+            phase: Phase::new(),
             in_flight: 0,
             started: None,
             ended: None,
@@ -81,25 +79,22 @@ impl Metrics {
         &self.totals
     }
 
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
         self.totals.tell(record);
+        self.phase.tell(record);
         match record {
-            Record::Started { .. } => {
-                self.phase = "running";
-                self.started = Some(at);
-            }
-            Record::StopAsked { .. } => self.phase = "stopping",
-            Record::DrainStarted(_) => self.phase = "drain",
+            Record::Started { .. } => self.started = Some(at),
             Record::InFlight { requests, .. } => self.in_flight = *requests,
             // The last change may not have been told.
             Record::DrainEnded { interrupted, .. } => self.in_flight = *interrupted,
-            Record::Step { .. } => self.phase = "ladder",
             Record::ChildExited { .. } | Record::ChildLeft { .. } => {
-                self.phase = "sweep";
                 self.in_flight = 0;
                 self.ended = Some(at);
             }
-            Record::Ended(_) => self.phase = "ended",
             _ => {}
         }
     }
@@ -172,8 +167,8 @@ impl Collector for Snapshot {
             encoder,
             "stepdown_phase",
             "The phase that the run is in.",
-            PHASES.map(|known| {
-                let value = if known == *phase { 1.0 } else { 0.0 };
+            phase::NAMES.map(|known| {
+                let value = if known == phase.name() { 1.0 } else { 0.0 };
                 ([("phase", known)], value)
             }),
         )?;

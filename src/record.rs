@@ -151,6 +151,10 @@ pub(crate) enum Record {
         signal: Option<Signal>,
         sender: Option<Sender>,
     },
+    HookStarted {
+        phase: HookPhase,
+        name: String,
+    },
     HookEnded {
         phase: HookPhase,
         name: String,

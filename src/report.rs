@@ -235,6 +235,7 @@ impl Log {
             Record::Reaped { .. }
             | Record::HeldUp { .. }
             | Record::Started { .. }
+            | Record::HookStarted { .. }
             | Record::Forwarded { .. }
             | Record::Dropped { .. }
             | Record::Suspended

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::drain::Held;
-use crate::plan::{HookPhase, Plan};
+use crate::phase::Phase;
+use crate::plan::Plan;
 use crate::record::Record;
 
 /// The connections that hold up the drain, as they were at that time.
@@ -20,8 +21,7 @@ struct HeldUp {
 /// How things stand. Times count from the start of stepdown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Status {
-    /// `starting`, `running`, `stopping`, or a phase of the stop as users read about them.
-    pub(crate) phase: &'static str,
+    phase: Phase,
     pub(crate) ready: bool,
     /// Since when nobody shall send to us any more.
     pub(crate) stopping: Option<Duration>,
@@ -43,7 +43,7 @@ pub(crate) struct Status {
 impl Status {
     pub(crate) fn new(plan: &Plan) -> Self {
         Self {
-            phase: "starting",
+            phase: Phase::new(),
             ready: false,
             stopping: None,
             child: None,
@@ -58,18 +58,16 @@ impl Status {
     }
 
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
+        self.phase.tell(record);
         match record {
             Record::Started { pid } => {
-                self.phase = "running";
                 self.child = Some(*pid);
                 self.started = Some(at);
                 self.ready = !self.gated;
             }
             Record::StopAsked { .. } => {
-                self.phase = "stopping";
                 self.gone_by = self.deadline.map(|deadline| at.saturating_add(deadline));
             }
-            Record::DrainStarted(_) => self.phase = "drain",
             Record::InFlight { requests, .. } => self.in_flight = Some(*requests),
             Record::HeldUp {
                 connections,
@@ -85,19 +83,12 @@ impl Status {
                 self.in_flight = Some(*interrupted);
                 self.held_up = None;
             }
-            Record::Step { .. } => self.phase = "ladder",
             Record::ChildExited { .. } | Record::ChildLeft { .. } => {
-                self.phase = "sweep";
                 self.child = None;
                 self.in_flight = None;
             }
             _ => {}
         }
-    }
-
-    /// A hook begins.
-    pub(crate) fn hook(&mut self, phase: HookPhase) {
-        self.phase = phase.name();
     }
 
     /// The answer of `/status`.
@@ -112,7 +103,7 @@ impl Status {
             held_up
         });
         let json = Json {
-            phase: self.phase,
+            phase: self.phase.name(),
             ready: self.ready,
             child: self.child,
             uptime_ms: self.started.filter(|_| self.child.is_some()).map(since),

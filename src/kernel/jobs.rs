@@ -18,7 +18,6 @@ use crate::sys::{error_text, fork, signals, spawn};
 impl Kernel {
     #[inline(never)]
     pub(super) fn run_hook(&mut self, hook: HookId, facts: &Facts) {
-        self.change_status(|status| status.hook(hook.phase));
         let plan = Rc::clone(&self.plan);
         let Some(wanted) = plan.hooks(hook.phase).get(hook.index) else {
             return;

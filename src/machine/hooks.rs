@@ -68,6 +68,12 @@ impl Machine {
         self.plan.hooks(id.phase).get(id.index)
     }
 
+    fn hook_name(&self, id: HookId) -> String {
+        self.hook(id)
+            .map(|hook| hook.name.clone())
+            .unwrap_or_default()
+    }
+
     pub(super) fn run_hook(
         &mut self,
         now: Duration,
@@ -89,6 +95,8 @@ impl Machine {
             return self.hook_ended(now, HookResult::Skipped);
         }
         self.none_left = false;
+        let name = self.hook_name(id);
+        self.tell(Record::HookStarted { phase, name });
         let facts = self.facts(now, phase.name());
         self.act(Action::RunHook { hook: id, facts });
     }
@@ -104,10 +112,7 @@ impl Machine {
         let Some(id) = self.current_hook() else {
             return;
         };
-        let name = self
-            .hook(id)
-            .map(|hook| hook.name.clone())
-            .unwrap_or_default();
+        let name = self.hook_name(id);
         let took = now.saturating_sub(self.since);
         self.tell(Record::HookEnded {
             phase: id.phase,
@@ -128,10 +133,7 @@ impl Machine {
         self.record_hook(now, result);
         match id.phase {
             HookPhase::PreStart if failed && fails => {
-                let name = self
-                    .hook(id)
-                    .map(|hook| hook.name.clone())
-                    .unwrap_or_default();
+                let name = self.hook_name(id);
                 let message = format!("not started: the pre-start hook {name:?} failed");
                 self.start_failed(now, StartFailure { code: 125, message });
             }

@@ -30,6 +30,9 @@ impl fmt::Display for Words<'_> {
                 signal,
                 sender,
             } => stop_asked(f, *reason, *signal, *sender),
+            Record::HookStarted { phase, name } => {
+                write!(f, "{} hook {name:?} started", phase.name())
+            }
             Record::HookEnded {
                 phase,
                 name,

@@ -190,7 +190,7 @@ fn a_child_that_ends_by_itself() {
         .run();
     let explained = explained(&["--post-stop", "true"], &["start"]);
     assert_eq!(records(&run.stderr), explained, "{}", run.stderr);
-    assert_eq!(explained.len(), 4, "{explained:?}");
+    assert_eq!(explained.len(), 5, "{explained:?}");
 }
 
 /// Compares with `tests/golden/NAME.txt`.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::health::{body, get, ready, with_endpoint};
+use crate::health::{body, get, json, ready, with_endpoint};
 use crate::support::binary::installed;
 use crate::support::{Stepdown, both, need, wait_until};
 
@@ -103,6 +103,69 @@ fn the_file_follows_the_run_and_outlives_it() {
             text.contains("\n# TYPE stepdown_stops_total counter\n"),
             "{text}"
         );
+    });
+}
+
+/// The phase that metrics name.
+#[track_caller]
+fn phase(text: &str) -> String {
+    let is_one = |line: &&str| line.starts_with("stepdown_phase{") && line.ends_with(" 1.0");
+    let lines: Vec<&str> = text.lines().filter(is_one).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    lines[0].split('"').nth(1).expect("a label").to_owned()
+}
+
+/// A hook that says that it runs, and ends once its gate is there.
+fn gated(name: &str) -> String {
+    format!("sh -c 'echo in {name}; until test -e {name}; do sleep 0.01; done'")
+}
+
+#[test]
+fn endpoint_and_file_name_the_same_phase_while_hooks_run() {
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a directory of our own");
+        let (stepdown, port) = with_endpoint(Stepdown::in_mode(mode));
+        let mut run = stepdown
+            .dir(dir.path())
+            .args(["--metrics-file=m.prom", "--hook-timeout=60s"])
+            .args(["--pre-start", &gated("pre-start")])
+            .args([
+                "--pre-stop",
+                &gated("pre-stop"),
+                "--pre-stop",
+                &gated("second"),
+            ])
+            .args(["--post-stop", &gated("post-stop")])
+            .shell("echo ready; until test -e end; do sleep 0.01; done; touch ended")
+            .start();
+        let all_say = |name: &str| {
+            assert_eq!(json(port)["phase"], name);
+            assert_eq!(phase(body(&get(port, "/metrics"))), name);
+            // The file is replaced; what it was until then does not count.
+            wait_until(name, || phase(&read(&dir.path().join("m.prom"))) == name);
+        };
+        let open = |name: &str| fs::write(dir.path().join(name), "").expect("our own directory");
+        run.says("in pre-start");
+        all_say("pre-start");
+        open("pre-start");
+        run.says("ready");
+        all_say("running");
+        run.signal(Signal::SIGTERM).says("in pre-stop");
+        all_say("pre-stop");
+        // The child's end ends no hook of a stop that was asked for.
+        open("end");
+        wait_until("the child has ended", || dir.path().join("ended").exists());
+        wait_until("it is known", || json(port)["child"].is_null());
+        all_say("pre-stop");
+        open("pre-stop");
+        run.says("in second");
+        all_say("pre-stop");
+        open("second");
+        run.says("in post-stop");
+        all_say("post-stop");
+        open("post-stop");
+        run.wait().code(0).nothing_left();
+        assert_eq!(phase(&read(&dir.path().join("m.prom"))), "ended");
     });
 }
 
