@@ -196,7 +196,21 @@ pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 impl Machine {
     /// A machine at time 0, its first actions waiting in the outbox.
     pub(crate) fn new(plan: Rc<Plan>) -> Self {
-        let mut machine = Self {
+        let mut machine = Self::unborn(plan);
+        machine.enter_pre_start(Duration::ZERO, 0);
+        machine
+    }
+
+    /// One whose child cannot be started, which is known before anything has begun: what follows is what
+    /// follows on any start that fails.
+    pub(crate) fn refused(plan: Rc<Plan>, failure: StartFailure) -> Self {
+        let mut machine = Self::unborn(plan);
+        machine.start_failed(Duration::ZERO, failure);
+        machine
+    }
+
+    fn unborn(plan: Rc<Plan>) -> Self {
+        Self {
             plan,
             phase: Phase::PreStart { hook: 0 },
             since: Duration::ZERO,
@@ -236,9 +250,7 @@ impl Machine {
             says_in_flight: None,
             // A stop needs no more: it is the wrong moment to go to the allocator.
             outbox: VecDeque::with_capacity(16),
-        };
-        machine.enter_pre_start(Duration::ZERO, 0);
-        machine
+        }
     }
 
     /// When to call `handle` with `Event::Deadline` if nothing else happens before.

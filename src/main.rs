@@ -70,7 +70,7 @@ use health::Endpoint;
 use kernel::Kernel;
 use machine::Machine;
 use plan::FailureCodes;
-use record::Record;
+use record::{Record, StartFailure};
 use report::{Log, Voice};
 use settings::Settings;
 use settings::reload::Reloader;
@@ -152,14 +152,21 @@ fn run(settings: &Settings, command: Vec<OsString>, inherited: Inherited) -> Res
         kernel.tell_last(files.variables());
     }
     let totals = files.as_ref().map(|files| files.totals().clone());
-    let endpoint = kernel.open(totals)?;
+    let (endpoint, mut machine) = match kernel.open(totals) {
+        Ok(endpoint) => (endpoint, Machine::new(plan)),
+        // From here on a refusal is an end like any other: with its report, its hooks and its place among
+        // the last runs.
+        Err(message) => {
+            let code = plan.failure_codes.own;
+            (None, Machine::refused(plan, StartFailure { code, message }))
+        }
+    };
     let mut everybody = Everybody {
         untold: Vec::with_capacity(8),
         log,
         endpoint,
         files,
     };
-    let mut machine = Machine::new(plan);
     let outcome = drive::drive(&mut machine, &mut kernel, &mut everybody);
     kernel.leave();
     // A shell's loop or script ends with Ctrl-C only if what it waits for died of INT: a program that

@@ -2,6 +2,7 @@
 //! with them reaches the exit status.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Mode, Stepdown, both, need, once_within};
+use crate::support::{Mode, Stepdown, both, need, once_within, seccomp};
 
 fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory of our own")
@@ -105,6 +106,81 @@ fn there_is_a_report_of_a_child_that_could_not_be_started() {
     assert_eq!(report["outcome"]["code"], 127);
     assert_eq!(report["outcome"]["reason"], "start-failed");
     assert_eq!(report["outcome"]["clean"], false);
+}
+
+#[test]
+fn a_start_that_stepdown_itself_refuses_is_a_run_like_any_other() {
+    both(|mode| {
+        let dir = directory();
+        // Somebody else has the address.
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+        let address = taken.local_addr().expect("it is bound").to_string();
+        let hook = "sh -c 'echo $STEPDOWN_PHASE $STEPDOWN_REASON $SERVICE_RESULT'";
+        let ended = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(["--report=run.json", "--metrics-file=m.prom"])
+            .args(STATE)
+            .args(["--health-listen", &address])
+            .args(["--pre-start", "echo registered", "--post-stop", hook])
+            .shell("echo started")
+            .run();
+        ended
+            .code(125)
+            .logged(&["--health-listen", &address, "cannot listen"]);
+        assert_eq!(
+            ended.stderr.matches("cannot listen").count(),
+            1,
+            "{}",
+            ended.told()
+        );
+        assert_eq!(ended.stdout, "post-stop start-failed resources\n");
+        let report = json(&dir.path().join("run.json"));
+        assert_eq!(report["outcome"]["code"], 125);
+        assert_eq!(report["outcome"]["reason"], "start-failed");
+        let metrics = fs::read_to_string(dir.path().join("m.prom")).expect("it was written");
+        let counted = "stepdown_runs_total{reason=\"start-failed\"} 1";
+        assert!(metrics.contains(counted), "{metrics}");
+
+        let next = run_in(&dir, &STATE, TELL);
+        next.code(0).was_silent();
+        assert_eq!(told(&next), "1|start-failed||125|0|0");
+    });
+}
+
+#[test]
+fn a_refused_start_has_the_status_of_the_tool_in_whose_place_it_is() {
+    let dir = directory();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    symlink(
+        crate::support::binary::under_test(),
+        dir.path().join("tini"),
+    )
+    .expect("our directory");
+    let ended = Stepdown::new()
+        .program(dir.path().join("tini"))
+        .env("STEPDOWN_HEALTH_LISTEN", &address)
+        .child(["true"])
+        .run();
+    ended.code(1).logged(&["cannot listen"]);
+}
+
+#[test]
+fn without_a_descriptor_for_the_event_loop_the_run_is_told_all_the_same() {
+    let dir = directory();
+    let ended = Stepdown::new()
+        .dir(dir.path())
+        .args(["--report=run.json", "--ready-when=notify"])
+        .args(STATE)
+        .prepared(|| seccomp::refuse(libc::SYS_epoll_create1, None, libc::EMFILE))
+        .shell("echo started")
+        .run();
+    ended
+        .code(125)
+        .never_said("started")
+        .logged(&["no event loop"]);
+    assert_eq!(json(&dir.path().join("run.json"))["outcome"]["code"], 125);
+    assert_eq!(json(&dir.path().join("state.json"))["running"], Value::Null);
 }
 
 #[test]
