@@ -1,0 +1,153 @@
+//! Reads who is below whom from /proc.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CStr, OsString};
+use std::fs::File;
+use std::io::{Cursor, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use crate::record::Process;
+
+/// A process, as /proc/PID/stat has it (proc_pid_stat(5)).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Member {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    pub(crate) command: String,
+    /// A zombie: ended, and waiting to be reaped by its parent. (With threads left it is none, though
+    /// its first thread has ended and lends it its state.)
+    pub(super) ended: bool,
+}
+
+impl From<Member> for Process {
+    fn from(member: Member) -> Self {
+        Self {
+            pid: member.pid,
+            command: member.command,
+        }
+    }
+}
+
+/// Where processes are read from: /proc, or what a test puts in its place.
+pub(super) struct Proc {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+/// From this many descendants on a scan is taken for cheaper than the `children` files.
+const LARGE: usize = 256;
+
+impl Proc {
+    /// /proc, if it can be believed: it is there, and it is that of our own PID namespace.
+    pub(super) fn open() -> Option<Self> {
+        let link = std::fs::read_link("/proc/self").ok()?;
+        let is_ours = link.to_str()?.parse() == Ok(std::process::id());
+        is_ours.then(|| Self::at(Path::new("/proc")))?
+    }
+
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        let directory = File::open(path).ok()?.into();
+        let path = path.to_owned();
+        Some(Self { path, directory })
+    }
+
+    pub(super) fn descendants(&self, root: i32) -> Option<Vec<Member>> {
+        // Where not even this can be read (no descriptor is left), an empty answer would be a lie.
+        self.stat(root)?;
+        let members = self
+            .by_children_files(root)
+            .or_else(|| self.by_scan(root))?;
+        Some(members.into_iter().filter(|member| !member.ended).collect())
+    }
+
+    /// From the `children` files, at twice the cost of a scan for each descendant and none for anybody
+    /// else; `None` where the kernel has no such files, and when the tree turns out to be large.
+    pub(super) fn by_children_files(&self, root: i32) -> Option<Vec<Member>> {
+        let mut found = Vec::new();
+        let mut seen = HashSet::new();
+        let mut pids = self.children_of(root)?;
+        while let Some(pid) = pids.pop() {
+            if found.len() == LARGE {
+                return None;
+            }
+            // A process that lost its parent between two reads is in both lists. One that has gone
+            // meanwhile has no stat any more, and its children are ours now.
+            if let Some(member) = seen.insert(pid).then(|| self.stat(pid)).flatten() {
+                found.push(member);
+                pids.extend(self.children_of(pid).unwrap_or_default());
+            }
+        }
+        Some(found)
+    }
+
+    /// The children of all threads of a process; `None` where the kernel has no such files.
+    fn children_of(&self, pid: i32) -> Option<Vec<i32>> {
+        let mut children = Vec::new();
+        let tasks = self.path.join(format!("{pid}/task"));
+        for thread in std::fs::read_dir(tasks).ok()?.flatten() {
+            let text = std::fs::read_to_string(thread.path().join("children")).ok()?;
+            let pids = text.split_ascii_whitespace();
+            children.extend(pids.filter_map(|pid| pid.parse::<i32>().ok()));
+        }
+        Some(children)
+    }
+
+    /// From all `stat` files: as many reads as there are processes in the namespace.
+    pub(super) fn by_scan(&self, root: i32) -> Option<Vec<Member>> {
+        let entries = std::fs::read_dir(&self.path).ok()?.flatten();
+        let number = |name: OsString| name.to_str().and_then(|name| name.parse::<i32>().ok());
+        // All names first: the list and a file need not be open at once.
+        let pids: Vec<i32> = entries
+            .filter_map(|entry| number(entry.file_name()))
+            .collect();
+        let mut children: HashMap<i32, Vec<Member>> = HashMap::new();
+        for member in pids.into_iter().filter_map(|pid| self.stat(pid)) {
+            children.entry(member.parent).or_default().push(member);
+        }
+        let mut found = children.remove(&root).unwrap_or_default();
+        let mut next = 0;
+        while let Some(member) = found.get(next) {
+            let below = children.remove(&member.pid).unwrap_or_default();
+            found.extend(below);
+            next += 1;
+        }
+        Some(found)
+    }
+
+    pub(super) fn stat(&self, pid: i32) -> Option<Member> {
+        let mut name = [0_u8; 32];
+        write!(Cursor::new(&mut name[..]), "{pid}/stat\0").ok()?;
+        let name = CStr::from_bytes_until_nul(&name).ok()?;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let file = openat(self.directory.as_fd(), name, flags, Mode::empty()).ok()?;
+        let mut text = [0_u8; 1024];
+        let length = File::from(file).read(&mut text).ok()?;
+        parse_stat(pid, text.get(..length)?)
+    }
+}
+
+/// The command stands in parentheses and may hold parentheses itself: the last one closes it.
+pub(super) fn parse_stat(pid: i32, stat: &[u8]) -> Option<Member> {
+    let stat = String::from_utf8_lossy(stat);
+    let open = stat.find('(')?;
+    let close = stat.rfind(')')?;
+    let command = stat.get(open + 1..close)?.to_owned();
+    let mut fields = stat.get(close + 1..)?.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let threads = fields.nth(14).and_then(|threads| threads.parse().ok());
+    let ended = matches!(state, "Z" | "X" | "x") && threads.unwrap_or(1) <= 1;
+    Some(Member {
+        pid,
+        parent,
+        group,
+        command,
+        ended,
+    })
+}

@@ -1,0 +1,166 @@
+//! Trees made up in a directory, and processes of our own that are pinned.
+
+use super::proc::parse_stat;
+use super::*;
+
+#[test]
+fn a_command_may_hold_parentheses_and_spaces() {
+    let member = parse_stat(7, b"7 (a) (b c) S 3 5 7 0 -1").unwrap();
+    assert_eq!(
+        (member.command.as_str(), member.parent, member.group),
+        ("a) (b c", 3, 5)
+    );
+}
+
+#[test]
+fn a_process_whose_first_thread_has_ended_lives_as_long_as_another_does() {
+    let stat = |threads: i32| format!("7 (a) Z 3 5 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 9");
+    assert!(parse_stat(7, stat(1).as_bytes()).unwrap().ended);
+    assert!(!parse_stat(7, stat(2).as_bytes()).unwrap().ended);
+}
+
+#[test]
+fn what_is_no_stat_is_nobody() {
+    for stat in [
+        &b""[..],
+        b"7",
+        b"7 (a",
+        b"7 (a) S",
+        b"7 (a) S x 1",
+        b"7 )a( S 1 1",
+    ] {
+        assert_eq!(parse_stat(7, stat), None);
+    }
+}
+
+/// A directory like /proc: pid, parent, group, state and children of each process.
+fn fake_proc(processes: &[(i32, i32, i32, char, &str)]) -> (tempfile::TempDir, Proc) {
+    let root = tempfile::tempdir().unwrap();
+    for (pid, parent, group, state, children) in processes {
+        let task = root.path().join(format!("{pid}/task/{pid}"));
+        std::fs::create_dir_all(&task).unwrap();
+        let stat = format!("{pid} (p{pid}) {state} {parent} {group} 0 0 -1");
+        std::fs::write(root.path().join(format!("{pid}/stat")), stat).unwrap();
+        if *children != "-" {
+            std::fs::write(task.join("children"), children).unwrap();
+        }
+    }
+    let proc = Proc::at(root.path()).unwrap();
+    (root, proc)
+}
+
+fn pids(members: Option<Vec<Member>>) -> Vec<i32> {
+    let mut pids: Vec<i32> = members.unwrap().iter().map(|member| member.pid).collect();
+    pids.sort_unstable();
+    pids
+}
+
+#[test]
+fn the_children_files_are_followed_where_the_kernel_has_them() {
+    // 40 stands in no list: only a scan would find it. 31 has just lost its parent 30 and is
+    // in two lists. 99 has ended between the reads.
+    let (_root, proc) = fake_proc(&[
+        (10, 1, 10, 'S', "20 30 31 99 "),
+        (20, 10, 20, 'S', "21 "),
+        (21, 20, 20, 'T', ""),
+        (30, 10, 30, 'Z', "31 "),
+        (31, 10, 30, 'S', ""),
+        (40, 10, 40, 'S', ""),
+    ]);
+    assert_eq!(pids(proc.descendants(10)), [20, 21, 31]);
+    assert_eq!(pids(proc.descendants(20)), [21]);
+}
+
+#[test]
+fn children_of_every_thread_count() {
+    let (root, proc) = fake_proc(&[
+        (10, 1, 10, 'S', "20 "),
+        (20, 10, 20, 'S', ""),
+        (21, 10, 21, 'S', ""),
+    ]);
+    let thread = root.path().join("10/task/11");
+    std::fs::create_dir(&thread).unwrap();
+    std::fs::write(thread.join("children"), "21 ").unwrap();
+    assert_eq!(pids(proc.descendants(10)), [20, 21]);
+}
+
+#[test]
+fn without_children_files_everybody_is_looked_at() {
+    let (_root, proc) = fake_proc(&[
+        (1, 0, 1, 'S', "-"),
+        (10, 1, 10, 'S', "-"),
+        (22, 21, 21, 'S', "-"),
+        (21, 20, 21, 'Z', "-"),
+        (20, 10, 20, 'S', "-"),
+        (50, 1, 50, 'S', "-"),
+    ]);
+    assert_eq!(pids(proc.descendants(10)), [20, 22]);
+}
+
+#[test]
+fn both_ways_to_look_agree() {
+    let mut child = sleeper();
+    let pid = pid_of(&child);
+    let proc = Proc::open().unwrap();
+    assert!(pids(proc.by_scan(own_pid())).contains(&pid));
+    if let Some(listed) = proc.by_children_files(own_pid()) {
+        assert!(pids(Some(listed)).contains(&pid));
+    }
+    end(&mut child);
+}
+
+fn sleeper() -> std::process::Child {
+    std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .unwrap()
+}
+
+fn pid_of(child: &std::process::Child) -> i32 {
+    i32::try_from(child.id()).unwrap()
+}
+
+fn end(child: &mut std::process::Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_descriptor_and_proc_name_the_same_parent() {
+    let mut child = sleeper();
+    let pid = pid_of(&child);
+    let told = Pinned::open(pid).unwrap().parent();
+    assert!(told.is_none_or(|parent| parent == own_pid()), "{told:?}");
+    assert_eq!(Proc::open().unwrap().stat(pid).unwrap().parent, own_pid());
+    assert_eq!(Pinned::ByPid(pid).parent(), None);
+    end(&mut child);
+}
+
+#[test]
+fn a_pid_that_changed_hands_is_not_signalled() {
+    // It was found below a process of the tree, and now belongs to somebody else's child.
+    let mut stranger = sleeper();
+    let proc = Proc::open().unwrap();
+    let parents_of_the_tree = |parent: i32| parent == own_pid() + 1;
+    let pid = pid_of(&stranger);
+    assert!(!send_pinned(
+        &proc,
+        pid,
+        &[Signal::KILL],
+        parents_of_the_tree
+    ));
+    assert!(stranger.try_wait().unwrap().is_none());
+    assert!(send_pinned(&proc, pid, &[Signal::KILL], |parent| parent == own_pid()));
+    stranger.wait().unwrap();
+}
+
+#[test]
+fn a_pinned_process_that_ended_is_not_mistaken_for_its_successor() {
+    let mut child = sleeper();
+    let pinned = Pinned::open(pid_of(&child));
+    end(&mut child);
+    if let Ok(pinned) = pinned {
+        assert_eq!(pinned.parent(), None);
+        assert!(!pinned.send(Signal::KILL));
+    }
+}
