@@ -10,6 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::check::options::{self as check_options, CHECK, Check, foreign};
+use crate::explain as explaining;
 use crate::health::Question;
 use crate::settings::options::{self, Kind, OPTIONS, Opt};
 use crate::settings::{Error, Fault, Settings, Source};
@@ -164,6 +165,16 @@ fn explain_command() -> Command {
                 ),
         )
         .arg(
+            Arg::new("as")
+                .long("as")
+                .value_name("PLACE")
+                .help_heading("Explain")
+                .help(
+                    "How stepdown runs: pid1, as in a container, or process, as anywhere else; without --grace it \
+                     decides how long a step waits [default: pid1]",
+                ),
+        )
+        .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
@@ -180,6 +191,10 @@ fn explain(arguments: Vec<OsString>) -> Result<Invocation, String> {
     let mut settings = Settings::default();
     take(&matches, &mut settings);
     add_environment(&mut settings)?;
+    let place = matches.get_one::<String>("as");
+    settings.as_pid1 = place.map_or(Ok(true), |place| {
+        explaining::is_pid1(place).map_err(|e| e.to_string())
+    })?;
     let raw = |id| {
         matches
             .get_raw(id)

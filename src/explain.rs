@@ -11,11 +11,11 @@ use std::time::Duration;
 use crate::drive::drive;
 use crate::duration::{self, Shown};
 use crate::machine::{Event, KILL_PATIENCE, Machine};
-use crate::plan::{Budget, Plan, Stdin, Step};
+use crate::plan::{Budget, OWN_GRACE, Plan, Stdin, Step};
 use crate::record::{ExitStatus, Record};
 use crate::report::{self, Format, Level, Log, Voice};
 use crate::settings::suggest;
-use crate::settings::{Error, Fault};
+use crate::settings::{Error, Fault, parse_choice};
 use crate::signal::Signal;
 use sim::{Cue, Leftover, Script, Sim};
 
@@ -40,6 +40,15 @@ pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
             .push((parse_cue(cue).map_err(error)?, after));
     }
     Ok(script)
+}
+
+/// Reads the value of `--as`.
+///
+/// # Errors
+/// The place is none.
+pub(crate) fn is_pid1(place: &str) -> Result<bool, Error> {
+    let places = [("pid1", true), ("process", false)];
+    parse_choice(place, &places).map_err(|fault| Error::new("--as", fault))
 }
 
 fn parse_cue(text: &str) -> Result<Cue, Fault> {
@@ -201,7 +210,7 @@ pub(crate) fn explain(plan: Plan, script: Script, json: bool) -> String {
         return text;
     }
     let _ = writeln!(text, "{}\n", heading(&plan, asked, assumed));
-    timeline(&mut text, &played);
+    timeline(&mut text, &plan, &played);
     budget(&mut text, &plan);
     totals(&mut text, &plan);
     text
@@ -225,13 +234,18 @@ fn heading(plan: &Plan, asked: Option<Signal>, assumed: bool) -> String {
     format!("{event}, {children}:")
 }
 
-fn timeline(text: &mut String, played: &Played) {
+fn timeline(text: &mut String, plan: &Plan, played: &Played) {
     let mut last = None;
     for (at, record) in played.records.iter().filter(|(at, _)| *at >= played.t0) {
         // What the world added so that the story ends is no part of it.
         let ends = matches!(record, Record::ChildExited { .. });
         if played.endless && ends {
-            let _ = writeln!(text, "{:>12}  the child is waited for without end", "...");
+            let how_long = if plan.waits_for_platform() {
+                "as long as the platform lets it"
+            } else {
+                "without end"
+            };
+            let _ = writeln!(text, "{:>12}  the child is waited for {how_long}", "...");
             return;
         }
         if matches!(record, Record::Started { .. } | Record::HookStarted { .. }) {
@@ -305,10 +319,7 @@ fn budget(text: &mut String, plan: &Plan) {
 
 fn totals(text: &mut String, plan: &Rc<Plan>) {
     let Some(Worst { took, when }) = worst(plan) else {
-        text.push_str(
-            "\nWorst case: without end. The ladder has no KILL, and there is no --deadline.\n",
-        );
-        return;
+        return without_end(text, plan);
     };
     let _ = writeln!(
         text,
@@ -335,6 +346,65 @@ fn totals(text: &mut String, plan: &Rc<Plan>) {
          stop_grace_period: {seconds}s,\nterminationGracePeriodSeconds: {seconds}, \
          TimeoutStopSec={seconds}."
     );
+    if plan.deadline.is_none() && plan.first_without_wait().is_some() {
+        let _ = writeln!(
+            text,
+            "Without --grace an ordinary process waits {} in a step; PID 1 waits as long as the platform lets\n\
+             it (--as pid1).",
+            Shown(OWN_GRACE)
+        );
+    }
+    relay(text, plan);
+}
+
+/// What is to be known where nothing of ours ends the wait.
+fn without_end(text: &mut String, plan: &Plan) {
+    text.push('\n');
+    if !plan.waits_for_platform() {
+        text.push_str(
+            "Worst case: without end. The ladder has no KILL, and there is no --deadline.\n",
+        );
+        return relay(text, plan);
+    }
+    text.push_str(
+        "Worst case: as long as the platform lets it. Without --grace and --deadline PID 1 leaves KILL to whoever\n\
+         asks for the stop: docker stop -t, stop_grace_period, terminationGracePeriodSeconds, TimeoutStopSec.\n",
+    );
+    let first = plan.first_without_wait().unwrap_or_default();
+    let is_missed = |step: &Step| !step.is_kill();
+    if let Some(step) = plan.ladder.get(first)
+        && plan.ladder.iter().skip(first + 1).any(is_missed)
+    {
+        let _ = writeln!(
+            text,
+            "Step {} has no wait, so the steps after it are not taken: give it one, as {}:10s.",
+            first + 1,
+            step.text
+        );
+    }
+    let mut lost = Vec::new();
+    if !plan.post_stop.is_empty() {
+        lost.push("the post-stop hooks do not run");
+    }
+    if plan.keeps_files {
+        lost.push("report, state and metrics files do not tell of this stop");
+    }
+    if !lost.is_empty() {
+        let _ = writeln!(
+            text,
+            "When that KILL comes, {}.\nA --grace or --deadline that is shorter than the platform's prevents that.",
+            lost.join(",\nand ")
+        );
+    }
+    let _ = writeln!(
+        text,
+        "An ordinary process waits {} in a step without a wait, then sends KILL (--as process).",
+        Shown(OWN_GRACE)
+    );
+    relay(text, plan);
+}
+
+fn relay(text: &mut String, plan: &Plan) {
     if plan.stdin == Stdin::Relay {
         text.push_str("Standard input is relayed to the child.\n");
     }
@@ -361,9 +431,9 @@ mod tests {
     #[test]
     fn the_worst_case_is_the_sum_of_all_waits() {
         // The grace, then the sweep's.
-        assert_eq!(seconds(&[]), Some(8.0 + 2.0));
-        assert_eq!(seconds(&[("sweep-grace", "0")]), Some(8.0));
-        assert_eq!(seconds(&[("stragglers", "leave")]), Some(8.0));
+        assert_eq!(seconds(&[]), Some(30.0 + 2.0));
+        assert_eq!(seconds(&[("sweep-grace", "0")]), Some(30.0));
+        assert_eq!(seconds(&[("stragglers", "leave")]), Some(30.0));
         assert_eq!(
             seconds(&[
                 ("ladder", "TERM:1s,INT:2s,QUIT:3s"),
@@ -401,6 +471,23 @@ mod tests {
     fn without_kill_and_deadline_there_is_no_worst_case() {
         assert_eq!(seconds(&[("no-kill", "on")]), None);
         assert!(seconds(&[("no-kill", "on"), ("deadline", "5s")]).is_some());
+    }
+
+    #[test]
+    fn pid_1_leaves_kill_to_the_platform_unless_somebody_says_a_time() {
+        let seconds = |options: &[(&'static str, &str)]| {
+            let mut plan = Plan::clone(&plan(options));
+            plan.as_pid1 = true;
+            worst(&Rc::new(plan)).map(|worst| worst.took.as_secs_f64())
+        };
+        assert_eq!(seconds(&[]), None);
+        assert_eq!(seconds(&[("ladder", "TERM:1s,INT")]), None);
+        assert_eq!(seconds(&[("grace", "9s")]), Some(9.0 + 2.0));
+        assert_eq!(seconds(&[("ladder", "TERM:1s,KILL")]), Some(1.0 + 2.0));
+        assert!(seconds(&[("deadline", "9s")]).is_some());
+        // Nobody but us would send KILL.
+        let by_itself = [("max-runtime", "9s"), ("stop-on", "")];
+        assert_eq!(seconds(&by_itself), Some(30.0 + 2.0));
     }
 
     #[test]

@@ -97,6 +97,21 @@ struct Limits {
     gone_by: Duration,
 }
 
+/// What has been asked by signals so far, and what the child knows of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Requests {
+    /// Each signal that has come once, by the name it came by.
+    came: SignalSet,
+    /// How many there were that could change anything.
+    count: u32,
+    /// Those that the child has not had yet and gets once the ladder has told it the first one.
+    owed: SignalSet,
+    /// Those that it has had besides the steps.
+    passed_on: SignalSet,
+    /// The step of the ladder in which it was told to hurry.
+    hurried_in: Option<usize>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Waits {
     Delay,
@@ -166,7 +181,8 @@ pub(crate) struct Machine {
     failure: Option<StartFailure>,
     /// What came before the child existed: signals, and the parent's death.
     kept: Vec<Event>,
-    /// Signals that the ladder has sent.
+    requests: Requests,
+    /// Stop signals that the child was sent: by the ladder, and those that were passed on.
     sent: SignalSet,
     escalated: bool,
     /// KILL went to the whole tree.
@@ -225,6 +241,7 @@ impl Machine {
             balancers_told: false,
             failure: None,
             kept: Vec::new(),
+            requests: Requests::default(),
             sent: SignalSet::default(),
             escalated: false,
             tree_killed: false,

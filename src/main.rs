@@ -99,7 +99,7 @@ pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> 
 fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
     let codes = Tool::named(arguments.first()).map_or_else(FailureCodes::default, Tool::codes);
     let result = match cli::parse(arguments) {
-        Ok(Invocation::Run { settings, command }) => run(&settings, command, inherited),
+        Ok(Invocation::Run { settings, command }) => run(settings, command, inherited),
         Ok(Invocation::Explain {
             settings,
             assume,
@@ -131,7 +131,9 @@ fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
     })
 }
 
-fn run(settings: &Settings, command: Vec<OsString>, inherited: Inherited) -> Result<u8, String> {
+fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> Result<u8, String> {
+    settings.as_pid1 = std::process::id() == 1;
+    let settings = &settings;
     let mut plan = settings.plan().map_err(|error| error.to_string())?;
     settings
         .check(&mut plan)

@@ -40,12 +40,15 @@ pub(crate) enum StepAction {
     Exec(Vec<OsString>),
 }
 
+/// How long a step waits where nobody says it, and nobody else would send KILL.
+pub(crate) const OWN_GRACE: Duration = Duration::from_secs(30);
+
 /// One step of the ladder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Step {
     pub(crate) action: StepAction,
     pub(crate) target: Target,
-    /// How long to wait for the child's exit; `None` is without end, or up to the deadline.
+    /// How long to wait for the child's exit, where somebody has said it: see `Plan::first_without_wait`.
     pub(crate) wait: Option<Duration>,
     /// The step as the user would write it.
     pub(crate) text: Arc<str>,
@@ -305,9 +308,26 @@ pub(crate) struct Plan {
     pub(crate) parent_death_signal: Option<Signal>,
     pub(crate) child: ChildSettings,
     pub(crate) failure_codes: FailureCodes,
+    /// Something is to be written about the run (`--report`, `--state-file`, `--metrics-file`).
+    pub(crate) keeps_files: bool,
+    /// We are PID 1: whoever asks us to stop has a KILL of its own.
+    pub(crate) as_pid1: bool,
 }
 
 impl Plan {
+    /// The first step for whose wait nobody has said a time. It has what the deadline leaves; without one
+    /// KILL is left to the platform, which has its own grace, or comes after our own.
+    pub(crate) fn first_without_wait(&self) -> Option<usize> {
+        let says_none = |step: &Step| step.wait.is_none() && !step.is_kill();
+        self.ladder.iter().position(says_none)
+    }
+
+    /// Whether a stop that the platform asks for lasts as long as that lets it.
+    pub(crate) fn waits_for_platform(&self) -> bool {
+        let kills = self.ladder.last().is_some_and(Step::is_kill);
+        kills && self.as_pid1 && self.deadline.is_none() && self.first_without_wait().is_some()
+    }
+
     pub(crate) fn hooks(&self, phase: HookPhase) -> &[Hook] {
         match phase {
             HookPhase::PreStart => &self.pre_start,

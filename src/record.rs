@@ -133,6 +133,22 @@ pub(crate) enum DrainWait {
     Requests { ports: bool, until: Vec<String> },
 }
 
+/// What became of a further request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Again {
+    /// The child had not had it: it was sent to it.
+    PassedOn,
+    /// The child had not had it: it is sent to it once the ladder begins.
+    Waits,
+    /// The child got it once more, so that it hurries; the next one takes the next step.
+    Hurried,
+    /// The terminal has given it to the child; the next one takes the next step.
+    ByTerminal,
+    /// Nothing yet; the next one is faster.
+    Noted,
+}
+
 /// One fact. Durations are counted from where the field's name says, in whole milliseconds as JSON.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -196,11 +212,22 @@ pub(crate) enum Record {
         target: Target,
         /// The terminal had sent the signal to the child's group already, so it was not sent again.
         by_terminal: bool,
+        /// It had been passed on to the child before, when it came, so it was not sent again.
+        passed_on: bool,
         #[serde(rename = "wait_ms", serialize_with = "optional_millis")]
         wait: Option<Duration>,
     },
     StopCommandEnded {
         result: HookResult,
+    },
+    /// A signal that asks for the stop, or for more speed, came while the run was on its way down.
+    AskedAgain {
+        signal: Signal,
+        sender: Sender,
+        again: Again,
+        /// What the child gets for it (`--rewrite`).
+        sent_as: Signal,
+        target: Target,
     },
     /// Somebody was in a hurry: the current wait ended.
     Escalated {

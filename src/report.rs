@@ -226,6 +226,7 @@ impl Log {
             | Record::DrainWaits(_)
             | Record::InFlight { .. }
             | Record::Step { .. }
+            | Record::AskedAgain { .. }
             | Record::Escalated { .. }
             | Record::ChildExited { .. }
             | Record::Swept { .. }

@@ -145,6 +145,8 @@ pub(crate) struct Settings {
     values: Vec<(&'static str, Value)>,
     /// Those of stepdown, or of the tool whose place it takes.
     pub(crate) failure_codes: FailureCodes,
+    /// The plan is one for PID 1.
+    pub(crate) as_pid1: bool,
 }
 
 impl Settings {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::duration::Shown;
-use crate::plan::{Plan, Stdin, Step};
+use crate::plan::{Plan, Stdin};
 use crate::settings::options::{Kind, OPTIONS, Opt};
 use crate::settings::{Settings, Source, Value};
 
@@ -123,10 +123,14 @@ fn ladder(plan: &Plan) -> String {
 fn default(option: &Opt, settings: &Settings, plan: &Plan) -> Option<String> {
     match option.name {
         "ladder" => Some(ladder(plan)),
-        "grace" if plan.deadline.is_some() => {
-            let waits = |step: &Step| step.wait.is_none() && !step.is_kill();
-            let uses_it = plan.ladder.iter().any(waits);
-            uses_it.then(|| "what is left of the deadline".to_owned())
+        "grace" => {
+            let default = match plan.deadline {
+                Some(_) if plan.first_without_wait().is_none() => return None,
+                Some(_) => "what is left of the deadline",
+                None if plan.as_pid1 => "as long as the platform lets it",
+                None => "30s",
+            };
+            Some(default.to_owned())
         }
         "ready-when" => plan.readiness.as_ref().map(|ready| ready.text.clone()),
         // They are other words for a level.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, Child, KILL_PATIENCE, Machine, Phase};
-use crate::plan::{Step, StepAction, Stragglers, Target};
-use crate::record::{HookResult, Record};
+use crate::plan::{OWN_GRACE, Step, StepAction, Stragglers, Target};
+use crate::record::{HookResult, Reason, Record};
 use crate::signal::Signal;
 
 impl Machine {
@@ -32,7 +32,8 @@ impl Machine {
                 limits.give_up_by
             })
         } else {
-            let wait = step.wait.map(|wait| now.saturating_add(wait));
+            let wait = step.wait.or(self.own_grace());
+            let wait = wait.map(|wait| now.saturating_add(wait));
             self.before(wait, |limits| limits.kill_by)
         };
         self.enter(now, Phase::Ladder { step: index }, wait);
@@ -50,6 +51,9 @@ impl Machine {
         let received = stop.and_then(|stop| stop.received);
         let by_terminal = self.sent.is_empty()
             && received.is_some_and(|r| r.reached_child && Some(r.signal) == signal);
+        // Who has been passed it on need not be told twice.
+        let passed_on = step.target == self.plan.target
+            && signal.is_some_and(|signal| self.requests.passed_on.contains(signal));
         self.tell(Record::Step {
             step: index + 1,
             of: self.plan.ladder.len(),
@@ -57,6 +61,7 @@ impl Machine {
             signal,
             target: step.target,
             by_terminal,
+            passed_on,
             wait: self
                 .until
                 .filter(|_| !step.is_kill())
@@ -74,18 +79,43 @@ impl Machine {
         }
         let Some(signal) = signal else { return };
         let target = step.target;
-        self.sent.insert(signal);
         if signal == Signal::KILL {
             self.escalated = true;
             self.tree_killed |= target == Target::Tree;
         }
-        if !by_terminal {
-            self.act(Action::Send { target, signal });
-        } else if target == Target::Tree {
-            self.act(Action::SendBeyondGroup(signal));
+        if by_terminal {
+            self.sent.insert(signal);
+            if target == Target::Tree {
+                self.act(Action::SendBeyondGroup(signal));
+            }
+            self.continue_who_is_stopped(target, signal);
+        } else if !passed_on {
+            self.send_to_stop(target, signal);
         }
-        // A stopped process acts on the signal only once it continues. KILL needs no help, and
-        // after a stop signal CONT would undo what was asked for.
+        if step.action == StepAction::Same {
+            self.pass_on_what_is_owed();
+        }
+    }
+
+    /// How long a step waits for whose wait nobody has said a time: to the deadline; to the KILL of whoever
+    /// sends signals to PID 1, because a timer of ours that is shorter than the one that was set there loses
+    /// data; or as long as we say ourselves, because nobody else would ever send KILL.
+    fn own_grace(&self) -> Option<Duration> {
+        let by_signal = self.stop.is_some_and(|stop| stop.reason == Reason::Signal);
+        let by_platform = self.plan.as_pid1 && by_signal;
+        (!by_platform && self.limits.is_none()).then_some(OWN_GRACE)
+    }
+
+    /// Sends a signal that is to end the child, and sees to it that it can act on it.
+    pub(super) fn send_to_stop(&mut self, target: Target, signal: Signal) {
+        self.sent.insert(signal);
+        self.act(Action::Send { target, signal });
+        self.continue_who_is_stopped(target, signal);
+    }
+
+    /// A stopped process acts on the signal only once it continues. KILL needs no help, and after a stop
+    /// signal CONT would undo what was asked for.
+    fn continue_who_is_stopped(&mut self, target: Target, signal: Signal) {
         if signal != Signal::KILL && !signal.stops_a_process() {
             self.act(Action::Send {
                 target,
@@ -115,6 +145,10 @@ impl Machine {
             self.act(Action::Sweep(Signal::KILL));
         }
         self.enter_post_stop(now, 0);
+    }
+
+    pub(super) fn is_kill(&self, step: usize) -> bool {
+        self.plan.ladder.get(step).is_some_and(Step::is_kill)
     }
 
     /// False with `--no-kill`.

@@ -4,10 +4,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Action, Child, Event, Machine, Phase, Received, Stage};
-use crate::plan::Target;
-use crate::record::{DrainEnd, HookResult, Reason, Record};
+use crate::plan::{Step, StepAction, Target};
+use crate::record::{Again, DrainEnd, HookResult, Reason, Record};
 use crate::settings::reload::Reload;
 use crate::signal::{Signal, SignalSet};
+
+/// KILL by hand takes so many requests: it is the third Ctrl-C, never the second.
+const KILL_BY_HAND: u32 = 3;
 
 impl Machine {
     pub(super) fn signal(&mut self, now: Duration, received: Received) {
@@ -32,17 +35,102 @@ impl Machine {
             Phase::Running => self.forward(received, signal),
             // That wait was asked for; only a request to stop ends it.
             Phase::Sweep(Stage::Wait) if !reloads => self.forward(received, signal),
-            _ if hurries => self.faster(now, received),
-            // A repeated request changes nothing, and the plan of a stop stands.
-            _ if stops || reloads => {
-                let why = "a stop is under way";
-                self.tell(Record::Dropped {
-                    signal: received.signal,
-                    why,
-                });
-            }
+            _ if stops || hurries => self.asked_again(now, received, signal, (stops, hurries)),
+            // The plan of a stop stands.
+            _ if reloads => self.drop_signal(received, "a stop is under way"),
             _ => self.forward(received, signal),
         }
+    }
+
+    fn drop_signal(&mut self, received: Received, why: &'static str) {
+        let signal = received.signal;
+        self.tell(Record::Dropped { signal, why });
+    }
+
+    /// A request while the run is on its way down. The first of its kind hurries nothing: platforms,
+    /// hooks and people who do not know of each other send one each.
+    fn asked_again(
+        &mut self,
+        now: Duration,
+        received: Received,
+        signal: Signal,
+        (stops, hurries): (bool, bool),
+    ) {
+        let is_first = !self.requests.came.contains(received.signal);
+        if !is_first && !hurries {
+            return self.drop_signal(received, "a stop is under way");
+        }
+        self.requests.came.insert(received.signal);
+        self.requests.count = self.requests.count.saturating_add(1);
+        match (is_first, stops) {
+            (true, true) => self.pass_on(received, signal, hurries),
+            (true, false) => self.forward(received, signal),
+            (false, _) => self.faster(now, received, signal),
+        }
+    }
+
+    /// A stop signal that the child may not have had yet. A plan that says by itself how the child is
+    /// told (`--stop-signal`, a console command) is not undercut: QUIT lets nginx finish, TERM does not.
+    fn pass_on(&mut self, received: Received, signal: Signal, hurries: bool) {
+        let has_it = received.reached_child && signal == received.signal;
+        if has_it && self.plan.target == Target::Tree {
+            self.act(Action::SendBeyondGroup(signal));
+        }
+        let is_same = |step: &Step| step.action == StepAction::Same;
+        let told_in = self.plan.ladder.iter().position(is_same);
+        let no_need = match (self.child, told_in, self.phase) {
+            _ if has_it => Some("the child has got it as well"),
+            (Child::Alive(_), ..) if self.sent.contains(signal) => Some("the child has had it"),
+            (Child::Alive(_), None, _) => Some("the ladder says how the child is told"),
+            (Child::Alive(_), _, Phase::Ladder { step }) if self.is_kill(step) => {
+                Some("the child has got KILL")
+            }
+            (Child::Alive(_), ..) => None,
+            _ => Some("the child has ended"),
+        };
+        match (no_need, self.phase, told_in) {
+            (Some(_), ..) if hurries => self.tell_asked_again(received, signal, Again::Noted),
+            (Some(why), ..) => self.drop_signal(received, why),
+            (None, Phase::Ladder { step }, Some(told_in)) if step >= told_in => {
+                self.send_besides(signal);
+                self.tell_asked_again(received, signal, Again::PassedOn);
+            }
+            (None, ..) => {
+                self.requests.owed.insert(signal);
+                self.tell_asked_again(received, signal, Again::Waits);
+            }
+        }
+    }
+
+    /// The child has been told the signal that asked: now come those that came after it.
+    pub(super) fn pass_on_what_is_owed(&mut self) {
+        let owed = std::mem::take(&mut self.requests.owed);
+        let had = self.sent;
+        for signal in owed.iter().filter(|signal| !had.contains(*signal)) {
+            self.send_besides(signal);
+            let (received, target) = (signal, self.plan.target);
+            self.tell(Record::Forwarded {
+                signal,
+                received,
+                target,
+            });
+        }
+    }
+
+    /// Sends a stop signal besides the steps: one that comes to it later need not send it again.
+    fn send_besides(&mut self, signal: Signal) {
+        self.requests.passed_on.insert(signal);
+        self.send_to_stop(self.plan.target, signal);
+    }
+
+    fn tell_asked_again(&mut self, received: Received, sent_as: Signal, again: Again) {
+        self.tell(Record::AskedAgain {
+            signal: received.signal,
+            sender: received.sender,
+            again,
+            sent_as,
+            target: self.plan.target,
+        });
     }
 
     fn forward(&mut self, received: Received, signal: Signal) {
@@ -98,20 +186,23 @@ impl Machine {
         }
     }
 
-    /// A second request means faster, never again: the current wait ends, the next step is taken.
-    fn faster(&mut self, now: Duration, received: Received) {
+    /// Faster: what is waited for ends. On the ladder the child itself is told first, once in a step, as
+    /// most programs hurry by themselves then. KILL by hand takes three requests, whatever came between.
+    fn faster(&mut self, now: Duration, received: Received, signal: Signal) {
         let waits_for = match self.phase {
             Phase::PreStop { .. } | Phase::PostStop { .. } | Phase::Drain | Phase::Flush => true,
+            Phase::Ladder { step } if self.may_hurry(step) => {
+                return self.hurry_child(received, signal, step);
+            }
             Phase::Ladder { step } => step + 1 < self.plan.ladder.len(),
+            Phase::Sweep(Stage::Look | Stage::Term) if self.requests.count < KILL_BY_HAND => {
+                return self.tell_asked_again(received, signal, Again::Noted);
+            }
             Phase::Sweep(stage) => matches!(stage, Stage::Look | Stage::Term),
             _ => false,
         };
         if !waits_for {
-            let why = "there is no next step to take";
-            return self.tell(Record::Dropped {
-                signal: received.signal,
-                why,
-            });
+            return self.drop_signal(received, "there is no next step to take");
         }
         self.tell(Record::Escalated {
             signal: received.signal,
@@ -126,6 +217,28 @@ impl Machine {
             Phase::Flush => self.finish(now),
             _ => self.sweep_kill(now),
         }
+    }
+
+    fn may_hurry(&self, step: usize) -> bool {
+        let is_new = self.requests.hurried_in != Some(step);
+        is_new && matches!(self.child, Child::Alive(_)) && !self.is_kill(step)
+    }
+
+    fn hurry_child(&mut self, received: Received, signal: Signal, step: usize) {
+        self.requests.hurried_in = Some(step);
+        let target = self.plan.target;
+        let has_it = received.reached_child && signal == received.signal;
+        if !has_it {
+            self.send_to_stop(target, signal);
+        } else if target == Target::Tree {
+            self.act(Action::SendBeyondGroup(signal));
+        }
+        let again = if has_it {
+            Again::ByTerminal
+        } else {
+            Again::Hurried
+        };
+        self.tell_asked_again(received, signal, again);
     }
 
     pub(super) fn reloaded(&mut self, reload: Reload) {

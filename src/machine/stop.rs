@@ -24,6 +24,10 @@ impl Machine {
             signal,
             received,
         });
+        if let Some(received) = received {
+            self.requests.came.insert(received.signal);
+            self.requests.count += 1;
+        }
         let told = received.map_or(signal, |received| received.signal);
         self.tell(Record::StopAsked {
             reason,

@@ -4,7 +4,7 @@ use super::*;
 use crate::drain::until::Answer;
 use crate::drive::{World, drive};
 use crate::explain::sim::{Cue, Leftover, Script, Sim};
-use crate::plan::{Checks, Drain, DrainPorts, HookPhase};
+use crate::plan::{Checks, Drain, DrainPorts, HookPhase, StepAction};
 use crate::record::{Process, Sender};
 use crate::report;
 use crate::settings::options::{self, Kind};
@@ -172,6 +172,11 @@ impl Story {
 
     fn at(mut self, millis: u64, event: Event) -> Self {
         self.events.push((ms(millis), event));
+        self
+    }
+
+    fn in_place_of_init(mut self) -> Self {
+        self.plan.as_pid1 = true;
         self
     }
 

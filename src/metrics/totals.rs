@@ -124,7 +124,7 @@ pub(crate) struct Bucket {
     pub(crate) count: u64,
 }
 
-/// The bounds that tell stops apart: 8 s is our own grace, 10 s Docker's, 30 s that of Kubernetes, 90 s
+/// The bounds that tell stops apart: 10 s is Docker's grace, 30 s that of Kubernetes and our own, 90 s
 /// that of systemd.
 const BOUNDS_MS: [u64; 14] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 8_000, 10_000, 20_000, 30_000, 60_000, 90_000, 300_000,

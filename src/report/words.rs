@@ -6,7 +6,7 @@ use crate::drain::Held;
 use crate::duration::Shown;
 use crate::plan::Target;
 use crate::record::{
-    DrainEnd, DrainWait, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender,
+    Again, DrainEnd, DrainWait, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender,
 };
 use crate::signal::Signal;
 
@@ -65,6 +65,7 @@ impl fmt::Display for Words<'_> {
                 signal,
                 target,
                 by_terminal,
+                passed_on,
                 wait,
             } => {
                 write!(f, "step {step} of {of}: {text}")?;
@@ -81,12 +82,45 @@ impl fmt::Display for Words<'_> {
                 if *by_terminal {
                     f.write_str(", sent by the terminal already")?;
                 }
-                if let Some(wait) = wait {
-                    write!(f, ", waiting up to {}", Shown(*wait))?;
+                if *passed_on {
+                    f.write_str(", passed on already")?;
                 }
-                Ok(())
+                match wait {
+                    Some(wait) => write!(f, ", waiting up to {}", Shown(*wait)),
+                    None if *signal == Some(Signal::KILL) => Ok(()),
+                    None => f.write_str(", waiting until it has ended"),
+                }
             }
             Record::StopCommandEnded { result } => write!(f, "stop command {result}"),
+            Record::AskedAgain {
+                signal,
+                sender,
+                again,
+                sent_as,
+                target,
+            } => {
+                write!(f, "{signal} {sender}: ")?;
+                let passed_on = |f: &mut fmt::Formatter<'_>| {
+                    f.write_str("passed on")?;
+                    if sent_as != signal {
+                        write!(f, " as {sent_as}")?;
+                    }
+                    write!(f, " to the {target}")
+                };
+                match again {
+                    Again::PassedOn => passed_on(f),
+                    Again::Waits => {
+                        passed_on(f)?;
+                        f.write_str(" once the ladder begins")
+                    }
+                    Again::Hurried => {
+                        passed_on(f)?;
+                        f.write_str("; once more takes the next step")
+                    }
+                    Again::ByTerminal => f.write_str("once more takes the next step"),
+                    Again::Noted => f.write_str("once more is faster"),
+                }
+            }
             Record::Escalated { signal, sender } => {
                 write!(f, "{signal} {sender}: going on at once")
             }

@@ -14,7 +14,7 @@ use crate::signal::Signal;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Defaults {
     pub(crate) target: Target,
-    /// `None`: all that is left of the deadline.
+    /// `None`: nobody has said one.
     pub(crate) grace: Option<Duration>,
     /// Whether KILL is added where it is missing.
     pub(crate) kill: bool,

@@ -159,7 +159,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "grace",
         "DUR",
         STOP,
-        "How long a step waits that does not say it itself [default: 8s]",
+        "How long a step waits that does not say it itself [default: 30s; as PID 1, as long as the platform \
+         lets it; with --deadline, what is left of that]",
     ),
     one(
         "deadline",
@@ -178,13 +179,14 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "stop-on",
         "SIGNALS",
         SIGNALS,
-        "Received signals that start the stop; all others are forwarded [default: TERM,INT,QUIT]",
+        "Received signals that start the stop; all others are forwarded [default: TERM,INT]",
     ),
     one(
         "escalate-on",
         "SIGNALS",
         SIGNALS,
-        "While stopping, these end the current wait and take the next step [default: INT,QUIT]",
+        "While stopping, each of these that comes again is faster: it ends what is waited for; on the \
+         ladder the child gets it, and once more takes the next step [default: INT]",
     ),
     short(
         'r',

@@ -22,8 +22,6 @@ use crate::signal::{Signal, SignalSet};
 use crate::sys::credentials::Credentials;
 use crate::sys::error_text;
 
-/// Fits Docker's ten seconds.
-const DEFAULT_GRACE: Duration = Duration::from_secs(8);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_CHECKS_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,11 +65,7 @@ impl Settings {
     /// The first value that cannot be what was meant, with its option, its place and the way out.
     pub(crate) fn plan(&self) -> Result<Plan, Error> {
         let deadline = self.duration("deadline")?;
-        let grace = match (self.duration("grace")?, deadline) {
-            (Some(grace), _) => Some(grace),
-            (None, Some(_)) => None,
-            (None, None) => Some(DEFAULT_GRACE),
-        };
+        let grace = self.duration("grace")?;
         let target = self
             .one("target", ladder::parse_target)?
             .unwrap_or(Target::Child);
@@ -146,7 +140,7 @@ impl Settings {
             stop_on: self.signals("stop-on")?.unwrap_or_else(default_stop_on),
             escalate_on: self
                 .signals("escalate-on")?
-                .unwrap_or_else(|| [Signal::INT, Signal::QUIT].into_iter().collect()),
+                .unwrap_or_else(|| [Signal::INT].into_iter().collect()),
             reload_on: self.reload_on()?,
             rewrite,
             target,
@@ -170,6 +164,8 @@ impl Settings {
             parent_death_signal: self.signal("parent-death-signal")?,
             child: self.child()?,
             failure_codes: self.failure_codes,
+            keeps_files: FILES.iter().any(|(name, _)| self.has(name)),
+            as_pid1: self.as_pid1,
         })
     }
 
@@ -386,7 +382,5 @@ fn by_priority(mut hooks: Vec<Ranked>) -> Vec<Hook> {
 }
 
 fn default_stop_on() -> SignalSet {
-    [Signal::TERM, Signal::INT, Signal::QUIT]
-        .into_iter()
-        .collect()
+    [Signal::TERM, Signal::INT].into_iter().collect()
 }

@@ -174,7 +174,8 @@ fn of_two_balancers_the_slower_one_is_waited_for() {
 #[test]
 fn with_no_balancer_asking_the_delay_is_waited_out() {
     both(|mode| {
-        let options = [&["--drain-checks=1"][..], &FOR_EVER].concat();
+        let options = ["--drain-checks=1", "--stop-signal=TERM"];
+        let options = [&options[..], &FOR_EVER].concat();
         let mut checked = Checked::start(mode, &options);
         checked.stop();
         // Neither of these is a balancer.
@@ -186,7 +187,7 @@ fn with_no_balancer_asking_the_delay_is_waited_out() {
             .output();
         assert_eq!(asked.expect("our own binary").status.code(), Some(1));
         checked.still_waits();
-        checked.server.run.signal(Signal::SIGINT);
+        checked.server.run.asks_again().asks_again();
         checked.server.run.wait().code(143).logged(&["cut short"]);
         // And it ends by itself.
         let options = ["--drain-checks=1", "--drain-checks-timeout=1500ms"];

@@ -7,7 +7,6 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::signal::Signal;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt,
 };
@@ -79,7 +78,7 @@ fn where_the_threads_cannot_be_read_the_quiet_time_tells_idle_from_busy() {
             // It may go on with its answer, for all that can be seen.
             std::thread::sleep(Duration::from_millis(500));
             assert!(server.run.is_running());
-            server.run.signal(Signal::SIGINT);
+            server.run.asks_again().asks_again();
             server.logs("drain cut short");
         }
         let ended = server.run.wait();

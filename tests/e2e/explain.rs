@@ -227,6 +227,16 @@ fn the_help_is_golden() {
 #[test]
 fn timelines_are_golden() {
     is_golden("explain-default", &["explain"]);
+    is_golden("explain-process", &["explain", "--as", "process"]);
+    is_golden(
+        "explain-lost",
+        &[
+            "explain",
+            "--post-stop=unlock",
+            "--report=/report",
+            "--ladder=INT,TERM",
+        ],
+    );
     is_golden(
         "explain-assumed",
         &["explain", "--assume", "TERM:1500ms", "--", "server"],
@@ -286,6 +296,13 @@ fn a_drain_tells_what_it_waits_for() {
     let assumed = [&options[..], &["--assume=TERM"]].concat();
     let told = Stepdown::new().args(assumed).run().stdout;
     assert!(told.contains("10.0 s  drained in 10.0 s"), "{told}");
+}
+
+#[test]
+fn a_place_that_is_none_is_refused() {
+    let refused = Stepdown::new().args(["explain", "--as", "proces"]).run();
+    refused.code(125);
+    refused.logged(&["--as", "did you mean process?"]);
 }
 
 #[test]

@@ -310,7 +310,7 @@ fn a_late_hook_is_killed_with_its_whole_group() {
 }
 
 #[test]
-fn a_second_int_ends_a_hook() {
+fn a_second_int_ends_a_pre_stop_hook() {
     both(|mode| {
         let mut run = patient(mode)
             .args(["--pre-stop", "sh -c 'echo hook; exec sleep 1000'"])
@@ -348,7 +348,7 @@ fn a_hook_that_was_killed_has_left_nobody() {
             .witness(["listen", "15:7"])
             .start();
         run.says("ready").signal(Signal::SIGTERM).says("stop");
-        run.signal(Signal::SIGINT);
+        run.asks_again().asks_again().asks_again();
         run.wait().code(7).never_logged(" left").nothing_left();
     });
 }

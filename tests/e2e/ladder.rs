@@ -61,6 +61,7 @@ fn same_is_the_signal_that_asked() {
             (Signal::SIGTERM, 15),
         ] {
             let mut run = Stepdown::in_mode(mode)
+                .args(["--stop-on=TERM,INT,QUIT"])
                 .witness(["listen", "2:7", "3:7", "15:7"])
                 .start();
             run.says("ready").signal(signal);
@@ -138,15 +139,15 @@ fn steps_reach_the_child_the_group_or_the_tree() {
             .start();
         let everybody = ["main", "member", "outsider", "orphan"];
         run.says("ready").signal(Signal::SIGTERM).says("main got 1");
-        run.signal(Signal::SIGINT);
+        run.asks_again().asks_again().asks_again();
         for name in &everybody[..2] {
             run.says(&format!("{name} got 10"));
         }
-        run.signal(Signal::SIGINT);
+        run.asks_again().asks_again();
         for name in everybody {
             run.says(&format!("{name} got 12"));
         }
-        run.signal(Signal::SIGINT);
+        run.asks_again().asks_again();
         let ended = run.wait();
         ended.code(7).nothing_left();
         for name in &everybody[1..] {
@@ -169,7 +170,7 @@ fn the_default_target_is_that_of_target() {
         for name in ["main", "member", "outsider", "orphan"] {
             run.says(&format!("{name} got 10"));
         }
-        run.signal(Signal::SIGINT);
+        run.asks_again().asks_again().asks_again();
         run.wait()
             .code(7)
             .never_said("orphan got 12")
@@ -240,22 +241,6 @@ fn whoever_the_step_is_for_is_continued() {
             });
             run.signal(Signal::SIGTERM);
             run.wait().code(7).said("bye").nothing_left();
-        }
-    });
-}
-
-#[test]
-fn a_second_int_or_quit_means_faster() {
-    both(|mode| {
-        for (first, second) in [
-            (Signal::SIGINT, Signal::SIGINT),
-            (Signal::SIGQUIT, Signal::SIGQUIT),
-            (Signal::SIGTERM, Signal::SIGINT),
-        ] {
-            let mut run = deaf(Stepdown::in_mode(mode).args(["--grace", LONG]));
-            run.signal(first).logs("step 1 of 2");
-            run.signal(second);
-            run.wait().code(137).logged(&["going on at once"]);
         }
     });
 }
@@ -449,9 +434,11 @@ fn a_stop_command_that_fails_or_hangs_holds_up_nothing() {
             .start();
         run.says("ready").signal(Signal::SIGTERM);
         // Those that fail by themselves have all the time they need, and it is ended by hand.
-        for why in ["/no/such/command: not found", "exited with 1"] {
+        for (why, times) in [("/no/such/command: not found", 3), ("exited with 1", 2)] {
             run.logs(&format!("stop command failed: {why}"));
-            run.signal(Signal::SIGINT);
+            for _ in 0..times {
+                run.asks_again();
+            }
         }
         run.wait()
             .code(7)

@@ -73,6 +73,7 @@ mod rolling;
 mod servers;
 mod signals;
 mod status;
+mod stop;
 mod terminal;
 mod terminal_containers;
 mod tree;

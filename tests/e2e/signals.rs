@@ -39,16 +39,14 @@ fn every_signal_is_forwarded_fault_and_real_time_ones_too() {
 
 #[test]
 fn the_default_stop_signals_stop_and_all_others_are_forwarded() {
-    for (signal, code) in [
-        (Signal::SIGTERM, 115),
-        (Signal::SIGINT, 102),
-        (Signal::SIGQUIT, 103),
-    ] {
+    for (signal, code) in [(Signal::SIGTERM, 115), (Signal::SIGINT, 102)] {
         both(|mode| {
             let mut run = Stepdown::in_mode(mode)
-                .witness(["listen", "15:115", "2:102", "3:103"])
+                .witness(["listen", "15:115", "2:102"])
                 .start();
             run.says("ready").signal(Signal::SIGHUP).says("got 1");
+            // A thread dump or a stack trace, to many programs.
+            run.signal(Signal::SIGQUIT).says("got 3");
             run.signal(signal);
             run.wait().code(code).logged(&["stopping: "]).nothing_left();
         });
@@ -175,12 +173,15 @@ fn escalate_on_says_which_signals_mean_faster() {
             .start();
         run.says("ready").signal(Signal::SIGTERM).says("got 15");
         // INT is a request to stop and no more; everything else is forwarded in every phase.
-        run.signal(Signal::SIGINT).signal(Signal::SIGUSR1);
-        run.says("got 10").signal(Signal::SIGUSR2);
+        run.signal(Signal::SIGINT)
+            .signal(Signal::SIGUSR1)
+            .says("got 10");
+        run.signal(Signal::SIGUSR2).says("got 12");
+        run.signal(Signal::SIGUSR2).says_times("got 12", 2);
+        run.signal(Signal::SIGUSR2);
         run.wait()
             .code(7)
             .never_said("got 2")
-            .never_said("got 12")
             .logged(&["USR2 from", "going on at once"]);
     });
 }

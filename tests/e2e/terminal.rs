@@ -111,12 +111,25 @@ fn ctrl_c_reaches_each_process_of_the_target_once() {
 }
 
 #[test]
-fn a_second_ctrl_c_goes_faster() {
+fn each_ctrl_c_reaches_the_child_once_and_what_comes_from_elsewhere_as_well() {
     let mut pty = Pty::shell();
-    let options = "-q --ladder 'exec=echo one:1h,KILL' --post-stop 'echo after'";
-    let command = format!("{options} -- {} listen", witness());
+    pty.enters(&stepdown(&format!("-q -- {} listen 15:7", witness())));
+    pty.shows("ready").types(CTRL_C).shows("got 2");
+    pty.types(CTRL_C).shows("got 2");
+    let stepdown = pty.waits_for_state("stepdown", 'S');
+    proc::kill(stepdown, Signal::SIGTERM as i32).expect("it is there");
+    pty.shows("got 15").shows(&prompt(7));
+    pty.showed_times("got 2", 2);
+}
+
+#[test]
+fn the_third_ctrl_c_ends_by_kill() {
+    let mut pty = Pty::shell();
+    let child = "sh -c \"trap '' INT; echo ready; exec sleep 1000\"";
+    let command = format!("--post-stop 'echo after' -- {child}");
     pty.enters(&stepdown(&command)).shows("ready");
-    pty.types(CTRL_C).shows("one");
+    pty.types(CTRL_C).shows("step 1 of 2: SAME = INT");
+    pty.types(CTRL_C).shows("once more takes the next step");
     pty.types(CTRL_C).shows("after").shows(&prompt(137));
 }
 

@@ -86,13 +86,17 @@ fn ctrl_c_stops_a_server_with_its_hooks_and_reaches_it_once() {
 }
 
 #[test]
-fn a_second_ctrl_c_goes_faster() {
+fn the_third_ctrl_c_ends_by_kill() {
     need!(available());
     let mut window = debian()
-        .stepdown(["-q", "--ladder", "exec=echo one:1h,KILL", "--"])
+        .stepdown(["--ladder", "exec=echo one:1h,KILL", "--"])
         .command(["/witness", "listen"])
         .in_window();
     window.pty.shows("ready").types(CTRL_C).shows("one");
+    window
+        .pty
+        .types(CTRL_C)
+        .shows("once more takes the next step");
     window.pty.types(CTRL_C);
     assert_eq!(window.pty.ends().code(), Some(137));
 }

@@ -17,6 +17,10 @@ pub(super) enum Bug {
     RunsPostStopEarly,
     RunsPreStopAfterACrash,
     TakesASecondTermForInt,
+    TakesTheFirstIntForTwo,
+    SwallowsATermAfterInt,
+    TakesTheSecondIntForTwo,
+    TellsTermTwice,
     ForwardsToTheDead,
     LetsHooksOverlap,
     TakesEveryWakeUpForDue,
@@ -29,7 +33,7 @@ pub(super) enum Bug {
     ForgetsTheDelay,
 }
 
-const BUGS: [(Bug, Promise); 20] = [
+const BUGS: [(Bug, Promise); 24] = [
     (Bug::TakesAStepAgain, Promise::StepsNeverGoBack),
     (Bug::ReturnsToTheFirstSweep, Promise::StepsNeverGoBack),
     (Bug::SpeaksAfterTheEnd, Promise::NothingAfterTheEnd),
@@ -46,6 +50,19 @@ const BUGS: [(Bug, Promise); 20] = [
         Bug::TakesASecondTermForInt,
         Promise::ASecondTermChangesNothing,
     ),
+    (
+        Bug::TakesTheFirstIntForTwo,
+        Promise::AFirstRequestHurriesNothing,
+    ),
+    (
+        Bug::SwallowsATermAfterInt,
+        Promise::ASignalTheChildHasNotHadReachesIt,
+    ),
+    (
+        Bug::TakesTheSecondIntForTwo,
+        Promise::KillByHandTakesTwoMore,
+    ),
+    (Bug::TellsTermTwice, Promise::NobodyIsToldTermTwice),
     (Bug::ForwardsToTheDead, Promise::NoSignalForTheDead),
     (Bug::LetsHooksOverlap, Promise::OneHookAtATime),
     (
@@ -70,6 +87,7 @@ pub(super) struct Player {
     held_back: Option<Action>,
     asked: bool,
     ended: bool,
+    ints: u32,
 }
 
 impl Player {
@@ -87,6 +105,7 @@ impl Player {
             held_back: None,
             asked: false,
             ended: false,
+            ints: 0,
         };
         player.take_over();
         player
@@ -104,11 +123,20 @@ impl Player {
 
     pub(super) fn handle(&mut self, mut now: Duration, mut event: Event) {
         let is_term = event == signal(Signal::TERM);
+        let is_int = event == signal(Signal::INT);
+        self.ints += u32::from(is_int);
         let child_ends = matches!(event, Event::ChildExited(_));
         self.outbox.extend(self.held_back.take());
         match self.bug {
             Some(Bug::TakesASecondTermForInt) if is_term && self.asked => {
                 event = signal(Signal::INT);
+            }
+            Some(Bug::SwallowsATermAfterInt) if is_term && self.ints > 0 => return,
+            Some(Bug::TakesTheFirstIntForTwo) if is_int && self.ints == 1 => {
+                self.machine.handle(now, event.clone());
+            }
+            Some(Bug::TakesTheSecondIntForTwo) if is_int && self.ints == 2 => {
+                self.machine.handle(now, event.clone());
             }
             Some(Bug::TakesEveryWakeUpForDue) if event == Event::Deadline => {
                 now = now.max(self.machine.deadline().unwrap_or(now));
@@ -166,6 +194,13 @@ impl Player {
                 ..
             }
         );
+        let is_term = matches!(
+            action,
+            Action::Send {
+                signal: Signal::TERM,
+                ..
+            }
+        );
         let runs_post_stop = match &action {
             Action::RunHook { hook, .. } => hook.phase == HookPhase::PostStop,
             _ => false,
@@ -183,6 +218,9 @@ impl Player {
             }
             Some(Bug::ReturnsToTheFirstSweep) if action == Action::Sweep(Signal::KILL) => {
                 self.outbox.extend([action, Action::Sweep(Signal::TERM)]);
+            }
+            Some(Bug::TellsTermTwice) if is_term => {
+                self.outbox.extend([action.clone(), action]);
             }
             Some(Bug::HoldsKillBack) if is_kill => self.held_back = Some(action),
             Some(Bug::RunsPostStopTwice) if runs_post_stop => {

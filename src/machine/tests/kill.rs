@@ -7,6 +7,8 @@ fn without_kill_the_last_step_waits_for_the_child() {
     Story::of("--no-kill --ladder TERM:1s,INT:1s --post-stop p")
         .asked(Signal::TERM)
         .at(3_000, signal(Signal::INT))
+        .at(3_100, signal(Signal::INT))
+        .at(3_200, signal(Signal::INT))
         .at(60_000, Event::ChildExited(ExitStatus::Exited(0)))
         .tells(
             r#"
@@ -20,7 +22,11 @@ fn without_kill_the_last_step_waits_for_the_child() {
             1000 step 2 of 2: INT:1s to the child, waiting up to 1.0 s
             1000 -> int to the child
             1000 -> cont to the child
-            3000 INT not forwarded: there is no next step to take
+            3000 INT from pid 9: once more is faster
+            3100 -> int to the child
+            3100 -> cont to the child
+            3100 INT from pid 9: passed on to the child; once more takes the next step
+            3200 INT not forwarded: there is no next step to take
             60000 child exited with 0 on step 2 after 60.0 s
             60000 -> run the post-stop hook "p"
             60000 post-stop hook "p" done (0 s)

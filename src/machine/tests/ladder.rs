@@ -13,7 +13,7 @@ fn a_child_that_obeys_term_is_down_at_once() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 8.0 s
+            0 step 1 of 2: SAME = TERM to the child, waiting up to 30.0 s
             0 -> term to the child
             0 -> cont to the child
             300 child exited with 0 on step 1 after 300 ms
@@ -44,8 +44,53 @@ fn a_child_that_ignores_the_stop_signal_is_killed_after_the_grace() {
 }
 
 #[test]
+fn pid_1_waits_as_long_as_the_platform_lets_it() {
+    Story::of("--ladder SAME:2s,QUIT")
+        .in_place_of_init()
+        .asked(Signal::TERM)
+        .at(86_400_000, Event::ChildExited(ExitStatus::Exited(0)))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 step 1 of 3: SAME:2s = TERM to the child, waiting up to 2.0 s
+            0 -> term to the child
+            0 -> cont to the child
+            2000 step 2 of 3: QUIT to the child, waiting until it has ended
+            2000 -> quit to the child
+            2000 -> cont to the child
+            86400000 child exited with 0 on step 2 after 1day
+            86400000 stopped in 1day, exit status 0
+            86400000 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn pid_1_has_a_grace_of_its_own_where_no_platform_asks() {
+    Story::of("--max-runtime 1s").in_place_of_init().tells(
+        r#"
+            0 -> start
+            0 started, pid 2
+            1000 stopping: --max-runtime is over
+            1000 -> notready
+            1000 step 1 of 2: SAME = TERM to the child, waiting up to 30.0 s
+            1000 -> term to the child
+            1000 -> cont to the child
+            31000 step 2 of 2: KILL to the tree
+            31000 -> kill to the tree
+            31000 child died of KILL on step 2 after 30.0 s
+            31000 stopped by KILL in 30.0 s, exit status 124
+            31000 -> exit 124
+            "#,
+    );
+}
+
+#[test]
 fn same_is_the_signal_that_asked() {
-    Story::of("")
+    Story::of("--stop-on TERM,QUIT")
         .asked(Signal::QUIT)
         .exits_on(Cue::Signal(Signal::QUIT), 0)
         .tells(
@@ -54,7 +99,7 @@ fn same_is_the_signal_that_asked() {
             0 started, pid 2
             0 stopping: QUIT from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = QUIT to the child, waiting up to 8.0 s
+            0 step 1 of 2: SAME = QUIT to the child, waiting up to 30.0 s
             0 -> quit to the child
             0 -> cont to the child
             0 child exited with 0 on step 1 after 0 s
@@ -142,25 +187,31 @@ fn a_signal_that_stops_is_not_undone() {
 fn a_console_program_obeys_its_standard_input() {
     Story::of("--ladder 'stdin=save,stdin=stop:5s,eof'")
         .asked(Signal::TERM)
-        .at(20_000, signal(Signal::INT))
+        .at(60_000, signal(Signal::INT))
+        .at(61_000, signal(Signal::INT))
+        .at(62_000, signal(Signal::INT))
         .tells(
             r#"
             0 -> start
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 4: stdin=save, waiting up to 8.0 s
+            0 step 1 of 4: stdin=save, waiting up to 30.0 s
             0 -> write step 1
-            8000 step 2 of 4: stdin=stop:5s, waiting up to 5.0 s
-            8000 -> write step 2
-            13000 step 3 of 4: eof, waiting up to 8.0 s
-            13000 -> closestdin
-            20000 INT from pid 9: going on at once
-            20000 step 4 of 4: KILL to the tree
-            20000 -> kill to the tree
-            20000 child died of KILL on step 4 after 20.0 s
-            20000 stopped by KILL in 20.0 s, exit status 137
-            20000 -> exit 137
+            30000 step 2 of 4: stdin=stop:5s, waiting up to 5.0 s
+            30000 -> write step 2
+            35000 step 3 of 4: eof, waiting up to 30.0 s
+            35000 -> closestdin
+            60000 INT from pid 9: once more is faster
+            61000 -> int to the child
+            61000 -> cont to the child
+            61000 INT from pid 9: passed on to the child; once more takes the next step
+            62000 INT from pid 9: going on at once
+            62000 step 4 of 4: KILL to the tree
+            62000 -> kill to the tree
+            62000 child died of KILL on step 4 after 62.0 s
+            62000 stopped by KILL in 62.0 s, exit status 137
+            62000 -> exit 137
             "#,
         );
 }

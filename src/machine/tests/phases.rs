@@ -39,12 +39,14 @@ fn a_stop_during_the_start_is_kept_until_exec_is_confirmed() {
             0 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
             0 -> term to the child
             0 -> cont to the child
-            0 INT from pid 9: going on at once
-            0 step 2 of 2: KILL to the tree
-            0 -> kill to the tree
-            0 child died of KILL on step 2 after 0 s
-            0 stopped by KILL in 0 s, exit status 137
-            0 -> exit 137
+            0 -> int to the child
+            0 -> cont to the child
+            0 INT from pid 9: passed on to the child
+            1000 step 2 of 2: KILL to the tree
+            1000 -> kill to the tree
+            1000 child died of KILL on step 2 after 1.0 s
+            1000 stopped by KILL in 1.0 s, exit status 137
+            1000 -> exit 137
             "#,
         );
 }
@@ -233,7 +235,7 @@ fn hooks_run_in_their_order_and_a_failing_one_stops_nothing() {
             30 pre-stop hook "a" failed: exited with 1 (30 ms)
             30 -> run the pre-stop hook "b"
             60 pre-stop hook "b" failed: no such file (30 ms)
-            60 step 1 of 2: SAME = TERM to the child, waiting up to 8.0 s
+            60 step 1 of 2: SAME = TERM to the child, waiting up to 30.0 s
             60 -> term to the child
             60 -> cont to the child
             65 child exited with 0 on step 1 after 65 ms
@@ -323,11 +325,11 @@ fn the_late_end_of_a_killed_hook_is_not_the_end_of_the_next() {
 fn a_second_int_is_faster_in_every_phase() {
     Story::of("--pre-stop a --pre-stop b --post-stop p --grace 9s --sweep-grace 9s")
         .drain(1_000, 9_000)
-        .asked(Signal::TERM)
+        .asked(Signal::INT)
         .hooks_hang()
         .leaves(Leftover::Kill)
         .at(100, signal(Signal::INT))
-        .at(200, signal(Signal::QUIT))
+        .at(200, signal(Signal::INT))
         .at(300, signal(Signal::INT))
         .at(400, Event::ChildExited(ExitStatus::Exited(3)))
         .at(500, signal(Signal::INT))
@@ -337,14 +339,14 @@ fn a_second_int_is_faster_in_every_phase() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
+            0 stopping: INT from outside the container
             0 -> notready
             0 -> run the pre-stop hook "a"
             100 INT from pid 9: going on at once
             100 -> kill the pre-stop hook "a"
             100 pre-stop hook "a" killed: going on without it (100 ms)
             100 -> run the pre-stop hook "b"
-            200 QUIT from pid 9: going on at once
+            200 INT from pid 9: going on at once
             200 -> kill the pre-stop hook "b"
             200 pre-stop hook "b" killed: going on without it (100 ms)
             200 -> startdrain
@@ -352,8 +354,8 @@ fn a_second_int_is_faster_in_every_phase() {
             300 INT from pid 9: going on at once
             300 -> enddrain
             300 drain cut short after 100 ms
-            300 step 1 of 2: SAME = TERM to the child, waiting up to 9.0 s
-            300 -> term to the child
+            300 step 1 of 2: SAME = INT to the child, waiting up to 9.0 s
+            300 -> int to the child
             300 -> cont to the child
             400 child exited with 3 on step 1 after 400 ms
             400 -> sweep TERM

@@ -14,6 +14,13 @@ pub(super) enum Promise {
     PostStopHooksRunOnce,
     PreStopHooksRunOnRequest,
     ASecondTermChangesNothing,
+    /// Whatever phase it meets, and whatever was asked before by another signal.
+    AFirstRequestHurriesNothing,
+    /// A stop signal, once the ladder has told the child the one that asked.
+    ASignalTheChildHasNotHadReachesIt,
+    /// After the first request: KILL is the third Ctrl-C.
+    KillByHandTakesTwoMore,
+    NobodyIsToldTermTwice,
     NoSignalForTheDead,
     /// None starts before the other has ended or been killed; none is left running at the end.
     OneHookAtATime,
@@ -27,7 +34,7 @@ pub(super) enum Promise {
     TheRunEnds,
 }
 
-pub(super) const ALL: [Promise; 14] = [
+pub(super) const ALL: [Promise; 18] = [
     Promise::StepsNeverGoBack,
     Promise::NothingAfterTheEnd,
     Promise::KillInTime,
@@ -35,6 +42,10 @@ pub(super) const ALL: [Promise; 14] = [
     Promise::PostStopHooksRunOnce,
     Promise::PreStopHooksRunOnRequest,
     Promise::ASecondTermChangesNothing,
+    Promise::AFirstRequestHurriesNothing,
+    Promise::ASignalTheChildHasNotHadReachesIt,
+    Promise::KillByHandTakesTwoMore,
+    Promise::NobodyIsToldTermTwice,
     Promise::NoSignalForTheDead,
     Promise::OneHookAtATime,
     Promise::EarlyWakeUpsAreHarmless,
@@ -81,6 +92,8 @@ pub(super) struct Allowed {
     asks: bool,
     delay: Duration,
     drain_timeout: Duration,
+    /// The step, counted from one, that tells the child the signal that asked.
+    same: Option<usize>,
 }
 
 impl Allowed {
@@ -96,7 +109,12 @@ impl Allowed {
         });
         let waits = plan.ladder.iter().filter(|step| !step.is_kill());
         let forever = Duration::from_secs(1_000_000);
-        let ladder: Duration = waits.map(|step| step.wait.unwrap_or(forever)).sum();
+        let unsaid = if plan.deadline.is_some() {
+            forever
+        } else {
+            ms(30_000)
+        };
+        let ladder: Duration = waits.map(|step| step.wait.unwrap_or(unsaid)).sum();
         let total = hooks + drain.unwrap_or_default() + ladder;
         Self {
             may_kill: plan.ladder.last().unwrap().is_kill(),
@@ -110,6 +128,11 @@ impl Allowed {
             asks: plan.drain.as_ref().is_some_and(|d| !d.until.is_empty()),
             delay: plan.drain.as_ref().map(|d| d.delay).unwrap_or_default(),
             drain_timeout: plan.drain.as_ref().map(|d| d.timeout).unwrap_or_default(),
+            same: plan
+                .ladder
+                .iter()
+                .position(|step| step.action == StepAction::Same)
+                .map(|index| index + 1),
         }
     }
 }
@@ -121,6 +144,14 @@ pub(super) struct Watch {
     /// A stop was asked for.
     pub(super) asked: bool,
     pub(super) child_alive: bool,
+    /// The requests by signal so far, and how many they were.
+    pub(super) came: SignalSet,
+    requests: u32,
+    /// What is answered now is a request, and whether it is the first of its kind.
+    request: Option<bool>,
+    /// The signals that the child was sent, and whether the one that asked is among them.
+    had: SignalSet,
+    told: bool,
     /// What the deadline counts from: the request, or the end that came without one.
     t0: Option<Duration>,
     /// How far the run has come: phase, and place in it.
@@ -141,6 +172,11 @@ impl Watch {
             finished: false,
             asked: false,
             child_alive: false,
+            came: SignalSet::default(),
+            requests: 0,
+            request: None,
+            had: SignalSet::default(),
+            told: false,
             t0: None,
             place: (0, 0),
             killed: false,
@@ -155,7 +191,15 @@ impl Watch {
 
     /// An event that the world is about to deliver.
     pub(super) fn hears(&mut self, now: Duration, event: &Event) {
+        self.request = None;
         match event {
+            Event::Signal(Received { signal, .. })
+                if [Signal::TERM, Signal::INT].contains(signal) =>
+            {
+                self.request = Some(!self.came.contains(*signal));
+                self.came.insert(*signal);
+                self.requests += 1;
+            }
             Event::InFlight { settled, .. } => self.settled = *settled,
             Event::Answered { answer, .. } => {
                 self.holds = Some(now).filter(|_| *answer == Answer::Holds);
@@ -180,6 +224,7 @@ impl Watch {
             let spares = allowed.may_kill || !self.child_alive || *signal != Signal::KILL;
             Promise::NoKillSparesTheChild.holds(spares, told)?;
         }
+        self.sees_an_answer(allowed, now, action)?;
         match action {
             Action::Record(Record::StopAsked { .. }) => {
                 self.asked = true;
@@ -189,7 +234,10 @@ impl Watch {
                 self.t0.get_or_insert(now);
             }
             Action::Record(Record::ChildLeft { .. }) => self.left = true,
-            Action::Record(Record::Step { step, .. }) => self.comes_to((3, *step), told)?,
+            Action::Record(Record::Step { step, .. }) => {
+                self.told |= allowed.same.is_some_and(|same| *step >= same);
+                self.comes_to((3, *step), told)?;
+            }
             Action::StartDrain => {
                 self.comes_to((2, 0), told)?;
                 self.drains_since = now;
@@ -221,6 +269,9 @@ impl Watch {
             Action::EndHook(hook) if self.hook == Some(*hook) => self.hook = None,
             Action::Send { signal, .. } => {
                 Promise::NoSignalForTheDead.holds(self.child_alive, told)?;
+                let again = *signal == Signal::TERM && self.had.contains(*signal);
+                Promise::NobodyIsToldTermTwice.holds(!again, told)?;
+                self.had.insert(*signal);
                 if *signal == Signal::KILL {
                     self.killed = true;
                     let in_time = self.kill_due(allowed).is_none_or(|due| now <= due);
@@ -237,6 +288,37 @@ impl Watch {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What a request must not bring about.
+    fn sees_an_answer(
+        &self,
+        allowed: &Allowed,
+        now: Duration,
+        action: &Action,
+    ) -> Result<(), Broken> {
+        let Some(is_first) = self.request else {
+            return Ok(());
+        };
+        let told = || format!("{now:?} {action:?}");
+        let hurries = match action {
+            Action::Record(Record::Escalated { .. }) => true,
+            Action::Record(Record::DrainEnded { end, .. }) => *end == DrainEnd::CutShort,
+            Action::Record(Record::HookEnded { phase, result, .. }) => {
+                *phase != HookPhase::PreStart && *result == HookResult::CutShort
+            }
+            Action::Record(Record::StopCommandEnded { result }) => *result == HookResult::CutShort,
+            _ => false,
+        };
+        Promise::AFirstRequestHurriesNothing.holds(!(is_first && hurries), told)?;
+        let is_kill = match action {
+            Action::Send { signal, .. } | Action::Sweep(signal) => *signal == Signal::KILL,
+            _ => false,
+        };
+        // KILL may be due at this very moment: with no time at all, for one.
+        let is_due = self.kill_due(allowed).is_some_and(|due| now >= due);
+        let by_hand = is_kill && !is_due;
+        Promise::KillByHandTakesTwoMore.holds(!by_hand || self.requests > 2, told)
     }
 
     fn sees_hook(&mut self, hook: HookId, told: impl Fn() -> String) -> Result<(), Broken> {
@@ -286,6 +368,11 @@ impl Watch {
             return Ok(());
         }
         self.deadline_holds(allowed, now)?;
+        if self.child_alive && self.told && !self.killed {
+            let had = |signal| self.had.contains(signal);
+            let told = || format!("{now:?}: it had {:?} of {:?}", self.had, self.came);
+            Promise::ASignalTheChildHasNotHadReachesIt.holds(self.came.iter().all(had), told)?;
+        }
         if let Some(due) = self.kill_due(allowed) {
             let waits = self.child_alive && !self.left && !self.killed && allowed.may_kill;
             let told = || format!("{now:?}: no KILL yet, which was due at {due:?}");

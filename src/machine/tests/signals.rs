@@ -3,12 +3,13 @@
 use super::*;
 
 #[test]
-fn a_second_int_takes_the_next_step() {
+fn int_again_is_told_to_the_child_and_then_takes_the_next_step() {
     Story::of("--ladder SAME:5s,QUIT:5s")
         .asked(Signal::INT)
         .at(100, signal(Signal::INT))
-        .at(200, signal(Signal::QUIT))
+        .at(200, signal(Signal::INT))
         .at(300, signal(Signal::INT))
+        .at(400, signal(Signal::INT))
         .tells(
             r#"
             0 -> start
@@ -18,16 +19,123 @@ fn a_second_int_takes_the_next_step() {
             0 step 1 of 3: SAME:5s = INT to the child, waiting up to 5.0 s
             0 -> int to the child
             0 -> cont to the child
-            100 INT from pid 9: going on at once
-            100 step 2 of 3: QUIT:5s to the child, waiting up to 5.0 s
-            100 -> quit to the child
+            100 -> int to the child
             100 -> cont to the child
-            200 QUIT from pid 9: going on at once
-            200 step 3 of 3: KILL to the tree
-            200 -> kill to the tree
-            200 child died of KILL on step 3 after 200 ms
-            200 stopped by KILL in 200 ms, exit status 137
-            200 -> exit 137
+            100 INT from pid 9: passed on to the child; once more takes the next step
+            200 INT from pid 9: going on at once
+            200 step 2 of 3: QUIT:5s to the child, waiting up to 5.0 s
+            200 -> quit to the child
+            200 -> cont to the child
+            300 -> int to the child
+            300 -> cont to the child
+            300 INT from pid 9: passed on to the child; once more takes the next step
+            400 INT from pid 9: going on at once
+            400 step 3 of 3: KILL to the tree
+            400 -> kill to the tree
+            400 child died of KILL on step 3 after 400 ms
+            400 stopped by KILL in 400 ms, exit status 137
+            400 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn a_stop_signal_that_the_child_has_not_had_is_passed_on_once() {
+    Story::of("--grace 9s")
+        .asked(Signal::INT)
+        .at(7_500, signal(Signal::TERM))
+        .at(7_600, signal(Signal::TERM))
+        .exits_on(Cue::Signal(Signal::TERM), 1_000)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: INT from outside the container
+            0 -> notready
+            0 step 1 of 2: SAME = INT to the child, waiting up to 9.0 s
+            0 -> int to the child
+            0 -> cont to the child
+            7500 -> term to the child
+            7500 -> cont to the child
+            7500 TERM from pid 9: passed on to the child
+            7600 TERM not forwarded: a stop is under way
+            8500 child exited with 0 on step 1 after 8.5 s
+            8500 stopped in 8.5 s, exit status 0
+            8500 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn before_the_ladder_a_stop_signal_waits_until_the_child_has_been_told_the_first_one() {
+    Story::of("--pre-stop a --ladder 'eof:1s,SAME:1s,INT:1s,KILL'")
+        .hook(HookPhase::PreStop, 0, 1_000, done())
+        .asked(Signal::TERM)
+        .at(500, signal(Signal::INT))
+        .at(1_500, signal(Signal::TERM))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> run the pre-stop hook "a"
+            500 INT from pid 9: passed on to the child once the ladder begins
+            1000 pre-stop hook "a" done (1.0 s)
+            1000 step 1 of 4: eof:1s, waiting up to 1.0 s
+            1000 -> closestdin
+            1500 TERM not forwarded: a stop is under way
+            2000 step 2 of 4: SAME:1s = TERM to the child, waiting up to 1.0 s
+            2000 -> term to the child
+            2000 -> cont to the child
+            2000 -> int to the child
+            2000 -> cont to the child
+            2000 INT forwarded to the child
+            3000 step 3 of 4: INT:1s to the child, passed on already, waiting up to 1.0 s
+            4000 step 4 of 4: KILL to the tree
+            4000 -> kill to the tree
+            4000 child died of KILL on step 4 after 4.0 s
+            4000 stopped by KILL in 4.0 s, exit status 137
+            4000 -> exit 137
+            "#,
+        );
+}
+
+#[test]
+fn a_plan_that_says_how_the_child_is_told_is_not_undercut() {
+    for options in ["--stop-signal QUIT --grace 9s", "--ladder QUIT:9s"] {
+        let told = Story::of(options)
+            .asked(Signal::TERM)
+            .at(100, signal(Signal::INT))
+            .at(200, signal(Signal::TERM))
+            .exits_on(Cue::Signal(Signal::QUIT), 3_000)
+            .told();
+        assert!(
+            told.contains("100 INT from pid 9: once more is faster"),
+            "{told}"
+        );
+        assert!(!told.contains("int to the child"), "{told}");
+        assert!(!told.contains("term to the child"), "{told}");
+    }
+}
+
+#[test]
+fn the_first_request_leaves_a_post_stop_hook_alone() {
+    Story::of("--post-stop p")
+        .exits_on(Cue::Start, 100)
+        .hook(HookPhase::PostStop, 0, 1_000, done())
+        .at(500, signal(Signal::INT))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            100 child exited with 0 after 100 ms
+            100 -> notready
+            100 -> run the post-stop hook "p"
+            500 INT from pid 9: once more is faster
+            1100 post-stop hook "p" done (1.0 s)
+            1100 exit status 0
+            1100 -> exit 0
             "#,
         );
 }
@@ -35,21 +143,23 @@ fn a_second_int_takes_the_next_step() {
 #[test]
 fn after_kill_nothing_is_faster() {
     Story::of("--grace 1s")
-        .asked(Signal::TERM)
+        .asked(Signal::INT)
         .immortal()
-        .at(1_100, signal(Signal::INT))
+        .at(1_100, signal(Signal::TERM))
+        .at(1_200, signal(Signal::INT))
         .tells(
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
+            0 stopping: INT from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
-            0 -> term to the child
+            0 step 1 of 2: SAME = INT to the child, waiting up to 1.0 s
+            0 -> int to the child
             0 -> cont to the child
             1000 step 2 of 2: KILL to the tree
             1000 -> kill to the tree
-            1100 INT not forwarded: there is no next step to take
+            1100 TERM not forwarded: the child has got KILL
+            1200 INT not forwarded: there is no next step to take
             11000 child 2 is still there, going without it
             11000 -> sweep KILL
             11000 stopped by KILL in 11.0 s, exit status 137
@@ -86,10 +196,13 @@ fn a_second_term_changes_nothing() {
 
 #[test]
 fn escalate_on_says_which_signals_are_in_a_hurry() {
-    Story::of("--grace 9s --escalate-on TERM")
+    Story::of("--grace 9s --escalate-on TERM,USR2")
         .asked(Signal::TERM)
         .at(100, signal(Signal::INT))
-        .at(200, signal(Signal::TERM))
+        .at(200, signal(Signal::INT))
+        .at(300, signal(named("USR2")))
+        .at(400, signal(Signal::TERM))
+        .at(500, signal(Signal::TERM))
         .tells(
             r#"
             0 -> start
@@ -99,13 +212,21 @@ fn escalate_on_says_which_signals_are_in_a_hurry() {
             0 step 1 of 2: SAME = TERM to the child, waiting up to 9.0 s
             0 -> term to the child
             0 -> cont to the child
-            100 INT not forwarded: a stop is under way
-            200 TERM from pid 9: going on at once
-            200 step 2 of 2: KILL to the tree
-            200 -> kill to the tree
-            200 child died of KILL on step 2 after 200 ms
-            200 stopped by KILL in 200 ms, exit status 137
-            200 -> exit 137
+            100 -> int to the child
+            100 -> cont to the child
+            100 INT from pid 9: passed on to the child
+            200 INT not forwarded: a stop is under way
+            300 -> usr2 to the child
+            300 USR2 forwarded to the child
+            400 -> term to the child
+            400 -> cont to the child
+            400 TERM from pid 9: passed on to the child; once more takes the next step
+            500 TERM from pid 9: going on at once
+            500 step 2 of 2: KILL to the tree
+            500 -> kill to the tree
+            500 child died of KILL on step 2 after 500 ms
+            500 stopped by KILL in 500 ms, exit status 137
+            500 -> exit 137
             "#,
         );
 }
@@ -176,7 +297,7 @@ fn rewrite_changes_what_is_forwarded_and_what_same_is() {
             20 WINCH not forwarded: rewritten to 0
             30 stopping: TERM from pid 9
             30 -> notready
-            30 step 1 of 2: SAME = QUIT to the child, waiting up to 8.0 s
+            30 step 1 of 2: SAME = QUIT to the child, waiting up to 30.0 s
             30 -> quit to the child
             30 -> cont to the child
             35 child exited with 0 on step 1 after 5 ms
@@ -215,6 +336,7 @@ fn what_the_terminal_sent_is_not_sent_twice() {
         .at(10, typed(named("WINCH")))
         .at(20, typed(Signal::INT))
         .at(30, typed(Signal::INT))
+        .at(40, typed(Signal::INT))
         .tells(
             r#"
             0 -> start
@@ -224,12 +346,13 @@ fn what_the_terminal_sent_is_not_sent_twice() {
             20 -> notready
             20 step 1 of 2: SAME = INT to the child, sent by the terminal already, waiting up to 5.0 s
             20 -> cont to the child
-            30 INT from the terminal or the kernel: going on at once
-            30 step 2 of 2: KILL to the tree
-            30 -> kill to the tree
-            30 child died of KILL on step 2 after 10 ms
-            30 stopped by KILL in 10 ms, exit status 137
-            30 -> exit 137
+            30 INT from the terminal or the kernel: once more takes the next step
+            40 INT from the terminal or the kernel: going on at once
+            40 step 2 of 2: KILL to the tree
+            40 -> kill to the tree
+            40 child died of KILL on step 2 after 20 ms
+            40 stopped by KILL in 20 ms, exit status 137
+            40 -> exit 137
             "#,
         );
 }
@@ -341,7 +464,7 @@ fn what_the_terminal_sent_is_sent_as_something_else() {
             10 HUP forwarded as USR1 to the child
             20 stopping: INT from the terminal or the kernel
             20 -> notready
-            20 step 1 of 2: SAME = TERM to the child, waiting up to 8.0 s
+            20 step 1 of 2: SAME = TERM to the child, waiting up to 30.0 s
             20 -> term to the child
             20 -> cont to the child
             20 child exited with 0 on step 1 after 0 s

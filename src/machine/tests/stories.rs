@@ -378,7 +378,7 @@ impl<'a> Tale<'a> {
 
     /// A second TERM, a timer that has not run out and a late end leave the machine as it is.
     fn checks_what_changes_nothing(&self) -> Result<(), Broken> {
-        if self.watch.asked {
+        if self.watch.asked && self.watch.came.contains(Signal::TERM) {
             self.unchanged_by(Promise::ASecondTermChangesNothing, signal(Signal::TERM))?;
         }
         if self.player.deadline().is_none_or(|due| due > self.now) {

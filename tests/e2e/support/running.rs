@@ -100,6 +100,18 @@ impl Running {
         self
     }
 
+    /// Asks by INT, and waits until that was taken: of those that are pending together one is left.
+    #[track_caller]
+    pub(crate) fn asks_again(&mut self) -> &mut Self {
+        const TAKEN: &str = "INT from ";
+        let count = |run: &mut Self| run.stderr.text().matches(TAKEN).count();
+        self.stderr.look();
+        let before = count(self);
+        self.signal(Signal::SIGINT);
+        self.wait_for("the INT was taken", |run| count(run) > before);
+        self
+    }
+
     /// Queues a signal with a value for stepdown.
     #[track_caller]
     pub(crate) fn sigqueue(&mut self, signal: i32, value: usize) -> &mut Self {
@@ -170,6 +182,12 @@ impl Running {
             found.is_some()
         });
         found.expect("just waited for")
+    }
+
+    /// Everything on standard output until now.
+    pub(crate) fn stdout_text(&mut self) -> String {
+        self.stdout.look();
+        self.stdout.text()
     }
 
     /// Everything on standard error until now.

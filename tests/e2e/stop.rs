@@ -1,0 +1,179 @@
+//! A stop hurries nobody unless somebody asks for that: requests that are repeated, and how long a step waits.
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Mode, Stepdown, both};
+
+/// A child that says which signals have come, and ends with 5 once `condition` of the shell holds: `$i` INTs
+/// and `$t` TERMs have come.
+fn counts(stepdown: Stepdown, condition: &str) -> Stepdown {
+    stepdown.shell(&format!(
+        "i=0; t=0; trap 'i=$((i+1)); echo int $i' INT; trap 't=$((t+1)); echo term $t' TERM
+         echo ready; until [ {condition} ]; do sleep 0.02; done; sleep 0.3; exit 5"
+    ))
+}
+
+#[test]
+fn a_thread_dump_stops_nothing() {
+    both(|mode| {
+        let mut run = Stepdown::in_mode(mode)
+            .shell("trap 'echo dump' QUIT; trap 'exit 5' TERM; echo ready; while :; do sleep 0.02; done")
+            .start();
+        run.says("ready").signal(Signal::SIGQUIT).says("dump");
+        run.signal(Signal::SIGQUIT).says_times("dump", 2);
+        assert_eq!(run.stderr_text(), "");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(5).logged(&["stopping: TERM"]);
+    });
+}
+
+#[test]
+fn int_twice_from_machines_reaches_the_child_twice_and_leaves_it_its_time() {
+    both(|mode| {
+        let mut run = counts(Stepdown::in_mode(mode), "$i = 2").start();
+        run.says("ready").asks_again().says("int 1");
+        run.asks_again();
+        run.wait().code(5).said("int 2").never_logged("KILL");
+    });
+}
+
+#[test]
+fn the_first_int_after_a_term_is_passed_on_and_hurries_nothing() {
+    both(|mode| {
+        let mut run = counts(Stepdown::in_mode(mode), "$t$i = 11").start();
+        run.says("ready").signal(Signal::SIGTERM).says("term 1");
+        run.signal(Signal::SIGTERM).asks_again();
+        run.wait()
+            .code(5)
+            .said("int 1")
+            .never_said("term 2")
+            .logged(&["INT from ", "passed on to the child"])
+            .never_logged("KILL");
+    });
+}
+
+#[test]
+fn a_ci_server_that_cancels_by_int_and_then_term_reaches_the_child_with_both() {
+    both(|mode| {
+        let mut run = Stepdown::in_mode(mode)
+            .shell("trap '' INT; trap 'echo saved; exit 5' TERM; echo ready; while :; do sleep 0.02; done")
+            .start();
+        run.says("ready").asks_again().logs("step 1 of 2");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(5).said("saved");
+    });
+}
+
+#[test]
+fn what_comes_before_the_ladder_waits_for_it() {
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let hook = "sh -c 'echo hook; while ! [ -e go ]; do sleep 0.02; done'";
+        let stepdown = Stepdown::in_mode(mode).dir(dir.path()).args([
+            "--pre-stop",
+            hook,
+            "--hook-timeout",
+            "1h",
+        ]);
+        let mut run = counts(stepdown, "$t$i = 11").start();
+        run.says("ready").signal(Signal::SIGTERM).says("hook");
+        run.asks_again().logs("once the ladder begins");
+        std::fs::write(dir.path().join("go"), "").expect("a directory of our own");
+        run.wait()
+            .code(5)
+            .said("int 1")
+            .said("term 1")
+            .logged(&["pre-stop hook", "done"]);
+    });
+}
+
+#[test]
+fn kill_by_hand_takes_three_requests() {
+    both(|mode| {
+        for first in [Signal::SIGINT, Signal::SIGTERM] {
+            let mut run = Stepdown::in_mode(mode)
+                .args(["--grace", "1h"])
+                .witness(["listen"])
+                .start();
+            run.says("ready").signal(first).logs("step 1 of 2");
+            if first == Signal::SIGTERM {
+                run.asks_again().says("got 2");
+            }
+            let before = run.stdout_text().matches("got 2").count();
+            run.asks_again().says_times("got 2", before + 1);
+            run.logs("once more takes the next step");
+            assert!(!run.stderr_has("KILL"));
+            run.asks_again();
+            let ended = run.wait();
+            ended.code(137).logged(&["going on at once"]);
+            assert_eq!(ended.stdout.matches("got 2").count(), 2);
+        }
+    });
+}
+
+#[test]
+fn a_plan_that_says_how_the_child_is_told_is_not_undercut() {
+    // QUIT lets nginx finish what it has begun; TERM and INT would cut it.
+    both(|mode| {
+        for plan in ["--stop-signal=QUIT", "--ladder=QUIT:1h"] {
+            let mut run = Stepdown::in_mode(mode)
+                .args([plan])
+                .witness(["listen", "10:5"])
+                .start();
+            run.says("ready").signal(Signal::SIGTERM).says("got 3");
+            run.asks_again().signal(Signal::SIGTERM);
+            run.signal(Signal::SIGHUP).says("got 1");
+            run.signal(Signal::SIGUSR1);
+            run.wait().code(5).never_said("got 2").never_said("got 15");
+        }
+    });
+}
+
+#[test]
+fn the_first_int_does_not_cut_a_post_stop_hook_after_the_childs_own_end() {
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let hook = "sh -c 'echo hook; while ! [ -e go ]; do sleep 0.02; done; echo whole'";
+        let start = || {
+            let _ = std::fs::remove_file(dir.path().join("go"));
+            let mut run = Stepdown::in_mode(mode)
+                .dir(dir.path())
+                .args(["--post-stop", hook, "--hook-timeout", "1h"])
+                .child(["false"])
+                .start();
+            run.says("hook").asks_again();
+            run
+        };
+        let run = start();
+        std::fs::write(dir.path().join("go"), "").expect("a directory of our own");
+        run.wait().code(1).said("whole");
+        // The second one does.
+        let mut run = start();
+        run.asks_again();
+        run.wait().code(1).never_said("whole");
+    });
+}
+
+#[test]
+fn how_long_a_step_waits_is_left_to_the_platform_by_pid_1_alone() {
+    both(|mode| {
+        let mut run = Stepdown::in_mode(mode).witness(["listen", "15:5"]).start();
+        run.says("ready").signal(Signal::SIGTERM);
+        run.wait().code(5).logged(&[match mode {
+            Mode::Pid1 => "TERM to the child, waiting until it has ended",
+            Mode::Ordinary => "TERM to the child, waiting up to 30.0 s",
+        }]);
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--grace", "7s"])
+            .witness(["listen", "15:5"])
+            .start();
+        run.says("ready").signal(Signal::SIGTERM);
+        run.wait().code(5).logged(&["waiting up to 7.0 s"]);
+        // No platform asks here, and so none would send KILL.
+        let run = Stepdown::in_mode(mode)
+            .args(["--max-runtime", "100ms"])
+            .witness(["listen", "15:5"])
+            .start();
+        run.wait().code(124).logged(&["waiting up to 30.0 s"]);
+    });
+}
