@@ -3,23 +3,64 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::call::{self, Call};
+use crate::duration::Shown;
 use crate::machine::Facts;
+use crate::plan::{Hook, HookPhase};
 use crate::record::{ExitStatus, Sender};
 use crate::sys;
 
 /// Carries out a hook that is a call, in the hook's own process; returns its exit code.
-pub(crate) fn call(name: &str, call: &Call, timeout: Duration) -> u8 {
-    match call::carry_out(call, timeout) {
-        Ok(()) => 0,
-        Err(why) => {
-            sys::stderr::write(format!("stepdown: hook {name:?}: {why}\n").as_bytes());
-            1
+///
+/// Before the start it is asked again until its time is over: what it asks for is as likely as not just
+/// being started, too, and so is the name server.
+pub(crate) fn call(hook: &Hook, call: &Call, phase: HookPhase) -> u8 {
+    let (name, timeout) = (&hook.name, hook.timeout);
+    let tell = |why: &str| {
+        sys::stderr::write(format!("stepdown: hook {name:?}: {why}\n").as_bytes());
+    };
+    if phase != HookPhase::PreStart {
+        return match call::carry_out(call, timeout) {
+            Ok(()) => 0,
+            Err(why) => {
+                tell(&why);
+                1
+            }
+        };
+    }
+    // At the end of its time it is killed, and could not say any more why.
+    let until = Instant::now() + timeout.saturating_sub((timeout / 10).min(LAST_WORDS));
+    let mut pause = SHORTEST_PAUSE;
+    let mut told: Option<String> = None;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let Err(why) = call::carry_out(call, left) else {
+            return 0;
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // An attempt that only had too little time says nothing new.
+            tell(&told.unwrap_or(why));
+            return 1;
         }
+        if told.as_ref() != Some(&why) {
+            tell(&format!("{why}; asked again for {}", Shown(left)));
+        }
+        told = Some(why);
+        thread::sleep(pause.min(left));
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
+
+/// Between two attempts; it doubles up to the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is kept of the time for telling why it failed.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Our own environment with the facts laid over it, and over both what the hook itself sets.
 pub(crate) fn environment(facts: &Facts, own: &[(OsString, OsString)]) -> Vec<CString> {

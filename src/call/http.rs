@@ -41,17 +41,14 @@ pub(crate) fn answer(request: &Request, patience: Duration, most: usize) -> Resu
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let answer = runtime.block_on(async {
+    runtime.block_on(async {
         timeout(patience, async {
             let stream = connect(&addresses, patience).await?;
             exchange(request, stream, most).await
         })
         .await
         .map_err(|_| "no answer in time".to_owned())?
-    });
-    // Dropping the runtime would wait for nothing, but is work that nobody needs.
-    std::mem::forget(runtime);
-    answer
+    })
 }
 
 /// A connection to the first address that takes one; a silent one does not eat the time of the others.

@@ -28,9 +28,9 @@ impl Kernel {
                     hooks::environment(facts, &[&self.last[..], &wanted.env].concat());
                 self.run_job(Job::Hook(hook), argv, &environment)
             }
-            HookKind::Call(call) => self.run_forked(Job::Hook(hook), || {
-                hooks::call(&wanted.name, call, wanted.timeout)
-            }),
+            HookKind::Call(call) => {
+                self.run_forked(Job::Hook(hook), || hooks::call(wanted, call, hook.phase))
+            }
         };
         if let Err(why) = started {
             let result = HookResult::Failed(why);

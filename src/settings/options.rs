@@ -263,7 +263,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "HOOK",
         HOOKS,
         "Run before the start; a failure prevents it: a command, [METHOD ]http://HOST/PATH (any 2xx is \
-         success), or udp://HOST:PORT/TEXT (one datagram; %00 is a byte) [repeatable]",
+         success), or udp://HOST:PORT/TEXT (one datagram; %00 is a byte); the last two are tried again \
+         until --hook-timeout [repeatable]",
     ),
     many(
         "pre-stop",

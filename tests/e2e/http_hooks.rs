@@ -88,11 +88,116 @@ fn an_answer_that_is_no_success_is_told_and_stops_nothing() {
 }
 
 #[test]
+fn what_is_not_there_yet_is_asked_again_before_the_start() {
+    both(|mode| {
+        let port = net::free_port();
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--hook-timeout", "60s"])
+            .args(["--pre-start", &format!("http://127.0.0.1:{port}/")])
+            .shell("echo ready; exec sleep 1000")
+            .start();
+        let told = run.logs("asked again");
+        assert!(told.contains("onnection refused"), "{told}");
+        // It is started, but not ready for the first two that ask.
+        let server = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
+        for status in [
+            "503 Service Unavailable",
+            "503 Service Unavailable",
+            "204 No Content",
+        ] {
+            let (mut asked, _) = uninterrupted(|| server.accept()).expect("it asks again");
+            let head = |request: &[u8]| request.ends_with(b"\r\n\r\n");
+            let mut request = Vec::new();
+            while !head(&request) {
+                let mut byte = [0];
+                std::io::Read::read_exact(&mut asked, &mut byte).expect("a request");
+                request.extend(byte);
+            }
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            std::io::Write::write_all(&mut asked, answer.as_bytes()).expect("it waits");
+        }
+        run.says("ready").signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(143).nothing_left();
+        // Each reason once.
+        assert_eq!(
+            ended.stderr.matches("asked again").count(),
+            2,
+            "{}",
+            ended.told()
+        );
+        ended.logged(&["hook", "503", "asked again"]);
+    });
+}
+
+#[test]
+fn a_stop_ends_what_is_asked_again_and_again() {
+    both(|mode| {
+        let url = format!("http://127.0.0.1:{}/", net::free_port());
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--hook-timeout", "1000s", "--pre-start", &url])
+            .shell("echo started")
+            .start();
+        run.logs("asked again");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(143).never_said("started").nothing_left();
+    });
+}
+
+#[test]
+fn what_never_comes_prevents_the_start_and_the_reason_is_told() {
+    let url = format!("http://127.0.0.1:{}/", net::free_port());
+    let ended = Stepdown::new()
+        .args(["--hook-timeout", "1s", "--pre-start", &url])
+        .shell("echo started")
+        .run();
+    ended.code(125).never_said("started");
+    ended.logged(&["hook", "onnection refused", "asked again for"]);
+    ended.logged(&["pre-start hook", "failed: exited with 1"]);
+    assert!(ended.ran >= Duration::from_millis(900), "{:?}", ended.ran);
+}
+
+#[test]
+fn a_name_that_is_not_known_yet_is_asked_for_again_before_the_start() {
+    need!(can_be_pid1());
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let stepdown = binary::under_test();
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, "").expect("a directory of ours");
+    let (socket, port) = listener();
+    // Its file of hosts is what stands for a name server that comes up later.
+    let mut run = Stepdown::new()
+        .program("/usr/bin/unshare")
+        .args(["--mount", "--", "sh", "-c"])
+        .args([
+            "mount --bind \"$1\" /etc/hosts && echo nameserver 127.0.0.1 >\"$2\" && \
+                mount --bind \"$2\" /etc/resolv.conf && shift 2 && exec \"$@\"",
+            "sh",
+        ])
+        .args([
+            hosts.as_os_str(),
+            dir.path().join("resolv.conf").as_os_str(),
+        ])
+        .args([
+            stepdown.as_os_str(),
+            "--hook-timeout=60s".as_ref(),
+            "--pre-start".as_ref(),
+        ])
+        .args([format!("udp://late.test:{port}/hello")])
+        .args(["--", "sh", "-c", "echo started; exit 3"])
+        .start();
+    run.logs("asked again");
+    std::fs::write(&hosts, "127.0.0.1 late.test\n").expect("a directory of ours");
+    assert_eq!(received(&socket), b"hello");
+    run.wait().code(3).said("started");
+}
+
+#[test]
 fn a_failing_request_before_the_start_prevents_it() {
     let registry = Server::registry();
     let url = format!("PUT http://127.0.0.1:{}/status/500", registry.port());
     let ended = Stepdown::new()
-        .args(["--pre-start", &url])
+        .args(["--pre-start", &url, "--hook-timeout", "1s"])
         .shell("echo started")
         .run();
     ended.code(125).never_said("started");
