@@ -57,6 +57,11 @@ impl Request {
         }
     }
 
+    /// As it is told.
+    pub(crate) fn url(&self) -> String {
+        format!("{HTTP}{}{}", self.server.authority(), self.target)
+    }
+
     /// Where the server is.
     ///
     /// # Errors

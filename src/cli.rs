@@ -2,6 +2,7 @@
 
 pub(crate) mod dropin;
 mod manual;
+mod misread;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +17,7 @@ use crate::settings::options::{self, Kind, OPTIONS, Opt};
 use crate::settings::{Error, Fault, Settings, Source};
 use crate::sys;
 use dropin::Tool;
+use misread::Known;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -74,9 +76,9 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
         let command = arguments.into_iter().skip(plain).collect();
         return Ok(Invocation::Run { settings, command });
     }
-    let matches = match run_command().try_get_matches_from(arguments) {
+    let matches = match parsed(run_command(), Known::of_run(), &arguments) {
         Ok(matches) => matches,
-        Err(error) => return refused(&error),
+        Err(other) => return other,
     };
     if matches.get_flag("license") {
         return Ok(Invocation::Print(dropin::LICENSE.to_owned()));
@@ -90,9 +92,26 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
         .map(OsStr::to_owned)
         .collect();
     if command.is_empty() {
-        return Err(no_command());
+        // An option may have taken the command for its value.
+        let plan = settings.plan();
+        return Err(plan.map_or_else(|error| error.to_string(), |_| no_command()));
     }
     Ok(Invocation::Run { settings, command })
+}
+
+/// What a command line with COMMAND says; the error is the answer that is there instead.
+fn parsed(
+    command: Command,
+    known: Known,
+    arguments: &[OsString],
+) -> Result<ArgMatches, Result<Invocation, String>> {
+    if let Some(error) = known.misread(arguments) {
+        return Err(Err(error.to_string()));
+    }
+    command.try_get_matches_from(arguments).map_err(|error| {
+        let unknown = known.unknown(&error, arguments);
+        unknown.map_or_else(|| refused(&error), |error| Err(error.to_string()))
+    })
 }
 
 fn add_environment(settings: &mut Settings) -> Result<(), String> {
@@ -184,9 +203,9 @@ fn explain_command() -> Command {
 }
 
 fn explain(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    let matches = match explain_command().try_get_matches_from(arguments) {
+    let matches = match parsed(explain_command(), Known::of_run(), &arguments) {
         Ok(matches) => matches,
-        Err(error) => return refused(&error),
+        Err(other) => return other,
     };
     let mut settings = Settings::default();
     take(&matches, &mut settings);
@@ -226,16 +245,9 @@ fn check_command() -> Command {
 }
 
 fn check(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    let matches = match check_command().try_get_matches_from(arguments) {
+    let matches = match parsed(check_command(), Known::of_check(), &arguments) {
         Ok(matches) => matches,
-        Err(error) => {
-            let argument = match error.get(ContextKind::InvalidArg) {
-                Some(ContextValue::String(argument)) => foreign::refusal(argument),
-                _ => None,
-            };
-            let known = argument.filter(|_| error.kind() == ErrorKind::UnknownArgument);
-            return known.map_or_else(|| refused(&error), |error| Err(error.to_string()));
-        }
+        Err(other) => return other,
     };
     let mut settings = Settings::default();
     take_table(&matches, &mut settings, CHECK);

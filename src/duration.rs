@@ -8,32 +8,51 @@ use std::time::Duration;
 /// # Errors
 /// The text is no duration; the error says what one looks like.
 pub(crate) fn parse(text: &str) -> Result<Duration, BadDuration> {
-    let bad = || BadDuration {
+    let refused = |too_large| BadDuration {
         text: text.to_owned(),
+        too_large,
     };
     if text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && text.chars().all(|c| c.is_ascii_digit() || c == '.')
     {
-        let seconds: f64 = text.parse().map_err(|_| bad())?;
-        return Duration::try_from_secs_f64(seconds).map_err(|_| bad());
+        let seconds: f64 = text.parse().map_err(|_| refused(false))?;
+        // Neither negative nor no number: what is left is its size.
+        return Duration::try_from_secs_f64(seconds).map_err(|_| refused(true));
     }
-    humantime::parse_duration(text).map_err(|_| bad())
+    let is_overflow = |error: &humantime::DurationError| {
+        // The same is said of what is below a nanosecond, which nobody writes.
+        matches!(error, humantime::DurationError::NumberOverflow)
+    };
+    humantime::parse_duration(text).map_err(|error| refused(is_overflow(&error)))
 }
 
 /// A text that is no duration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadDuration {
     text: String,
+    too_large: bool,
+}
+
+impl BadDuration {
+    /// How it is to be written.
+    pub(crate) fn way_out(&self) -> &'static str {
+        if self.too_large {
+            "write a shorter one, as 24h"
+        } else {
+            "write it as 1500ms, 10s or 1m30s; a bare number is seconds"
+        }
+    }
 }
 
 impl fmt::Display for BadDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not a duration", self.text)
+        if self.too_large {
+            write!(f, "{:?} is too large for a duration", self.text)
+        } else {
+            write!(f, "{:?} is not a duration", self.text)
+        }
     }
 }
-
-/// What the way out is, whenever a duration was refused.
-pub(crate) const EXAMPLES: &str = "write it as 1500ms, 10s or 1m30s; a bare number is seconds";
 
 /// A duration as a log line shows it: three significant figures are enough to act on.
 pub(crate) struct Shown(pub(crate) Duration);
@@ -75,6 +94,19 @@ mod tests {
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_from_what_is_none() {
+        for text in [
+            "99999999999999999999",
+            "99999999999999999999s",
+            "9999999999999999999h",
+        ] {
+            assert!(parse(text).is_err_and(|bad| bad.too_large), "{text}");
+        }
+        assert!(parse("99999999999999999999 parsecs").is_err());
+        assert!(parse("18446744073709551615s").is_ok());
     }
 
     #[test]

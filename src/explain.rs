@@ -34,7 +34,7 @@ pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
         let (cue, after) = text.split_once(':').unwrap_or((&text, "0"));
         let error = |fault| Error::new("--assume", fault);
         let after = duration::parse(after)
-            .map_err(|bad| error(Fault::new(bad.to_string()).way_out(duration::EXAMPLES)))?;
+            .map_err(|bad| error(Fault::new(bad.to_string()).way_out(bad.way_out())))?;
         script
             .exits_on
             .push((parse_cue(cue).map_err(error)?, after));

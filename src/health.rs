@@ -43,7 +43,9 @@ impl Listen {
             (_, Ok(address)) => vec![address],
             _ => {
                 let fault = Fault::new(format!("{text:?} is no address with a port"));
-                return Err(fault.way_out("write ADDR:PORT, as 127.0.0.1:9000, or :9000 for all"));
+                return Err(fault.way_out(
+                    "write ADDR:PORT, as 127.0.0.1:9000, or :9000 for all; ports go up to 65535",
+                ));
             }
         };
         Ok(Self {
@@ -86,13 +88,19 @@ impl Question {
             None => PATIENCE,
             Some(Ok(patience)) => patience,
             Some(Err(bad)) => {
-                let fault = Fault::new(bad.to_string()).way_out(duration::EXAMPLES);
+                let fault = Fault::new(bad.to_string()).way_out(bad.way_out());
                 return Err(Error::new("--timeout", fault));
             }
         };
         let path = match url {
             Some(url) if !url.starts_with('/') => {
-                let request = call::http(url).map_err(|fault| Error::new("URL", fault))?;
+                let request = call::http(url).map_err(|fault| {
+                    let fault = match guessed(url) {
+                        Some(meant) => fault.way_out(format!("write {meant}")),
+                        None => fault,
+                    };
+                    Error::new("URL", fault)
+                })?;
                 return Ok(Self {
                     requests: vec![request],
                     patience,
@@ -131,7 +139,7 @@ impl Question {
         match thread::Builder::new().spawn(ask) {
             Ok(_) => answer
                 .recv_timeout(patience)
-                .unwrap_or_else(|_| Err("no answer in time".to_owned())),
+                .unwrap_or_else(|_| Err(this.failed("no answer in time"))),
             // No thread is to be had here: it may take longer.
             Err(_) => this.ask_each(),
         }
@@ -142,9 +150,51 @@ impl Question {
         for request in &self.requests {
             match call::ask(request, self.patience) {
                 Ok(()) => return Ok(()),
-                Err(error) => why = error,
+                Err(error) => why = format!("{}: {error}", request.url()),
             }
         }
         Err(why)
+    }
+
+    /// All who were asked, and why that has failed.
+    fn failed(&self, why: &str) -> String {
+        let urls: Vec<String> = self.requests.iter().map(Request::url).collect();
+        format!("{}: {why}", urls.join(", "))
+    }
+}
+
+/// The URL that was meant by a port, or by a host and a port.
+fn guessed(text: &str) -> Option<String> {
+    let (server, path) = match text.split_once('/') {
+        Some((server, path)) => (server, format!("/{path}")),
+        None => (text, "/readyz".to_owned()),
+    };
+    let (host, port) = server.rsplit_once(':').unwrap_or(("", server));
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-.[]:".contains(&byte);
+    let port: u16 = port.parse().ok().filter(|port| *port > 0)?;
+    let host = if host.is_empty() { "localhost" } else { host };
+    host.bytes()
+        .all(is_host)
+        .then(|| format!("http://{host}:{port}{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::guessed;
+
+    #[test]
+    fn a_url_is_guessed_from_a_port() {
+        for (text, url) in [
+            ("9000", Some("http://localhost:9000/readyz")),
+            (":9000", Some("http://localhost:9000/readyz")),
+            ("web:9000", Some("http://web:9000/readyz")),
+            ("[::1]:9000/livez", Some("http://[::1]:9000/livez")),
+            ("localhost", None),
+            ("99999", None),
+            ("https://web:9000/", None),
+            ("ftp:x", None),
+        ] {
+            assert_eq!(guessed(text).as_deref(), url, "{text}");
+        }
     }
 }

@@ -39,6 +39,10 @@ pub(crate) fn parse(text: &str) -> Result<ReadyWhen, Fault> {
             Ok(path) => Ok(ReadyWhen::File(path)),
             Err(_) => missing("path", "file:/run/ready"),
         },
+        "https" => {
+            let fault = Fault::new("https is not spoken here").at(text, 0, kind.len());
+            Err(fault.way_out("use http://, or a client: exec:curl -fsS URL"))
+        }
         _ => {
             let fault = Fault::new(format!("unknown condition {text:?}"));
             let kinds = ["tcp", "http", "exec", "file", "notify"];
@@ -56,10 +60,17 @@ fn ports(text: &str, value: &str) -> Result<Vec<u16>, Fault> {
     let start = text.len() - value.len();
     list(value)
         .map(|(at, port)| {
+            let way_out = || match port.trim_start_matches('/').rsplit_once(':') {
+                // It is looked whether the child listens; nobody is connected to.
+                Some((_, own)) if own.parse::<u16>().is_ok() => format!(
+                    "write tcp:{own}, which is a port of the child's; for another host, a client: exec:nc -z HOST PORT"
+                ),
+                _ => "ports go from 1 to 65535".to_owned(),
+            };
             port.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
                 Fault::new(format!("{port:?} is no port"))
                     .at(text, start + at, start + at + port.len())
-                    .way_out("ports go from 1 to 65535")
+                    .way_out(way_out())
             })
         })
         .collect()
@@ -183,6 +194,11 @@ mod tests {
             ("tpc:80", "did you mean tcp?"),
             ("8080", "write tcp:PORT"),
             ("http:b", "write [METHOD ]http://"),
+            ("https:", "column 1: use http://"),
+            ("https://a/b", "column 1: use http://"),
+            ("tcp:localhost:8080", "column 5: write tcp:8080,"),
+            ("tcp://a:80", "column 5: write tcp:80,"),
+            ("tcp::80", "column 5: write tcp:80,"),
         ] {
             let fault = parse(text).unwrap_err().to_string();
             assert!(fault.contains(way_out), "{text}: {fault}");

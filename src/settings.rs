@@ -26,8 +26,9 @@ pub(crate) mod suggest;
 mod to_plan;
 
 pub(crate) use fault::{Error, Fault};
+pub(crate) use parse::parse_switch;
+use parse::{divided, parse_received};
 pub(crate) use parse::{list, parse_choice, parse_signal};
-use parse::{parse_received, parse_switch};
 
 /// Where a value came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -206,37 +207,30 @@ impl Settings {
     ///
     /// # Errors
     /// The file cannot be understood.
-    /// A variable is almost the name of an option: a typing error would pass unseen otherwise.
-    /// Others that begin alike are not ours (Kubernetes makes `STEPDOWN_PORT` for a service so named).
+    /// A variable is almost the name of an option.
     pub(crate) fn add_environment(
         &mut self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(), Error> {
-        for (key, text) in environment {
+        // Almost always none: nothing is allocated then.
+        let variables: Vec<_> = environment.into_iter().collect();
+        let is_hook = variables.iter().any(|(key, _)| key == "STEPDOWN_PHASE");
+        for (key, text) in variables {
             let Some(key) = key.to_str().filter(|key| key.starts_with(options::PREFIX)) else {
                 continue;
             };
+            if is_service_link(key, &text) {
+                continue;
+            }
             let name = key[options::PREFIX.len()..]
                 .replace('_', "-")
                 .to_ascii_lowercase();
             let Some(option) = options::find(&name).filter(|option| option.variable() == key)
             else {
-                if options::TOLD.contains(&key)
-                    || key.starts_with("STEPDOWN_LAST_")
-                    || is_service_link(key)
-                {
-                    continue;
-                }
-                let names: Vec<String> = options::OPTIONS
-                    .iter()
-                    .map(options::Opt::variable)
-                    .collect();
-                if let Some(near) = suggest::nearest(key, names.iter().map(String::as_str)) {
-                    let fault = Fault::new("no option has this name");
-                    return Err(Error::new(
-                        key,
-                        fault.way_out(format!("did you mean {near}?")),
-                    ));
+                // Hooks are told `STEPDOWN_SIGNAL`, and much else; who sets it alone means an option.
+                let told = options::TOLD.contains(&key) && (is_hook || key != "STEPDOWN_SIGNAL");
+                if !told && !key.starts_with("STEPDOWN_LAST_") {
+                    refuse_almost_an_option(key, &name)?;
                 }
                 continue;
             };
@@ -341,8 +335,7 @@ impl Settings {
 
     pub(crate) fn duration(&self, name: &'static str) -> Result<Option<Duration>, Error> {
         self.one(name, |text| {
-            duration::parse(text)
-                .map_err(|bad| Fault::new(bad.to_string()).way_out(duration::EXAMPLES))
+            duration::parse(text).map_err(|bad| Fault::new(bad.to_string()).way_out(bad.way_out()))
         })
     }
 
@@ -354,7 +347,14 @@ impl Settings {
         self.one(name, |text| {
             list(text)
                 .map(|(start, word)| {
-                    parse_received(word).map_err(|fault| fault.at(text, start, start + word.len()))
+                    let fault = |fault: Fault| match divided(word) {
+                        Some(way_out) => {
+                            Fault::new(format!("signals are divided by commas, not as in {word:?}"))
+                                .way_out(way_out)
+                        }
+                        None => fault,
+                    };
+                    parse_received(word).map_err(|f| fault(f).at(text, start, start + word.len()))
                 })
                 .collect::<Result<SignalSet, Fault>>()
         })
@@ -448,10 +448,31 @@ impl Value {
     }
 }
 
-/// A variable that Kubernetes makes for a service named stepdown (Service, "Environment variables").
-fn is_service_link(key: &str) -> bool {
+/// A variable that Kubernetes makes for a service named stepdown, or whose name begins so (Service,
+/// "Environment variables").
+fn is_service_link(key: &str, text: &OsStr) -> bool {
+    // stepdown-drain is a name that a service can have, and its address no port to be drained.
+    let is_address = || text.as_bytes().windows(3).any(|part| part == b"://");
     key.strip_prefix(options::PREFIX).is_some_and(|rest| {
+        let is_port = rest.ends_with("_PORT") && is_address();
         let rest = rest.strip_prefix("SERVICE_").unwrap_or(rest);
-        rest == "HOST" || rest == "PORT" || rest.starts_with("PORT_")
+        rest == "HOST" || rest == "PORT" || rest.starts_with("PORT_") || is_port
+    })
+}
+
+/// A typing error would pass unseen otherwise, and so would the name of another tool's option. Others that
+/// begin alike are not ours.
+fn refuse_almost_an_option(key: &str, name: &str) -> Result<(), Error> {
+    let names = || options::OPTIONS.iter().map(|option| option.name);
+    let variable =
+        |name: &str| options::find(name).map_or_else(String::new, options::Opt::variable);
+    let theirs = suggest::elsewhere(name, names());
+    let all: Vec<String> = names().map(variable).collect();
+    let near = suggest::nearest(key, all.iter().map(String::as_str));
+    let question =
+        suggest::question(&theirs, variable).or_else(|| suggest::question(&[near?], str::to_owned));
+    question.map_or(Ok(()), |question| {
+        let fault = Fault::new("no option has this name");
+        Err(Error::new(key, fault.way_out(question)))
     })
 }

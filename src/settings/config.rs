@@ -42,6 +42,18 @@ const KEYS: [&str; 8] = [
     "env",
 ];
 
+/// What they are called elsewhere.
+const KEYS_ELSEWHERE: [(&str, &str); 8] = [
+    ("exec", "run"),
+    ("command", "run"),
+    ("cmd", "run"),
+    ("script", "run"),
+    ("shell", "run"),
+    ("url", "http"),
+    ("httpGet", "http"),
+    ("environment", "env"),
+];
+
 /// Adds what a file says about options that neither a flag nor a variable named.
 ///
 /// # Errors
@@ -187,9 +199,8 @@ impl Reader<'_> {
                 "name" => hook.name = Some(self.scalar(&key, value)?),
                 "timeout" => {
                     let text = self.scalar(&key, value)?;
-                    let timeout = duration::parse(&text).map_err(|bad| {
-                        fault(Fault::new(bad.to_string()).way_out(duration::EXAMPLES))
-                    })?;
+                    let timeout = duration::parse(&text)
+                        .map_err(|bad| fault(Fault::new(bad.to_string()).way_out(bad.way_out())))?;
                     hook.timeout = Some(timeout);
                 }
                 "priority" => {
@@ -293,7 +304,9 @@ impl Reader<'_> {
             DeValue::Boolean(value) => Ok(value.to_string()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map(|number| number.to_string())
-                .map_err(|_| fault(Fault::new("the number is too large"))),
+                .map_err(|_| {
+                    fault(Fault::new("the number is too large").way_out("write a smaller one"))
+                }),
             DeValue::Float(number) => Ok(number
                 .as_str()
                 .parse::<f64>()
@@ -309,15 +322,21 @@ impl Reader<'_> {
         at: usize,
         key: &str,
         name: &str,
-        known: impl IntoIterator<Item = &'n str>,
+        known: impl IntoIterator<Item = &'n str, IntoIter: Clone>,
     ) -> Error {
+        let is_hook = key.contains('.');
         let fault = match NOT_IN_THE_FILE.contains(&name) {
             true => Fault::new("a file cannot name another one"),
             false => Fault::new("unknown key"),
         };
         let known = known.into_iter().filter(|n| !NOT_IN_THE_FILE.contains(n));
-        let fault = match suggest::nearest(&name.to_ascii_lowercase(), known) {
-            Some(near) => fault.way_out(format!("did you mean {near}?")),
+        let meant = match KEYS_ELSEWHERE.iter().find(|(theirs, _)| *theirs == name) {
+            Some((_, ours)) if is_hook => vec![*ours],
+            _ => suggest::meant(&name.to_ascii_lowercase(), known),
+        };
+        let fault = match suggest::question(&meant, str::to_owned) {
+            Some(question) => fault.way_out(question),
+            None if is_hook => fault.way_out(format!("a hook has {}", KEYS.join(", "))),
             None => fault.way_out("keys are named as the options are, see --help"),
         };
         self.error(at, key, fault)

@@ -140,12 +140,47 @@ fn parse_step(text: &str, start: usize, end: usize, defaults: Defaults) -> Resul
     if lower.starts_with("stdin=") || lower.starts_with("exec=") {
         return parse_text_step(text, (start, end), step, defaults);
     }
+    plain_step(text, (start, end), step, defaults)
+        .map_err(|fault| divided(text, start, step, defaults).unwrap_or(fault))
+}
+
+/// What is said about steps that other signs than commas divide.
+fn divided(text: &str, start: usize, step: &str, defaults: Defaults) -> Option<Fault> {
+    let is_sign = |c: char| [';', '|', '>'].contains(&c);
+    let at_sign = step.find(is_sign);
+    // A blank may belong to a duration, or be one too many.
+    let is_divider = |c: char| is_sign(c) || c.is_whitespace();
+    let parts = step
+        .split(is_divider)
+        .map(|part| part.trim_end_matches('-'));
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    let is_step = |part: &&str| plain_step(part, (0, part.len()), part, defaults).is_ok();
+    let place = at_sign.or_else(|| {
+        let place = step.find(char::is_whitespace);
+        place.filter(|_| parts.iter().all(is_step))
+    })?;
+    let fault = at(
+        text,
+        start + place,
+        start + place + 1,
+        "steps are divided by commas",
+    );
+    Some(fault.way_out(format!("write {}", parts.join(","))))
+}
+
+/// `SIGNAL`, `SAME` or `eof`, with target and wait.
+fn plain_step(
+    text: &str,
+    (start, end): (usize, usize),
+    step: &str,
+    defaults: Defaults,
+) -> Result<Step, Fault> {
     let (head, wait) = match step.split_once(':') {
         None => (step, None),
         Some((head, wait)) => {
             let from = start + head.len() + 1;
             let wait = duration::parse(wait)
-                .map_err(|bad| at(text, from, end, bad.to_string()).way_out(duration::EXAMPLES))?;
+                .map_err(|bad| at(text, from, end, bad.to_string()).way_out(bad.way_out()))?;
             (head, Some(wait))
         }
     };

@@ -21,6 +21,17 @@ pub(crate) fn list(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// How a list that was divided by other signs is to be written.
+pub(super) fn divided(text: &str) -> Option<String> {
+    let is_sign = |c: char| c.is_whitespace() || [';', '|', '>', '/'].contains(&c);
+    let parts: Vec<&str> = text
+        .split(is_sign)
+        .filter(|part| !part.is_empty())
+        .collect();
+    let is_list = parts.len() > 1 && parts.iter().all(|part| Signal::parse(part).is_ok());
+    is_list.then(|| format!("write {}", parts.join(",")))
+}
+
 pub(crate) fn parse_signal(text: &str) -> Result<Signal, Fault> {
     Signal::parse(text.trim()).map_err(|unknown| {
         let fault = Fault::new(unknown.to_string());
@@ -44,7 +55,7 @@ pub(super) fn parse_received(text: &str) -> Result<Signal, Fault> {
     Err(Fault::new(fault).way_out("use another signal, as HUP or USR1"))
 }
 
-pub(super) fn parse_switch(text: &str) -> Result<bool, Fault> {
+pub(crate) fn parse_switch(text: &str) -> Result<bool, Fault> {
     // A count, as tini's variables and the file have it.
     if let Ok(count) = text.parse::<u32>() {
         return Ok(count > 0);
@@ -146,7 +157,7 @@ fn parse_protocol(name: &str) -> Result<Protocol, Fault> {
 pub(super) fn parse_checks(text: &str) -> Result<u32, Fault> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
         Fault::new(format!("{text:?} is no number of checks"))
-            .way_out("write a whole number from 1")
+            .way_out(format!("write a whole number from 1 to {}", u32::MAX))
     })
 }
 

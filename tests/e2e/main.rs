@@ -60,6 +60,7 @@ mod logs;
 mod luxuries;
 mod manual;
 mod metrics;
+mod misnamed;
 mod notify;
 mod options;
 mod peers;

@@ -1,0 +1,175 @@
+//! Command lines that the parser would read as something else than was meant, or refuse in words that help nobody.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::dropin;
+use crate::check::options::{CHECK, foreign};
+use crate::settings::options::{Kind, OPTIONS, Opt};
+use crate::settings::{Error, Fault, parse_switch, suggest};
+
+/// The options of a command line.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    /// Those of `check`, or none.
+    own: &'static [Opt],
+    /// What is said about an option that is not for this command line.
+    foreign: fn(&str) -> Option<Error>,
+}
+
+/// What stands at one place before the COMMAND.
+enum Word<'a> {
+    /// `--NAME` or `--NAME=VALUE`, or a letter, of an option that takes a value; the value that stands apart.
+    Takes(&'static Opt, Option<&'a str>),
+    /// One hyphen, and more than one letter.
+    Letters(&'a str),
+    Other,
+}
+
+impl Known {
+    pub(super) fn of_run() -> Self {
+        Self {
+            own: &[],
+            foreign: |_| None,
+        }
+    }
+
+    pub(super) fn of_check() -> Self {
+        Self {
+            own: CHECK,
+            foreign: foreign::refusal,
+        }
+    }
+
+    fn all(self) -> impl Iterator<Item = &'static Opt> + Clone {
+        self.own.iter().chain(OPTIONS)
+    }
+
+    fn names(self) -> impl Iterator<Item = &'static str> + Clone {
+        let all = self.all().map(|option| option.name);
+        all.filter(move |name| (self.foreign)(&format!("--{name}")).is_none())
+    }
+
+    /// The words before the COMMAND, each with its place.
+    fn words(self, arguments: &[OsString]) -> impl Iterator<Item = (usize, Word<'_>)> {
+        let mut at = 1;
+        std::iter::from_fn(move || {
+            let text = arguments.get(at)?.to_str().unwrap_or_default();
+            let here = at;
+            // Where the options end.
+            if text == "--" || !text.starts_with('-') {
+                return None;
+            }
+            let named = |name: &str| self.all().find(|option| option.name == name);
+            let split = text
+                .strip_prefix("--")
+                .and_then(|text| text.split_once('='));
+            if let Some((name, value)) = split {
+                at += 1;
+                let word = named(name).map(|option| Word::Takes(option, Some(value)));
+                return Some((here, word.unwrap_or(Word::Other)));
+            }
+            let option = match text.strip_prefix("--") {
+                Some(name) => named(name),
+                // The last letter takes the next word.
+                None => self.all().find(|option| {
+                    let letter = option.short;
+                    letter.is_some_and(|letter| text.ends_with(letter)) && text.len() == 2
+                }),
+            };
+            let takes = |option: &&Opt| matches!(option.kind, Kind::One(_) | Kind::Many(_));
+            let word = match option.filter(takes) {
+                Some(option) => {
+                    at += 1;
+                    let value = arguments
+                        .get(at)
+                        .map(|value| value.to_str().unwrap_or_default());
+                    Word::Takes(option, value)
+                }
+                None if !text.starts_with("--") && text.len() > 2 => Word::Letters(text),
+                None => Word::Other,
+            };
+            at += 1;
+            Some((here, word))
+        })
+    }
+
+    /// What the parser takes without a word.
+    pub(super) fn misread(self, arguments: &[OsString]) -> Option<Error> {
+        self.words(arguments).find_map(|(_, word)| match word {
+            Word::Letters(text) => self.one_hyphen(text),
+            Word::Takes(option, Some(value)) if option.kind == Kind::One("on|off") => {
+                parse_switch(value).err()?;
+                let fault = Fault::new(format!("{value:?} is neither on nor off"));
+                let way_out = format!("write --{name} on or --{name} off", name = option.name);
+                Some(Error::new(
+                    format!("--{}", option.name),
+                    fault.way_out(way_out),
+                ))
+            }
+            _ => None,
+        })
+    }
+
+    /// `-grace 5s`, which would be a group of letters.
+    fn one_hyphen(self, text: &str) -> Option<Error> {
+        let (name, value) = match text.trim_start_matches('-').split_once('=') {
+            Some((name, value)) => (name, format!("={value}")),
+            None => (text.trim_start_matches('-'), String::new()),
+        };
+        let own = self.names().filter(|known| *known == name);
+        let meant: Vec<&str> = own.chain(suggest::elsewhere(name, self.names())).collect();
+        let question = suggest::question(&meant, |name| format!("--{name}{value}"))?;
+        Some(Error::new(
+            text,
+            Fault::new("unknown option").way_out(question),
+        ))
+    }
+
+    /// The error for an option that there is not.
+    pub(super) fn unknown(self, error: &clap::Error, arguments: &[OsString]) -> Option<Error> {
+        let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+            return None;
+        };
+        (error.kind() == ErrorKind::UnknownArgument).then_some(())?;
+        if let Some(error) = (self.foreign)(argument) {
+            return Some(error);
+        }
+        let fault = Fault::new("unknown option");
+        let name = argument.strip_prefix("--").unwrap_or_default();
+        let name = name.split('=').next().unwrap_or_default();
+        let flags = dropin::FLAGS.iter().filter_map(|flag| flag.long);
+        let names = self.names().chain(["help", "version"]).chain(flags);
+        let shown = |name: &str| format!("--{name}");
+        let way_out = suggest::question(&suggest::meant(name, names.clone()), shown)
+            .or_else(|| suggest::question(&suggest::longer(name, names), shown))
+            .or_else(|| self.unquoted(argument, arguments))
+            .unwrap_or_else(|| "see --help; a command that begins so stands after --".to_owned());
+        Some(Error::new(argument, fault.way_out(way_out)))
+    }
+
+    /// It follows a value that is a command line, and may be part of that.
+    fn unquoted(self, argument: &str, arguments: &[OsString]) -> Option<String> {
+        let before = self.words(arguments).take_while(|(at, _)| {
+            arguments.get(*at).is_some_and(|word| {
+                let word = word.to_str().unwrap_or_default();
+                word != argument && word.split('=').next() != Some(argument)
+            })
+        });
+        match before.last()?.1 {
+            Word::Takes(option, Some(value)) if takes_a_line(option) => Some(format!(
+                "if it belongs to --{name}, quote all of that: --{name} '{value} {argument} ...'",
+                name = option.name
+            )),
+            _ => None,
+        }
+    }
+}
+
+fn takes_a_line(option: &Opt) -> bool {
+    let (Kind::One(value) | Kind::Many(value)) = option.kind else {
+        return false;
+    };
+    ["HOOK", "STEPS", "COMMAND", "CONDITION"].contains(&value)
+}
