@@ -59,6 +59,41 @@ impl Story {
     }
 }
 
+/// The way out where a shell is PID 1.
+const INIT: &str = "start the program with exec (exec PROGRAM, ENTRYPOINT [\"PROGRAM\"]), or put an init in front \
+                    (docker run --init, ENTRYPOINT [\"stepdown\", \"--\"])";
+
+/// Words that stop a container, after the client of an engine.
+const STOPS: [&str; 3] = ["stop", "down", "restart"];
+const CLIENTS: [&str; 5] = [
+    "docker",
+    "podman",
+    "nerdctl",
+    "docker-compose",
+    "podman-compose",
+];
+
+/// The stop command as one reads it, where it is an engine's: that one has a KILL of its own.
+fn engine_stop(promise: &Promise) -> Option<&str> {
+    let command = promise.steps.first().filter(|_| promise.by_command())?;
+    let mut words = command.trim_matches('`').split_whitespace();
+    let client = words.next()?.rsplit('/').next()?;
+    (CLIENTS.contains(&client) && words.any(|word| STOPS.contains(&word))).then_some(command)
+}
+
+/// What an engine has killed: most of the time it is a shell as PID 1.
+fn killed_by_engine(promise: &Promise) -> Option<Reason> {
+    let command = engine_stop(promise)?;
+    Some(reason(
+        format!(
+            "PID 1 of the container has not ended on its stop signal (TERM), and {command} sends KILL after 10 s unless \
+             it is told otherwise: a shell as PID 1 ignores TERM where it has no trap for it, and passes nothing on to \
+             the program"
+        ),
+        INIT,
+    ))
+}
+
 /// The signal did not end it.
 pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
     let signal = promise.first_signal();
@@ -69,8 +104,10 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
                 container.command,
                 promise.asks()
             ),
-            "PID 1 of a container gets only the signals that it handles: let it handle the one that stops it, put an \
-             init in front of it in its image (ENTRYPOINT [\"stepdown\", \"--\"]), or give it more time (--within)",
+            format!(
+                "PID 1 of a container gets only the signals that it handles, and a shell there passes none on: {INIT}; \
+                 let the program handle the one that stops it, or give it more time (--within)"
+            ),
         );
     }
     if promise.by_command() {
@@ -185,16 +222,27 @@ fn stop_command(story: &Story, promise: &Promise) -> Reason {
             format!("{command} has done its part, and the program runs on"),
             "let the program act on it, or let the command do more; --signal sends a signal in its place",
         ),
-        None => reason(
-            format!("{command} itself has not come to its end"),
-            "see what it waits for, or give both more time (--within)",
-        ),
+        None => killed_by_engine(promise).unwrap_or_else(|| {
+            reason(
+                format!("{command} itself has not come to its end"),
+                "see what it waits for, or give both more time (--within)",
+            )
+        }),
     }
 }
+
+/// The exit code for an end by KILL.
+const KILLED: u8 = 137;
 
 /// It came down too late.
 pub(crate) fn slow(story: &Story, promise: &Promise) -> Option<Reason> {
     let exit_took = story.exit_took()?;
+    let by_kill = story
+        .exited()
+        .is_some_and(|(_, status)| status == (KILLED, None));
+    if let Some(reason) = killed_by_engine(promise).filter(|_| by_kill) {
+        return Some(reason);
+    }
     if exit_took <= promise.within {
         return Some(reason(
             "the command itself was in time; processes that it left were not",
@@ -249,7 +297,8 @@ pub(crate) fn wrong_exit(status: (u8, Option<i32>), promise: &Promise) -> Option
             "an exit code was expected and is lost on the way: a handler, a shell or a wrapper ends with 0",
             "pass the code on (in a shell: code=$?; ...; exit $code)",
         ),
-        (None, 137) => reason(
+        (None, KILLED) if engine_stop(promise).is_some() => return killed_by_engine(promise),
+        (None, KILLED) => reason(
             "something below it was ended by KILL, and it reports that",
             "look at who sends KILL: a wrapper's own timeout, or the kernel's memory killer",
         ),

@@ -106,6 +106,27 @@ fn docker_stop_in_place_of_the_signal() {
     assert!(!name.is_there(), "it has been removed");
 }
 
+/// The classic case: what is PID 1 there does not act on TERM, and the engine kills it.
+#[test]
+fn the_kill_of_docker_stop_is_no_riddle() {
+    need!(docker::available());
+    let name = Name::new();
+    let stop = format!("docker stop --time 1 {}", name.0);
+    let command = run(&name, &["--rm"], ["hanging-handler", "broken"]);
+    let option = format!("--stop-command={stop}");
+    let ended = checked(&["--within=50s", "--expect-exit=0", &option], &command);
+    ended.code(1).said("expect-exit: broken").nothing_left();
+    for part in [
+        format!("`{stop}` sends KILL after 10 s unless it is told otherwise"),
+        "a shell as PID 1 ignores TERM where it has no trap for it".to_owned(),
+        "docker run --init".to_owned(),
+    ] {
+        assert!(ended.stdout.contains(&part), "{part:?} in {}", ended.told());
+    }
+    assert!(!ended.stdout.contains("memory killer"), "{}", ended.told());
+    assert!(!name.is_there());
+}
+
 /// Nobody has said which container that is: it was asked to write its id.
 #[test]
 fn a_container_without_its_client_is_found_and_removed() {
@@ -118,6 +139,7 @@ fn a_container_without_its_client_is_found_and_removed() {
     for reason in [
         format!("what runs in container {} has not ended on TERM", name.0),
         format!("container {} runs on without its client", name.0),
+        "a shell there passes none on: start the program with exec".to_owned(),
     ] {
         assert!(ended.stdout.contains(&reason), "{}", ended.told());
     }

@@ -291,3 +291,53 @@ fn the_reason_is_seen_in_the_process() {
         "{hangs}"
     );
 }
+
+/// `docker stop` has a KILL of its own: nobody else is to be blamed for it.
+#[test]
+fn the_kill_of_an_engine_is_told_as_such() {
+    let killed = |command: &str, within: u64| {
+        let story = story(vec![fact(1011, exited(137)), fact(1012, What::Ended)]);
+        let promise = Promise {
+            steps: vec![format!("`{command}`")],
+            signals: Vec::new(),
+            within: Duration::from_millis(within),
+            ports: Vec::new(),
+            ..promise()
+        };
+        let verdict = judge(&story, &promise);
+        let reasons = verdict
+            .broken()
+            .filter_map(|finding| finding.reason.clone());
+        reasons
+            .map(|reason| format!("{}: {}", reason.why, reason.way_out))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    for command in [
+        "docker stop web",
+        "docker stop -t 3 web",
+        "/usr/bin/podman --remote stop web",
+        "docker container stop web",
+        "docker compose -f a.yml down",
+        "docker-compose stop",
+    ] {
+        // In time with the wrong status; and late.
+        for within in [5000, 500] {
+            let told = killed(command, within);
+            for part in [
+                &format!("`{command}` sends KILL after 10 s unless it is told otherwise"),
+                "a shell as PID 1 ignores TERM",
+                "start the program with exec",
+                "docker run --init",
+                "ENTRYPOINT [\"stepdown\", \"--\"]",
+            ] {
+                assert!(told.contains(part), "{part:?} in {told}");
+            }
+            assert!(!told.contains("memory killer"), "{told}");
+        }
+    }
+    for command in ["./stop web", "docker exec web quit", "systemctl stop web"] {
+        let told = killed(command, 5000);
+        assert!(told.contains("memory killer"), "{told}");
+    }
+}
