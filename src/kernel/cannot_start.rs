@@ -320,6 +320,7 @@ fn subcommand(program: &str) -> Option<String> {
     if program == "help" {
         return Some(" (for help: stepdown --help)".to_owned());
     }
-    let near = suggest::nearest(program, cli::SUBCOMMANDS).filter(|near| *near != program)?;
-    Some(format!(" (for the subcommand: stepdown {near})"))
+    let near = suggest::nearest(program, cli::SUBCOMMANDS)?;
+    let place = if near == program { ", without --" } else { "" };
+    Some(format!(" (for the subcommand: stepdown {near}{place})"))
 }

@@ -91,7 +91,8 @@ fn options_end_at_the_command() {
             .env("PATH", "/nowhere")
             .args(["--", name])
             .run();
-        ended.code(127).logged(&[&format!("{name}: not found")]);
+        let told = format!("{name}: not found (for the subcommand: stepdown {name}, without --)");
+        ended.code(127).logged(&[&told]);
     }
 }
 
