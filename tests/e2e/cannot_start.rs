@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::support::skipped::skip;
 use crate::support::{Mode, Stepdown, binary, both};
 
 /// Asserts that the command is not started, that one line says so, and that these parts are in it.
@@ -201,7 +202,7 @@ fn a_directory_is_told_from_a_file_that_is_not_executable() {
 #[test]
 fn a_file_that_the_user_may_not_execute_is_told_with_its_mode() {
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can start it as another user");
+        skip("only root can start it as another user");
         return;
     }
     let files = Files::new();

@@ -410,6 +410,7 @@ impl Load {
 fn compose_is_available() -> Result<(), String> {
     docker::available()?;
     binary::installed("/usr/bin/docker-compose")?;
+    binary::installed("/usr/bin/python3")?;
     binary::installed("/usr/sbin/haproxy")?;
     binary::installed("/usr/bin/curl")
 }

@@ -10,6 +10,7 @@ use crate::support::{BOUND, binary, holds_within, need};
 fn programs() -> Result<(), String> {
     can_be_pid1()?;
     let programs = [
+        "/usr/bin/python3",
         "/usr/sbin/haproxy",
         "/usr/sbin/nginx",
         "/usr/bin/tini",

@@ -43,7 +43,7 @@ impl Group {
         let own = path_of(Pid::this()).ok_or("no process is in a cgroup v2")?;
         let mark = Mark::new();
         let path = mount.join(own.trim_start_matches('/')).join(mark.as_str());
-        let told = |error: io::Error| format!("{}: {error}", path.display());
+        let told = |error: io::Error| format!("no cgroup in {}: {error}", mount.display());
         fs::create_dir(&path).map_err(told)?;
         let group = Self(path);
         if group.0.join("cgroup.kill").exists() {

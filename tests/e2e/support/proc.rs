@@ -1,7 +1,8 @@
 //! What /proc says about processes, and signals for them, real-time ones included.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -96,6 +97,13 @@ pub(crate) fn is_alive(pid: Pid) -> bool {
 /// The program that a process runs.
 pub(crate) fn program(pid: Pid) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// Which file it is: what names the program of a process (`/proc/PID/exe`) in another mount namespace may have another
+/// path.
+pub(crate) fn file(path: impl AsRef<Path>) -> Option<(u64, u64)> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 /// The value of a line of /proc/PID/status, such as `NSpid` or `SigIgn`.

@@ -60,14 +60,14 @@ impl Running {
         if let Some(pid) = self.pid1 {
             return pid;
         }
-        let wanted = std::fs::canonicalize(&self.program).ok();
+        let wanted = proc::file(&self.program);
         let mut found = None;
         wait_until("PID 1 runs the program", || {
             found = proc::children(outer)
                 .first()
                 .map(|process| process.pid)
                 // unshare(1) and setsid(1) come first in the same process.
-                .filter(|&pid| proc::program(pid) == wanted);
+                .filter(|pid| proc::file(format!("/proc/{pid}/exe")) == wanted);
             found.is_some()
         });
         self.pid1 = found;
