@@ -158,7 +158,13 @@ impl Kernel {
             connections: Connections::default(),
             killed: BTreeSet::new(),
             endpoint: None,
-            upward: Upward::from_environment(),
+            // Where another tool's place is taken, which has no stop sequence, the service manager hears
+            // what it would hear from that tool: nothing.
+            upward: if plan.stop_on.is_empty() && plan.readiness.is_none() {
+                Upward::default()
+            } else {
+                Upward::from_environment()
+            },
             notify_socket: None,
             probe: None,
             asks: Vec::new(),
@@ -492,7 +498,9 @@ impl World for Kernel {
             Action::Suspend(signal) => self.suspend(signal),
             Action::SendBeyondGroup(signal) => self.send_beyond_group(signal),
             Action::AwaitReady(facts) => self.await_ready(&facts),
-            Action::Ready => self.ready(),
+            // In a plain run nobody has to be told.
+            Action::Ready if self.endpoint.is_some() || self.upward.is_somebody() => self.ready(),
+            Action::Ready => {}
             Action::NotReady => self.not_ready(),
             Action::StartDrain => self.connections.start(&self.plan),
             Action::AskProgram { facts, .. } => self.ask_program(&facts),

@@ -14,6 +14,8 @@ use crate::health::Endpoint;
 use crate::kernel::reactor::Reactor;
 use crate::machine::Event;
 use crate::sys;
+use crate::sys::notify::Sender;
+use crate::sys::tree::{self, Kin};
 
 /// A message, taken apart.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -87,9 +89,6 @@ const STATUS: usize = 256;
 /// Larger messages are none (systemd's own limit).
 const LARGEST: usize = 4096;
 
-/// After so many messages in a row the others get their turn.
-const IN_A_ROW: usize = 16;
-
 /// Whom messages go to: the service manager that started us, if one did.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Upward(Option<OsString>);
@@ -98,6 +97,10 @@ impl Upward {
     /// `NOTIFY_SOCKET` of our own environment.
     pub(crate) fn from_environment() -> Self {
         Self(std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()))
+    }
+
+    pub(crate) fn is_somebody(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Says it, if there is somebody to say it to.
@@ -163,7 +166,6 @@ struct Child {
 impl Child {
     async fn listen(mut self) {
         let mut buffer = vec![0; LARGEST];
-        let mut in_a_row = 0;
         loop {
             let Ok(mut ready) = self.socket.readable().await else {
                 return;
@@ -176,21 +178,16 @@ impl Child {
                 Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
                 Err(_) => {}
             }
-            in_a_row += 1;
-            if in_a_row % IN_A_ROW == 0 {
-                tokio::task::yield_now().await;
-            }
+            // The loop comes first now, and takes all that this message had to say before the next one is
+            // received: so a barrier (`sd_notify_barrier(3)`) is kept, and a flood delays nobody.
+            tokio::task::yield_now().await;
         }
     }
 
-    fn take(&mut self, bytes: &[u8], sender: i32) {
-        if !sys::tree::is_below_us(sender) {
+    fn take(&mut self, bytes: &[u8], sender: Sender) {
+        if let Err(who) = may_speak(sender) {
             // Once: whoever it is may go on for ever.
             if !std::mem::replace(&mut self.refused, true) {
-                let who = match sender {
-                    0 => "a process outside the PID namespace".to_owned(),
-                    pid => format!("pid {pid}, which is not, or not any more, a descendant"),
-                };
                 self.send(Event::Trouble(format!(
                     "notification refused: it is from {who}"
                 )));
@@ -226,6 +223,25 @@ impl Child {
     fn send(&self, event: Event) {
         // The machine is gone only when we are.
         let _ = self.events.send(event);
+    }
+}
+
+/// Whether a message counts; the error is who it is from.
+///
+/// Who lives must be below us. Who has ended already, as `systemd-notify` has, cannot be looked up any
+/// more, and a message that is lost is a start that fails: it counts if it came from a user under whom a
+/// process of the tree runs. So nobody gets to say anything who could not have one of the tree say it:
+/// the same user may trace and signal that process (ptrace(2), kill(2)).
+fn may_speak(sender: Sender) -> Result<(), String> {
+    let Sender { pid, uid } = sender;
+    match tree::kin(pid) {
+        Kin::Below => Ok(()),
+        Kin::Elsewhere if pid == 0 => Err("a process outside the PID namespace".to_owned()),
+        Kin::Elsewhere => Err(format!("pid {pid}, which is not a descendant")),
+        Kin::Unknown if tree::has_user(uid) => Ok(()),
+        Kin::Unknown => Err(format!(
+            "pid {pid} of user {uid}, which has ended, and none of whose user is a descendant"
+        )),
     }
 }
 

@@ -117,6 +117,9 @@ impl Kernel {
     }
 }
 
+/// Whose keep-alive messages count (sd_watchdog_enabled(3)); without it those of anybody do.
+const WATCHDOG_PID: &str = "WATCHDOG_PID";
+
 /// The child's environment, or `None` where it is ours unchanged.
 fn child_environment(
     plan: &Plan,
@@ -128,21 +131,25 @@ fn child_environment(
     if let Some(user) = &plan.child.user {
         laid_over.extend(identity::variables(user));
     }
-    // Socket activation names the process that may use the sockets (sd_listen_fds(3)): us, until now.
-    let listens = std::env::var_os("LISTEN_PID");
-    let listens = listens.is_some_and(|pid| pid.to_str().is_some_and(|p| p.parse() == Ok(own_pid)));
-    if listens && !plan.child.env.iter().any(|(key, _)| key == "LISTEN_PID") {
-        let (key, value) = spawn::LISTEN_PID_PLACE.split_once('=').unwrap_or_default();
-        laid_over.push((key.into(), value.into()));
-    }
+    // Us, until now.
+    let names_us = |name: &str| {
+        let value = std::env::var_os(name);
+        value.is_some_and(|pid| pid.to_str().is_some_and(|pid| pid.parse() == Ok(own_pid)))
+    };
+    // To our own socket anybody may say it: the child may be a shell in front of the one who does.
+    let is_moot = |name: &str| name == WATCHDOG_PID && notify_socket.is_some();
+    let is_given = |name: &str| plan.child.env.iter().any(|(key, _)| key == name);
+    let named = spawn::NAMES_US.iter().filter(|name| names_us(name));
+    let named = named.filter(|name| !is_moot(name) && !is_given(name));
+    laid_over.extend(named.map(|name| ((*name).into(), spawn::PID_PLACE.into())));
     laid_over.extend(last.iter().cloned());
     laid_over.extend(plan.child.env.iter().cloned());
     laid_over.extend(notify_socket.map(|name| ("NOTIFY_SOCKET".into(), name.into())));
     // The same process once more, by the inode of its pidfd (systemd 259): it would not fit the child,
-    // and a receiver that finds it refuses the sockets. WATCHDOG_PID names us as the one whose messages
-    // count; without it anybody's do, and the child's are passed on as ours (sd_watchdog_enabled(3)).
+    // and a receiver that finds it refuses the sockets.
+    let listens = names_us("LISTEN_PID");
     let outdated = |key: &OsString| {
-        listens && key == "LISTEN_PIDFDID" || notify_socket.is_some() && key == "WATCHDOG_PID"
+        listens && key == "LISTEN_PIDFDID" || key == WATCHDOG_PID && notify_socket.is_some()
     };
     let inherited = || std::env::vars_os().filter(|(key, _)| !outdated(key));
     (!laid_over.is_empty()).then(|| hooks::merged(inherited(), &laid_over))

@@ -16,6 +16,7 @@ use crate::sys::net::{self, Missing};
 use crate::sys::slate::Slate;
 
 impl Kernel {
+    #[inline(never)]
     pub(super) fn ready(&mut self) {
         if let Some(endpoint) = &self.endpoint {
             endpoint.ready();

@@ -32,8 +32,8 @@ impl Machine {
 
     fn await_ready(&mut self, now: Duration) {
         let Some(readiness) = &self.plan.readiness else {
-            // It is from its start on, and nobody has to be told.
-            return;
+            // It is from its start on.
+            return self.act(Action::Ready);
         };
         self.ready_by = readiness.timeout.map(|timeout| now.saturating_add(timeout));
         let facts = self.facts(now, "ready");

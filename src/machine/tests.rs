@@ -267,6 +267,10 @@ impl World for Watched<'_> {
     }
 
     fn act(&mut self, action: Action) {
+        // From its start: every story would tell it.
+        if action == Action::Ready && self.plan.readiness.is_none() {
+            return self.sim.act(action);
+        }
         let text = match &action {
             // Nothing is ever on its way here; every story with a drain would say so.
             Action::Flush => return self.sim.act(action),

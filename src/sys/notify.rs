@@ -2,14 +2,14 @@
 //! messages to whoever started us.
 
 use std::ffi::OsStr;
-use std::io::IoSliceMut;
+use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials,
-    bind, getsockname, recvmsg, sendto, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, bind, getsockname, sendto, setsockopt,
+    socket, sockopt,
 };
 
 use super::descriptors;
@@ -36,28 +36,64 @@ fn datagram() -> nix::Result<OwnedFd> {
     socket(AddressFamily::Unix, SockType::Datagram, flags, None)
 }
 
-/// Takes the next message: its length, and the sender's pid (0 outside our PID namespace).
+/// Who sent a message, as the kernel knows it (unix(7), `SCM_CREDENTIALS`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sender {
+    /// 0 outside our PID namespace.
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+}
+
+/// Room for the credentials and nothing else, as aligned as a header has to be.
+#[repr(C, align(8))]
+struct Control {
+    header: libc::cmsghdr,
+    credentials: libc::ucred,
+}
+
+/// Takes the next message: its length, and who sent it.
+///
+/// Descriptors that come along have no room, so the kernel closes them while it gives us the message, and
+/// no close(2) of ours can be made to wait. That is also what sd_notify_barrier(3) waits for: whoever has
+/// dealt with a message before it takes the next one keeps that promise.
 ///
 /// # Errors
 /// EAGAIN when there is none; EMSGSIZE for one that does not fit, which is lost.
-pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<(usize, i32)> {
-    let mut slices = [IoSliceMut::new(buffer)];
-    // Room for the credentials and nothing else: descriptors that come along are closed by the kernel,
-    // which is also what sd_notify_barrier(3) waits for.
-    let mut control = nix::cmsg_space!(UnixCredentials);
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
-    if message.flags.contains(MsgFlags::MSG_TRUNC) {
+pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<(usize, Sender)> {
+    let mut slice = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: all zeroes are a value of these structures.
+    let (mut control, mut message): (Control, libc::msghdr) = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut slice;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = size_of::<Control>() as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: buffer and control data live through the call, and their lengths are what we say.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let length = usize::try_from(length).map_err(|_| Errno::last())?;
+    if message.msg_flags & libc::MSG_TRUNC != 0 {
         return Err(Errno::EMSGSIZE);
     }
-    let mut pid = 0;
-    // Truncated control data is what descriptors leave; the credentials come first (unix(7)).
-    if let Ok(mut list) = message.cmsgs()
-        && let Some(ControlMessageOwned::ScmCredentials(sender)) = list.next()
-    {
-        pid = sender.pid();
-    }
-    Ok((message.bytes, pid))
+    // Of all that may come along the credentials stand first; nix would not show them where something
+    // after them was cut off.
+    let header = &control.header;
+    let told = header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_CREDENTIALS;
+    let credentials = &control.credentials;
+    let sender = if told {
+        Sender {
+            pid: credentials.pid,
+            uid: credentials.uid,
+        }
+    } else {
+        Sender {
+            pid: 0,
+            uid: u32::MAX,
+        }
+    };
+    Ok((length, sender))
 }
 
 /// Sends a message to the socket that `NOTIFY_SOCKET` names, without waiting.

@@ -119,8 +119,8 @@ struct Attempt<'a> {
     /// `/bin/sh PATH ARGS...`; PATH is filled in where the kernel says ENOEXEC.
     script_argv: &'a mut [*const c_char],
     envp: *const *const c_char,
-    /// The digits of `LISTEN_PID` in our copy of the environment.
-    listen_pid: *mut c_char,
+    /// The digits of `NAMES_US` in our copy of the environment.
+    own_pid: [*mut c_char; NAMES_US.len()],
     stage: AtomicU8,
     errno: AtomicI32,
 }
@@ -152,9 +152,7 @@ pub(crate) fn spawn(
     let envp = environment
         .as_ref()
         .map_or_else(super::environment::as_is, |list| list.as_ptr());
-    let listen_pid = options
-        .environment
-        .map_or(ptr::null_mut(), listen_pid_digits);
+    let own_pid = NAMES_US.map(|name| digits(options.environment.unwrap_or_default(), name));
     let mut attempt = Attempt {
         options,
         inherited,
@@ -163,7 +161,7 @@ pub(crate) fn spawn(
         argv: &argv,
         script_argv: &mut script_argv,
         envp,
-        listen_pid,
+        own_pid,
         stage: AtomicU8::new(0),
         errno: AtomicI32::new(0),
     };
@@ -257,17 +255,22 @@ fn candidates(program: &[u8], path: Option<&OsStr>) -> Vec<u8> {
 /// Where programs are looked for without a PATH (confstr(3), `_CS_PATH`).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// A place for the digits of a pid that is not known yet.
-pub(crate) const LISTEN_PID_PLACE: &str = "LISTEN_PID=          ";
-const LISTEN_PID_NAME: &[u8] = b"LISTEN_PID=";
+/// Variables by which whoever starts a program names it (sd_listen_fds(3), sd_watchdog_enabled(3),
+/// systemd.exec(5)): the new process, once there is one.
+pub(crate) const NAMES_US: [&str; 3] = ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"];
 
-fn listen_pid_digits(environment: &[CString]) -> *mut c_char {
-    let entry = environment
-        .iter()
-        .find(|e| e.as_bytes() == LISTEN_PID_PLACE.as_bytes());
-    // SAFETY: the offset is inside the entry, which is as long as the place.
+/// As their value, a place for the digits of a pid that is not known yet.
+pub(crate) const PID_PLACE: &str = "          ";
+
+fn digits(environment: &[CString], name: &str) -> *mut c_char {
+    let value = |entry: &CString| {
+        let value = entry.as_bytes().strip_prefix(name.as_bytes())?;
+        (value.strip_prefix(b"=")? == PID_PLACE.as_bytes()).then_some(())
+    };
+    let entry = environment.iter().find(|entry| value(entry).is_some());
+    // SAFETY: the offset is inside the entry, which ends with the place.
     entry.map_or(ptr::null_mut(), |entry| unsafe {
-        entry.as_ptr().cast_mut().add(LISTEN_PID_NAME.len())
+        entry.as_ptr().cast_mut().add(name.len() + 1)
     })
 }
 
@@ -385,8 +388,10 @@ fn prepare(attempt: &mut Attempt<'_>) -> Result<(), (Stage, i32)> {
             let set = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
             checked(Stage::NoNewPrivs, set.into())?;
         }
-        if !attempt.listen_pid.is_null() {
-            write_digits(attempt.listen_pid, libc::getpid());
+        for place in attempt.own_pid {
+            if !place.is_null() {
+                write_digits(place, libc::getpid());
+            }
         }
     }
     if options.on_terminal {

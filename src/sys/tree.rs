@@ -34,11 +34,24 @@ fn own_pid() -> i32 {
     i32::try_from(std::process::id()).unwrap_or(0)
 }
 
-/// Whether this process, dead or alive, is a descendant of ours as far as anybody can tell.
+/// How a process stands to us, as far as anybody can tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kin {
+    /// It is a descendant of ours.
+    Below,
+    Elsewhere,
+    /// It has ended and was reaped, or there is no /proc to look it up in.
+    Unknown,
+}
+
+/// Finds out how this process stands to us.
 ///
-/// As PID 1 everybody in our namespace is, except whom somebody put there from outside; without /proc,
-/// or once the process has been reaped, the namespace is all there is to go by.
-pub(crate) fn is_below_us(pid: i32) -> bool {
+/// As PID 1 everybody in our namespace is below us, except whom somebody put there from outside; without
+/// /proc, or once the process has been reaped, the namespace is all there is to go by.
+pub(crate) fn kin(pid: i32) -> Kin {
+    if pid <= 0 {
+        return Kin::Elsewhere;
+    }
     let ours = own_pid();
     let proc = Proc::open();
     let parent_of = |pid| Some(proc.as_ref()?.stat(pid)?.parent);
@@ -46,13 +59,32 @@ pub(crate) fn is_below_us(pid: i32) -> bool {
     // A chain of parents has no loop, but it can change while it is followed.
     for _ in 0..4096 {
         match parent_of(ancestor) {
-            Some(parent) if parent == ours => return true,
+            Some(parent) if parent == ours => return Kin::Below,
             Some(parent) if parent > 0 => ancestor = parent,
-            Some(_) => return false,
-            None => return pid > 0 && ours == 1,
+            Some(_) => return Kin::Elsewhere,
+            // The process itself has another parent now.
+            None if ancestor != pid => ancestor = pid,
+            None if ours == 1 => return Kin::Below,
+            None => return Kin::Unknown,
         }
     }
-    false
+    Kin::Elsewhere
+}
+
+/// Whether this user is us, root, or somebody under whom a process of the tree runs.
+pub(crate) fn has_user(uid: u32) -> bool {
+    // SAFETY: a plain syscall that cannot fail.
+    let own = unsafe { libc::geteuid() };
+    let runs_so = |member: &Member| {
+        // Not the owner of the directory: that is root once a process has changed its user (proc(5)).
+        let status = std::fs::read_to_string(format!("/proc/{}/status", member.pid));
+        status.is_ok_and(|status| {
+            let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+            let mut uids = uids.unwrap_or_default().split_ascii_whitespace();
+            uids.any(|text| text.parse() == Ok(uid))
+        })
+    };
+    [0, own].contains(&uid) || descendants().unwrap_or_default().iter().any(runs_so)
 }
 
 /// Signals every living descendant for which `chosen` holds; returns those that got it, or `None`

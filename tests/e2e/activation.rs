@@ -57,6 +57,22 @@ fn the_child_is_named_in_place_of_stepdown() {
 }
 
 #[test]
+fn the_child_is_named_wherever_stepdown_was() {
+    let tell = "for pid in $WATCHDOG_PID $SYSTEMD_EXEC_PID; do test $pid = $$ && echo mine; done; \
+                echo $WATCHDOG_USEC";
+    both(|mode| {
+        let variables = "WATCHDOG_PID=$$ WATCHDOG_USEC=3000000 SYSTEMD_EXEC_PID=$$";
+        let ended = activated(mode, variables).shell(tell).run();
+        ended.code(0).was_silent();
+        assert_eq!(ended.stdout, "mine\nmine\n3000000\n");
+        let variables = "WATCHDOG_PID=999999 SYSTEMD_EXEC_PID=999999";
+        let told = "echo $WATCHDOG_PID $SYSTEMD_EXEC_PID ${LISTEN_PID-none}";
+        let ended = activated(mode, variables).shell(told).run();
+        assert_eq!(ended.stdout, "999999 999999 none\n");
+    });
+}
+
+#[test]
 fn sockets_of_another_process_stay_its_own() {
     both(|mode| {
         let variables = "LISTEN_PID=999999 LISTEN_FDS=1 LISTEN_PIDFDID=77";

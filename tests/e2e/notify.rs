@@ -171,6 +171,106 @@ fn a_descendant_speaks_for_the_child_and_nobody_else_does() {
 }
 
 #[test]
+fn a_message_with_descriptors_is_taken_and_they_are_closed() {
+    both(|mode| {
+        let stage = Stage::new();
+        let notify = Stepdown::in_mode(mode).args(["--ready-when", "notify"]);
+        let (mut run, mut orders) = stage.start(notify);
+        let pid = run.pid();
+        order(&mut run, &mut orders, "say-with-descriptor READY=1");
+        assert_eq!(stage.told(), "READY=1");
+        let open = proc::descriptors(pid).len();
+        for _ in 0..20 {
+            order(&mut run, &mut orders, "say-with-descriptor STATUS=x");
+            assert_eq!(stage.told(), "STATUS=x");
+        }
+        // Our own messages upward need one for a moment.
+        wait_until("they are closed", || proc::descriptors(pid).len() <= open);
+        run.signal(Signal::SIGTERM);
+        run.wait().code(3).never_logged("refused").nothing_left();
+    });
+}
+
+#[test]
+fn a_barrier_is_kept_until_all_before_it_counts() {
+    both(|mode| {
+        let stage = Stage::new();
+        let port = crate::support::net::free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let notify =
+            Stepdown::in_mode(mode).args(["--ready-when=notify", "--health-listen", &listen]);
+        let (mut run, mut orders) = stage.start(notify);
+        for round in 0..40 {
+            let (said, status) = match round % 2 {
+                0 => ("STATUS=up\\nEXTEND_TIMEOUT_USEC=1\\nREADY=1", "200"),
+                _ => ("STATUS=down\\nEXTEND_TIMEOUT_USEC=1\\nSTOPPING=1", "503"),
+            };
+            writeln!(orders, "say-and-wait {said}").expect("the child reads");
+            run.says_times("done say-and-wait", round + 1);
+            assert_eq!(crate::health::ready(port), status, "round {round}");
+        }
+        run.signal(Signal::SIGTERM);
+        run.wait().code(3).never_logged("refused").nothing_left();
+    });
+}
+
+#[test]
+fn who_has_ended_meanwhile_is_believed_if_it_could_have_been_one_of_the_tree() {
+    both(|mode| {
+        let stage = Stage::new();
+        let notify = Stepdown::in_mode(mode).args(["--ready-when", "notify"]);
+        let (mut run, mut orders) = stage.start(notify);
+        order(&mut run, &mut orders, "env NOTIFY_SOCKET");
+        let line = run.says_about("NOTIFY_SOCKET ");
+        let name = line.split(' ').nth(1).expect("a name").to_owned();
+        let pid = run.pid();
+        // Nobody reads it before the sender was reaped.
+        proc::kill(pid, libc::SIGSTOP).expect("our own child");
+        order(&mut run, &mut orders, "gone-says READY=1");
+        proc::kill(pid, libc::SIGCONT).expect("our own child");
+        assert_eq!(stage.told(), "READY=1");
+
+        if nix::unistd::geteuid().is_root() && mode == Mode::Ordinary {
+            // Another user, who has nothing to say here.
+            proc::kill(pid, libc::SIGSTOP).expect("our own child");
+            let mut stranger = Command::new(binary::notifier());
+            stranger
+                .args(["once", "STATUS=false"])
+                .env("NOTIFY_SOCKET", &name)
+                .stdin(Stdio::null());
+            let stranger = std::os::unix::process::CommandExt::uid(&mut stranger, 65_534).status();
+            assert!(stranger.expect("it can be executed").success());
+            proc::kill(pid, libc::SIGCONT).expect("our own child");
+            run.logs("of user 65534, which has ended");
+        }
+        order(&mut run, &mut orders, "gone-says STATUS=true");
+        assert_eq!(stage.told(), "STATUS=true");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(3).nothing_left();
+    });
+}
+
+#[test]
+fn systemd_notify_from_a_shell_is_heard() {
+    need!(binary::installed("/usr/bin/systemd-notify"));
+    both(|mode| {
+        for _ in 0..20 {
+            let stage = Stage::new();
+            let mut run = Stepdown::in_mode(mode)
+                .args(["--ready-when=notify", "--ready-timeout=20s"])
+                .env("NOTIFY_SOCKET", stage.dir.path().join("manager"))
+                .shell("systemd-notify --ready --status=up && echo said; exec sleep 1000")
+                .start();
+            run.says("said");
+            assert_eq!(stage.told(), "STATUS=up");
+            assert_eq!(stage.told(), "READY=1");
+            run.signal(Signal::SIGTERM);
+            run.wait().code(143).never_logged("refused").nothing_left();
+        }
+    });
+}
+
+#[test]
 fn a_child_that_stops_on_its_own_account_is_not_ready_any_more() {
     let stage = Stage::new();
     let port = crate::support::net::free_port();
@@ -298,9 +398,10 @@ fn with_another_condition_stepdown_says_it_and_the_child_keeps_its_manager() {
 }
 
 #[test]
-fn without_a_condition_nothing_is_added_but_the_stop() {
+fn without_a_condition_it_is_ready_from_its_start_and_the_child_keeps_its_manager() {
     let stage = Stage::new();
     let (mut run, mut orders) = stage.start(Stepdown::new());
+    assert_eq!(stage.told(), "READY=1");
     order(&mut run, &mut orders, "env NOTIFY_SOCKET");
     let manager = stage.dir.path().join("manager");
     run.says(&format!("NOTIFY_SOCKET {}", manager.display()));
@@ -313,6 +414,44 @@ fn without_a_condition_nothing_is_added_but_the_stop() {
     run.signal(Signal::SIGTERM);
     assert_eq!(stage.told(), "STOPPING=1");
     run.wait().code(3);
+}
+
+#[test]
+fn in_the_place_of_another_tool_nothing_is_said_that_it_would_not_say() {
+    let stage = Stage::new();
+    let link = stage.dir.path().join("tini");
+    std::os::unix::fs::symlink(binary::under_test(), &link).expect("a directory of ours");
+    let (mut run, mut orders) = stage.start(Stepdown::new().program(&link));
+    order(&mut run, &mut orders, "say STATUS=x");
+    assert_eq!(stage.told(), "STATUS=x");
+    run.signal(Signal::SIGTERM);
+    run.wait().code(3);
+    stage.told_nothing();
+}
+
+#[test]
+fn the_service_manager_hears_of_a_plain_run() {
+    both(|mode| {
+        let stage = Stage::new();
+        let mut run = Stepdown::in_mode(mode)
+            .env("NOTIFY_SOCKET", stage.dir.path().join("manager"))
+            .shell("echo ready; exec sleep 1000")
+            .start();
+        run.says("ready");
+        assert_eq!(stage.told(), "READY=1");
+        run.signal(Signal::SIGTERM);
+        assert_eq!(stage.told(), "STOPPING=1");
+        run.wait().code(143).nothing_left();
+        stage.told_nothing();
+    });
+    // What could not be started is not ready.
+    let stage = Stage::new();
+    Stepdown::new()
+        .env("NOTIFY_SOCKET", stage.dir.path().join("manager"))
+        .child(["/no/such/program"])
+        .run()
+        .code(127);
+    stage.told_nothing();
 }
 
 #[test]
@@ -348,7 +487,7 @@ fn the_drain_lasts_until_the_child_says_that_nothing_is_in_flight() {
         order(
             &mut run,
             &mut orders,
-            r"say STATUS=at work\nX_STEPDOWN_IN_FLIGHT=3",
+            r"say-and-wait STATUS=at work\nX_STEPDOWN_IN_FLIGHT=3",
         );
         assert_eq!(stage.told(), "STATUS=at work");
         run.signal(Signal::SIGTERM);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void need(int result, const char *what)
@@ -44,6 +45,57 @@ static void say(const char *message)
     int fd = connected();
     need(send(fd, message, strlen(message), 0), "send");
     close(fd);
+}
+
+/* As `systemd-notify` does: says it from a process that ends at once, then passes a descriptor along and
+   waits until it is closed. */
+static void say_with_barrier(const char *message, int to_the_end)
+{
+    int ends[2];
+    need(pipe2(ends, O_CLOEXEC), "pipe");
+    pid_t pid = fork();
+    need(pid, "fork");
+    if (pid == 0) {
+        say(message);
+        char text[] = "BARRIER=1";
+        struct iovec data = { text, sizeof text - 1 };
+        char control[CMSG_SPACE(sizeof(int))] = { 0 };
+        struct msghdr header = {
+            .msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+        };
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(rights), &ends[1], sizeof(int));
+        need(sendmsg(connected(), &header, 0), "sendmsg");
+        _exit(0);
+    }
+    close(ends[1]);
+    waitpid(pid, NULL, 0);
+    /* Nobody writes: it is readable once the other end is closed everywhere. */
+    char byte;
+    if (to_the_end)
+        need(read(ends[0], &byte, 1), "read");
+    close(ends[0]);
+}
+
+/* A message whose descriptors say nothing to anybody. */
+static void say_with_descriptor(const char *message)
+{
+    int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+    struct iovec data = { (char *)message, strlen(message) };
+    char control[CMSG_SPACE(sizeof(int) * 2)] = { 0 };
+    struct msghdr header = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+    };
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int) * 2);
+    memcpy(CMSG_DATA(rights), (int[]){ nowhere, nowhere }, sizeof(int) * 2);
+    need(sendmsg(connected(), &header, 0), "sendmsg");
+    close(nowhere);
 }
 
 /* A child says it, and stays as long as we do: who has gone cannot be looked up. */
@@ -90,6 +142,13 @@ static void obey(char *line)
     if (strcmp(line, "say") == 0) {
         unescape(rest);
         say(rest);
+    } else if (strcmp(line, "say-and-wait") == 0) {
+        unescape(rest);
+        say_with_barrier(rest, 1);
+    } else if (strcmp(line, "gone-says") == 0) {
+        say_with_barrier(rest, 0);
+    } else if (strcmp(line, "say-with-descriptor") == 0) {
+        say_with_descriptor(rest);
     } else if (strcmp(line, "child-says") == 0) {
         let_a_child_say(rest);
     } else if (strcmp(line, "env") == 0) {
