@@ -123,9 +123,10 @@ fn ladder(plan: &Plan) -> String {
 fn default(option: &Opt, settings: &Settings, plan: &Plan) -> Option<String> {
     match option.name {
         "ladder" => Some(ladder(plan)),
+        // Each step says it itself.
+        "grace" if plan.first_without_wait().is_none() => None,
         "grace" => {
             let default = match plan.deadline {
-                Some(_) if plan.first_without_wait().is_none() => return None,
                 Some(_) => "what is left of the deadline",
                 None if plan.as_pid1 => "as long as the platform lets it",
                 None => "30s",

@@ -358,8 +358,9 @@ fn values_that_follow_from_others_are_shown() {
         assert!(unset.starts_with("Not set: "), "{values}");
         assert!(!unset.contains(&format!(" {name},")), "{values}");
     }
-    // Nothing asks when it is ready.
+    // Nothing asks when it is ready; no step asks how long.
     assert!(values(&["--drain-port", "80"]).contains(" ready-when,"));
+    assert!(values(&["--ladder", "TERM:1s,INT:2s"]).contains(" grace,"));
 }
 
 #[test]
