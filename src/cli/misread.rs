@@ -20,7 +20,7 @@ pub(super) struct Known {
 
 /// What stands at one place before the COMMAND.
 enum Word<'a> {
-    /// `--NAME` or `--NAME=VALUE`, or a letter, of an option that takes a value; the value that stands apart.
+    /// An option with its value, which may be missing.
     Takes(&'static Opt, Option<&'a str>),
     /// One hyphen, and more than one letter.
     Letters(&'a str),
@@ -48,7 +48,11 @@ impl Known {
 
     fn names(self) -> impl Iterator<Item = &'static str> + Clone {
         let all = self.all().map(|option| option.name);
-        all.filter(move |name| (self.foreign)(&format!("--{name}")).is_none())
+        all.filter(move |name| !self.is_foreign(name))
+    }
+
+    fn is_foreign(self, name: &str) -> bool {
+        (self.foreign)(&format!("--{name}")).is_some()
     }
 
     /// The words before the COMMAND, each with its place.
@@ -95,20 +99,13 @@ impl Known {
         })
     }
 
-    /// What the parser takes without a word.
+    /// What the parser takes without a word, or refuses in another form than ours.
     pub(super) fn misread(self, arguments: &[OsString]) -> Option<Error> {
         self.words(arguments).find_map(|(_, word)| match word {
             Word::Letters(text) => self.one_hyphen(text),
-            Word::Takes(option, Some(value)) if option.kind == Kind::One("on|off") => {
-                parse_switch(value).err()?;
-                let fault = Fault::new(format!("{value:?} is neither on nor off"));
-                let way_out = format!("write --{name} on or --{name} off", name = option.name);
-                Some(Error::new(
-                    format!("--{}", option.name),
-                    fault.way_out(way_out),
-                ))
-            }
-            _ => None,
+            Word::Takes(option, _) if self.is_foreign(option.name) => None,
+            Word::Takes(option, value) => misplaced(option, value),
+            Word::Other => None,
         })
     }
 
@@ -165,6 +162,29 @@ impl Known {
             _ => None,
         }
     }
+}
+
+fn misplaced(option: &Opt, value: Option<&str>) -> Option<Error> {
+    let name = option.name;
+    let (message, way_out) = match (option.kind, value) {
+        (Kind::Switch | Kind::Count, Some(_)) => (
+            "it takes no value".to_owned(),
+            format!("write --{name}, or leave it out"),
+        ),
+        (Kind::One(of) | Kind::Many(of), None | Some("--")) => (
+            "the value is missing".to_owned(),
+            format!("write --{name} {of}"),
+        ),
+        (Kind::One("on|off"), Some(value)) if parse_switch(value).is_err() => (
+            format!("{value:?} is neither on nor off"),
+            format!("write --{name} on or --{name} off"),
+        ),
+        _ => return None,
+    };
+    Some(Error::new(
+        format!("--{name}"),
+        Fault::new(message).way_out(way_out),
+    ))
 }
 
 fn takes_a_line(option: &Opt) -> bool {

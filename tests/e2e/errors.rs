@@ -377,8 +377,18 @@ fn unknown_options_are_told_with_the_nearest() {
         (&["--grac", "5s"][..], &["--grac", "--grace"][..]),
         (&["--pre-strat=true"], &["--pre-strat", "--pre-start"]),
         (&["-x"], &["-x"]),
-        (&["--grace"], &["--grace", "DUR"]),
-        (&["--no-kill=perhaps"], &["--no-kill"]),
+        (
+            &["--grace"],
+            &["--grace: the value is missing: write --grace DUR"],
+        ),
+        (
+            &["--grace", "--", "true"],
+            &["--grace: the value is missing"],
+        ),
+        (
+            &["--no-kill=perhaps"],
+            &["--no-kill: it takes no value: write --no-kill, or leave it out"],
+        ),
     ] {
         let dir = tempfile::tempdir().expect("a directory");
         let ended = Stepdown::new().dir(dir.path()).args(words).run();
