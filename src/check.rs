@@ -13,7 +13,6 @@ mod in_flight;
 mod json;
 mod judge;
 mod junit;
-mod look;
 pub(crate) mod options;
 mod people;
 mod reason;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::drive::drive;
 use crate::duration::{self, Shown};
-use crate::machine::{Event, KILL_PATIENCE, Machine};
+use crate::machine::{Event, KILL_PATIENCE, Machine, TELLING_AFTER};
 use crate::plan::{Budget, OWN_GRACE, Plan, Stdin, Step};
 use crate::record::{ExitStatus, Record};
 use crate::report::{self, Format, Level, Log, Voice};
@@ -350,8 +350,9 @@ fn totals(text: &mut String, plan: &Rc<Plan>) {
         let _ = writeln!(
             text,
             "Without --grace an ordinary process waits {} in a step; PID 1 waits as long as the platform lets\n\
-             it (--as pid1).",
-            Shown(OWN_GRACE)
+             it (--as pid1). After {} the log tells who is still there, and why.",
+            Shown(OWN_GRACE),
+            Shown(TELLING_AFTER)
         );
     }
     relay(text, plan);
@@ -369,6 +370,11 @@ fn without_end(text: &mut String, plan: &Plan) {
     text.push_str(
         "Worst case: as long as the platform lets it. Without --grace and --deadline PID 1 leaves KILL to whoever\n\
          asks for the stop: docker stop -t, stop_grace_period, terminationGracePeriodSeconds, TimeoutStopSec.\n",
+    );
+    let _ = writeln!(
+        text,
+        "After {} the log tells who is still there, and why.",
+        Shown(TELLING_AFTER)
     );
     let first = plan.first_without_wait().unwrap_or_default();
     let is_missed = |step: &Step| !step.is_kill();

@@ -486,6 +486,7 @@ impl World for Kernel {
             Action::RunStopCommand { step, facts } => self.run_stop_command(step, &facts),
             Action::EndStopCommand { step } => self.end_job(Job::StopCommand { step }),
             Action::Sweep(signal) => self.sweep(signal),
+            Action::LookWhoIsThere { signal, target } => self.look_who_is_there(signal, target),
             Action::Reload => self.reload(),
             Action::Adopt(plan) => {
                 self.passed_on = plan.passed_on();

@@ -187,6 +187,9 @@ pub(crate) struct Machine {
     escalated: bool,
     /// KILL went to the whole tree.
     tree_killed: bool,
+    /// When the ladder began, and when it is told who is still there: where nobody has said how long that may take.
+    ladder_since: Duration,
+    tell_waits_at: Option<Duration>,
     /// The step whose stop command is running.
     stop_command: Option<usize>,
     none_left: bool,
@@ -208,6 +211,10 @@ pub(crate) struct Machine {
 /// After this long even KILL is given up: the process hangs in the kernel, and an init that hangs with
 /// it helps nobody.
 pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// After so long a stop is told about while it lasts: before Docker's ten seconds are over, after which there
+/// may be nobody to tell anything.
+pub(crate) const TELLING_AFTER: Duration = Duration::from_secs(8);
 
 impl Machine {
     /// A machine at time 0, its first actions waiting in the outbox.
@@ -245,6 +252,8 @@ impl Machine {
             sent: SignalSet::default(),
             escalated: false,
             tree_killed: false,
+            ladder_since: Duration::ZERO,
+            tell_waits_at: None,
             stop_command: None,
             none_left: true,
             hopeless: false,
@@ -273,10 +282,15 @@ impl Machine {
     /// When to call `handle` with `Event::Deadline` if nothing else happens before.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let ready_by = self.ready_by.filter(|_| self.phase == Phase::Running);
-        [self.until, self.max_runtime_until(), ready_by]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.until,
+            self.max_runtime_until(),
+            ready_by,
+            self.tell_waits_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// When `--max-runtime` is over, while it counts: until a stop is asked for.
@@ -343,6 +357,11 @@ impl Machine {
                 }
             }
             (_, Event::Swept { signal, processes }) => self.swept(now, signal, processes),
+            (Phase::Ladder { .. }, Event::StillThere(processes)) => {
+                let after = now.saturating_sub(self.ladder_since);
+                self.tell(Record::StillThere { after, processes });
+            }
+            (_, Event::StillThere(_)) => {}
             (_, Event::NoneLeft) => {
                 self.none_left = true;
                 match self.phase {
@@ -391,6 +410,9 @@ impl Machine {
         }
         // Early and repeated wake-ups are harmless.
         if self.until.is_none_or(|until| now < until) {
+            if self.tell_waits_at.is_some_and(|at| now >= at) {
+                self.ask_who_is_there();
+            }
             return;
         }
         match self.phase {

@@ -18,6 +18,7 @@
 //! | `health`, `metrics` | the endpoint, and the numbers that it and the metrics file tell |
 //! | `call` | HTTP requests and UDP datagrams, for hooks and for `stepdown health` |
 //! | `explain` | the simulated world, the timeline that is told from it, and where each value came from |
+//! | `look` | how a process looks in /proc, and what it does with a signal |
 //! | `check` | plays a command again and again, and judges the records |
 //! | `record`, `report`, `hooks` | what happened; as lines for people or machines; as variables for hooks |
 //! | `files` | what outlives the run: the report, the last runs, the metrics file |
@@ -43,6 +44,7 @@ mod files;
 mod health;
 mod hooks;
 mod kernel;
+mod look;
 mod machine;
 mod metrics;
 mod notify;

@@ -308,6 +308,8 @@ pub(crate) struct Plan {
     pub(crate) parent_death_signal: Option<Signal>,
     pub(crate) child: ChildSettings,
     pub(crate) failure_codes: FailureCodes,
+    /// Somebody has said how long a step waits (`--grace`).
+    pub(crate) says_grace: bool,
     /// Something is to be written about the run (`--report`, `--state-file`, `--metrics-file`).
     pub(crate) keeps_files: bool,
     /// We are PID 1: whoever asks us to stop has a KILL of its own.
@@ -363,6 +365,7 @@ impl Plan {
         }
         Ok(Self {
             ladder: fresh.ladder,
+            says_grace: fresh.says_grace,
             stop_on: fresh.stop_on,
             escalate_on: fresh.escalate_on,
             rewrite: fresh.rewrite,

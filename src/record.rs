@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::drain::Held;
+use crate::look::Waited;
 use crate::plan::{HookPhase, Target};
 use crate::signal::Signal;
 
@@ -240,6 +241,12 @@ pub(crate) enum Record {
         after: Duration,
         /// The step of the ladder that worked, counted from one.
         step: Option<usize>,
+    },
+    /// The ladder has lasted so long; who is still there, the child first, and why.
+    StillThere {
+        #[serde(rename = "after_ms", serialize_with = "millis")]
+        after: Duration,
+        processes: Vec<Waited>,
     },
     /// The child did not end, not even by KILL.
     ChildLeft {

@@ -184,9 +184,10 @@ impl Log {
     fn level(&self, record: &Record) -> Level {
         match record {
             Record::StartFailed(_) | Record::ReloadRefused { .. } => Level::Error,
-            Record::ChildLeft { .. } | Record::Trouble { .. } | Record::DrainUnmet { .. } => {
-                Level::Warn
-            }
+            Record::ChildLeft { .. }
+            | Record::StillThere { .. }
+            | Record::Trouble { .. }
+            | Record::DrainUnmet { .. } => Level::Warn,
             Record::SweepEnded { left, .. } => {
                 if *left {
                     Level::Warn

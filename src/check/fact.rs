@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::look::Look;
 use crate::record::{ExitStatus, HookResult, Record};
 use crate::report;
 use crate::signal::Signal;
@@ -82,31 +83,6 @@ pub(crate) enum What {
 pub(crate) struct Left {
     pub(crate) pid: i32,
     pub(crate) command: String,
-}
-
-/// One process as /proc shows it (proc_pid_status(5), proc_pid_stat(5)).
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Look {
-    pub(crate) pid: i32,
-    pub(crate) parent: i32,
-    pub(crate) session: i32,
-    pub(crate) command: String,
-    /// R, S, D, T, Z and the like.
-    pub(crate) state: String,
-    pub(crate) threads: u32,
-    /// Signals as bits, the lowest being signal 1.
-    pub(crate) blocked: u64,
-    pub(crate) ignored: u64,
-    pub(crate) caught: u64,
-    /// The kernel function that it sleeps in, where the kernel tells.
-    pub(crate) waits_in: String,
-}
-
-impl Look {
-    pub(crate) fn has(set: u64, signal: Signal) -> bool {
-        let bit = u32::try_from(signal.number() - 1).unwrap_or(0);
-        set.checked_shr(bit).is_some_and(|set| set & 1 == 1)
-    }
 }
 
 /// What a record says to the judge.

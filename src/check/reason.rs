@@ -4,10 +4,11 @@
 
 use serde::Serialize;
 
-use super::fact::{Left, Look, What};
+use super::fact::{Left, What};
 use super::judge::Promise;
 use super::story::{Part, Story};
 use crate::duration::Shown;
+use crate::look::Look;
 use crate::signal::Signal;
 
 /// Why it most probably happened, and what to do about it.
@@ -22,13 +23,6 @@ fn reason(why: impl Into<String>, way_out: impl Into<String>) -> Reason {
         why: why.into(),
         way_out: way_out.into(),
     }
-}
-
-/// What shells are called.
-const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"];
-
-fn is_shell(command: &str) -> bool {
-    SHELLS.contains(&command)
 }
 
 impl Story {
@@ -124,7 +118,7 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
     let name = &main.command;
     let child = looks
         .iter()
-        .find(|look| look.parent == main_pid && look.state != "Z");
+        .find(|look| look.parent == main_pid && !look.is_zombie());
     if Look::has(main.ignored, signal) {
         return reason(
             format!("{name} ignores {signal}"),
@@ -152,7 +146,7 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
             ),
         );
     }
-    if let (true, Some(child)) = (is_shell(name), child) {
+    if let (true, Some(child)) = (main.is_shell(), child) {
         return reason(
             format!(
                 "a shell is in between: {name} has {} as its child and does not pass {signal} on; a trap \
@@ -349,7 +343,7 @@ pub(crate) fn left(story: &Story, left: &[Left]) -> Reason {
         );
     }
     match main {
-        Some(main) if is_shell(&main.command) => reason(
+        Some(main) if main.is_shell() => reason(
             format!(
                 "a shell is in between: {} ended on the signal and left {first} alone",
                 main.command

@@ -13,10 +13,10 @@ use nix::sys::stat::Mode;
 
 use super::fact::{Fact, What};
 use super::in_flight::{self, Tally, Told};
-use super::look;
 use super::options::{Check, Variant};
 use super::stage::{self, Ends, Stage};
 use super::story::Story;
+use crate::look;
 use crate::signal::Signal;
 use crate::sys::signals::{self, Inherited};
 use crate::sys::{descriptors, error_text, fork, reap, tree};

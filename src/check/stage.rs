@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use super::containers::Containers;
 use super::fact::{self, Fact, What};
-use super::look;
 use crate::drive::{World, drive};
 use crate::kernel::Kernel;
+use crate::look;
 use crate::machine::{Action, Event, Machine};
 use crate::plan::Plan;
 use crate::record::Record;

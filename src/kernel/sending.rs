@@ -1,6 +1,9 @@
 //! Sends signals to the child, its group or its whole tree, and names whom it has reached.
 
+use std::iter;
+
 use super::Kernel;
+use crate::look;
 use crate::machine::Event;
 use crate::plan::Target;
 use crate::record::Process;
@@ -133,6 +136,22 @@ impl Kernel {
         }
         let named = Vec::new();
         Reached { named, child }
+    }
+
+    /// Hooks and stop commands are no part of what the child has started.
+    #[inline(never)]
+    pub(super) fn look_who_is_there(&mut self, signal: Option<Signal>, target: Target) {
+        // Enough to see why; a tree of thousands is not read for a line.
+        const ENOUGH: usize = 256;
+        let Some(main) = self.main else { return };
+        let is_job = |group| self.jobs.iter().any(|(job, _)| *job == group);
+        let members = tree::descendants().unwrap_or_default();
+        let others = members.iter().filter(|member| !is_job(member.group));
+        let others = others.map(|member| member.pid).filter(|pid| *pid != main);
+        let pids = iter::once(main).chain(others.take(ENOUGH));
+        let looks: Vec<_> = pids.filter_map(look::at).collect();
+        let waited = look::waited(&looks, main, signal, target);
+        self.queue.push_back(Event::StillThere(waited));
     }
 
     fn tell_no_proc(&mut self, consequence: &str) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::drain::Held;
 use crate::drain::until::Answer;
+use crate::look::Waited;
 use crate::plan::{HookPhase, Plan, Target};
 use crate::record::{
     ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender, StartFailure,
@@ -55,6 +56,8 @@ pub(crate) enum Event {
         signal: Signal,
         processes: Vec<Process>,
     },
+    /// Who of the tree is still there, the child first, and why (`Action::LookWhoIsThere`).
+    StillThere(Vec<Waited>),
     /// The kernel says that we have no child left (ECHILD).
     NoneLeft,
     /// How many requests are in flight; `settled` once that was none for long enough.
@@ -146,6 +149,11 @@ pub(crate) enum Action {
     Flush,
     /// Signals every process that is left, and tells what it found as `Event::Swept`.
     Sweep(Signal),
+    /// Looks who has not ended since the signal was sent to the target, and tells it as `Event::StillThere`.
+    LookWhoIsThere {
+        signal: Option<Signal>,
+        target: Target,
+    },
     /// Reads the configuration file again, and tells as `Event::Reloaded` what it says.
     Reload,
     /// This plan counts from now on.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Action, Child, KILL_PATIENCE, Machine, Phase};
+use super::{Action, Child, KILL_PATIENCE, Machine, Phase, TELLING_AFTER};
 use crate::plan::{OWN_GRACE, Step, StepAction, Stragglers, Target};
 use crate::record::{HookResult, Reason, Record};
 use crate::signal::Signal;
@@ -36,19 +36,42 @@ impl Machine {
             let wait = wait.map(|wait| now.saturating_add(wait));
             self.before(wait, |limits| limits.kill_by)
         };
+        let goes_on = matches!(self.phase, Phase::Ladder { .. });
         self.enter(now, Phase::Ladder { step: index }, wait);
+        if step.is_kill() {
+            self.tell_waits_at = None;
+        } else if !goes_on {
+            self.ladder_since = now;
+            let tells = !self.plan.says_grace;
+            self.tell_waits_at = tells.then(|| now.saturating_add(TELLING_AFTER));
+        }
         self.carry_out(now, index, step);
     }
 
-    fn carry_out(&mut self, now: Duration, index: usize, step: &Step) {
-        let stop = self.stop;
-        let signal = match (&step.action, stop) {
-            (StepAction::Signal(signal), _) => Some(*signal),
-            (StepAction::Same, Some(stop)) => Some(stop.signal),
-            (StepAction::Same, None) => Some(Signal::TERM),
-            _ => None,
+    /// Whoever reads the log of a stop that is cut off by another one's KILL finds there why it took so long.
+    pub(super) fn ask_who_is_there(&mut self) {
+        self.tell_waits_at = None;
+        let Phase::Ladder { step } = self.phase else {
+            return;
         };
-        let received = stop.and_then(|stop| stop.received);
+        let step = self.plan.ladder.get(step).or(self.plan.ladder.last());
+        let target = step.map_or(self.plan.target, |step| step.target);
+        let signal = step.and_then(|step| self.signal_of(step));
+        let signal = signal.or(self.sent.iter().last());
+        self.act(Action::LookWhoIsThere { signal, target });
+    }
+
+    fn signal_of(&self, step: &Step) -> Option<Signal> {
+        match step.action {
+            StepAction::Signal(signal) => Some(signal),
+            StepAction::Same => Some(self.stop.map_or(Signal::TERM, |stop| stop.signal)),
+            _ => None,
+        }
+    }
+
+    fn carry_out(&mut self, now: Duration, index: usize, step: &Step) {
+        let signal = self.signal_of(step);
+        let received = self.stop.and_then(|stop| stop.received);
         let by_terminal = self.sent.is_empty()
             && received.is_some_and(|r| r.reached_child && Some(r.signal) == signal);
         // Who has been passed it on need not be told twice.

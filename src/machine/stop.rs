@@ -106,6 +106,7 @@ impl Machine {
             return;
         };
         self.child = Child::Ended(pid, status);
+        self.tell_waits_at = None;
         let step = match self.phase {
             Phase::Ladder { step } => Some((step + 1).min(self.plan.ladder.len())),
             _ => None,

@@ -4,6 +4,7 @@ use super::*;
 use crate::drain::until::Answer;
 use crate::drive::{World, drive};
 use crate::explain::sim::{Cue, Leftover, Script, Sim};
+use crate::look::Waited;
 use crate::plan::{Checks, Drain, DrainPorts, HookPhase, StepAction};
 use crate::record::{Process, Sender};
 use crate::report;

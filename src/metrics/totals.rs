@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Outcome, Record, killed_by};
+use crate::record::{Again, Outcome, Record, killed_by};
 use crate::signal::Signal;
 
 /// Sums since the state file was begun; without one, of this run.
@@ -50,6 +50,9 @@ impl Totals {
         match record {
             Record::StopAsked { .. } => self.run.asked = true,
             Record::Step { signal, .. } => self.run.sent.extend(*signal),
+            Record::AskedAgain { again, sent_as, .. } if *again != Again::Noted => {
+                self.run.sent.push(*sent_as);
+            }
             Record::ChildLeft { .. } => self.run.left = true,
             Record::Reaped { .. } => self.orphans_reaped = self.orphans_reaped.saturating_add(1),
             Record::HookEnded { phase, result, .. } if !result.is_success() => {

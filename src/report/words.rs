@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::drain::Held;
 use crate::duration::Shown;
+use crate::look::Waited;
 use crate::plan::Target;
 use crate::record::{
     Again, DrainEnd, DrainWait, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender,
@@ -135,6 +136,7 @@ impl fmt::Display for Words<'_> {
                 }
                 write!(f, " after {}", Shown(*after))
             }
+            Record::StillThere { after, processes } => still_there(f, Shown(*after), processes),
             Record::ChildLeft { pid } => {
                 write!(f, "child {pid} is still there, going without it")
             }
@@ -336,6 +338,24 @@ fn swept(f: &mut fmt::Formatter<'_>, signal: Signal, processes: &[Process]) -> f
         write!(f, "{comma}{pid} {command}")?;
     }
     match processes.len().checked_sub(SHOWN) {
+        None | Some(0) => Ok(()),
+        Some(more) => write!(f, " and {more} more"),
+    }
+}
+
+fn still_there(f: &mut fmt::Formatter<'_>, after: Shown, processes: &[Waited]) -> fmt::Result {
+    const SHOWN: usize = 8;
+    let Some((first, others)) = processes.split_first() else {
+        return write!(
+            f,
+            "the child is still there after {after} (no usable /proc shows why)"
+        );
+    };
+    write!(f, "still there after {after}: {first}")?;
+    for process in others.iter().take(SHOWN) {
+        write!(f, ", {process}")?;
+    }
+    match others.len().checked_sub(SHOWN) {
         None | Some(0) => Ok(()),
         Some(more) => write!(f, " and {more} more"),
     }

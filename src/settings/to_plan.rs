@@ -164,6 +164,7 @@ impl Settings {
             parent_death_signal: self.signal("parent-death-signal")?,
             child: self.child()?,
             failure_codes: self.failure_codes,
+            says_grace: grace.is_some(),
             keeps_files: FILES.iter().any(|(name, _)| self.has(name)),
             as_pid1: self.as_pid1,
         })

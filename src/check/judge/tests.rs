@@ -1,8 +1,8 @@
 //! Stories and the verdicts that they get.
 
 use super::*;
-use crate::check::fact::Look;
 use crate::check::story::Requests;
+use crate::look::Look;
 
 const MS: u64 = 1_000;
 

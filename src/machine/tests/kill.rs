@@ -27,6 +27,7 @@ fn without_kill_the_last_step_waits_for_the_child() {
             3100 -> cont to the child
             3100 INT from pid 9: passed on to the child; once more takes the next step
             3200 INT not forwarded: there is no next step to take
+            8000 -> lookwhoisthere { signal: some(int), target: child }
             60000 child exited with 0 on step 2 after 60.0 s
             60000 -> run the post-stop hook "p"
             60000 post-stop hook "p" done (0 s)

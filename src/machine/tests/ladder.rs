@@ -61,11 +61,54 @@ fn pid_1_waits_as_long_as_the_platform_lets_it() {
             2000 step 2 of 3: QUIT to the child, waiting until it has ended
             2000 -> quit to the child
             2000 -> cont to the child
+            8000 -> lookwhoisthere { signal: some(quit), target: child }
             86400000 child exited with 0 on step 2 after 1day
             86400000 stopped in 1day, exit status 0
             86400000 -> exit 0
             "#,
         );
+}
+
+#[test]
+fn who_is_still_there_is_told_once_where_nobody_has_said_how_long_it_may_take() {
+    let waited = || {
+        let why = Some("ignores TERM".to_owned());
+        let (pid, command) = (2, "server".to_owned());
+        Event::StillThere(vec![Waited { pid, command, why }])
+    };
+    Story::of("--pre-stop a --ladder TERM:5s,HUP:5s")
+        .hook(HookPhase::PreStop, 0, 1_000, done())
+        .asked(Signal::TERM)
+        .at(9_001, waited())
+        .at(11_001, waited())
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: TERM from outside the container
+            0 -> notready
+            0 -> run the pre-stop hook "a"
+            1000 pre-stop hook "a" done (1.0 s)
+            1000 step 1 of 3: TERM:5s to the child, waiting up to 5.0 s
+            1000 -> term to the child
+            1000 -> cont to the child
+            6000 step 2 of 3: HUP:5s to the child, waiting up to 5.0 s
+            6000 -> hup to the child
+            6000 -> cont to the child
+            9000 -> lookwhoisthere { signal: some(hup), target: child }
+            9001 still there after 8.0 s: 2 server (ignores TERM)
+            11000 step 3 of 3: KILL to the tree
+            11000 -> kill to the tree
+            11000 child died of KILL on step 3 after 11.0 s
+            11000 stopped by KILL in 11.0 s, exit status 137
+            11000 -> exit 137
+            "#,
+        );
+    for options in ["--grace 20s", "--ladder TERM:8s"] {
+        let told = Story::of(options).asked(Signal::TERM).told();
+        assert!(!told.contains("still there"), "{told}");
+        assert!(!told.contains("lookwhoisthere"), "{told}");
+    }
 }
 
 #[test]
@@ -79,6 +122,7 @@ fn pid_1_has_a_grace_of_its_own_where_no_platform_asks() {
             1000 step 1 of 2: SAME = TERM to the child, waiting up to 30.0 s
             1000 -> term to the child
             1000 -> cont to the child
+            9000 -> lookwhoisthere { signal: some(term), target: child }
             31000 step 2 of 2: KILL to the tree
             31000 -> kill to the tree
             31000 child died of KILL on step 2 after 30.0 s
@@ -198,6 +242,7 @@ fn a_console_program_obeys_its_standard_input() {
             0 -> notready
             0 step 1 of 4: stdin=save, waiting up to 30.0 s
             0 -> write step 1
+            8000 -> lookwhoisthere { signal: none, target: child }
             30000 step 2 of 4: stdin=stop:5s, waiting up to 5.0 s
             30000 -> write step 2
             35000 step 3 of 4: eof, waiting up to 30.0 s

@@ -75,6 +75,7 @@ fn the_deadline_cuts_the_ladder() {
             6000 step 2 of 4: INT:6s to the child, waiting up to 3.5 s
             6000 -> int to the child
             6000 -> cont to the child
+            8000 -> lookwhoisthere { signal: some(int), target: child }
             9500 step 4 of 4: KILL to the tree
             9500 -> kill to the tree
             9500 child died of KILL on step 4 after 9.5 s
@@ -97,6 +98,7 @@ fn without_a_grace_a_step_has_all_that_is_left_of_the_deadline() {
             0 step 1 of 2: SAME = TERM to the child, waiting up to 24.5 s
             0 -> term to the child
             0 -> cont to the child
+            8000 -> lookwhoisthere { signal: some(term), target: child }
             24500 step 2 of 2: KILL to the tree
             24500 -> kill to the tree
             24500 child died of KILL on step 2 after 24.5 s

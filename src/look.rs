@@ -1,0 +1,327 @@
+//! How a process looks in /proc, and what it does with a signal: for what is told, never for a decision of a stop.
+
+use std::fmt;
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Target;
+use crate::signal::Signal;
+use crate::sys::tree;
+
+/// One process as /proc shows it (proc_pid_status(5), proc_pid_stat(5)).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Look {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) session: i32,
+    pub(crate) command: String,
+    /// R, S, D, T, Z and the like.
+    pub(crate) state: String,
+    pub(crate) threads: u32,
+    /// Signals as bits, the lowest being signal 1.
+    pub(crate) blocked: u64,
+    pub(crate) ignored: u64,
+    pub(crate) caught: u64,
+    /// The kernel function that it sleeps in, where the kernel tells.
+    pub(crate) waits_in: String,
+    /// PID 1 of a namespace below ours.
+    pub(crate) is_init: bool,
+}
+
+/// What a living process does with a signal that was sent to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answer {
+    /// It is in the kernel and takes no signal, not even KILL (D).
+    InKernel,
+    /// Job control holds it (T), or a debugger does (t).
+    Stopped,
+    Traced,
+    Ignores,
+    Blocks,
+    Handles,
+    /// It has no handler, and the kernel drops what PID 1 of a namespace has no handler for.
+    Dropped,
+    /// It has no handler: the default action.
+    Default,
+}
+
+/// What shells are called.
+const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"];
+
+impl Look {
+    pub(crate) fn has(set: u64, signal: Signal) -> bool {
+        let bit = u32::try_from(signal.number() - 1).unwrap_or(0);
+        set.checked_shr(bit).is_some_and(|set| set & 1 == 1)
+    }
+
+    pub(crate) fn is_shell(&self) -> bool {
+        SHELLS.contains(&&*self.command)
+    }
+
+    pub(crate) fn is_zombie(&self) -> bool {
+        self.state == "Z"
+    }
+
+    pub(crate) fn answer(&self, signal: Signal) -> Answer {
+        match &*self.state {
+            "D" => Answer::InKernel,
+            "T" => Answer::Stopped,
+            "t" => Answer::Traced,
+            _ if Self::has(self.ignored, signal) => Answer::Ignores,
+            _ if Self::has(self.blocked, signal) => Answer::Blocks,
+            _ if Self::has(self.caught, signal) => Answer::Handles,
+            _ if self.is_init => Answer::Dropped,
+            _ => Answer::Default,
+        }
+    }
+}
+
+/// A process that a stop waits for, and why it is still there as far as that shows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Waited {
+    pub(crate) pid: i32,
+    pub(crate) command: String,
+    pub(crate) why: Option<String>,
+}
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pid, self.command.escape_debug())?;
+        match &self.why {
+            Some(why) => write!(f, " ({why})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Who is still there, `main` first, after `signal` was sent to `target`.
+pub(crate) fn waited(
+    looks: &[Look],
+    main: i32,
+    signal: Option<Signal>,
+    target: Target,
+) -> Vec<Waited> {
+    let (first, others): (Vec<&Look>, Vec<&Look>) = looks
+        .iter()
+        .filter(|look| !look.is_zombie())
+        .partition(|look| look.pid == main);
+    let waited = |look: &&Look| {
+        let is_main = look.pid == main;
+        let had = signal.filter(|_| is_main || target != Target::Child);
+        let child = others.iter().find(|child| child.parent == look.pid);
+        Waited {
+            pid: look.pid,
+            command: look.command.clone(),
+            why: why(look, had, child.copied(), is_main, target),
+        }
+    };
+    first.iter().chain(&others).map(waited).collect()
+}
+
+/// `had` is the signal that it was sent, `child` one of its own children.
+fn why(
+    look: &Look,
+    had: Option<Signal>,
+    child: Option<&Look>,
+    is_main: bool,
+    target: Target,
+) -> Option<String> {
+    let function = match &*look.waits_in {
+        "" => String::new(),
+        function => format!(", in {function}"),
+    };
+    let state = match look.answer(had.unwrap_or(Signal::KILL)) {
+        Answer::InKernel => Some(format!("hangs in the kernel{function}: state D")),
+        Answer::Stopped => Some("stopped by job control: state T".to_owned()),
+        Answer::Traced => Some("held by a debugger: state t".to_owned()),
+        _ => None,
+    };
+    if state.is_some() {
+        return state;
+    }
+    let Some(signal) = had else {
+        return None;
+    };
+    let why = match (look.answer(signal), child) {
+        (Answer::Ignores, _) => format!("ignores {signal}"),
+        (Answer::Blocks, _) => format!("blocks {signal} and has not taken it"),
+        (Answer::Dropped, _) => format!(
+            "PID 1 of a namespace of its own, without a handler for {signal}: the kernel drops it"
+        ),
+        (Answer::Handles, Some(child)) if is_main && look.is_shell() => {
+            let way_out = match target {
+                Target::Child => ": --target group reaches both",
+                Target::Group | Target::Tree => "",
+            };
+            format!(
+                "a shell, whose trap for {signal} runs only once {} {} has ended{way_out}",
+                child.pid,
+                child.command.escape_debug()
+            )
+        }
+        (Answer::Handles, _) => {
+            let threads = match look.threads {
+                0 | 1 => String::new(),
+                threads => format!(", {threads} threads"),
+            };
+            format!("handles {signal} and is not done{threads}{function}")
+        }
+        _ => format!("no handler for {signal}, and not dead of it yet"),
+    };
+    Some(why)
+}
+
+/// One process; `None` when it is gone or there is no /proc.
+pub(crate) fn at(pid: i32) -> Option<Look> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let waits_in = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    let mut look = parse(&stat, &status)?;
+    look.pid = pid;
+    look.waits_in = waits_in.trim_matches(['\0', '0', '\n']).to_owned();
+    Some(look)
+}
+
+/// Everybody below us.
+pub(crate) fn everybody() -> Vec<Look> {
+    let members = tree::descendants().unwrap_or_default();
+    members.iter().filter_map(|member| at(member.pid)).collect()
+}
+
+fn parse(stat: &str, status: &str) -> Option<Look> {
+    let (before, after) = stat.rsplit_once(')')?;
+    let (_, command) = before.split_once('(')?;
+    let mut fields = after.split_ascii_whitespace();
+    let state = fields.next()?.to_owned();
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or("", str::trim)
+    };
+    let set = |name| u64::from_str_radix(field(name), 16).unwrap_or(0);
+    Some(Look {
+        pid: 0,
+        parent,
+        session,
+        command: command.to_owned(),
+        state,
+        threads: field("Threads:").parse().unwrap_or(1),
+        blocked: set("SigBlk:"),
+        ignored: set("SigIgn:"),
+        caught: set("SigCgt:"),
+        waits_in: String::new(),
+        is_init: is_init(field("NSpid:")),
+    })
+}
+
+/// The last of the pids that it has in the namespaces from ours inwards.
+fn is_init(pids: &str) -> bool {
+    pids.split_ascii_whitespace().skip(1).last() == Some("1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_the_kernel_are_understood() {
+        let status =
+            "Name:\ta b\nThreads:\t3\nSigBlk:\t0000000000004000\nSigIgn:\t0\nSigCgt:\tff\n";
+        let look = parse("7 (a) b) S 3 5 6 0 -1", status).unwrap();
+        assert_eq!((look.command.as_str(), look.parent), ("a) b", 3));
+        assert_eq!((look.session, look.threads), (6, 3));
+        assert!(Look::has(look.blocked, Signal::TERM));
+        assert!(!Look::has(look.caught, Signal::TERM));
+        assert!(!look.is_init);
+    }
+
+    #[test]
+    fn pid_1_of_a_namespace_below_is_known() {
+        for (pids, expected) in [
+            ("7", false),
+            ("1", false),
+            ("7\t1", true),
+            ("9\t1\t4", false),
+            ("", false),
+        ] {
+            assert_eq!(is_init(pids), expected, "{pids:?}");
+        }
+    }
+
+    fn look(pid: i32, command: &str) -> Look {
+        Look {
+            pid,
+            command: command.to_owned(),
+            state: "S".to_owned(),
+            threads: 1,
+            ..Look::default()
+        }
+    }
+
+    #[test]
+    fn who_is_still_there_is_told_with_the_reason() {
+        const TERM: u64 = 1 << 14;
+        let told = |change: &dyn Fn(&mut Look), command: &str, target| {
+            let mut main = look(7, command);
+            change(&mut main);
+            let mut child = look(8, "sleep");
+            child.parent = 7;
+            let waited = waited(&[child, main], 7, Some(Signal::TERM), target);
+            waited
+                .iter()
+                .map(Waited::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
+        let server = |change: &dyn Fn(&mut Look)| told(change, "server", Target::Child);
+        for (change, why) in [
+            (
+                &(|look: &mut Look| look.ignored = TERM) as &dyn Fn(&mut Look),
+                "ignores TERM",
+            ),
+            (
+                &|look: &mut Look| look.blocked = TERM,
+                "blocks TERM and has not taken it",
+            ),
+            (
+                &|look: &mut Look| {
+                    (look.caught, look.threads, look.waits_in) = (TERM, 3, "futex".to_owned())
+                },
+                "handles TERM and is not done, 3 threads, in futex",
+            ),
+            (
+                &|look: &mut Look| look.is_init = true,
+                "PID 1 of a namespace of its own, without a handler for TERM: the kernel drops it",
+            ),
+            (
+                &|look: &mut Look| (look.ignored, look.state) = (TERM, "D".to_owned()),
+                "hangs in the kernel: state D",
+            ),
+            (
+                &|look: &mut Look| look.state = "T".to_owned(),
+                "stopped by job control: state T",
+            ),
+            (
+                &|_: &mut Look| (),
+                "no handler for TERM, and not dead of it yet",
+            ),
+        ] {
+            assert_eq!(server(change), format!("7 server ({why}); 8 sleep"));
+        }
+        let traps = |look: &mut Look| look.caught = TERM;
+        assert_eq!(
+            told(&traps, "sh", Target::Child),
+            "7 sh (a shell, whose trap for TERM runs only once 8 sleep has ended: --target group reaches both); \
+             8 sleep"
+        );
+        assert!(told(&traps, "sh", Target::Group).contains("8 sleep (no handler for TERM"));
+    }
+
+    #[test]
+    fn we_are_seen() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(at(pid).unwrap().pid, pid);
+    }
+}
