@@ -140,9 +140,7 @@ fn why(
     if state.is_some() {
         return state;
     }
-    let Some(signal) = had else {
-        return None;
-    };
+    let signal = had?;
     let why = match (look.answer(signal), child) {
         (Answer::Ignores, _) => format!("ignores {signal}"),
         (Answer::Blocks, _) => format!("blocks {signal} and has not taken it"),

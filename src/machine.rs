@@ -182,6 +182,8 @@ pub(crate) struct Machine {
     /// What came before the child existed: signals, and the parent's death.
     kept: Vec<Event>,
     requests: Requests,
+    /// The last signal that was only forwarded, by the name it came by, and when.
+    forwarded: Option<(Signal, Duration)>,
     /// Stop signals that the child was sent: by the ladder, and those that were passed on.
     sent: SignalSet,
     escalated: bool,
@@ -249,6 +251,7 @@ impl Machine {
             failure: None,
             kept: Vec::new(),
             requests: Requests::default(),
+            forwarded: None,
             sent: SignalSet::default(),
             escalated: false,
             tree_killed: false,
@@ -320,6 +323,7 @@ impl Machine {
             }
             (_, Event::Signal(received)) => self.signal(now, received),
             (_, Event::PassedOn(signal)) => {
+                self.forwarded = Some((signal, now));
                 let (received, target) = (signal, Target::Child);
                 self.tell(Record::Forwarded {
                     signal,

@@ -330,6 +330,16 @@ impl Plan {
         kills && self.as_pid1 && self.deadline.is_none() && self.first_without_wait().is_some()
     }
 
+    /// Whether something can ask for a stop, and more is to be done then than to send signals.
+    pub(crate) fn has_stop_sequence(&self) -> bool {
+        if self.stop_on.is_empty() {
+            return false;
+        }
+        let has_hooks = !(self.pre_stop.is_empty() && self.post_stop.is_empty());
+        let tells = self.readiness.is_some() || self.health.is_some() || self.keeps_files;
+        has_hooks || tells || self.drain.is_some()
+    }
+
     pub(crate) fn hooks(&self, phase: HookPhase) -> &[Hook] {
         match phase {
             HookPhase::PreStart => &self.pre_start,

@@ -248,6 +248,14 @@ pub(crate) enum Record {
         after: Duration,
         processes: Vec<Waited>,
     },
+    /// The child has ended because of a signal that does not ask for the stop.
+    NotAStop {
+        signal: Signal,
+        #[serde(rename = "after_ms", serialize_with = "millis")]
+        after: Duration,
+        /// The value of `--stop-on` with which it would.
+        stop_on: String,
+    },
     /// The child did not end, not even by KILL.
     ChildLeft {
         pid: i32,

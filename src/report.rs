@@ -186,6 +186,7 @@ impl Log {
             Record::StartFailed(_) | Record::ReloadRefused { .. } => Level::Error,
             Record::ChildLeft { .. }
             | Record::StillThere { .. }
+            | Record::NotAStop { .. }
             | Record::Trouble { .. }
             | Record::DrainUnmet { .. } => Level::Warn,
             Record::SweepEnded { left, .. } => {

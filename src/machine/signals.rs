@@ -32,13 +32,13 @@ impl Machine {
             }
             Phase::PreStart { .. } => self.kept.push(Event::Signal(received)),
             Phase::Running if reloads => self.act(Action::Reload),
-            Phase::Running => self.forward(received, signal),
+            Phase::Running => self.forward(now, received, signal),
             // That wait was asked for; only a request to stop ends it.
-            Phase::Sweep(Stage::Wait) if !reloads => self.forward(received, signal),
+            Phase::Sweep(Stage::Wait) if !reloads => self.forward(now, received, signal),
             _ if stops || hurries => self.asked_again(now, received, signal, (stops, hurries)),
             // The plan of a stop stands.
             _ if reloads => self.drop_signal(received, "a stop is under way"),
-            _ => self.forward(received, signal),
+            _ => self.forward(now, received, signal),
         }
     }
 
@@ -64,7 +64,7 @@ impl Machine {
         self.requests.count = self.requests.count.saturating_add(1);
         match (is_first, stops) {
             (true, true) => self.pass_on(received, signal, hurries),
-            (true, false) => self.forward(received, signal),
+            (true, false) => self.forward(now, received, signal),
             (false, _) => self.faster(now, received, signal),
         }
     }
@@ -133,7 +133,7 @@ impl Machine {
         });
     }
 
-    fn forward(&mut self, received: Received, signal: Signal) {
+    fn forward(&mut self, now: Duration, received: Received, signal: Signal) {
         let dropped = |why| Record::Dropped {
             signal: received.signal,
             why,
@@ -152,6 +152,7 @@ impl Machine {
         } else {
             return self.tell(dropped("the child has got it as well"));
         }
+        self.forwarded = Some((received.signal, now));
         self.tell(Record::Forwarded {
             signal,
             received: received.signal,

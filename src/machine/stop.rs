@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use super::{Action, Child, HookId, Limits, Machine, Phase, Received, Stage, Stop};
 use crate::plan::{HookPhase, Step};
-use crate::record::{DrainEnd, ExitStatus, HookResult, Reason, Record};
+use crate::record::{DrainEnd, ExitStatus, HookResult, Reason, Record, killed_by};
 use crate::signal::Signal;
+
+/// Who ends so soon after a signal has most probably ended because of it: it has Docker's grace.
+const SHORTLY: Duration = Duration::from_secs(10);
 
 impl Machine {
     pub(super) fn ask_to_stop(
@@ -119,6 +122,7 @@ impl Machine {
         });
         match self.phase {
             Phase::Running => {
+                self.tell_what_was_no_stop(now, status);
                 self.begin_end(now, Reason::Exit);
                 self.act(Action::NotReady);
                 self.enter_sweep(now);
@@ -134,6 +138,28 @@ impl Machine {
             }
             Phase::Ladder { .. } => self.enter_sweep(now),
             _ => {}
+        }
+    }
+
+    /// An image with STOPSIGNAL SIGQUIT or SIGWINCH: the child obeys, and what was to be done before is not.
+    fn tell_what_was_no_stop(&mut self, now: Duration, status: ExitStatus) {
+        let Some((signal, at)) = self.forwarded else {
+            return;
+        };
+        let after = now.saturating_sub(at);
+        let obeyed = match status {
+            ExitStatus::Exited(code) => code == 0 || code == killed_by(signal),
+            ExitStatus::Killed { signal: by, .. } => by == signal,
+        };
+        if obeyed && after <= SHORTLY && self.plan.has_stop_sequence() {
+            let mut stop_on = self.plan.stop_on;
+            stop_on.insert(signal);
+            let stop_on = stop_on.to_string();
+            self.tell(Record::NotAStop {
+                signal,
+                after,
+                stop_on,
+            });
         }
     }
 

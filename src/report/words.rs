@@ -136,6 +136,18 @@ impl fmt::Display for Words<'_> {
                 }
                 write!(f, " after {}", Shown(*after))
             }
+            Record::NotAStop {
+                signal,
+                after,
+                stop_on,
+            } => {
+                let after = Shown(*after);
+                write!(
+                    f,
+                    "{signal} was only forwarded, and the child ended {after} later: the stop sequence did not \
+                     run. If {signal} is to ask for the stop: --stop-on {stop_on}"
+                )
+            }
             Record::StillThere { after, processes } => still_there(f, Shown(*after), processes),
             Record::ChildLeft { pid } => {
                 write!(f, "child {pid} is still there, going without it")

@@ -84,11 +84,12 @@ fn docker_decides_how_long_a_stop_may_take() {
         .command(["/actor", "ignore-signals"])
         .start();
     container.says("ready").stop(&["-t", "9"]);
+    // The KILL is Docker's, and before it came it was told who is there.
     container
         .wait()
         .code(137)
-        // Docker's KILL, and before it who is still there.
         .never_logged("KILL")
+        .logged(&["still there after 8.0 s", "actor (ignores TERM)"])
         .stopped_no_sooner_than(Duration::from_secs(9));
 }
 

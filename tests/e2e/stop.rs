@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Mode, Stepdown, both};
+use crate::support::{Mode, Stepdown, both, proc};
 
 /// A child that says which signals have come, and ends with 5 once `condition` of the shell holds: `$i` INTs
 /// and `$t` TERMs have come.
@@ -175,5 +175,89 @@ fn how_long_a_step_waits_is_left_to_the_platform_by_pid_1_alone() {
             .witness(["listen", "15:5"])
             .start();
         run.wait().code(124).logged(&["waiting up to 30.0 s"]);
+    });
+}
+
+#[test]
+fn after_eight_seconds_the_log_tells_who_is_still_there_and_why() {
+    // All at once, because each takes its eight seconds.
+    let ignores = "trap '' TERM; echo ready; while :; do sleep 1000; done";
+    let traps = "trap 'exit 5' TERM; echo ready; sleep 1000; exit 6";
+    both(|mode| {
+        let mut runs = Vec::new();
+        for (script, options, why) in [
+            (ignores, &[][..], "sh (ignores TERM)"),
+            (traps, &[], "a shell, whose trap for TERM runs only once"),
+            // Somebody has said how long it may take.
+            (ignores, &["--grace=9s"], ""),
+            // The stop command is no part of the tree.
+            (ignores, &["--ladder=exec='sleep 999':1h,KILL"], "sh, "),
+        ] {
+            let run = Stepdown::in_mode(mode).args(options).shell(script).start();
+            runs.push((run, why));
+        }
+        for (run, _) in &mut runs {
+            run.says("ready").signal(Signal::SIGTERM);
+        }
+        for (run, why) in &mut runs {
+            if !why.is_empty() {
+                let told = run.logs("still there after 8.0 s: ");
+                assert!(told.contains(*why), "{told}");
+                assert!(told.contains(" sleep"), "{told}");
+                assert!(!told.contains("999"), "{told}");
+                run.asks_again().asks_again().asks_again();
+            }
+        }
+        for (run, why) in runs {
+            let ended = run.wait();
+            assert_eq!(
+                ended.stderr.matches("still there").count(),
+                usize::from(!why.is_empty())
+            );
+            assert!(!ended.stderr.contains("exited with 6"), "{}", ended.stderr);
+        }
+    });
+}
+
+#[test]
+fn a_child_that_ends_by_a_signal_that_is_no_stop_is_told_about_with_the_way_out() {
+    both(|mode| {
+        for (signal, name) in [
+            (Signal::SIGWINCH as i32, "WINCH"),
+            (Signal::SIGUSR1 as i32, "USR1"),
+            (Signal::SIGQUIT as i32, "QUIT"),
+            (proc::rtmin(3), "RTMIN+3"),
+        ] {
+            let start = |options: &[&str]| {
+                let ends = format!("{signal}:0");
+                let mut run = Stepdown::in_mode(mode)
+                    .args(["--pre-stop", "echo before"])
+                    .args(options)
+                    .witness(["listen", &ends])
+                    .start();
+                run.says("ready").signal_number(signal);
+                run.wait()
+            };
+            let missed = start(&[]);
+            missed.code(0).never_said("before");
+            missed.logged(&[&format!("{name} was only forwarded"), "--stop-on "]);
+            let line = missed
+                .stderr
+                .lines()
+                .find(|line| line.contains("--stop-on "));
+            let value = line.and_then(|line| line.rsplit_once("--stop-on "));
+            let way_out = ["--stop-on", value.expect("a value").1];
+            start(&way_out)
+                .code(0)
+                .said("before")
+                .logged(&["stopping: ", name])
+                .never_logged("only forwarded");
+            // Where nothing was to be done, nothing was missed.
+            let mut run = Stepdown::in_mode(mode)
+                .witness(["listen", &format!("{signal}:0")])
+                .start();
+            run.says("ready").signal_number(signal);
+            run.wait().code(0).was_silent();
+        }
     });
 }

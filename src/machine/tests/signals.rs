@@ -141,6 +141,39 @@ fn the_first_request_leaves_a_post_stop_hook_alone() {
 }
 
 #[test]
+fn a_child_that_ends_by_a_forwarded_signal_has_missed_its_stop_sequence() {
+    let after = |options: &str, millis: u64, status| {
+        let told = Story::of(options)
+            .at(1_000, signal(named("WINCH")))
+            .at(1_000 + millis, Event::ChildExited(status))
+            .told();
+        told.contains("--stop-on INT,TERM,WINCH")
+    };
+    let winch = named("WINCH");
+    let killed = |signal| ExitStatus::Killed {
+        signal,
+        core: false,
+    };
+    for options in [
+        "--pre-stop a",
+        "--drain-port 80",
+        "--health-listen :90",
+        "--report f",
+    ] {
+        assert!(after(options, 9_000, ExitStatus::Exited(0)), "{options}");
+    }
+    assert!(after("--post-stop a", 100, killed(winch)));
+    assert!(after("--post-stop a", 100, ExitStatus::Exited(156)));
+    // As under the name of tini: nothing is to ask for a stop.
+    assert!(!after("--report f --stop-on ''", 100, killed(winch)));
+    // It has other reasons; it has taken its time; there is nothing to miss.
+    assert!(!after("--pre-stop a", 100, ExitStatus::Exited(1)));
+    assert!(!after("--pre-stop a", 100, killed(named("SEGV"))));
+    assert!(!after("--pre-stop a", 11_000, ExitStatus::Exited(0)));
+    assert!(!after("--grace 1s", 100, ExitStatus::Exited(0)));
+}
+
+#[test]
 fn after_kill_nothing_is_faster() {
     Story::of("--grace 1s")
         .asked(Signal::INT)
