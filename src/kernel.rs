@@ -40,6 +40,7 @@ mod cgroup;
 mod children;
 mod job_control;
 mod jobs;
+mod memory;
 pub(crate) mod reactor;
 mod readiness;
 mod relay;
@@ -111,6 +112,9 @@ pub(crate) struct Kernel {
     /// Who has got KILL from us: the next round names and counts only others.
     killed: BTreeSet<i32>,
     told_no_proc: bool,
+    /// KILL was sent by us, to whomever.
+    sent_kill: bool,
+    memory: memory::Memory,
     /// The child's own, with `--cgroup`.
     cgroup: cgroup::Held,
     /// There only with `--reload-on`.
@@ -173,12 +177,17 @@ impl Kernel {
             probe_environment: Vec::new(),
             probe_slate: None,
             told_no_proc: false,
+            sent_kill: false,
+            memory: memory::Memory::default(),
             cgroup: cgroup::Held::default(),
             reloader: None,
             last: Vec::new(),
             plan,
         };
         kernel.watch_parent();
+        if kernel.plan.runs_commands() || kernel.plan.health.is_some() {
+            kernel.watch_memory();
+        }
         kernel
     }
 
@@ -300,10 +309,11 @@ impl Kernel {
         // From now on another process may get this pid.
         self.killed.remove(&pid);
         self.given_up.retain(|group| !signals::is_empty(*group));
+        self.suspect_lack_of_memory(pid, status);
         if self.main == Some(pid) {
             self.main = None;
             last_resort::child_ended(status);
-            return Some(Event::ChildExited(status));
+            return self.after_what_is_queued(Event::ChildExited(status));
         }
         let job = self.jobs.iter().position(|(job, _)| *job == pid);
         let event = match job.map(|index| self.jobs.swap_remove(index).1) {
@@ -325,7 +335,15 @@ impl Kernel {
             }
             None => Event::Reaped { pid, status },
         };
-        Some(event)
+        self.after_what_is_queued(event)
+    }
+
+    fn after_what_is_queued(&mut self, event: Event) -> Option<Event> {
+        if self.queue.is_empty() {
+            return Some(event);
+        }
+        self.queue.push_back(event);
+        self.queue.pop_front()
     }
 
     /// Sends a signal on at once, if nothing about it is to be decided. What a terminal has to do with is

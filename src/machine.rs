@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::drain::Held;
 use crate::drain::until::Answer;
 use crate::plan::{Plan, Target};
-use crate::record::{ExitStatus, HookResult, Reason, Record, StartFailure};
+use crate::record::{CountedFrom, ExitStatus, HookResult, Reason, Record, StartFailure};
 use crate::signal::{Signal, SignalSet};
 
 mod drain;
@@ -179,6 +179,8 @@ pub(crate) struct Machine {
     /// The balancers know that we are not ready any more (`--drain-checks`).
     balancers_told: bool,
     failure: Option<StartFailure>,
+    /// The kernel has killed for lack of memory.
+    out_of_memory: bool,
     /// What came before the child existed: signals, and the parent's death.
     kept: Vec<Event>,
     requests: Requests,
@@ -249,6 +251,7 @@ impl Machine {
             not_yet: None,
             balancers_told: false,
             failure: None,
+            out_of_memory: false,
             kept: Vec::new(),
             requests: Requests::default(),
             forwarded: None,
@@ -348,6 +351,21 @@ impl Machine {
                 },
             ) => {
                 self.child_stopped(signal, shell_waits);
+            }
+            (
+                _,
+                Event::OomKilled {
+                    kills,
+                    counted_from,
+                    limit,
+                },
+            ) => {
+                self.out_of_memory |= counted_from == CountedFrom::Start;
+                self.tell(Record::OomKilled {
+                    kills,
+                    counted_from,
+                    limit,
+                });
             }
             (_, Event::Reaped { pid, status }) => self.tell(Record::Reaped { pid, status }),
             (_, Event::HookEnded { hook, result }) => {

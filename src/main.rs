@@ -154,6 +154,7 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
     kernel.reload_with(reloader.flatten());
     if let Some(files) = &files {
         kernel.tell_last(files.variables());
+        kernel.watch_memory();
     }
     let totals = files.as_ref().map(|files| files.totals().clone());
     let (endpoint, mut machine) = match kernel.open(totals) {

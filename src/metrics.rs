@@ -13,6 +13,7 @@
 //! | `stepdown_drain_duration_seconds` | histogram: how long drains took |
 //! | `stepdown_requests_interrupted_total` | requests in flight when a drain ended early |
 //! | `stepdown_orphans_reaped_total` | processes reaped that were not ours |
+//! | `stepdown_oom_kills_total` | processes of the cgroup that the kernel killed for lack of memory |
 //! | `stepdown_hook_failures_total{phase}` | failed hooks |
 //! | `stepdown_config_reloads_total{result}` | readings of the configuration file while running |
 //!
@@ -233,6 +234,12 @@ impl Collector for Snapshot {
             "stepdown_orphans_reaped",
             "Processes reaped that were neither the child nor hooks.",
             totals.orphans_reaped,
+        )?;
+        counter(
+            encoder,
+            "stepdown_oom_kills",
+            "Processes of the cgroup that the kernel killed for lack of memory.",
+            totals.oom_kills,
         )?;
         counters(
             encoder,

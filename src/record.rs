@@ -104,6 +104,16 @@ pub(crate) struct StartFailure {
     pub(crate) message: String,
 }
 
+/// Since when kills for lack of memory are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CountedFrom {
+    /// Our own start.
+    Start,
+    /// The start of the cgroup: some may have been before us.
+    Cgroup,
+}
+
 /// How the drain ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -255,6 +265,15 @@ pub(crate) enum Record {
         after: Duration,
         /// The value of `--stop-on` with which it would.
         stop_on: String,
+    },
+    /// The kernel has killed processes of our cgroup for lack of memory.
+    OomKilled {
+        /// How many, in all.
+        kills: u64,
+        counted_from: CountedFrom,
+        /// What the cgroup may have.
+        #[serde(rename = "limit_bytes")]
+        limit: Option<u64>,
     },
     /// The child did not end, not even by KILL.
     ChildLeft {

@@ -187,6 +187,7 @@ impl Log {
             Record::ChildLeft { .. }
             | Record::StillThere { .. }
             | Record::NotAStop { .. }
+            | Record::OomKilled { .. }
             | Record::Trouble { .. }
             | Record::DrainUnmet { .. } => Level::Warn,
             Record::SweepEnded { left, .. } => {

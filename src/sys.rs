@@ -16,6 +16,7 @@ pub(crate) mod last_resort;
 pub(crate) mod namespaces;
 pub(crate) mod net;
 pub(crate) mod notify;
+pub(crate) mod oom;
 pub(crate) mod reap;
 pub(crate) mod signals;
 pub(crate) mod slate;

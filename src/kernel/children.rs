@@ -30,6 +30,7 @@ impl Kernel {
                 self.group = Some(pid).filter(|_| self.terminal.is_none());
                 last_resort::prepare(pid);
                 self.queue.push_back(Event::Started { pid });
+                self.begin_to_watch_memory();
             }
             Err(failure) => self.queue.push_back(Event::StartFailed(failure)),
         }

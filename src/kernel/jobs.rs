@@ -25,7 +25,7 @@ impl Kernel {
         let started = match &wanted.kind {
             HookKind::Command(argv) => {
                 let environment =
-                    hooks::environment(facts, &[&self.last[..], &wanted.env].concat());
+                    hooks::environment(facts, &[&self.told()[..], &wanted.env].concat());
                 self.run_job(Job::Hook(hook), argv, &environment)
             }
             HookKind::Call(call) => {
@@ -44,7 +44,7 @@ impl Kernel {
         let Some(StepAction::Exec(argv)) = plan.ladder.get(step).map(|step| &step.action) else {
             return;
         };
-        let environment = hooks::environment(facts, &self.last);
+        let environment = hooks::environment(facts, &self.told());
         if let Err(why) = self.run_job(Job::StopCommand { step }, argv, &environment) {
             let result = HookResult::Failed(why);
             self.queue
@@ -115,6 +115,7 @@ impl Kernel {
         for (pid, _) in self.jobs.iter().filter(|(_, job)| chosen(job)) {
             // The leader is not reaped yet, so its group is still its own.
             let _ = signals::send(-pid, Signal::KILL);
+            self.sent_kill = true;
             self.given_up.push(*pid);
         }
     }

@@ -29,6 +29,7 @@ impl Kernel {
                 Ok(())
             }
         };
+        self.sent_kill |= signal == Signal::KILL;
         if let Err(errno) = sent
             && errno != libc::ESRCH
         {
@@ -168,6 +169,7 @@ impl Kernel {
             &[signal, Signal::CONT]
         };
         let processes = self.signal_everybody(signals_to_send).named;
+        self.sent_kill |= signal == Signal::KILL;
         self.reap = true;
         self.queue.push_back(Event::Swept { signal, processes });
     }

@@ -8,7 +8,7 @@ use crate::drain::until::Answer;
 use crate::look::Waited;
 use crate::plan::{HookPhase, Plan, Target};
 use crate::record::{
-    ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender, StartFailure,
+    CountedFrom, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender, StartFailure,
 };
 use crate::settings::reload::Reload;
 use crate::signal::Signal;
@@ -38,6 +38,12 @@ pub(crate) enum Event {
         signal: Signal,
         /// A shell may have started us as its job: it waits for our stop, and can continue us.
         shell_waits: bool,
+    },
+    /// The kernel has killed for lack of memory; told before the death that it explains.
+    OomKilled {
+        kills: u64,
+        counted_from: CountedFrom,
+        limit: Option<u64>,
     },
     Reaped {
         pid: i32,

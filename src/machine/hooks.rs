@@ -191,6 +191,11 @@ impl Machine {
             {
                 "success"
             }
+            Child::Ended(_, ExitStatus::Killed { signal, .. })
+                if signal == Signal::KILL && self.out_of_memory =>
+            {
+                "oom-kill"
+            }
             Child::Ended(..) => "signal",
             Child::NotStarted => "success",
             Child::Alive(_) | Child::Left(_) => "timeout",

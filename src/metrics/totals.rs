@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Again, Outcome, Record, killed_by};
+use crate::record::{Again, CountedFrom, Outcome, Record, killed_by};
 use crate::signal::Signal;
 
 /// Sums since the state file was begun; without one, of this run.
@@ -22,6 +22,8 @@ pub(crate) struct Totals {
     pub(crate) drain_duration: Histogram,
     pub(crate) requests_interrupted: u64,
     pub(crate) orphans_reaped: u64,
+    /// Processes of the cgroup that the kernel killed for lack of memory.
+    pub(crate) oom_kills: u64,
     /// Failed hooks by phase.
     pub(crate) hook_failures: BTreeMap<String, u64>,
     /// Readings of the configuration file while running: `success`, `failure`.
@@ -38,6 +40,7 @@ struct Run {
     sent: Vec<Signal>,
     /// The child outlived everything.
     left: bool,
+    oom_kills: u64,
 }
 
 fn count(map: &mut BTreeMap<String, u64>, key: &str) {
@@ -55,6 +58,16 @@ impl Totals {
             }
             Record::ChildLeft { .. } => self.run.left = true,
             Record::Reaped { .. } => self.orphans_reaped = self.orphans_reaped.saturating_add(1),
+            // Those that may have been before us were counted then, or by nobody.
+            Record::OomKilled {
+                kills,
+                counted_from: CountedFrom::Start,
+                ..
+            } => {
+                let new = kills.saturating_sub(self.run.oom_kills);
+                self.run.oom_kills = *kills;
+                self.oom_kills = self.oom_kills.saturating_add(new);
+            }
             Record::HookEnded { phase, result, .. } if !result.is_success() => {
                 count(&mut self.hook_failures, phase.name());
             }

@@ -7,7 +7,8 @@ use crate::duration::Shown;
 use crate::look::Waited;
 use crate::plan::Target;
 use crate::record::{
-    Again, DrainEnd, DrainWait, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender,
+    Again, CountedFrom, DrainEnd, DrainWait, ExitStatus, HookResult, Outcome, Process, Reason,
+    Record, Sender,
 };
 use crate::signal::Signal;
 
@@ -149,6 +150,11 @@ impl fmt::Display for Words<'_> {
                 )
             }
             Record::StillThere { after, processes } => still_there(f, Shown(*after), processes),
+            Record::OomKilled {
+                kills,
+                counted_from,
+                limit,
+            } => out_of_memory(f, *kills, *counted_from, *limit),
             Record::ChildLeft { pid } => {
                 write!(f, "child {pid} is still there, going without it")
             }
@@ -308,6 +314,31 @@ fn held_up(f: &mut fmt::Formatter<'_>, connections: u32, oldest: &[Held]) -> fmt
     match connections.saturating_sub(more) {
         0 => Ok(()),
         more => write!(f, " and {more} more"),
+    }
+}
+
+fn out_of_memory(
+    f: &mut fmt::Formatter<'_>,
+    kills: u64,
+    counted_from: CountedFrom,
+    limit: Option<u64>,
+) -> fmt::Result {
+    let perhaps = match counted_from {
+        CountedFrom::Start => "",
+        CountedFrom::Cgroup => ", perhaps",
+    };
+    let processes = if kills == 1 { "process" } else { "processes" };
+    write!(
+        f,
+        "out of memory{perhaps}: the kernel has killed {kills} {processes}"
+    )?;
+    match counted_from {
+        CountedFrom::Start => f.write_str(" of this cgroup")?,
+        CountedFrom::Cgroup => f.write_str(" of this cgroup since it was made")?,
+    }
+    match limit {
+        Some(bytes) => write!(f, ", whose limit is {} MiB", bytes.div_ceil(1 << 20)),
+        None => Ok(()),
     }
 }
 

@@ -46,7 +46,7 @@ impl Opt {
 pub(crate) const PREFIX: &str = "STEPDOWN_";
 
 /// Variables with the prefix that are no options: hooks and the child are told things in them.
-pub(crate) const TOLD: [&str; 9] = [
+pub(crate) const TOLD: [&str; 10] = [
     "STEPDOWN_PHASE",
     "STEPDOWN_REASON",
     "STEPDOWN_SIGNAL",
@@ -56,6 +56,7 @@ pub(crate) const TOLD: [&str; 9] = [
     "STEPDOWN_EXIT_SIGNAL",
     "STEPDOWN_ESCALATED",
     "STEPDOWN_REMAINING_MS",
+    "STEPDOWN_OOM_KILLS",
 ];
 
 pub(crate) fn find(name: &str) -> Option<&'static Opt> {

@@ -49,8 +49,9 @@ impl Cgroup {
         let mounts = read("/proc/self/mountinfo")?;
         let mut why = format!("no mount of cgroup v2 shows {}", Path::new(&path).display());
         // The last mount on a directory hides those before it.
-        for own in directories(&mounts, &path).into_iter().rev() {
-            match Self::below(&own, Path::new(&path)) {
+        let found = directories(&mounts, &path, Hierarchy::Unified);
+        for own in found.into_iter().rev() {
+            match Self::below(&own.directory, Path::new(&path)) {
                 Ok(cgroup) => return Ok(cgroup),
                 Err(failed) => why = failed,
             }
@@ -190,28 +191,56 @@ fn shown(path: &Path, error: &io::Error) -> String {
 
 /// The path in the hierarchy of version 2, the one without controllers' names (cgroups(7),
 /// /proc/PID/cgroup).
-fn own_path(cgroups: &[u8]) -> Option<&OsStr> {
+pub(super) fn own_path(cgroups: &[u8]) -> Option<&OsStr> {
     let mut lines = cgroups.split(|byte| *byte == b'\n');
     lines
         .find_map(|line| line.strip_prefix(b"0::"))
         .map(OsStr::from_bytes)
 }
 
+/// Which tree of cgroups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Hierarchy {
+    /// Version 2.
+    Unified,
+    /// That of version 1 with the memory controller.
+    Memory,
+}
+
+/// Where a cgroup is to be found.
+pub(super) struct Found {
+    pub(super) directory: PathBuf,
+    /// The mount shows nothing above it.
+    pub(super) is_root: bool,
+}
+
 /// Where a path of the hierarchy is to be found: below each mount of it whose root is above the path
 /// (proc_pid_mountinfo(5)). Next to version 1 the mount is not /sys/fs/cgroup itself.
-fn directories(mounts: &[u8], path: &OsStr) -> Vec<PathBuf> {
+pub(super) fn directories(mounts: &[u8], path: &OsStr, hierarchy: Hierarchy) -> Vec<Found> {
     let directory = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ');
         let root = unescaped(fields.nth(3)?);
         let place = unescaped(fields.next()?);
-        let is_version_2 = fields.skip_while(|field| *field != b"-").nth(1) == Some(b"cgroup2");
+        let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+        let kind = fields.next()?;
+        let mut options = fields
+            .nth(1)
+            .unwrap_or_default()
+            .split(|byte| *byte == b',');
+        let is_wanted = match hierarchy {
+            Hierarchy::Unified => kind == b"cgroup2",
+            Hierarchy::Memory => kind == b"cgroup" && options.any(|option| option == b"memory"),
+        };
         let below = Path::new(path)
             .strip_prefix(&root)
             .ok()
-            .filter(|_| is_version_2)?;
+            .filter(|_| is_wanted)?;
         // What lies outside the root of our cgroup namespace has no path here.
         let is_inside = below.components().all(|part| part != Component::ParentDir);
-        is_inside.then(|| place.join(below))
+        is_inside.then(|| Found {
+            directory: place.join(below),
+            is_root: below.as_os_str().is_empty(),
+        })
     };
     mounts
         .split(|byte| *byte == b'\n')
@@ -241,7 +270,8 @@ mod tests {
     use super::*;
 
     fn found(mounts: &str, path: &str) -> Vec<PathBuf> {
-        directories(mounts.as_bytes(), OsStr::new(path))
+        let found = directories(mounts.as_bytes(), OsStr::new(path), Hierarchy::Unified);
+        found.into_iter().map(|found| found.directory).collect()
     }
 
     #[test]

@@ -59,6 +59,7 @@ mod ladder;
 mod logs;
 mod luxuries;
 mod manual;
+mod memory;
 mod metrics;
 mod misnamed;
 mod notify;

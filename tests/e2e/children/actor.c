@@ -137,6 +137,29 @@ static void describe(void)
     say(file < 0 && errno == EROFS ? "root is read-only" : "root is writable or not ours", -1);
 }
 
+/* Takes memory without end, and uses it. */
+static void hoard(void)
+{
+    enum { STEP = 1 << 20 };
+    for (;;) {
+        char *more = malloc(STEP);
+        if (more)
+            memset(more, 1, STEP);
+    }
+}
+
+/* A worker does so; its end is what we end with. */
+static void let_a_worker_hoard(void)
+{
+    pid_t worker = fork();
+    if (worker == 0)
+        hoard();
+    int status = 0;
+    waitpid(worker, &status, 0);
+    say("worker died of", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    exit(3);
+}
+
 int main(int argc, char **argv)
 {
     const char *act = argc > 1 ? argv[1] : "";
@@ -162,6 +185,15 @@ int main(int argc, char **argv)
         print_signals(number);
     if (strcmp(act, "ignore-signals") == 0)
         ignore_signals();
+    if (strcmp(act, "hoard") == 0)
+        hoard();
+    if (strcmp(act, "let-a-worker-hoard") == 0)
+        let_a_worker_hoard();
+    if (strcmp(act, "tell") == 0 && argc > 2) {
+        const char *value = getenv(argv[2]);
+        printf("%s=%s\n", argv[2], value ? value : "is not set");
+        return 0;
+    }
     if (strcmp(act, "orphans") == 0)
         make_orphans(number);
     if (strcmp(act, "keep-an-orphan") == 0)

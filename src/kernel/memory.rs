@@ -1,0 +1,98 @@
+//! Finds out whether the kernel has killed for lack of memory, and tells it before the death itself.
+//!
+//! A plain run reads nothing at its start: the counter is looked at when somebody has died as those do,
+//! and not by us. In a container it counts from the container's start; elsewhere it may be older than
+//! the run, and is told with that doubt. Where hooks, files or the endpoint were asked for it is read at
+//! the start, too, and again at the end, so that kills of which nobody tells us count as well.
+
+use std::ffi::OsString;
+
+use super::Kernel;
+use crate::machine::Event;
+use crate::record::{CountedFrom, ExitStatus, killed_by};
+use crate::signal::Signal;
+use crate::sys::oom::Counter;
+
+/// The counter, once it was looked for, and what is known of it.
+#[derive(Default)]
+pub(super) struct Memory {
+    counter: Option<Option<Counter>>,
+    /// Somebody besides the log wants to know.
+    watched: bool,
+    /// The counter at the start.
+    before: Option<u64>,
+    told: u64,
+}
+
+impl Memory {
+    fn counter(&mut self) -> Option<&Counter> {
+        self.counter.get_or_insert_with(Counter::find).as_ref()
+    }
+
+    /// The kills of this run, and whether they are.
+    fn kills(&mut self, is_first: bool) -> Option<(u64, CountedFrom)> {
+        let before = self.before;
+        let counter = self.counter()?;
+        let now = counter.read()?;
+        Some(match before {
+            Some(before) => (now.saturating_sub(before), CountedFrom::Start),
+            None if counter.is_containers && is_first => (now, CountedFrom::Start),
+            None => (now, CountedFrom::Cgroup),
+        })
+    }
+}
+
+impl Kernel {
+    /// Whoever reads files, or asks the endpoint, or has hooks, learns of every kill.
+    pub(crate) fn watch_memory(&mut self) {
+        self.memory.watched = true;
+    }
+
+    /// Reads the counter for the first time, where it is to be known what it was.
+    pub(super) fn begin_to_watch_memory(&mut self) {
+        if self.memory.watched && self.memory.before.is_none() {
+            let counter = self.memory.counter();
+            self.memory.before = counter.and_then(Counter::read);
+        }
+    }
+
+    /// A process has ended.
+    pub(super) fn suspect_lack_of_memory(&mut self, pid: i32, status: ExitStatus) {
+        let is_main = self.main == Some(pid);
+        // A shell in front says of its child's death what it would be in `$?`.
+        let is_kill = status.code() == killed_by(Signal::KILL);
+        if is_kill && !self.sent_kill || is_main && self.memory.watched {
+            self.look_at_memory();
+        }
+    }
+
+    #[inline(never)]
+    fn look_at_memory(&mut self) {
+        let is_first = self.own_pid == 1;
+        let Some((kills, counted_from)) = self.memory.kills(is_first) else {
+            return;
+        };
+        if kills > self.memory.told {
+            self.memory.told = kills;
+            let limit = self.memory.counter().and_then(Counter::limit);
+            self.queue.push_back(Event::OomKilled {
+                kills,
+                counted_from,
+                limit,
+            });
+        }
+    }
+
+    /// What hooks and stop commands are told besides the facts. A number only where it is one of this run.
+    pub(super) fn told(&mut self) -> Vec<(OsString, OsString)> {
+        self.begin_to_watch_memory();
+        self.look_at_memory();
+        let known = self.memory.before.is_some();
+        let kills = known.then(|| self.memory.told.to_string());
+        let kills = (
+            "STEPDOWN_OOM_KILLS".into(),
+            kills.unwrap_or_default().into(),
+        );
+        self.last.iter().cloned().chain([kills]).collect()
+    }
+}
