@@ -163,6 +163,7 @@ fn a_second_int_ends_the_grace_of_what_is_left() {
             .start();
         run.says("ready").signal(Signal::SIGTERM);
         run.logs("TERM to 1 left: ");
+        run.signal(Signal::SIGINT).logs("once more is faster");
         run.signal(Signal::SIGINT);
         run.wait()
             .code(143)
