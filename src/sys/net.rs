@@ -325,7 +325,7 @@ mod tests {
     fn impatient() -> Tracker {
         let patience = Patience {
             quiet: Some(Duration::ZERO),
-            longest: Duration::ZERO,
+            undecided: Duration::ZERO,
         };
         Tracker::new(patience, Protocols::default())
     }
