@@ -5,6 +5,7 @@
 //! verdict, and the rest tells: `people` as it happens, `json`, `junit`, `html` and `github` at the end.
 
 mod compare;
+mod conductor;
 mod containers;
 mod fact;
 mod github;
@@ -24,10 +25,10 @@ mod window;
 
 use std::time::{Duration, SystemTime};
 
+use conductor::Conductor;
 use judge::{Held, Verdict, judge};
 use options::{Check, Output};
 use people::People;
-use run::Conductor;
 use statistics::Row;
 use story::Story;
 use window::Window;
@@ -87,7 +88,7 @@ pub(crate) fn check(check: Check, inherited: Inherited) -> std::result::Result<u
         people.variant(how.name);
         for offset in offsets {
             for _ in 0..check.runs {
-                if conductor.interrupts > 0 {
+                if conductor.is_interrupted() {
                     break;
                 }
                 people.begins(runs.len() + 1);

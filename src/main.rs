@@ -19,6 +19,7 @@
 //! | `call` | HTTP requests and UDP datagrams, for hooks and for `stepdown health` |
 //! | `explain` | the simulated world, the timeline that is told from it, and where each value came from |
 //! | `look` | how a process looks in /proc, and what it does with a signal |
+//! | `interrupts` | requests to end `check`, which is no init, awaited on tokio |
 //! | `check` | plays a command again and again, and judges the records |
 //! | `record`, `report`, `hooks` | what happened; as lines for people or machines; as variables for hooks |
 //! | `files` | what outlives the run: the report, the last runs, the metrics file |
@@ -43,6 +44,7 @@ mod explain;
 mod files;
 mod health;
 mod hooks;
+mod interrupts;
 mod kernel;
 mod look;
 mod machine;

@@ -229,8 +229,11 @@ fn output(words: &[OsString], inherited: &Inherited) -> Result<String, String> {
         ..spawn::Options::default()
     };
     let path = std::env::var_os("PATH");
-    let pid = spawn::spawn(&argv, path.as_deref(), inherited, &options)
-        .map_err(|failure| failed(error_text(failure.errno)))?;
+    let pid = {
+        let _blocked = signals::Blocked::all();
+        spawn::spawn(&argv, path.as_deref(), inherited, &options)
+            .map_err(|failure| failed(error_text(failure.errno)))?
+    };
     drop(to);
     let text = read(&from, Instant::now() + PATIENCE);
     if text.is_none() {

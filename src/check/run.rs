@@ -2,15 +2,14 @@
 //! all is over, and leaves nothing.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::conductor::{Conductor, Lines};
 use super::fact::{Fact, What};
 use super::in_flight::{self, Tally, Told};
 use super::options::{Check, Variant};
@@ -18,17 +17,7 @@ use super::stage::{self, Ends, Stage};
 use super::story::Story;
 use crate::look;
 use crate::signal::Signal;
-use crate::sys::signals::{self, Inherited};
-use crate::sys::{descriptors, error_text, fork, reap, tree};
-
-/// The process that plays the runs, one after the other.
-pub(crate) struct Conductor {
-    inherited: Inherited,
-    /// Readable while a signal is pending.
-    pending: OwnedFd,
-    /// How often somebody asked us to end.
-    pub(crate) interrupts: u32,
-}
+use crate::sys::{descriptors, error_text, fork, reap, signals, tree};
 
 /// So many lines of the command's output are kept.
 const LINES: usize = 20;
@@ -38,21 +27,6 @@ const OPENING: Duration = Duration::from_secs(10);
 const CLOSING: Duration = Duration::from_secs(5);
 
 impl Conductor {
-    /// # Errors
-    /// No descriptor for signals.
-    pub(crate) fn new(mut inherited: Inherited) -> Result<Self, String> {
-        inherited.make_children_waitable();
-        // What escapes a stage that dies becomes ours, and is killed.
-        let _ = nix::sys::prctl::set_child_subreaper(true);
-        let pending = signals::pending_descriptor().map_err(|error| error.to_string())?;
-        let pending = descriptors::above_stderr(pending).map_err(|errno| errno.to_string())?;
-        Ok(Self {
-            inherited,
-            pending,
-            interrupts: 0,
-        })
-    }
-
     /// Plays one run; `offset` is that of a sweep, `told` gets each fact as it comes.
     pub(crate) fn play(
         &mut self,
@@ -100,42 +74,6 @@ fn impossible(why: String) -> Story {
     }
 }
 
-/// Lines of a pipe, read without waiting.
-struct Lines {
-    from: Option<OwnedFd>,
-    rest: Vec<u8>,
-}
-
-impl Lines {
-    fn new(from: OwnedFd) -> Self {
-        let _ = fcntl(&from, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
-        Self {
-            from: Some(from),
-            rest: Vec::new(),
-        }
-    }
-
-    fn read(&mut self, mut line: impl FnMut(&[u8])) {
-        let mut buffer = [0; 16 * 1024];
-        while let Some(from) = &self.from {
-            match nix::unistd::read(from, &mut buffer) {
-                Ok(0) | Err(Errno::EIO) => self.from = None,
-                Ok(count) => self.rest.extend(buffer.iter().take(count)),
-                Err(Errno::EINTR) => {}
-                Err(_) => break,
-            }
-            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let whole: Vec<u8> = self.rest.drain(..=end).collect();
-                line(whole.strip_suffix(b"\n").unwrap_or(&whole));
-            }
-            // A line without end is cut, or it would be kept without end.
-            if self.rest.len() > 1 << 20 {
-                line(&std::mem::take(&mut self.rest));
-            }
-        }
-    }
-}
-
 /// A line of the command's output without colours and other control characters, cut where it is too long.
 fn readable(line: &str) -> String {
     let plain = strip_ansi_escapes::strip_str(line.replace('\t', "    "));
@@ -167,7 +105,8 @@ struct Run<'a> {
     progress: Progress,
     /// When the run is given up.
     limit: Option<Instant>,
-    interrupts: u32,
+    /// How many requests to end it has answered.
+    interrupted: u32,
     started: Option<Instant>,
     ready: bool,
     story: Story,
@@ -187,6 +126,11 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let (facts, facts_to) = descriptors::pipe().map_err(number)?;
         let (output, output_to) = descriptors::pipe().map_err(number)?;
+        let lines = |from| {
+            let lines = Lines::new(from, conductor);
+            lines.map_err(|error| error.raw_os_error().unwrap_or(0))
+        };
+        let (facts, output) = (lines(facts)?, lines(output)?);
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let null = open(c"/dev/null", flags, Mode::empty()).map_err(number)?;
         let ends = Ends {
@@ -215,13 +159,13 @@ impl<'a> Run<'a> {
             offset,
             began,
             stage,
-            facts: Lines::new(facts),
-            output: Lines::new(output),
+            facts,
+            output,
             client: None,
             tally: Tally::new(variant.promise.in_flight.map_or(0, |wanted| wanted.count)),
             progress: Progress::Starting,
             limit: None,
-            interrupts: conductor.interrupts,
+            interrupted: conductor.interrupted,
             started: None,
             ready: false,
             story: Story::default(),
@@ -243,36 +187,24 @@ impl<'a> Run<'a> {
             }
             self.read_output();
             self.read_client();
-            self.take_signals(conductor);
+            self.answer(conductor.interrupted);
             self.story.facts.iter().skip(known).for_each(&mut *told);
-            self.act(Instant::now());
+            self.act(conductor, Instant::now());
         }
     }
 
-    fn wait(&self, conductor: &Conductor) {
+    fn wait(&self, conductor: &mut Conductor) {
         let due = match self.progress {
             Progress::Starting | Progress::Sent => None,
             Progress::Readying(at) | Progress::Due(at) | Progress::Opening(at) => Some(at),
         };
         let until = due.into_iter().chain(self.limit).min();
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        // Rounded up: a timeout that ends too early would be waited again with no time at all.
-        let left =
-            left.map(|left| u32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u32::MAX));
-        let timeout = left.map_or(PollTimeout::NONE, |left| {
-            PollTimeout::try_from(left.min(1_000_000)).unwrap_or(PollTimeout::MAX)
-        });
         let client = self
             .client
             .as_ref()
             .and_then(|(_, lines)| lines.from.as_ref());
-        let watched = [self.facts.from.as_ref(), self.output.from.as_ref(), client];
-        let watched = watched.into_iter().flatten().map(AsFd::as_fd);
-        let mut fds: Vec<PollFd<'_>> = watched
-            .chain([conductor.pending.as_fd()])
-            .map(|fd: BorrowedFd<'_>| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        let _ = poll(&mut fds, timeout);
+        let pipes = [self.facts.from.as_ref(), self.output.from.as_ref(), client];
+        conductor.wait(pipes, until);
     }
 
     fn take_fact(&mut self, fact: Fact) {
@@ -362,15 +294,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take_signals(&mut self, conductor: &mut Conductor) {
-        while let Some(taken) = signals::take(Some(Duration::ZERO)) {
-            let asks = [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP];
-            if asks.contains(&taken.signal) {
-                conductor.interrupts += 1;
-            }
-        }
-        while self.interrupts < conductor.interrupts {
-            self.interrupts += 1;
+    /// Does what somebody asked for who asked us to end, so many times by now.
+    fn answer(&mut self, interrupted: u32) {
+        while self.interrupted < interrupted {
+            self.interrupted += 1;
             if !std::mem::replace(&mut self.story.interrupted, true) {
                 // The program is stopped as it would have been.
                 self.progress = Progress::Sent;
@@ -385,7 +312,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn act(&mut self, now: Instant) {
+    fn act(&mut self, conductor: &Conductor, now: Instant) {
         match self.progress {
             Progress::Readying(until) if now >= until => {
                 let what = match &self.check.moment.line {
@@ -397,7 +324,7 @@ impl<'a> Run<'a> {
                 self.ask();
             }
             Progress::Due(at) if now >= at => match (&self.check.request, &self.client) {
-                (Some(_), None) => self.open_requests(now),
+                (Some(_), None) => self.open_requests(conductor, now),
                 _ => self.send(),
             },
             Progress::Opening(until) if self.tally.is_open() || now >= until => self.send(),
@@ -411,13 +338,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn open_requests(&mut self, now: Instant) {
+    fn open_requests(&mut self, conductor: &Conductor, now: Instant) {
         self.progress = Progress::Opening(now + OPENING);
         let (Some(request), Some(wanted)) = (&self.check.request, self.variant.promise.in_flight)
         else {
             return;
         };
         let Ok((from, to)) = descriptors::pipe() else {
+            return;
+        };
+        let Ok(lines) = Lines::new(from, conductor) else {
             return;
         };
         let conductor = nix::unistd::getpid();
@@ -429,7 +359,7 @@ impl<'a> Run<'a> {
             in_flight::client(request, wanted.count, &to)
         });
         if let Ok(pid) = client {
-            self.client = Some((pid, Lines::new(from)));
+            self.client = Some((pid, lines));
         }
     }
 
@@ -457,7 +387,7 @@ impl<'a> Run<'a> {
             self.progress = Progress::Due(closing);
             self.limit = None;
             self.wait(conductor);
-            self.take_signals(conductor);
+            self.answer(conductor.interrupted);
             self.read_client();
         }
         let client = self.client.as_ref().map(|(pid, _)| *pid);

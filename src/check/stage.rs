@@ -49,6 +49,8 @@ pub(crate) struct Ends {
 impl Stage<'_> {
     /// Plays the run to its end; called in a forked copy of `check`.
     pub(crate) fn play(mut self, ends: &Ends) -> u8 {
+        // Those of `check`. From here on this is an init as any other, which has none.
+        self.inherited.remove_handlers();
         // No terminal: the child starts as it does in a container, and Ctrl-C is for `check` alone.
         let _ = nix::unistd::setsid();
         let wired = nix::unistd::dup2_stdin(&ends.input)
@@ -229,7 +231,7 @@ pub(crate) fn kill_all(chosen: impl Fn(i32) -> bool) -> usize {
         if !left || began.elapsed() > PATIENCE {
             return killed.len();
         }
-        // The next end of a child wakes us; anything else is not for us any more.
-        let _ = signals::take(Some(Duration::from_millis(5)));
+        // The next end of a child wakes us. No other signal: whoever asks `check` to end is heard later.
+        signals::await_only(Signal::CHLD, Duration::from_millis(5));
     }
 }

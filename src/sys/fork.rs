@@ -7,12 +7,13 @@ use nix::unistd::{ForkResult, Pid, fork, setpgid};
 use super::{descriptors, last_resort, signals};
 use crate::signal::Signal;
 
-/// Runs `job` in a forked copy of this process that changes nothing: same descriptors, same blocked
-/// signals. What it returns is the exit code.
+/// Runs `job` in a forked copy of this process that changes nothing: same descriptors. All signals are
+/// blocked in it. What it returns is the exit code.
 ///
 /// # Errors
 /// The errno of fork(2).
 pub(crate) fn copy(job: impl FnOnce() -> u8) -> Result<i32, i32> {
+    let _blocked = signals::Blocked::all();
     // SAFETY: as for `run`.
     match unsafe { fork() } {
         Ok(ForkResult::Parent { child }) => Ok(child.as_raw()),

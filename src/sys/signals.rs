@@ -1,6 +1,6 @@
 //! Signals in: blocked before anything else (`entry`), taken one by one from the kernel's queue.
 //!
-//! No handler is ever installed. A handler costs a self-pipe and merges what the kernel keeps apart;
+//! No handler is ever installed by an init. A handler costs a self-pipe and merges what the kernel keeps apart;
 //! `rt_sigtimedwait` is one syscall per signal and keeps order, multiplicity and sender as far as the
 //! kernel does. It also means that no disposition changes, so what was ignored when we were started
 //! stays ignored for the child without any work.
@@ -26,13 +26,19 @@ pub(crate) struct Inherited {
     mask: u64,
     /// Whether SIGCHLD was ignored: with that, no child could be waited for.
     child_ignored: bool,
+    /// Whether there are handlers of ours for `ENDING` (`interrupts`).
+    handlers: bool,
 }
+
+/// The signals that ask a program to end, and that a terminal or a service manager sends.
+pub(crate) const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
 /// What we were started with, before `entry` blocked every signal that can be blocked.
 pub(crate) fn inherited() -> Inherited {
     Inherited {
         mask: entry::inherited_mask(),
         child_ignored: false,
+        handlers: false,
     }
 }
 
@@ -57,6 +63,22 @@ pub(crate) fn block_all() {
     set_mask(u64::MAX);
 }
 
+/// While it lives, all signals wait.
+pub(crate) struct Blocked(u64);
+
+impl Blocked {
+    /// Around a fork or a clone, so that no handler of ours runs in the new process.
+    pub(crate) fn all() -> Self {
+        Self(set_mask(u64::MAX))
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        set_mask(self.0);
+    }
+}
+
 /// Lets every signal through but this one, in a forked copy of this process.
 pub(crate) fn block_only(signal: Signal) {
     set_mask(1 << (signal.number() - 1));
@@ -66,14 +88,33 @@ impl Inherited {
     /// Makes children waitable: an inherited SIG_IGN for SIGCHLD would let the kernel reap them
     /// (waitpid(2), NOTES).
     pub(crate) fn make_children_waitable(&mut self) {
-        self.child_ignored = is_ignored(Signal::CHLD);
-        if self.child_ignored {
+        // A run of `check` does it a second time.
+        if is_ignored(Signal::CHLD) {
+            self.child_ignored = true;
             set_disposition(Signal::CHLD, libc::SIG_DFL);
         }
     }
 
+    /// Lets `ENDING` through, for which handlers have been installed.
+    pub(crate) fn let_handlers_run(&mut self) {
+        self.handlers = true;
+        let bits = ENDING.map(|signal| 1_u64 << (signal.number() - 1));
+        set_mask(!bits.into_iter().fold(0, |all, bit| all | bit));
+    }
+
+    /// Takes the handlers away, in a copy of this process in which all signals are blocked.
+    pub(crate) fn remove_handlers(&mut self) {
+        if self.handlers {
+            remove_handlers();
+        }
+        self.handlers = false;
+    }
+
     /// Gives the state back, in a child just before exec. Async-signal-safe.
     pub(crate) fn restore(&self) {
+        if self.handlers {
+            remove_handlers();
+        }
         if self.child_ignored {
             set_disposition(Signal::CHLD, libc::SIG_IGN);
         }
@@ -104,6 +145,14 @@ pub(crate) fn is_ignored(signal: Signal) -> bool {
     action.sa_sigaction == libc::SIG_IGN
 }
 
+/// Puts the dispositions of `ENDING` back: what is ignored was so at the start, and exec leaves no third
+/// kind. Async-signal-safe.
+fn remove_handlers() {
+    for signal in ENDING.into_iter().filter(|signal| !is_ignored(*signal)) {
+        set_disposition(signal, libc::SIG_DFL);
+    }
+}
+
 fn set_disposition(signal: Signal, disposition: libc::sighandler_t) {
     // SAFETY: an all-zero sigaction is valid, and the disposition is SIG_IGN or SIG_DFL.
     unsafe {
@@ -127,7 +176,12 @@ pub(crate) fn take(timeout: Option<Duration>) -> Option<Taken> {
 
 /// Takes this signal from the queue; false where it is not pending.
 pub(crate) fn drop_pending(signal: Signal) -> bool {
-    take_of(1 << (signal.number() - 1), Some(Duration::ZERO)).is_some()
+    await_only(signal, Duration::ZERO)
+}
+
+/// Waits for this signal and leaves all others where they are; false where it does not come in time.
+pub(crate) fn await_only(signal: Signal, timeout: Duration) -> bool {
+    take_of(1 << (signal.number() - 1), Some(timeout)).is_some()
 }
 
 /// Takes all that is pending. Async-signal-safe.

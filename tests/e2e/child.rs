@@ -158,7 +158,7 @@ fn with_descriptors(start: Stepdown, file: &File) -> Stepdown {
 }
 
 /// Makes `fd` the descriptor `wanted` of the child, between fork and exec.
-fn given(fd: i32, wanted: i32) -> io::Result<()> {
+pub(crate) fn given(fd: i32, wanted: i32) -> io::Result<()> {
     // SAFETY: numbers only; in the forked child nobody else owns them. dup2 of a descriptor onto
     // itself would leave it to be closed by exec.
     unsafe {

@@ -1,0 +1,45 @@
+//! Requests to end, awaited on tokio: for `check`, which is no init.
+//!
+//! signal-hook's handler sets a flag and writes to a pipe: that merges signals and loses their order and their
+//! sender. An init must not take its signals so (see `sys::signals`); here it only matters that somebody asks.
+
+use std::future::{pending, poll_fn};
+use std::io;
+use std::pin::Pin;
+
+use futures_core::Stream;
+use signal_hook_tokio::Signals;
+
+use crate::signal::Signal;
+use crate::sys::signals;
+
+/// The signals that ask a program to end, as far as they were not ignored when we were started.
+pub(crate) struct Interrupts {
+    signals: Signals,
+}
+
+impl Interrupts {
+    /// Installs the handlers; to be called inside a runtime, and with the signals still blocked, so that
+    /// none is lost.
+    ///
+    /// # Errors
+    /// No descriptors for the pipe.
+    pub(crate) fn catch() -> io::Result<Self> {
+        let caught = signals::ENDING
+            .into_iter()
+            .filter(|signal| !signals::is_ignored(*signal));
+        Ok(Self {
+            signals: Signals::new(caught.map(Signal::number))?,
+        })
+    }
+
+    /// The next one. Several of one number may count as one.
+    pub(crate) async fn next(&mut self) -> Signal {
+        let next = poll_fn(|context| Pin::new(&mut self.signals).poll_next(context));
+        match next.await.and_then(Signal::from_number) {
+            Some(signal) => signal,
+            // The stream ends only where somebody closes it, and nobody does.
+            None => pending().await,
+        }
+    }
+}
