@@ -461,7 +461,7 @@ PidFile /mnt/sshd.pid
         files={"/mnt/package.json": PACKAGE % ""},
     ),
     http(
-        "npm start, handler",
+        "npm start with a handler",
         ["npm", "start", "--prefix", "/mnt"],
         ["npm"],
         commands=("node",),
@@ -469,6 +469,6 @@ PidFile /mnt/sshd.pid
         files={"/mnt/package.json": PACKAGE % "handler"},
     ),
     http("sh -c node", ["sh", "-c", f"{' '.join(NODE)}; exit $?"], ["nodejs"], commands=("node",)),
-    http("sh -c node, handler", ["sh", "-c", f"{' '.join(NODE)} handler; exit $?"], ["nodejs"], commands=("node",)),
+    http("sh -c node with a handler", ["sh", "-c", f"{' '.join(NODE)} handler; exit $?"], ["nodejs"], commands=("node",)),
     http("puma", ["puma", "-b", "tcp://127.0.0.1:8080", f"{HERE}/config.ru"], ["puma"], env={"HOME": "/mnt"}),
 ]
