@@ -165,7 +165,7 @@ fn why(
             };
             format!("handles {signal} and is not done{threads}{function}")
         }
-        _ => format!("no handler for {signal}, and not dead of it yet"),
+        _ => format!("no handler for {signal}: it takes it by sigwait, or is just dying"),
     };
     Some(why)
 }
@@ -303,7 +303,7 @@ mod tests {
             ),
             (
                 &|_: &mut Look| (),
-                "no handler for TERM, and not dead of it yet",
+                "no handler for TERM: it takes it by sigwait, or is just dying",
             ),
         ] {
             assert_eq!(server(change), format!("7 server ({why}); 8 sleep"));

@@ -215,9 +215,9 @@ fn the_command_of_the_unit_tells_systemd_when_it_is_ready_and_when_it_stops() {
     assert!(told().contains("READY=1"));
     run.signal(Signal::SIGTERM);
     assert!(told().contains("STOPPING=1"));
-    // A balancer that has asked nothing is not waited for longer than a second INT allows.
+    // A balancer that has asked nothing is not waited for longer than an INT that comes again allows.
     run.logs("drain");
-    run.signal(Signal::SIGINT);
+    run.asks_again().asks_again();
     // The server dies of TERM, which was asked for.
     run.wait().code(0);
 }

@@ -154,7 +154,7 @@ fn a_deaf_straggler_gets_its_grace_and_then_kill() {
 }
 
 #[test]
-fn a_second_int_ends_the_grace_of_what_is_left() {
+fn int_again_ends_the_grace_of_what_is_left() {
     both(|mode| {
         let actor = binary::actor().to_str().expect("a plain path");
         let mut run = Stepdown::in_mode(mode)
@@ -163,8 +163,9 @@ fn a_second_int_ends_the_grace_of_what_is_left() {
             .start();
         run.says("ready").signal(Signal::SIGTERM);
         run.logs("TERM to 1 left: ");
-        run.signal(Signal::SIGINT).logs("once more is faster");
-        run.signal(Signal::SIGINT);
+        run.asks_again();
+        assert!(!run.stderr_has("KILL"));
+        run.asks_again();
         run.wait()
             .code(143)
             .logged(&["KILL to 1 left: ", " actor"])

@@ -184,12 +184,6 @@ impl Running {
         found.expect("just waited for")
     }
 
-    /// Everything on standard output until now.
-    pub(crate) fn stdout_text(&mut self) -> String {
-        self.stdout.look();
-        self.stdout.text()
-    }
-
     /// Everything on standard error until now.
     pub(crate) fn stderr_text(&mut self) -> String {
         self.stderr.text()
