@@ -45,6 +45,7 @@ pub(crate) mod reactor;
 mod readiness;
 mod relay;
 mod sending;
+mod telling;
 
 /// A process of ours that is not the main child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +75,7 @@ pub(crate) struct Kernel {
     parent: i32,
     own_pid: i32,
     main: Option<i32>,
+    halt: job_control::Halt,
     /// The child's process group, if it has one of its own, as long as anybody is in it.
     group: Option<i32>,
     jobs: Vec<(i32, Job)>,
@@ -111,6 +113,8 @@ pub(crate) struct Kernel {
     probe_slate: Option<Slate>,
     /// Who has got KILL from us: the next round names and counts only others.
     killed: BTreeSet<i32>,
+    /// Who has had a signal that was not for the child alone.
+    told: telling::Told,
     told_no_proc: bool,
     /// KILL was sent by us, to whomever.
     sent_kill: bool,
@@ -143,6 +147,7 @@ impl Kernel {
             parent,
             own_pid,
             main: None,
+            halt: job_control::Halt::default(),
             group: None,
             jobs: Vec::new(),
             queue: VecDeque::new(),
@@ -161,6 +166,7 @@ impl Kernel {
             relay: None,
             connections: Connections::default(),
             killed: BTreeSet::new(),
+            told: telling::Told::default(),
             endpoint: None,
             // Where another tool's place is taken, which has no stop sequence, the service manager hears
             // what it would hear from that tool: nothing.
@@ -283,13 +289,21 @@ impl Kernel {
         self.queue.push_back(Event::Trouble(message));
     }
 
+    /// `None` where the machine has nothing to know, or `reap` says that there is nothing more.
     fn reap_one(&mut self) -> Option<Event> {
-        match reap::next(self.terminal.is_some()) {
+        match reap::next(true) {
             Reaped::Ended { pid, status } => self.ended(pid, status),
             Reaped::Stopped { pid, signal } if self.main == Some(pid) => {
-                self.child_stopped(pid, signal).or_else(|| self.reap_one())
+                if self.halt.stops() {
+                    let _ = signals::send(pid, Signal::CONT);
+                }
+                self.child_stopped(pid, signal)
             }
-            Reaped::Stopped { .. } => self.reap_one(),
+            Reaped::Continued { pid } if self.main == Some(pid) => {
+                self.halt.was_continued();
+                None
+            }
+            Reaped::Stopped { .. } | Reaped::Continued { .. } => None,
             Reaped::Nothing => {
                 self.reap = false;
                 None
@@ -380,6 +394,10 @@ impl Kernel {
             return Some(Event::ParentDied);
         }
         let reached_child = self.reached_child(taken);
+        if reached_child {
+            let group = nix::unistd::getpgrp().as_raw();
+            self.told.group(group, signal, Instant::now());
+        }
         let ignored = [Signal::INT, Signal::QUIT].contains(&signal) && signals::is_ignored(signal);
         Some(Event::Signal(Received {
             signal,
@@ -494,6 +512,7 @@ impl World for Kernel {
             Action::EndHook(hook) => self.end_job(Job::Hook(hook)),
             Action::Start => self.start(),
             Action::Send { target, signal } => self.send(target, signal),
+            Action::Continue(target) => self.continue_stopped(target),
             Action::WriteStdin { step } => {
                 let plan = Rc::clone(&self.plan);
                 if let Some(StepAction::Stdin(text)) = plan.ladder.get(step).map(|s| &s.action) {
@@ -505,6 +524,7 @@ impl World for Kernel {
             Action::EndStopCommand { step } => self.end_job(Job::StopCommand { step }),
             Action::Sweep(signal) => self.sweep(signal),
             Action::LookWhoIsThere { signal, target } => self.look_who_is_there(signal, target),
+            Action::TellLeft(whom) => self.tell_left(whom),
             Action::Reload => self.reload(),
             Action::Adopt(plan) => {
                 self.passed_on = plan.passed_on();

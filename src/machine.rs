@@ -20,6 +20,7 @@ mod event;
 mod hooks;
 mod ladder;
 mod outcome;
+pub(crate) mod roots;
 mod signals;
 mod start;
 mod stop;
@@ -28,7 +29,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use event::{Action, Event, Facts, HookId, Received};
+pub(crate) use event::{Action, Event, Facts, HookId, Received, Whom};
 
 /// Where in the run we are. The hook, step or stage that is under way is part of the phase.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +66,10 @@ enum Stage {
     Term,
     Kill {
         pause: Duration,
+    },
+    /// They multiply faster than they can be killed, so they are stopped first.
+    Stop {
+        rounds: u32,
     },
     Wait,
 }
@@ -159,6 +164,28 @@ struct Asked {
     told: Vec<String>,
 }
 
+/// What is left has so much time to end by itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Grace {
+    /// What is left of an explicit grace of the step on which the child ended, and who gave it.
+    of_step: Option<(Duration, &'static str)>,
+    /// The signal of that step.
+    worked: Option<Signal>,
+    until: Option<Duration>,
+    /// From then on those are asked, too, who were left to their parents.
+    half: Duration,
+    /// There are such.
+    held_back: bool,
+    /// It was told that somebody is waited for who was told before.
+    waits: bool,
+    /// A process has ended, so its children may have no other parent than us: when to look.
+    look_at: Option<Duration>,
+    looked_at: Duration,
+    look_after: Duration,
+    /// Which option has decided, once it is over and until it is told.
+    decided_by: Option<&'static str>,
+}
+
 /// See the module's first sentence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Machine {
@@ -201,6 +228,9 @@ pub(crate) struct Machine {
     hopeless: bool,
     /// When the first process that was left got a signal.
     swept: Option<Duration>,
+    grace: Grace,
+    /// The whole tree has got KILL so many times.
+    kill_rounds: u32,
     /// Until then those that got KILL are busy dying.
     dying_until: Duration,
     drain: DrainState,
@@ -264,6 +294,8 @@ impl Machine {
             none_left: true,
             hopeless: false,
             swept: None,
+            grace: Grace::default(),
+            kill_rounds: 0,
             dying_until: Duration::ZERO,
             drain: DrainState {
                 delay_until: Duration::ZERO,
@@ -367,7 +399,10 @@ impl Machine {
                     limit,
                 });
             }
-            (_, Event::Reaped { pid, status }) => self.tell(Record::Reaped { pid, status }),
+            (_, Event::Reaped { pid, status }) => {
+                self.tell(Record::Reaped { pid, status });
+                self.parent_may_be_gone(now);
+            }
             (_, Event::HookEnded { hook, result }) => {
                 if self.current_hook() == Some(hook) {
                     self.hook_ended(now, result);
@@ -384,6 +419,7 @@ impl Machine {
                 self.tell(Record::StillThere { after, processes });
             }
             (_, Event::StillThere(_)) => {}
+            (_, Event::NotTold { before, held_back }) => self.not_told(now, before, held_back),
             (_, Event::NoneLeft) => {
                 self.none_left = true;
                 match self.phase {

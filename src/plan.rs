@@ -50,6 +50,8 @@ pub(crate) struct Step {
     pub(crate) target: Target,
     /// How long to wait for the child's exit, where somebody has said it: see `Plan::first_without_wait`.
     pub(crate) wait: Option<Duration>,
+    /// The step says its wait itself.
+    pub(crate) says_wait: bool,
     /// The step as the user would write it.
     pub(crate) text: Arc<str>,
 }

@@ -73,6 +73,19 @@ pub(crate) fn killed_by(signal: Signal) -> u8 {
 pub(crate) struct Process {
     pub(crate) pid: i32,
     pub(crate) command: String,
+    /// Somebody has put it into our PID namespace from outside (`docker exec`, nsenter(1)).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) from_outside: bool,
+}
+
+impl Process {
+    pub(crate) fn new(pid: i32, command: impl Into<String>) -> Self {
+        Self {
+            pid,
+            command: command.into(),
+            from_outside: false,
+        }
+    }
 }
 
 /// How a hook, or the stop command of a step, ended.
@@ -296,6 +309,16 @@ pub(crate) enum Record {
     Swept {
         signal: Signal,
         processes: Vec<Process>,
+        /// With KILL: the option whose time is over.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        decided_by: Option<&'static str>,
+    },
+    /// Processes that the child left behind have been told before, and are only waited for.
+    Awaited {
+        processes: Vec<Process>,
+        #[serde(rename = "wait_ms", serialize_with = "millis")]
+        wait: Duration,
+        decided_by: Option<&'static str>,
     },
     SweepEnded {
         left: bool,

@@ -233,6 +233,7 @@ impl Log {
             | Record::Escalated { .. }
             | Record::ChildExited { .. }
             | Record::Swept { .. }
+            | Record::Awaited { .. }
             | Record::Reloaded { .. }
             | Record::Ended(_) => Level::Info,
             Record::Reaped { .. } if self.voice.reaped => Level::Error,
@@ -310,15 +311,20 @@ fn shorten(value: &mut Value, limit: usize) {
 pub(crate) fn json(at: Duration, level: Level, record: &Record) -> String {
     let time_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
     // A line is cut to what a pipe takes whole, and a cut one would not be JSON any more.
-    let (record, more) = match record {
-        Record::Swept { signal, processes } if processes.len() > JSON_NAMES => {
-            let (named, others) = processes.split_at(JSON_NAMES);
-            let processes = named.to_vec();
-            let signal = *signal;
-            (&Record::Swept { signal, processes }, Some(others.len()))
-        }
-        record => (record, None),
+    let more = match record {
+        Record::Swept { processes, .. } | Record::Awaited { processes, .. } => processes
+            .len()
+            .checked_sub(JSON_NAMES)
+            .filter(|more| *more > 0),
+        _ => None,
     };
+    let mut shortened = more.map(|_| record.clone());
+    if let Some(Record::Swept { processes, .. } | Record::Awaited { processes, .. }) =
+        &mut shortened
+    {
+        processes.truncate(JSON_NAMES);
+    }
+    let record = shortened.as_ref().unwrap_or(record);
     let line = JsonLine {
         time_ms,
         level,

@@ -189,6 +189,11 @@ impl fmt::Display for UnknownSignal {
 pub(crate) struct SignalSet(u64);
 
 impl SignalSet {
+    /// Bit 0 is signal 1, as in /proc/PID/status.
+    pub(crate) fn from_mask(mask: u64) -> Self {
+        Self(mask)
+    }
+
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }

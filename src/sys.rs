@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod cgroup;
+pub(crate) mod clock;
 pub(crate) mod credentials;
 pub(crate) mod descriptors;
 pub(crate) mod entry;

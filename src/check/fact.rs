@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::look::Look;
-use crate::record::{ExitStatus, HookResult, Record};
+use crate::record::{ExitStatus, HookResult, Process, Record};
 use crate::report;
 use crate::signal::Signal;
 
@@ -107,20 +107,23 @@ pub(crate) fn what(record: &Record) -> What {
                 ExitStatus::Killed { signal, .. } => Some(signal.number()),
             },
         },
-        Record::Swept { signal, processes } => What::Left {
-            kill: *signal == Signal::KILL,
-            processes: processes
-                .iter()
-                .map(|process| Left {
-                    pid: process.pid,
-                    command: process.command.clone(),
-                })
-                .collect(),
-        },
+        Record::Swept {
+            signal, processes, ..
+        } => left(*signal == Signal::KILL, processes),
+        Record::Awaited { processes, .. } => left(false, processes),
         Record::ChildLeft { .. } => What::Undead,
         Record::Ended(_) => What::Ended,
         _ => What::Other,
     }
+}
+
+fn left(kill: bool, processes: &[Process]) -> What {
+    let left = |process: &Process| Left {
+        pid: process.pid,
+        command: process.command.clone(),
+    };
+    let processes = processes.iter().map(left).collect();
+    What::Left { kill, processes }
 }
 
 /// A record as a fact.

@@ -215,7 +215,7 @@ pub(crate) fn kill_all(chosen: impl Fn(i32) -> bool) -> usize {
     let began = Instant::now();
     let mut killed = Vec::new();
     loop {
-        let reached = tree::signal(&[Signal::KILL], |member| chosen(member.pid));
+        let reached = tree::signal(Signal::KILL, |member| chosen(member.pid));
         for process in reached.unwrap_or_default() {
             if !killed.contains(&process.pid) {
                 killed.push(process.pid);

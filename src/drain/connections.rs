@@ -159,7 +159,7 @@ fn opened(plan: &Plan) -> Option<Drain> {
     };
     let patience = Patience {
         quiet: wanted.quiet,
-        undecided: wanted.timeout,
+        longest: wanted.timeout,
     };
     Some(Drain::new(ports, Tracker::new(patience, protocols)))
 }

@@ -64,9 +64,8 @@ impl Serialize for Why {
 pub(crate) struct Patience {
     /// How long after its last byte an answer counts as finished (rule 6), if somebody has said so.
     pub(crate) quiet: Option<Duration>,
-    /// How long an answer that may be owed is waited for: who takes longer is cut by the end of the drain
-    /// in any case.
-    pub(crate) undecided: Duration,
+    /// How long a drain may take: nobody is waited for longer than that.
+    pub(crate) longest: Duration,
 }
 
 /// After an answer a pause may follow in which a stream goes on.
@@ -81,6 +80,11 @@ impl Patience {
 
     fn quiet_unseen(self) -> Duration {
         self.quiet.unwrap_or(QUIET_UNSEEN)
+    }
+
+    /// A short quiet time is about pauses, and does not make it known that nothing is owed.
+    fn undecided(self) -> Duration {
+        self.quiet_unseen().max(QUIET_UNSEEN).min(self.longest)
     }
 }
 
@@ -147,7 +151,7 @@ pub(super) fn judge(
                 return Some(why);
             }
             let is_tie = info.last_data_recv == info.last_data_sent;
-            let undecided = is_tie && !info.answered_quickly() && age < patience.undecided;
+            let undecided = is_tie && !info.answered_quickly() && age < patience.undecided();
             undecided.then_some(Why::Undecided)
         }
     }

@@ -7,7 +7,7 @@ const QUIET: Duration = Duration::from_secs(1);
 fn patience(quiet: Duration) -> Patience {
     Patience {
         quiet: Some(quiet),
-        undecided: ms(30_000),
+        longest: ms(30_000),
     }
 }
 
@@ -310,15 +310,25 @@ fn rule_6_that_no_request_was_acknowledged_alone_is_known_after_a_while() {
 }
 
 #[test]
-fn rule_6_undecided_is_owed_as_long_as_a_drain_takes() {
-    for (age, expected) in [
-        (999, Some(Why::Quiet(ms(1)))),
-        (29_999, Some(Why::Undecided)),
-        (30_000, None),
-    ] {
+fn rule_6_undecided_is_owed_for_ten_seconds() {
+    let judged = |age, quiet, longest| {
+        let patience = Patience {
+            quiet: Some(quiet),
+            longest,
+        };
         let c = info(|i| (i.last_data_sent, i.last_data_recv, i.last_ack_recv) = (age, age, age));
-        assert_eq!(without_readers(&c), expected, "{age}");
-    }
+        judge_http(&c, patience, || Wait::Unknown)
+    };
+    assert_eq!(judged(999, QUIET, QUIET * 30), Some(Why::Quiet(ms(1))));
+    assert_eq!(judged(9_999, QUIET, QUIET * 30), Some(Why::Undecided));
+    assert_eq!(judged(10_000, QUIET, QUIET * 30), None);
+    // A short quiet time shortens that not, a long one and the end of the drain do what they say.
+    assert_eq!(judged(9_999, ms(1), QUIET * 30), Some(Why::Undecided));
+    assert_eq!(
+        judged(15_000, QUIET * 20, QUIET * 30),
+        Some(Why::Quiet(QUIET * 5))
+    );
+    assert_eq!(judged(3_000, QUIET, QUIET * 3), None);
 }
 
 #[test]
@@ -460,7 +470,7 @@ fn pace_spends_less_than_a_percent_and_keeps_the_stop_short() {
 fn judged(protocol: Protocol, silence: Duration, c: &Connection) -> Option<Why> {
     let patience = Patience {
         quiet: None,
-        undecided: ms(30_000),
+        longest: ms(30_000),
     };
     let wait = || {
         assert!(!protocol.multiplexes(), "the threads say nothing there");
@@ -530,7 +540,7 @@ fn each_port_is_judged_by_what_it_speaks() {
     let ports = [(80, Protocol::Http), (443, Protocol::H2)];
     let patience = Patience {
         quiet: None,
-        undecided: ms(30_000),
+        longest: ms(30_000),
     };
     let mut tracker = Tracker::new(patience, Protocols::new(&ports));
     let mut view = Stub::new(Wait::Unknown);

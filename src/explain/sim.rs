@@ -72,6 +72,7 @@ pub(crate) struct Sim {
     /// How many questions the program is asked while it drains.
     conditions: usize,
     told_none: bool,
+    told_left: bool,
     /// Nothing could happen any more, so the world ended the child.
     pub(crate) endless: bool,
 }
@@ -96,6 +97,7 @@ impl Sim {
             leftover: false,
             conditions: 0,
             told_none: true,
+            told_left: false,
             endless: false,
         }
     }
@@ -178,9 +180,7 @@ impl Sim {
         };
         self.leftover = !dies;
         if dies || !kills {
-            let command = "left behind".to_owned();
-            let pid = LEFTOVER;
-            let processes = vec![Process { pid, command }];
+            let processes = vec![Process::new(LEFTOVER, "left behind")];
             self.happens_after(Duration::ZERO, Event::Swept { signal, processes });
         }
     }
@@ -289,7 +289,15 @@ impl World for Sim {
                 let is_end = |event: &Event| matches!(event, Event::StopCommandEnded { step: s, .. } if *s == step);
                 self.end_job(is_end, Event::StopCommandEnded { step, result });
             }
+            // There they have nobody to fork.
+            Action::Sweep(Signal::STOP) => {
+                let (signal, processes) = (Signal::STOP, Vec::new());
+                self.happens(self.now, Event::Swept { signal, processes });
+            }
             Action::Sweep(signal) => self.sweep(signal),
+            Action::TellLeft(_) if !std::mem::replace(&mut self.told_left, true) => {
+                self.sweep(Signal::TERM);
+            }
             Action::StartDrain if self.script.requests_end => {
                 let (requests, settled) = (0, true);
                 self.happens(Duration::ZERO, Event::InFlight { requests, settled });

@@ -8,11 +8,11 @@ use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
 use super::Kernel;
-use crate::record::Process;
 use crate::signal::Signal;
 use crate::sys::cgroup::Cgroup;
+use crate::sys::error_text;
 use crate::sys::spawn::Entry;
-use crate::sys::{error_text, tree};
+use crate::sys::tree::{self, Member};
 
 /// Of those in it that are no children of ours nobody tells us that they have ended. So it is looked at:
 /// soon after they were signalled, and less and less often while they live on.
@@ -107,11 +107,11 @@ impl Kernel {
     ///
     /// They are named before, as afterwards there is nobody to be named. Who was forked between the two
     /// is dead and nameless.
-    pub(super) fn kill_cgroup(&mut self) -> Vec<Process> {
+    pub(super) fn kill_cgroup(&mut self) -> Vec<Member> {
         let Some(cgroup) = &self.cgroup.cgroup else {
             return Vec::new();
         };
-        let named = tree::named(&cgroup.pids());
+        let named = tree::living(&cgroup.pids());
         let killed = cgroup.kill();
         self.cgroup.look_soon();
         match killed {
@@ -125,22 +125,24 @@ impl Kernel {
         }
     }
 
-    /// Signals those in it whom the tree has not got: without a subreaper orphans leave that, but not
-    /// the cgroup.
-    pub(super) fn signal_cgroup(
-        &mut self,
-        signals: &[Signal],
-        reached: &[Process],
-    ) -> Vec<Process> {
+    /// Those in it whom the tree does not have: without a subreaper orphans leave that, but not the
+    /// cgroup.
+    pub(super) fn others_in_cgroup(&mut self, known: &[Member]) -> Vec<Member> {
         let Some(cgroup) = &self.cgroup.cgroup else {
             return Vec::new();
         };
-        let reached: HashSet<i32> = reached.iter().map(|process| process.pid).collect();
+        let known: HashSet<i32> = known.iter().map(|member| member.pid).collect();
         let mut others = cgroup.pids();
         // The main child has its own rules, so that it gets a signal once.
-        others.retain(|pid| !reached.contains(pid) && self.main != Some(*pid));
-        let others = tree::signal_chosen(signals, &others, |pid| cgroup.holds(pid));
+        others.retain(|pid| !known.contains(pid) && self.main != Some(*pid));
         self.cgroup.look_soon();
-        others
+        tree::living(&others)
+    }
+
+    /// Signals one of those, if it is still in it; true when it got all of them.
+    pub(super) fn send_in_cgroup(&self, member: &Member, signals: &[Signal]) -> bool {
+        let cgroup = self.cgroup.cgroup.as_ref();
+        cgroup
+            .is_some_and(|cgroup| tree::signal_pinned(member.pid, signals, |pid| cgroup.holds(pid)))
     }
 }

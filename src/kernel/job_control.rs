@@ -10,10 +10,86 @@ use crate::signal::Signal;
 use crate::sys::reap;
 use crate::sys::signals::{self, Taken};
 use crate::sys::terminal;
+use crate::sys::tree;
+
+/// Whether the main child is stopped, as wait(2) has told us: nobody has to be asked when it matters.
+#[derive(Default)]
+pub(super) struct Halt {
+    stopped: bool,
+    /// It goes on, and nobody has yet been told.
+    continued: bool,
+    /// It got a stop signal while we knew of no stop: one that is told now was there before, or would
+    /// keep the child from obeying.
+    owed: bool,
+}
+
+impl Halt {
+    /// It was stopped; true where it is to go on at once.
+    pub(super) fn stops(&mut self) -> bool {
+        self.stopped = true;
+        self.continued = false;
+        std::mem::take(&mut self.owed)
+    }
+
+    /// Wait(2) has told that it goes on; that it was stopped it may have kept for itself.
+    pub(super) fn was_continued(&mut self) {
+        self.stopped = false;
+        self.continued = true;
+    }
+
+    /// It got a stop signal; true where it must be continued to act on it.
+    fn asked_to_end(&mut self) -> bool {
+        self.owed = !self.stopped;
+        self.stopped
+    }
+
+    /// It got a signal by which it is to stop.
+    pub(super) fn asked_to_stop(&mut self) {
+        self.owed = false;
+    }
+
+    /// Whether it was continued since it was stopped; told once.
+    fn takes_continued(&mut self, child: i32) -> bool {
+        let told = std::mem::take(&mut self.continued);
+        let untold = reap::was_continued(child);
+        self.stopped &= !untold;
+        told || untold
+    }
+}
 
 impl Kernel {
+    /// Lets those of the target who are stopped go on, so that they can act on what they were sent. Who
+    /// runs gets no CONT: programs have handlers for it.
+    pub(super) fn continue_stopped(&mut self, target: Target) {
+        let Some(main) = self.main else { return };
+        let main_is_stopped = self.halt.asked_to_end();
+        let group = main;
+        let looked = match target {
+            Target::Child => {
+                if main_is_stopped {
+                    let _ = signals::send(main, Signal::CONT);
+                }
+                return;
+            }
+            Target::Group if self.shares_terminal() => {
+                let ours = nix::unistd::getpgrp().as_raw();
+                tree::signal(Signal::CONT, |member| {
+                    member.stopped && member.group == ours
+                })
+            }
+            Target::Group => tree::signal(Signal::CONT, |member| {
+                member.stopped && member.group == group
+            }),
+            Target::Tree => tree::signal(Signal::CONT, |member| member.stopped),
+        };
+        if looked.is_none() {
+            // Nobody knows who is stopped, and who stays stopped would be killed.
+            self.send(target, Signal::CONT);
+        }
+    }
+
     /// Whether the child has got a signal that we got, too, so that it must not get it a second time.
-    pub(super) fn reached_child(&self, taken: Taken) -> bool {
+    pub(super) fn reached_child(&mut self, taken: Taken) -> bool {
         let Taken { signal, sender } = taken;
         let Some(main) = self.main.filter(|_| self.shares_terminal()) else {
             return false;
@@ -27,7 +103,7 @@ impl Kernel {
                 !(for_leader && terminal::is_session_leader())
             }
             // `fg` after the whole job was stopped, by a STOP that nobody can see coming.
-            Sender::Pid(_) if signal == Signal::CONT => reap::was_continued(main),
+            Sender::Pid(_) if signal == Signal::CONT => self.halt.takes_continued(main),
             // A program that suspends itself stops its whole job, and takes us for a part of it. Sent
             // back to it, its own TSTP would suspend it again and again where nothing can stop it (an
             // orphaned group, as in a container).
@@ -60,9 +136,14 @@ impl Kernel {
 
     #[inline(never)]
     pub(super) fn suspend(&mut self, signal: Signal) {
-        if let (Some(terminal), Some(main)) = (&self.terminal, self.main)
-            && terminal.suspend(main, signal)
-        {
+        let (Some(terminal), Some(main)) = (&self.terminal, self.main) else {
+            return;
+        };
+        let resumed = terminal.suspend(main, signal);
+        if resumed.is_some() {
+            self.halt.stopped = false;
+        }
+        if resumed == Some(true) {
             self.send(Target::Group, Signal::CONT);
         }
     }

@@ -1,6 +1,7 @@
 //! Sends signals to the child, its group or its whole tree, and names whom it has reached.
 
 use std::iter;
+use std::time::Instant;
 
 use super::Kernel;
 use crate::look;
@@ -8,19 +9,24 @@ use crate::machine::Event;
 use crate::plan::Target;
 use crate::record::Process;
 use crate::signal::Signal;
-use crate::sys::{error_text, signals, terminal, tree};
+use crate::sys::terminal::group_of;
+use crate::sys::tree::{self, Member};
+use crate::sys::{error_text, signals};
 
 /// Who got a signal that was for everybody.
-struct Reached {
-    /// Those whose names are known.
+pub(super) struct Reached {
+    /// Those who got KILL for the first time and whose names are known.
     named: Vec<Process>,
-    /// Whether the main child is among them, named or not.
+    /// Whether the main child got it.
     child: bool,
 }
 
 impl Kernel {
     pub(super) fn send(&mut self, target: Target, signal: Signal) {
         let Some(main) = self.main else { return };
+        if signal.stops_a_process() {
+            self.halt.asked_to_stop();
+        }
         let sent = match target {
             Target::Child => signals::send(main, signal),
             Target::Group => self.send_to_group(main, signal),
@@ -39,13 +45,17 @@ impl Kernel {
 
     fn send_to_group(&mut self, main: i32, signal: Signal) -> Result<(), i32> {
         if !self.shares_terminal() {
+            self.told.group(main, signal, Instant::now());
             return signals::send(-main, signal);
         }
         // On a terminal the child's group is ours and the calling shell's job: others in it, the rest
         // of a pipeline, are not the child's business. So its members below us are signalled one by one.
         let ours = nix::unistd::getpgrp().as_raw();
-        match tree::signal(&[signal], |member| member.group == ours) {
-            Some(_) => Ok(()),
+        match tree::signal(signal, |member| member.group == ours) {
+            Some(reached) => {
+                self.told.members(&reached, signal);
+                Ok(())
+            }
             None => {
                 self.tell_no_proc("signals for the group go to the child alone");
                 signals::send(main, signal)
@@ -54,7 +64,7 @@ impl Kernel {
     }
 
     fn send_to_tree(&mut self, main: i32, signal: Signal) {
-        let Reached { named, child } = self.signal_everybody(&[signal]);
+        let Reached { named, child } = self.signal_everybody(signal);
         // Whatever can be seen in /proc, the child itself always gets it, and once.
         if !child {
             let _ = signals::send(main, signal);
@@ -71,70 +81,32 @@ impl Kernel {
     /// Sends to every descendant whom the terminal has not reached: those outside our group.
     pub(super) fn send_beyond_group(&mut self, signal: Signal) {
         let ours = nix::unistd::getpgrp().as_raw();
-        if tree::signal(&[signal], |member| member.group != ours).is_none() {
-            self.tell_no_proc("only the child's process group can be found");
+        match tree::signal(signal, |member| member.group != ours) {
+            Some(reached) => self.told.members(&reached, signal),
+            None => self.tell_no_proc("only the child's process group can be found"),
         }
     }
 
-    /// Signals every descendant, and tells whom it has reached for the first time.
-    fn signal_everybody(&mut self, signals_to_send: &[Signal]) -> Reached {
-        let kills = signals_to_send.contains(&Signal::KILL);
-        let in_cgroup = if kills {
-            self.kill_cgroup()
-        } else {
-            Vec::new()
-        };
-        let mut reached = if kills && self.own_pid == 1 {
-            // One call hits all at once, so that not even a fork bomb can outrun it (kill(2), pid -1).
-            let mut named = tree::descendants().unwrap_or_default();
-            named.retain(|member| !self.given_up.contains(&member.group));
-            let child = signals::send(-1, Signal::KILL).is_ok();
-            let named = named.into_iter().map(Process::from).collect();
-            Reached { named, child }
-        } else {
-            let is_ours = |group| self.jobs.iter().any(|(job, _)| *job == group);
-            // A hook that is at work is no part of what the child has started.
-            let is_left = |member: &tree::Member| {
-                !self.given_up.contains(&member.group) && !is_ours(member.group)
-            };
-            match tree::signal(signals_to_send, is_left) {
-                Some(named) => {
-                    let child = named.iter().any(|process| self.main == Some(process.pid));
-                    Reached { named, child }
-                }
-                None => self.signal_without_proc(signals_to_send),
-            }
-        };
-        if !kills {
-            let others = self.signal_cgroup(signals_to_send, &reached.named);
-            reached.named.extend(others);
-            return reached;
-        }
-        let is_new = |process: &Process| self.killed.insert(process.pid);
-        let everybody = in_cgroup.into_iter().chain(reached.named);
-        let named = everybody.filter(is_new).collect();
-        Reached { named, ..reached }
+    /// Whether this process is one that the child has left behind, and no hook that is at work.
+    pub(super) fn is_left(&self, member: &Member) -> bool {
+        let is_ours = self.jobs.iter().any(|(job, _)| *job == member.group);
+        !is_ours && !self.given_up.contains(&member.group)
     }
 
-    fn signal_without_proc(&mut self, signals_to_send: &[Signal]) -> Reached {
-        let mut child = true;
-        if self.own_pid == 1 {
-            self.tell_no_proc("what is left is signalled without being named");
-            for signal in signals_to_send {
-                child &= signals::send(-1, *signal).is_ok();
-            }
-        } else {
-            self.tell_no_proc("only the child's process group can be found");
-            child = self.group.is_some() && self.group == self.main.and_then(terminal::group_of);
-            for signal in signals_to_send {
-                let sent = self.group.map(|group| signals::send(-group, *signal));
-                // Once it is empty its number may become that of another group.
-                if sent == Some(Err(libc::ESRCH)) {
-                    self.group = None;
-                }
-                child &= sent == Some(Ok(()));
-            }
+    /// Signals every descendant, and tells whom KILL has reached for the first time.
+    fn signal_everybody(&mut self, signal: Signal) -> Reached {
+        if signal == Signal::KILL {
+            return self.kill_everybody();
         }
+        let reached = tree::signal(signal, |member| self.is_left(member));
+        let Some(mut reached) = reached else {
+            return self.signal_without_proc(signal);
+        };
+        let child = reached.iter().any(|member| self.main == Some(member.pid));
+        let mut others = self.others_in_cgroup(&reached);
+        others.retain(|member| self.send_in_cgroup(member, &[signal]));
+        reached.append(&mut others);
+        self.told.members(&reached, signal);
         let named = Vec::new();
         Reached { named, child }
     }
@@ -155,7 +127,49 @@ impl Kernel {
         self.queue.push_back(Event::StillThere(waited));
     }
 
-    fn tell_no_proc(&mut self, consequence: &str) {
+    fn kill_everybody(&mut self) -> Reached {
+        let signal = Signal::KILL;
+        let in_cgroup = self.kill_cgroup();
+        let (reached, child) = if self.own_pid == 1 {
+            // One call hits all at once, so that not even a fork bomb can outrun it (kill(2), pid -1).
+            let mut named = tree::namespace().unwrap_or_default();
+            named.retain(|member| !self.given_up.contains(&member.group));
+            (named, signals::send(-1, signal).is_ok())
+        } else {
+            match tree::signal(signal, |member| self.is_left(member)) {
+                Some(reached) => {
+                    let child = reached.iter().any(|member| self.main == Some(member.pid));
+                    (reached, child)
+                }
+                None => (Vec::new(), self.signal_without_proc(signal).child),
+            }
+        };
+        let is_new = |member: &Member| self.killed.insert(member.pid);
+        let everybody = in_cgroup.into_iter().chain(reached);
+        let named = everybody.filter(is_new).map(Process::from).collect();
+        Reached { named, child }
+    }
+
+    pub(super) fn signal_without_proc(&mut self, signal: Signal) -> Reached {
+        let child = if self.own_pid == 1 {
+            self.tell_no_proc("what is left is signalled without being named");
+            signals::send(-1, signal).is_ok()
+        } else {
+            self.tell_no_proc("only the child's process group can be found");
+            let is_childs = self.group.is_some() && self.group == self.main.and_then(group_of);
+            let sent = self.group.map(|group| signals::send(-group, signal));
+            // Once it is empty its number may become that of another group.
+            if sent == Some(Err(libc::ESRCH)) {
+                self.group = None;
+            }
+            is_childs && sent == Some(Ok(()))
+        };
+        self.told.everybody(signal);
+        let named = Vec::new();
+        Reached { named, child }
+    }
+
+    pub(super) fn tell_no_proc(&mut self, consequence: &str) {
         if !std::mem::replace(&mut self.told_no_proc, true) {
             self.trouble(format!("no usable /proc: {consequence}"));
         }
@@ -163,14 +177,25 @@ impl Kernel {
 
     #[inline(never)]
     pub(super) fn sweep(&mut self, signal: Signal) {
-        let signals_to_send: &[Signal] = if signal == Signal::KILL {
-            &[Signal::KILL]
-        } else {
-            &[signal, Signal::CONT]
+        let processes = match signal {
+            Signal::STOP => self.stop_everybody(),
+            signal => self.signal_everybody(signal).named,
         };
-        let processes = self.signal_everybody(signals_to_send).named;
         self.sent_kill |= signal == Signal::KILL;
         self.reap = true;
         self.queue.push_back(Event::Swept { signal, processes });
+    }
+
+    /// Stops all whom it has not stopped before: who is stopped forks no more. As PID 1 we need not.
+    fn stop_everybody(&mut self) -> Vec<Process> {
+        if self.own_pid == 1 {
+            return Vec::new();
+        }
+        let reached = tree::signal(Signal::STOP, |member| {
+            self.is_left(member) && !self.told.has_stopped(member)
+        });
+        let reached = reached.unwrap_or_default();
+        self.told.members(&reached, Signal::STOP);
+        reached.into_iter().map(Process::from).collect()
     }
 }

@@ -11,7 +11,7 @@ use crate::record::{
     CountedFrom, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender, StartFailure,
 };
 use crate::settings::reload::Reload;
-use crate::signal::Signal;
+use crate::signal::{Signal, SignalSet};
 
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +64,12 @@ pub(crate) enum Event {
     },
     /// Who of the tree is still there, the child first, and why (`Action::LookWhoIsThere`).
     StillThere(Vec<Waited>),
+    /// Whom `Action::TellLeft` has told nothing: those who had been told before, and whether there are
+    /// some that are left to their parents for now.
+    NotTold {
+        before: Vec<Process>,
+        held_back: bool,
+    },
     /// The kernel says that we have no child left (ECHILD).
     NoneLeft,
     /// How many requests are in flight; `settled` once that was none for long enough.
@@ -124,6 +130,8 @@ pub(crate) enum Action {
         target: Target,
         signal: Signal,
     },
+    /// Lets those of the target who are stopped go on, so that they can act on what they were sent.
+    Continue(Target),
     /// Writes the text of this step and a newline to the child's standard input.
     WriteStdin {
         step: usize,
@@ -153,13 +161,17 @@ pub(crate) enum Action {
     EndDrain,
     /// Tells `Event::Flushed` once nothing that would be lost is left to send.
     Flush,
-    /// Signals every process that is left, and tells what it found as `Event::Swept`.
+    /// Signals every process that is left, and tells whom it had not signalled before as `Event::Swept`:
+    /// KILL ends them, STOP keeps them from forking.
     Sweep(Signal),
     /// Looks who has not ended since the signal was sent to the target, and tells it as `Event::StillThere`.
     LookWhoIsThere {
         signal: Option<Signal>,
         target: Target,
     },
+    /// Asks those who are left to end, by TERM, if they were not asked before; tells whom as
+    /// `Event::Swept`, and whom not as `Event::NotTold`.
+    TellLeft(Whom),
     /// Reads the configuration file again, and tells as `Event::Reloaded` what it says.
     Reload,
     /// This plan counts from now on.
@@ -170,6 +182,17 @@ pub(crate) enum Action {
     Suspend(Signal),
     Record(Record),
     Finish(Outcome),
+}
+
+/// Whom of those who are left `Action::TellLeft` is for, and what they may have had already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Whom {
+    /// Those who have a parent of ours, too.
+    pub(crate) rest: bool,
+    /// Who has had one of these and does not ignore it has been asked to end.
+    pub(crate) had: SignalSet,
+    /// Who asked for the stop, and when: it may have asked everybody.
+    pub(crate) asked: Option<(Sender, Duration)>,
 }
 
 impl Action {

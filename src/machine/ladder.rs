@@ -140,10 +140,7 @@ impl Machine {
     /// signal CONT would undo what was asked for.
     fn continue_who_is_stopped(&mut self, target: Target, signal: Signal) {
         if signal != Signal::KILL && !signal.stops_a_process() {
-            self.act(Action::Send {
-                target,
-                signal: Signal::CONT,
-            });
+            self.act(Action::Continue(target));
         }
     }
 

@@ -280,6 +280,7 @@ impl World for Watched<'_> {
             }
             Action::EndHook(hook) => format!("kill the {}", self.hook(*hook)),
             Action::Send { target, signal } => format!("{signal} to the {target:?}").to_lowercase(),
+            Action::Continue(target) => format!("cont to the {target:?}").to_lowercase(),
             Action::RunStopCommand { step, facts } => {
                 format!("run step {}{}", step + 1, self.facts(facts))
             }
@@ -287,6 +288,8 @@ impl World for Watched<'_> {
             Action::WriteStdin { step } => format!("write step {}", step + 1),
             Action::Sweep(signal) => format!("sweep {signal}"),
             Action::AskProgram { conditions, .. } => format!("ask about {conditions}"),
+            Action::TellLeft(whom) if whom.rest => "sweep TERM, the rest".to_owned(),
+            Action::TellLeft(_) => "sweep TERM".to_owned(),
             Action::Suspend(signal) => format!("suspend by {signal}"),
             Action::SendBeyondGroup(signal) => format!("{signal} beyond the group"),
             Action::Adopt(_) => "take the new plan".to_owned(),

@@ -171,7 +171,37 @@ impl fmt::Display for Words<'_> {
             }
             Record::Dropped { signal, why } => write!(f, "{signal} not forwarded: {why}"),
             Record::Reaped { pid, status } => write!(f, "orphan {pid} reaped, {status}"),
-            Record::Swept { signal, processes } => swept(f, *signal, processes),
+            Record::Swept {
+                signal,
+                processes,
+                decided_by,
+            } => {
+                write!(f, "{signal} to {} left: ", processes.len())?;
+                names(f, processes)?;
+                match decided_by {
+                    Some("--deadline") => f.write_str(" (--deadline leaves no more time)"),
+                    Some(option) => write!(f, " ({option} is over)"),
+                    None => Ok(()),
+                }
+            }
+            Record::Awaited {
+                processes,
+                wait,
+                decided_by,
+            } => {
+                let count = processes.len();
+                let have = if count == 1 { "has" } else { "have" };
+                write!(
+                    f,
+                    "waiting for {count} left that {have} been told already: "
+                )?;
+                names(f, processes)?;
+                write!(f, "; up to {}", Shown(*wait))?;
+                match decided_by {
+                    Some(option) => write!(f, " ({option})"),
+                    None => Ok(()),
+                }
+            }
             Record::SweepEnded { left: false, took } => {
                 write!(f, "nothing is left ({})", Shown(*took))
             }
@@ -372,13 +402,15 @@ impl fmt::Display for Target {
 }
 
 /// As many names as a person reads; the count stands before them.
-fn swept(f: &mut fmt::Formatter<'_>, signal: Signal, processes: &[Process]) -> fmt::Result {
+fn names(f: &mut fmt::Formatter<'_>, processes: &[Process]) -> fmt::Result {
     const SHOWN: usize = 12;
-    write!(f, "{signal} to {} left: ", processes.len())?;
     for (index, process) in processes.iter().take(SHOWN).enumerate() {
         let comma = if index > 0 { ", " } else { "" };
         let (pid, command) = (process.pid, process.command.escape_debug());
         write!(f, "{comma}{pid} {command}")?;
+        if process.from_outside {
+            f.write_str(" (from outside)")?;
+        }
     }
     match processes.len().checked_sub(SHOWN) {
         None | Some(0) => Ok(()),

@@ -67,6 +67,7 @@ fn kill() -> Step {
         action,
         target: Target::Tree,
         wait: None,
+        says_wait: false,
         text: "KILL".into(),
     }
 }
@@ -220,6 +221,7 @@ fn plain_step(
     } else {
         defaults.target
     });
+    let says_wait = wait.is_some();
     let wait = if killing {
         wait
     } else {
@@ -229,6 +231,7 @@ fn plain_step(
         action,
         target,
         wait,
+        says_wait,
         text: step.into(),
     })
 }
@@ -313,6 +316,7 @@ fn parse_text_step(
         action,
         target: given.target,
         wait: wait.or(given.grace),
+        says_wait: wait.is_some(),
         text: step.into(),
     })
 }

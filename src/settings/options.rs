@@ -365,7 +365,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "sweep-grace",
         "DUR",
         LEFT,
-        "Between TERM and KILL for what is left [default: 2s]",
+        "Between TERM and KILL for what is left, or the rest of --grace if that is longer [default: 2s]",
     ),
     short(
         'e',

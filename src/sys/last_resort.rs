@@ -72,7 +72,7 @@ fn keep_going(child: i32) -> ! {
                     let _ = signals::send(child, taken.signal);
                 }
             }
-            Reaped::Ended { .. } | Reaped::Stopped { .. } => {}
+            Reaped::Ended { .. } | Reaped::Stopped { .. } | Reaped::Continued { .. } => {}
         }
     }
 }

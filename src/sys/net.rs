@@ -325,7 +325,7 @@ mod tests {
     fn impatient() -> Tracker {
         let patience = Patience {
             quiet: Some(Duration::ZERO),
-            undecided: Duration::ZERO,
+            longest: Duration::ZERO,
         };
         Tracker::new(patience, Protocols::default())
     }

@@ -12,10 +12,14 @@ pub(crate) enum Reaped {
         pid: i32,
         status: ExitStatus,
     },
-    /// A child was stopped by a signal (only told when asked for).
+    /// A child was stopped by a signal (like the next one only told when asked for).
     Stopped {
         pid: i32,
         signal: Signal,
+    },
+    /// A child that was stopped goes on.
+    Continued {
+        pid: i32,
     },
     /// Children are left, and none has anything to tell.
     Nothing,
@@ -23,10 +27,15 @@ pub(crate) enum Reaped {
     NoChild,
 }
 
-/// Takes one child that has ended or, with `stops`, was stopped. Never waits.
+/// Takes one child that has ended or, with `stops`, was stopped or goes on. Never waits.
 pub(crate) fn next(stops: bool) -> Reaped {
     let mut status = 0;
-    let flags = libc::WNOHANG | if stops { libc::WUNTRACED } else { 0 };
+    let stops = if stops {
+        libc::WUNTRACED | libc::WCONTINUED
+    } else {
+        0
+    };
+    let flags = libc::WNOHANG | stops;
     // SAFETY: the status lives through the call.
     match unsafe { libc::waitpid(-1, &raw mut status, flags) } {
         0 => Reaped::Nothing,
@@ -35,6 +44,7 @@ pub(crate) fn next(stops: bool) -> Reaped {
             pid,
             signal: Signal::from_number(libc::WSTOPSIG(status)).unwrap_or(Signal::STOP),
         },
+        pid if libc::WIFCONTINUED(status) => Reaped::Continued { pid },
         pid => Reaped::Ended {
             pid,
             status: exit_status(status),

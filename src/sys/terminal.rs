@@ -80,8 +80,8 @@ impl Terminal {
     }
 
     /// Stops ourselves as the child was stopped; returns when somebody continues us, and says whether
-    /// the child has still to be continued.
-    pub(crate) fn suspend(&self, child: i32, signal: Signal) -> bool {
+    /// the child has still to be continued. `None` where we were never stopped.
+    pub(crate) fn suspend(&self, child: i32, signal: Signal) -> Option<bool> {
         let apart = group_apart(child);
         let in_front = apart.filter(|group| tcgetpgrp(&self.tty) == Ok(*group));
         // A child that has the foreground for itself is stopped alone. The shell waits for the whole job,
@@ -91,7 +91,7 @@ impl Terminal {
         // were never stopped: PID 1 cannot stop itself. It may still be part of a job from outside its
         // namespace, and who continues that one continues the child.
         if !signals::drop_pending(Signal::CONT) {
-            return false;
+            return None;
         }
         // `fg` puts our group into the foreground, and knows nothing of the one that was there.
         if let Some(group) = in_front {
@@ -99,7 +99,7 @@ impl Terminal {
         }
         // A job is continued as a whole; but a child apart is in none, and somebody may have
         // continued us alone.
-        apart.is_some() || !reap::was_continued(child)
+        Some(apart.is_some() || !reap::was_continued(child))
     }
 
     /// Hands the foreground to a child that left our group without taking it, and was stopped because

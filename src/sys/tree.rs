@@ -12,8 +12,7 @@
 use std::collections::HashSet;
 
 use super::signals;
-use crate::record::Process;
-use crate::signal::Signal;
+use crate::signal::{Signal, SignalSet};
 
 mod pinned;
 mod proc;
@@ -87,24 +86,61 @@ pub(crate) fn has_user(uid: u32) -> bool {
     [0, own].contains(&uid) || descendants().unwrap_or_default().iter().any(runs_so)
 }
 
+/// All living descendants as they were at one moment, and a way to each.
+pub(crate) struct Tree {
+    proc: Proc,
+    ours: i32,
+    members: Vec<Member>,
+    family: HashSet<i32>,
+}
+
+impl Tree {
+    /// `None` without a /proc to find them in.
+    pub(crate) fn look() -> Option<Self> {
+        let ours = own_pid();
+        let proc = Proc::open()?;
+        let members = proc.descendants(ours)?;
+        let mut family: HashSet<i32> = members.iter().map(|member| member.pid).collect();
+        family.insert(ours);
+        Some(Self {
+            proc,
+            ours,
+            members,
+            family,
+        })
+    }
+
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Sends all of them to one of the members; true when each was taken.
+    pub(crate) fn send(&self, member: &Member, signals: &[Signal]) -> bool {
+        if member.parent == self.ours {
+            return send_all(signals, |signal| signals::send(member.pid, signal).is_ok());
+        }
+        let is_ours = |parent: i32| self.family.contains(&parent);
+        send_pinned(&self.proc, member.pid, signals, is_ours)
+    }
+
+    /// The signals that a process ignores.
+    pub(crate) fn ignored_by(&self, pid: i32) -> SignalSet {
+        self.proc.ignored(pid)
+    }
+}
+
 /// Signals every living descendant for which `chosen` holds; returns those that got it, or `None`
 /// without a /proc to find them in.
-pub(crate) fn signal(signals: &[Signal], chosen: impl Fn(&Member) -> bool) -> Option<Vec<Process>> {
-    let ours = own_pid();
-    let proc = Proc::open()?;
-    let members = proc.descendants(ours)?;
-    let mut family: HashSet<i32> = members.iter().map(|member| member.pid).collect();
-    family.insert(ours);
-    let is_ours = |parent: i32| family.contains(&parent);
-    let reach = |member: &Member| {
-        if member.parent == ours {
-            send_all(signals, |signal| signals::send(member.pid, signal).is_ok())
-        } else {
-            send_pinned(&proc, member.pid, signals, is_ours)
-        }
-    };
-    let chosen = members.into_iter().filter(|member| chosen(member));
-    Some(chosen.filter(reach).map(Process::from).collect())
+pub(crate) fn signal(signal: Signal, chosen: impl Fn(&Member) -> bool) -> Option<Vec<Member>> {
+    let mut tree = Tree::look()?;
+    let mut members = std::mem::take(&mut tree.members);
+    members.retain(|member| chosen(member) && tree.send(member, &[signal]));
+    Some(members)
+}
+
+/// Everybody in our PID namespace but ourselves, those who have come from outside as well.
+pub(crate) fn namespace() -> Option<Vec<Member>> {
+    Proc::open()?.namespace(own_pid())
 }
 
 /// Sends all of them, whatever becomes of the first; true when each was taken.
@@ -113,31 +149,17 @@ fn send_all(signals: &[Signal], send: impl Fn(Signal) -> bool) -> bool {
     refused == 0
 }
 
-/// Those of these processes that live, by their names.
-pub(crate) fn named(pids: &[i32]) -> Vec<Process> {
+/// Those of these processes that live.
+pub(crate) fn living(pids: &[i32]) -> Vec<Member> {
     let stat = |proc: &Proc, pid: &i32| proc.stat(*pid).filter(|member| !member.ended);
-    let name = |proc: Proc| {
-        pids.iter()
-            .filter_map(|pid| stat(&proc, pid))
-            .map(Process::from)
-            .collect()
-    };
-    Proc::open().map(name).unwrap_or_default()
+    let look = |proc: Proc| pids.iter().filter_map(|pid| stat(&proc, pid)).collect();
+    Proc::open().map(look).unwrap_or_default()
 }
 
-/// Signals those of these processes that live and, once they are pinned, are still `chosen`; returns
-/// those that got it.
-pub(crate) fn signal_chosen(
-    signals: &[Signal],
-    pids: &[i32],
-    chosen: impl Fn(i32) -> bool,
-) -> Vec<Process> {
-    let reach = |process: &Process| {
-        Pinned::find(process.pid).is_some_and(|pinned| {
-            chosen(process.pid) && send_all(signals, |signal| pinned.send(signal))
-        })
-    };
-    named(pids).into_iter().filter(reach).collect()
+/// Signals a process that, once it is pinned, is still `chosen`; true when it got all of them.
+pub(crate) fn signal_pinned(pid: i32, signals: &[Signal], chosen: impl Fn(i32) -> bool) -> bool {
+    Pinned::find(pid)
+        .is_some_and(|pinned| chosen(pid) && send_all(signals, |signal| pinned.send(signal)))
 }
 
 /// Pins the process, makes sure that it is still below us, then signals what was pinned.

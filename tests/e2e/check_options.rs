@@ -179,7 +179,7 @@ fn hooks_and_drain_are_told_apart_from_the_program() {
                     setsid sh -c 'trap \"\" TERM; echo ready; while :; do sleep 0.02; done' & \
                     while :; do sleep 0.02; done";
     let ended = shell(
-        &["--within=100ms", "--grace=60s", "--sweep-grace=4s"],
+        &["--within=100ms", "--grace=5s", "--sweep-grace=4s"],
         stubborn,
     );
     ended.code(1).said("within: broken").nothing_left();

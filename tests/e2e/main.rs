@@ -57,6 +57,7 @@ mod http_hooks;
 mod identity;
 mod idle;
 mod ladder;
+mod left;
 mod logs;
 mod luxuries;
 mod manual;

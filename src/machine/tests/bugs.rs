@@ -217,7 +217,12 @@ impl Player {
                 self.outbox.extend([action.clone(), action]);
             }
             Some(Bug::ReturnsToTheFirstSweep) if action == Action::Sweep(Signal::KILL) => {
-                self.outbox.extend([action, Action::Sweep(Signal::TERM)]);
+                let first_sweep = Action::TellLeft(Whom {
+                    rest: false,
+                    had: SignalSet::default(),
+                    asked: None,
+                });
+                self.outbox.extend([action, first_sweep]);
             }
             Some(Bug::TellsTermTwice) if is_term => {
                 self.outbox.extend([action.clone(), action]);

@@ -92,7 +92,7 @@ fn what_is_left_and_ignores_term_gets_kill() {
             1000 -> sweep TERM
             1000 TERM to 1 left: 3 left behind
             1500 -> sweep KILL
-            1500 KILL to 1 left: 3 left behind
+            1500 KILL to 1 left: 3 left behind (--sweep-grace is over)
             1500 nothing is left (500 ms)
             1500 -> run the post-stop hook "p"
             1500 post-stop hook "p" done (0 s)
@@ -320,7 +320,7 @@ fn a_stop_that_was_asked_for_waits_for_no_straggler() {
             0 -> sweep TERM
             0 TERM to 1 left: 3 left behind
             1000 -> sweep KILL
-            1000 KILL to 1 left: 3 left behind
+            1000 KILL to 1 left: 3 left behind (--sweep-grace is over)
             1000 nothing is left (1.0 s)
             1000 stopped in 1.0 s, exit status 0
             1000 -> exit 0
@@ -332,10 +332,7 @@ fn a_stop_that_was_asked_for_waits_for_no_straggler() {
 fn somebody_new_in_the_sweep_brings_the_next_round_soon() {
     let born = || Event::Swept {
         signal: Signal::KILL,
-        processes: vec![Process {
-            pid: 4,
-            command: "born meanwhile".to_owned(),
-        }],
+        processes: vec![Process::new(4, "born meanwhile")],
     };
     Story::of("--sweep-grace 0")
         .exits_on(Cue::Start, 0)
@@ -353,7 +350,9 @@ fn somebody_new_in_the_sweep_brings_the_next_round_soon() {
             0 -> sweep KILL
             5 -> sweep KILL
             15 -> sweep KILL
-            30 KILL to 1 left: 4 born meanwhile
+            30 -> sweep STOP
+            30 KILL to 1 left: 4 born meanwhile (--sweep-grace is over)
+            30 -> sweep KILL
             35 -> sweep KILL
             45 -> sweep KILL
             50 nothing is left (50 ms)

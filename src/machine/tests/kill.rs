@@ -212,8 +212,10 @@ fn a_frozen_container_does_not_thaw_straight_into_kill() {
     for (at, event) in events {
         machine.handle(ms(at), event);
         while let Some(action) = machine.poll() {
-            if let Action::Send { signal, .. } = action {
-                told.push(format!("{at} {signal}"));
+            match action {
+                Action::Send { signal, .. } => told.push(format!("{at} {signal}")),
+                Action::Continue(_) => told.push(format!("{at} CONT")),
+                _ => {}
             }
         }
     }

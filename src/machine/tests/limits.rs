@@ -129,7 +129,7 @@ fn the_deadline_cuts_the_sweep() {
             1000 -> sweep TERM
             1000 TERM to 1 left: 3 left behind
             2850 -> sweep KILL
-            2850 KILL to 1 left: 3 left behind
+            2850 KILL to 1 left: 3 left behind (--deadline leaves no more time)
             2850 nothing is left (1.9 s)
             2850 stopped in 2.9 s, exit status 0
             2850 -> exit 0
@@ -154,12 +154,7 @@ fn the_deadline_cuts_the_rounds_of_kill() {
 fn a_large_tree_that_is_dying_does_not_overrun_the_deadline() {
     let crowd = || Event::Swept {
         signal: Signal::KILL,
-        processes: (10..50_000)
-            .map(|pid| Process {
-                pid,
-                command: String::new(),
-            })
-            .collect(),
+        processes: (10..50_000).map(|pid| Process::new(pid, "")).collect(),
     };
     // KILL is due at 950 ms, and whoever is there at 975 ms is left: in the sweep, then in the ladder.
     let swept = Story::of("--deadline 1s --sweep-grace 9s")

@@ -256,12 +256,16 @@ impl Watch {
                 let is_true = (!allowed.counts || self.settled) && (!allowed.asks || is_known);
                 Promise::DrainedIsNoGuess.holds(is_true && now >= over, told)?;
             }
-            Action::Sweep(signal) => {
-                let phase = if self.place.0 < 5 { 4 } else { 6 };
-                let kills = *signal == Signal::KILL;
-                let place = (phase, usize::from(kills));
-                // KILL has as many rounds as it needs.
-                if !(kills && self.place == place) {
+            Action::TellLeft(whom) => {
+                let place = (4, usize::from(whom.rest));
+                if self.place != place {
+                    self.comes_to(place, told)?;
+                }
+            }
+            Action::Sweep(_) => {
+                let place = (if self.place.0 < 5 { 4 } else { 6 }, 2);
+                // STOP and KILL have as many rounds as they need.
+                if self.place != place {
                     self.comes_to(place, told)?;
                 }
             }

@@ -403,6 +403,7 @@ fn what_the_terminal_sent_goes_on_to_those_whom_it_has_not_reached() {
             match action {
                 Action::Send { signal, .. } => sent.push(signal.to_string()),
                 Action::SendBeyondGroup(signal) => sent.push(format!("{signal} beyond")),
+                Action::Continue(_) => sent.push("CONT".to_owned()),
                 _ => {}
             }
         }

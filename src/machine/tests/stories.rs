@@ -301,10 +301,7 @@ impl<'a> Tale<'a> {
             NobodyIsLeft if self.is_empty() => Event::NoneLeft,
             SomebodyIsSwept if !alive && !self.starting => Event::Swept {
                 signal: Signal::KILL,
-                processes: vec![Process {
-                    pid: 3,
-                    command: String::new(),
-                }],
+                processes: vec![Process::new(3, "")],
             },
             Flushed if self.flushing => Event::Flushed,
             Holds if alive => answered(0, Answer::Holds),

@@ -11,6 +11,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::record::Process;
+use crate::signal::SignalSet;
 
 /// A process, as /proc/PID/stat has it (proc_pid_stat(5)).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,9 +20,17 @@ pub(crate) struct Member {
     pub(crate) parent: i32,
     pub(crate) group: i32,
     pub(crate) command: String,
+    /// When it was started, in hundredths of a second since boot.
+    pub(crate) started: u64,
+    /// Stopped by a signal: it acts on others only once it continues.
+    pub(crate) stopped: bool,
+    /// Somebody has put it into our PID namespace, and no parent of its is ours.
+    pub(crate) from_outside: bool,
     /// A zombie: ended, and waiting to be reaped by its parent. (With threads left it is none, though
     /// its first thread has ended and lends it its state.)
     pub(super) ended: bool,
+    /// A thread of the kernel itself.
+    in_kernel: bool,
 }
 
 impl From<Member> for Process {
@@ -29,6 +38,7 @@ impl From<Member> for Process {
         Self {
             pid: member.pid,
             command: member.command,
+            from_outside: member.from_outside,
         }
     }
 }
@@ -38,6 +48,9 @@ pub(super) struct Proc {
     path: PathBuf,
     directory: OwnedFd,
 }
+
+/// The kernel's mark for its own threads (include/linux/sched.h).
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// From this many descendants on a scan is taken for cheaper than the `children` files.
 const LARGE: usize = 256;
@@ -99,6 +112,10 @@ impl Proc {
 
     /// From all `stat` files: as many reads as there are processes in the namespace.
     pub(super) fn by_scan(&self, root: i32) -> Option<Vec<Member>> {
+        Some(descend(&mut self.by_parent()?, root))
+    }
+
+    fn by_parent(&self) -> Option<HashMap<i32, Vec<Member>>> {
         let entries = std::fs::read_dir(&self.path).ok()?.flatten();
         let number = |name: OsString| name.to_str().and_then(|name| name.parse::<i32>().ok());
         // All names first: the list and a file need not be open at once.
@@ -109,14 +126,32 @@ impl Proc {
         for member in pids.into_iter().filter_map(|pid| self.stat(pid)) {
             children.entry(member.parent).or_default().push(member);
         }
-        let mut found = children.remove(&root).unwrap_or_default();
-        let mut next = 0;
-        while let Some(member) = found.get(next) {
-            let below = children.remove(&member.pid).unwrap_or_default();
-            found.extend(below);
-            next += 1;
+        Some(children)
+    }
+
+    /// Everybody in our PID namespace but ourselves and the kernel's own threads. Who has come from
+    /// outside has a parent there, which has no number here.
+    pub(super) fn namespace(&self, root: i32) -> Option<Vec<Member>> {
+        self.stat(root)?;
+        let mut children = self.by_parent()?;
+        let mut found = descend(&mut children, root);
+        let mut entered = descend(&mut children, 0);
+        entered.retain(|member| member.pid != root);
+        for member in &mut entered {
+            member.from_outside = true;
         }
+        found.append(&mut entered);
+        found.retain(|member| !member.ended && !member.in_kernel);
         Some(found)
+    }
+
+    /// The signals that a process ignores (proc_pid_status(5), `SigIgn`).
+    pub(super) fn ignored(&self, pid: i32) -> SignalSet {
+        let text = std::fs::read_to_string(self.path.join(format!("{pid}/status")));
+        let text = text.unwrap_or_default();
+        let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        SignalSet::from_mask(mask.unwrap_or(0))
     }
 
     pub(super) fn stat(&self, pid: i32) -> Option<Member> {
@@ -131,6 +166,18 @@ impl Proc {
     }
 }
 
+/// Takes out who is below this process, parents before their children.
+fn descend(children: &mut HashMap<i32, Vec<Member>>, root: i32) -> Vec<Member> {
+    let mut found = children.remove(&root).unwrap_or_default();
+    let mut next = 0;
+    while let Some(member) = found.get(next) {
+        let below = children.remove(&member.pid).unwrap_or_default();
+        found.extend(below);
+        next += 1;
+    }
+    found
+}
+
 /// The command stands in parentheses and may hold parentheses itself: the last one closes it.
 pub(super) fn parse_stat(pid: i32, stat: &[u8]) -> Option<Member> {
     let stat = String::from_utf8_lossy(stat);
@@ -141,13 +188,20 @@ pub(super) fn parse_stat(pid: i32, stat: &[u8]) -> Option<Member> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    let threads = fields.nth(14).and_then(|threads| threads.parse().ok());
+    // Counted from the field after the group (proc_pid_stat(5), 6 and on).
+    let flags = fields.nth(3).and_then(|flags| flags.parse().ok());
+    let threads = fields.nth(10).and_then(|threads| threads.parse().ok());
+    let started = fields.nth(1).and_then(|started| started.parse().ok());
     let ended = matches!(state, "Z" | "X" | "x") && threads.unwrap_or(1) <= 1;
     Some(Member {
         pid,
         parent,
         group,
         command,
+        started: started.unwrap_or(0),
+        stopped: state == "T",
+        from_outside: false,
         ended,
+        in_kernel: flags.unwrap_or(0) & PF_KTHREAD != 0,
     })
 }

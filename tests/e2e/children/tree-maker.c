@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Every process of a tree writes one byte into it when it is there. */
@@ -125,6 +127,19 @@ static void bomb(void)
     wait_for_ever();
 }
 
+/* Many processes that fork whenever there is room for one more, until all of it has lasted too long. */
+static void storm(int limit)
+{
+    time_t began = time(NULL);
+    setrlimit(RLIMIT_NPROC, &(struct rlimit){ limit, limit });
+    signal(SIGCHLD, SIG_IGN);
+    while (time(NULL) - began < 60) {
+        if (fork() > 0)
+            may_fork();
+    }
+    _exit(0);
+}
+
 static void *wait_in_thread(void *nothing)
 {
     wait_for_ever();
@@ -180,6 +195,8 @@ int main(int argc, char **argv)
             run_away();
         if (strcmp(kind, "bomb") == 0)
             bomb();
+        if (strcmp(kind, "storm") == 0)
+            storm(count);
         _exit(93);
     }
     /* Let it come to life: its forks are counted. */

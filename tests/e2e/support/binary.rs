@@ -86,6 +86,12 @@ pub(crate) fn tree_maker() -> &'static Path {
     BUILT.get_or_init(|| compiled("tree-maker"))
 }
 
+/// `children/left-behind.c` as a static program: processes that end one after the other.
+pub(crate) fn left_behind() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("left-behind"))
+}
+
 /// `children/gallery/gallery.c`: programs with a known defect each, and their clean twins.
 pub(crate) fn gallery() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

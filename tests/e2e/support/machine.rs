@@ -145,7 +145,8 @@ enum Left {
     Mount(String),
     File(PathBuf),
     Cgroup(PathBuf),
-    Interface(String),
+    /// New or gone.
+    Interface(String, &'static str),
     Container(String),
     Network(String),
     Image(String),
@@ -158,7 +159,7 @@ impl std::fmt::Display for Left {
             Self::Mount(place) => write!(f, "mount {place}"),
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Cgroup(path) => write!(f, "cgroup {}", path.display()),
-            Self::Interface(name) => write!(f, "no network interface {name} any more"),
+            Self::Interface(name, what) => write!(f, "network interface {name} is {what}"),
             Self::Container(id) => write!(f, "container {id}"),
             Self::Network(id) => write!(f, "network {id}"),
             Self::Image(id) => write!(f, "image {id}"),
@@ -178,9 +179,7 @@ fn left(before: &Before) -> Vec<Left> {
     let files = fs::read_dir(&before.temporary).into_iter().flatten();
     left.extend(files.flatten().map(|file| Left::File(file.path())));
     left.extend(cgroups(Path::new("/sys/fs/cgroup"), name()).map(Left::Cgroup));
-    let now = interfaces();
-    let gone = before.interfaces.difference(&now);
-    left.extend(gone.cloned().map(Left::Interface));
+    left.extend(changed(&before.interfaces, &interfaces()));
     if USES_DOCKER.load(Ordering::Relaxed) {
         left.extend(containers().into_iter().map(Left::Container));
         left.extend(networks().into_iter().map(Left::Network));
@@ -196,7 +195,7 @@ fn remove(before: &Before, left: &[Left]) {
             Left::Process(process) => drop(proc::kill(process.pid, libc::SIGKILL)),
             Left::Mount(place) => drop(quiet("umount", ["--lazy"], [place])),
             Left::File(path) => drop(fs::remove_dir_all(path).or_else(|_| fs::remove_file(path))),
-            Left::Interface(_) => {}
+            Left::Interface(..) => {}
             Left::Cgroup(path) => {
                 holds_within(BOUND, || fs::remove_dir(path).is_ok());
             }
@@ -246,17 +245,24 @@ fn cgroups(root: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
     found.into_iter().rev()
 }
 
-/// Those that stay: hardware, loopback and the bridge of Docker. The others come and go with other runs.
+/// Docker makes and removes the others, for other runs as well.
 fn interfaces() -> BTreeSet<String> {
-    // Of our network namespace; /sys may be mounted from another one.
-    let text = fs::read_to_string("/proc/net/dev").unwrap_or_default();
-    let names = text.lines().filter_map(|line| line.split_once(':'));
-    let stays = |name: &&str| {
-        let is_hardware = Path::new("/sys/class/net").join(name).join("device");
-        matches!(*name, "lo" | "docker0") || is_hardware.exists()
-    };
-    let stay = names.map(|(name, _)| name.trim()).filter(stays);
-    stay.map(str::to_owned).collect()
+    let entries = fs::read_dir("/sys/class/net").into_iter().flatten();
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names
+        .filter(|name| !name.starts_with("veth") && !name.starts_with("br-"))
+        .collect()
+}
+
+fn changed<'a>(
+    before: &'a BTreeSet<String>,
+    after: &'a BTreeSet<String>,
+) -> impl Iterator<Item = Left> {
+    let gone = before.difference(after).map(|name| (name, "gone"));
+    let new = after.difference(before).map(|name| (name, "new"));
+    gone.chain(new)
+        .map(|(name, what)| Left::Interface(name.clone(), what))
 }
 
 fn containers() -> Vec<String> {
@@ -303,4 +309,19 @@ fn quiet<const N: usize>(
     let said = ran.map_or_else(|_| Vec::new(), |ran| ran.stdout);
     let said = String::from_utf8_lossy(&said);
     said.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn interfaces_that_are_gone_or_new_are_told() {
+    let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let told: Vec<String> = changed(&set(&["lo", "docker0"]), &set(&["dummy0", "lo"]))
+        .map(|left| left.to_string())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "network interface docker0 is gone",
+            "network interface dummy0 is new"
+        ]
+    );
 }

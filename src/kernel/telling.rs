@@ -1,0 +1,184 @@
+//! Remembers who has had which signal, and asks those who are left to end: each of them once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Kernel;
+use crate::machine::roots::{Had, Left, Verdict, judge};
+use crate::machine::{Event, Whom};
+use crate::record::{Process, Sender};
+use crate::signal::{Signal, SignalSet};
+use crate::sys::clock;
+use crate::sys::tree::{self, Member, Tree};
+
+/// Who has had a signal that was not for the main child alone.
+#[derive(Default)]
+pub(super) struct Told {
+    /// The whole of a process group, and when: who was born before was in it.
+    groups: Vec<(i32, Signal, Instant)>,
+    /// One by one, by pid and start.
+    members: BTreeMap<(i32, u64), SignalSet>,
+    /// All there were, without a /proc to see them in.
+    everybody: SignalSet,
+}
+
+impl Told {
+    pub(super) fn group(&mut self, group: i32, signal: Signal, at: Instant) {
+        // The last time counts: who was there before has had it, then or now.
+        self.groups
+            .retain(|(known, sent, _)| (*known, *sent) != (group, signal));
+        self.groups.push((group, signal, at));
+    }
+
+    pub(super) fn members(&mut self, reached: &[Member], signal: Signal) {
+        for member in reached {
+            let key = (member.pid, member.started);
+            self.members.entry(key).or_default().insert(signal);
+        }
+    }
+
+    pub(super) fn everybody(&mut self, signal: Signal) {
+        self.everybody.insert(signal);
+    }
+
+    /// Whether it got a STOP from us.
+    pub(super) fn has_stopped(&self, member: &Member) -> bool {
+        self.had_itself(member).contains(Signal::STOP)
+    }
+
+    fn had_itself(&self, member: &Member) -> SignalSet {
+        let key = (member.pid, member.started);
+        self.members.get(&key).copied().unwrap_or_default()
+    }
+
+    /// Which signals it has had for sure, and which perhaps.
+    fn had(&self, member: &Member) -> (SignalSet, SignalSet) {
+        let (mut sure, mut perhaps) = (self.had_itself(member), SignalSet::default());
+        for (group, signal, at) in &self.groups {
+            let sent = clock::ticks_since_boot(*at);
+            if *group == member.group && member.started < sent {
+                sure.insert(*signal);
+            } else if *group == member.group && member.started == sent {
+                perhaps.insert(*signal);
+            }
+        }
+        (sure, perhaps)
+    }
+}
+
+impl Kernel {
+    #[inline(never)]
+    pub(super) fn tell_left(&mut self, whom: Whom) {
+        self.reap = true;
+        let signal = Signal::TERM;
+        let processes = match Tree::look() {
+            Some(tree) => self.tell_left_in(&tree, whom),
+            None => self.tell_left_without_proc(whom),
+        };
+        self.queue.push_back(Event::Swept { signal, processes });
+    }
+
+    fn tell_left_in(&mut self, tree: &Tree, whom: Whom) -> Vec<Process> {
+        let in_tree = tree.members().iter();
+        let mut members: Vec<Member> = in_tree.filter(|left| self.is_left(left)).cloned().collect();
+        let others = self.others_in_cgroup(tree.members());
+        let first_other = members.len();
+        members.extend(others);
+        let platform = self.asked_by_platform(whom);
+        let left: Vec<Left> = members
+            .iter()
+            .map(|member| Left {
+                pid: member.pid,
+                parent: member.parent,
+                had: self.has_had(tree, member, whom.had, platform),
+            })
+            .collect();
+        let (mut told, mut before) = (Vec::new(), Vec::new());
+        let mut held_back = false;
+        for (index, (member, verdict)) in members.iter().zip(judge(&left, whom.rest)).enumerate() {
+            held_back |= verdict == Verdict::HoldBack;
+            if verdict == Verdict::Wait {
+                before.push(Process::from(member.clone()));
+            }
+            let signals: &[Signal] = match verdict {
+                Verdict::Ask if member.stopped => &[Signal::TERM, Signal::CONT],
+                Verdict::Ask => &[Signal::TERM],
+                Verdict::Wait if member.stopped => &[Signal::CONT],
+                Verdict::Wait | Verdict::HoldBack => continue,
+            };
+            let sent = if index < first_other {
+                tree.send(member, signals)
+            } else {
+                self.send_in_cgroup(member, signals)
+            };
+            if sent && verdict == Verdict::Ask {
+                told.push(member.clone());
+            }
+        }
+        self.told.members(&told, Signal::TERM);
+        self.queue.push_back(Event::NotTold { before, held_back });
+        told.into_iter().map(Process::from).collect()
+    }
+
+    /// Whether it has been asked to end. What it ignores has asked nobody; but TERM once more would not,
+    /// either.
+    fn has_had(
+        &self,
+        tree: &Tree,
+        member: &Member,
+        wanted: SignalSet,
+        platform: Option<u64>,
+    ) -> Had {
+        let (sure, perhaps) = self.told.had(member);
+        let asks = |had: SignalSet| {
+            let mut had = had.iter().filter(|signal| wanted.contains(*signal));
+            let mut ignored = None;
+            had.any(|signal| {
+                let ignored = ignored.get_or_insert_with(|| tree.ignored_by(member.pid));
+                signal == Signal::TERM || !ignored.contains(signal)
+            })
+        };
+        if asks(sure) {
+            Had::Yes
+        } else if asks(perhaps) || platform.is_some_and(|asked| member.started <= asked) {
+            Had::Perhaps
+        } else {
+            Had::No
+        }
+    }
+
+    /// When the platform has asked, where it is one that may ask every process and not only us: systemd
+    /// with its default `KillMode=control-group`, which nobody but itself can tell from `mixed`; Heroku.
+    fn asked_by_platform(&self, whom: Whom) -> Option<u64> {
+        let (sender, at) = whom.asked?;
+        let is = |name: &str, wanted: &str| std::env::var_os(name).is_some_and(|is| is == wanted);
+        let systemd =
+            is("SYSTEMD_EXEC_PID", &self.own_pid.to_string()) && sender == Sender::Pid(self.parent);
+        let heroku = std::env::var_os("DYNO").is_some()
+            && match sender {
+                Sender::Outside => true,
+                Sender::Pid(pid) => tree::kin(pid) != tree::Kin::Below,
+                Sender::Kernel => false,
+            };
+        // It takes its time to get round to everybody.
+        let at = self.began + at + Duration::from_millis(10);
+        (systemd || heroku).then(|| clock::ticks_since_boot(at))
+    }
+
+    /// Without names nobody can be left out, so who may have been asked has half of the time first.
+    fn tell_left_without_proc(&mut self, whom: Whom) -> Vec<Process> {
+        let has_had = |told: SignalSet| told.iter().any(|signal| whom.had.contains(signal));
+        let of_group = |(_, signal, _): &(i32, Signal, Instant)| whom.had.contains(*signal);
+        if has_had(self.told.everybody) {
+            return Vec::new();
+        }
+        if self.told.groups.iter().any(of_group) && !whom.rest {
+            let (before, held_back) = (Vec::new(), true);
+            self.queue.push_back(Event::NotTold { before, held_back });
+            return Vec::new();
+        }
+        self.signal_without_proc(Signal::TERM);
+        self.signal_without_proc(Signal::CONT);
+        Vec::new()
+    }
+}
