@@ -279,13 +279,19 @@ fn check(arguments: Vec<OsString>) -> Result<Invocation, String> {
 
 fn health_command() -> Command {
     Command::new("health")
-        .about("Ask a health endpoint once; exit 0 for an answer of 2xx, 1 for any other or none")
-        .override_usage("stepdown health [--timeout DUR] [URL]")
+        .about("Ask a health endpoint; exit 0 for an answer of 2xx, 1 for any other or none")
+        .override_usage("stepdown health [--timeout DUR] [--wait DUR] [URL]")
         .arg(
             Arg::new("timeout")
                 .long("timeout")
                 .value_name("DUR")
-                .help("How long the answer may take [default: 5s]"),
+                .help("How long an answer may take [default: 5s]"),
+        )
+        .arg(
+            Arg::new("wait")
+                .long("wait")
+                .value_name("DUR")
+                .help("Ask again until the answer is 2xx, for this long [default: 0, ask once]"),
         )
         .arg(Arg::new("url").value_name("URL").help(
             "http://HOST[:PORT]/PATH, or a /PATH of the endpoint that STEPDOWN_HEALTH_LISTEN names \
@@ -302,7 +308,12 @@ fn health(arguments: Vec<OsString>) -> Result<Invocation, String> {
     let listen = listen.as_ref().filter(|listen| !listen.is_empty());
     let listen = listen.map(|listen| listen.to_string_lossy());
     let text = |id| matches.get_one::<String>(id).map(String::as_str);
-    let question = Question::parse(text("url"), text("timeout"), listen.as_deref());
+    let question = Question::parse(
+        text("url"),
+        text("timeout"),
+        text("wait"),
+        listen.as_deref(),
+    );
     question
         .map(Invocation::Health)
         .map_err(|error| error.to_string())
@@ -370,7 +381,7 @@ pub(crate) fn run_command() -> Command {
             "stepdown [OPTIONS] [--] COMMAND [ARGS]...\n       \
              stepdown explain [OPTIONS] [-- COMMAND...]\n       \
              stepdown check [OPTIONS] -- COMMAND [ARGS]...\n       \
-             stepdown health [URL]\n       \
+             stepdown health [OPTIONS] [URL]\n       \
              stepdown completions SHELL | man",
         )
         .after_help(

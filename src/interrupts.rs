@@ -1,4 +1,4 @@
-//! Requests to end, awaited on tokio: for `check`, which is no init.
+//! Requests to end, awaited on tokio: for `check` and `health`, which are no init.
 //!
 //! signal-hook's handler sets a flag and writes to a pipe: that merges signals and loses their order and their
 //! sender. An init must not take its signals so (see `sys::signals`); here it only matters that somebody asks.
@@ -10,6 +10,7 @@ use std::pin::Pin;
 use futures_core::Stream;
 use signal_hook_tokio::Signals;
 
+use crate::record::killed_by;
 use crate::signal::Signal;
 use crate::sys::signals;
 
@@ -42,4 +43,14 @@ impl Interrupts {
             None => pending().await,
         }
     }
+}
+
+/// Ends this process as the signal would have without a handler. It returns where the signal ends nobody, because
+/// we are PID 1: with the exit code that a shell has for such an end.
+pub(crate) fn end_by(signal: Signal) -> u8 {
+    // For PID 1 the kernel drops what has no handler, and the emulation would then abort.
+    if std::process::id() != 1 {
+        let _ = signal_hook::low_level::emulate_default_handler(signal.number());
+    }
+    killed_by(signal)
 }

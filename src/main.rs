@@ -19,7 +19,7 @@
 //! | `call` | HTTP requests and UDP datagrams, for hooks and for `stepdown health` |
 //! | `explain` | the simulated world, the timeline that is told from it, and where each value came from |
 //! | `look` | how a process looks in /proc, and what it does with a signal |
-//! | `interrupts` | requests to end `check`, which is no init, awaited on tokio |
+//! | `interrupts` | requests to end `check` or `health`, which are no init, awaited on tokio |
 //! | `check` | plays a command again and again, and judges the records |
 //! | `record`, `report`, `hooks` | what happened; as lines for people or machines; as variables for hooks |
 //! | `files` | what outlives the run: the report, the last runs, the metrics file |
@@ -110,14 +110,10 @@ fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
             json,
         }) => explain(&settings, &assume, json),
         Ok(Invocation::Check(check)) => check::check(*check, inherited),
-        Ok(Invocation::Health(question)) => {
-            // It is no init: a signal ends it as it ends any other program.
-            inherited.restore();
-            question.ask().map(|()| 0).or_else(|why| {
-                sys::stderr::write(format!("stepdown health: {why}\n").as_bytes());
-                Ok(1)
-            })
-        }
+        Ok(Invocation::Health(question)) => question.ask(inherited).or_else(|why| {
+            sys::stderr::write(format!("stepdown health: {why}\n").as_bytes());
+            Ok(1)
+        }),
         Ok(Invocation::Print(text)) => Ok(sys::stdout::print(&text)),
         Ok(Invocation::PrintError(text)) => {
             sys::stderr::write(text.as_bytes());

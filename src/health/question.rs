@@ -1,22 +1,33 @@
-//! `stepdown health`: asks an endpoint, within a time.
+//! `stepdown health`: asks an endpoint once, or until it says yes, and ends as a signal says.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
 
 use super::Listen;
 use crate::call::{self, Request};
 use crate::duration;
+use crate::interrupts::{Interrupts, end_by};
 use crate::settings::{Error, Fault};
+use crate::sys::descriptors;
+use crate::sys::signals::Inherited;
 
 /// What `stepdown health` asks: the first of these that answers counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Question {
     requests: Vec<Request>,
+    /// How long an answer may take.
     patience: Duration,
+    /// How long to ask again; zero asks once.
+    wait: Duration,
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// From one answer to the next question.
+const PAUSE: Duration = Duration::from_millis(200);
 
 impl Question {
     /// # Errors
@@ -24,16 +35,17 @@ impl Question {
     pub(crate) fn parse(
         url: Option<&str>,
         patience: Option<&str>,
+        wait: Option<&str>,
         listen: Option<&str>,
     ) -> Result<Self, Error> {
-        let patience = match patience.map(duration::parse) {
-            None => PATIENCE,
-            Some(Ok(patience)) => patience,
-            Some(Err(bad)) => {
+        let duration = |option, text: Option<&str>, default| {
+            text.map_or(Ok(default), duration::parse).map_err(|bad| {
                 let fault = Fault::new(bad.to_string()).way_out(bad.way_out());
-                return Err(Error::new("--timeout", fault));
-            }
+                Error::new(option, fault)
+            })
         };
+        let patience = duration("--timeout", patience, PATIENCE)?;
+        let wait = duration("--wait", wait, Duration::ZERO)?;
         let path = match url {
             Some(url) if !url.starts_with('/') => {
                 let request = call::http(url).map_err(|fault| {
@@ -46,6 +58,7 @@ impl Question {
                 return Ok(Self {
                     requests: vec![request],
                     patience,
+                    wait,
                 });
             }
             path => path.unwrap_or("/readyz"),
@@ -63,27 +76,84 @@ impl Question {
         Ok(Self {
             requests: requests.collect(),
             patience,
+            wait,
         })
     }
 
-    /// Asks, and waits for all of it no longer than its patience: resolving a name cannot be cut short,
-    /// only left behind.
+    /// Asks, and waits for all of it no longer than its time: resolving a name cannot be cut short, only left
+    /// behind. The exit code is 0 for a yes; where a signal comes that does not end this process (PID 1), it
+    /// is the code for that.
     ///
     /// # Errors
-    /// Why the answer is no 2xx, or that there is none.
-    pub(crate) fn ask(self) -> Result<(), String> {
-        let patience = self.patience;
-        let (tell, answer) = mpsc::channel();
+    /// Why the last answer is no 2xx, or that there is none.
+    pub(crate) fn ask(self, inherited: Inherited) -> Result<u8, String> {
+        descriptors::occupy_closed_streams();
+        let (tell, mut answers) = mpsc::unbounded_channel();
         let this = Arc::new(self);
         let asks = Arc::clone(&this);
-        // Nobody hears it who has stopped waiting.
-        let ask = move || drop(tell.send(asks.ask_each()));
-        match thread::Builder::new().spawn(ask) {
-            Ok(_) => answer
-                .recv_timeout(patience)
-                .unwrap_or_else(|_| Err(this.failed("no answer in time"))),
-            // No thread is to be had here: it may take longer.
-            Err(_) => this.ask_each(),
+        // All signals are blocked in the thread: they are for this one.
+        let asking = thread::Builder::new().spawn(move || {
+            while {
+                let answer = asks.ask_each();
+                let again = answer.is_err() && !asks.wait.is_zero();
+                // Nobody hears it who has stopped waiting.
+                tell.send(answer).is_ok() && again
+            } {
+                thread::sleep(PAUSE);
+            }
+        });
+        if asking.is_err() {
+            inherited.restore();
+            return this.ask_here();
+        }
+        let text = |error: std::io::Error| error.to_string();
+        let runtime = Builder::new_current_thread().enable_all().build();
+        runtime.map_err(text)?.block_on(async {
+            let mut interrupts = Interrupts::catch().map_err(text)?;
+            inherited.restore();
+            let limit = tokio::time::sleep(this.limit());
+            tokio::pin!(limit);
+            let mut why = this.failed("no answer in time");
+            loop {
+                tokio::select! {
+                    signal = interrupts.next() => return Ok(end_by(signal)),
+                    answer = answers.recv() => match answer {
+                        Some(Ok(())) => return Ok(0),
+                        Some(Err(error)) => why = error,
+                        // It asks no more.
+                        None => return Err(why),
+                    },
+                    () = &mut limit => return Err(this.over(&why)),
+                }
+            }
+        })
+    }
+
+    fn limit(&self) -> Duration {
+        if self.wait.is_zero() {
+            self.patience
+        } else {
+            self.wait
+        }
+    }
+
+    /// Where no thread is to be had: it may take longer.
+    fn ask_here(&self) -> Result<u8, String> {
+        let began = Instant::now();
+        loop {
+            match self.ask_each() {
+                Ok(()) => return Ok(0),
+                Err(why) if began.elapsed() >= self.wait => return Err(self.over(&why)),
+                Err(_) => thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    fn over(&self, why: &str) -> String {
+        if self.wait.is_zero() {
+            why.to_owned()
+        } else {
+            format!("{why} (--wait {})", duration::Shown(self.wait))
         }
     }
 

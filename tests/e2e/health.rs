@@ -14,7 +14,7 @@ use crate::support::pty::Pty;
 use crate::support::server::Server;
 use crate::support::stepdown::can_be_pid1;
 use crate::support::{
-    Stepdown, binary, both, docker, need, net, once_within, proc, seccomp, wait_until,
+    Mode, Stepdown, binary, both, docker, need, net, once_within, proc, seccomp, wait_until,
 };
 
 /// stepdown with an endpoint on a free port.
@@ -505,6 +505,89 @@ fn stepdown_health_gives_up_in_time_and_can_be_interrupted() {
     wait_until("it is connected", || proc::descriptors(pid).len() > 3);
     run.signal(Signal::SIGTERM);
     run.wait().died_of(Signal::SIGTERM);
+}
+
+/// Takes one connection and answers with this status.
+fn answer(listener: &TcpListener, status: &str) {
+    let (mut stream, _) = listener.accept().expect("somebody asks");
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a request");
+        seen.extend(byte);
+    }
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).expect("it listens");
+}
+
+fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let url = format!("http://{}/readyz", listener.local_addr().expect("bound"));
+    (listener, url)
+}
+
+#[test]
+fn stepdown_health_asks_again_until_the_answer_is_yes() {
+    let (listener, url) = listener();
+    let run = Stepdown::new()
+        .args(["health", "--wait", "1000s", &url])
+        .start();
+    answer(&listener, "503 Service Unavailable");
+    answer(&listener, "404 Not Found");
+    answer(&listener, "204 No Content");
+    run.wait().code(0).was_silent();
+}
+
+#[test]
+fn stepdown_health_asks_again_no_longer_than_it_was_told() {
+    let url = format!("http://127.0.0.1:{}/readyz", net::free_port());
+    let asked = Instant::now();
+    let ended = health(&["--wait", "1s", &url], None);
+    assert!(asked.elapsed() >= Duration::from_secs(1));
+    assert_eq!(code(&ended), Some(1));
+    let why = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(why.contains("Connection refused (--wait 1.0 s)"), "{why}");
+    // The whole time counts, whatever a single answer may take.
+    let (_silent, url) = listener();
+    once_within(Duration::from_secs(4), || {
+        let asked = Instant::now();
+        assert_eq!(code(&health(&["--wait", "200ms", &url], None)), Some(1));
+        asked.elapsed()
+    });
+    let bad = health(&["--wait", "soon", &url], None);
+    assert_eq!(code(&bad), Some(125));
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("--wait"));
+}
+
+#[test]
+fn a_signal_ends_stepdown_health_also_as_pid1() {
+    let url = format!("http://127.0.0.1:{}/readyz", net::free_port());
+    both(|mode| {
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+            let mut run = Stepdown::in_mode(mode)
+                .args(["health", "--wait", "1000s", &url])
+                .start();
+            let pid = run.pid();
+            wait_until("it waits", || proc::descriptors(pid).len() > 3);
+            run.signal(signal);
+            let ended = run.wait();
+            match mode {
+                Mode::Ordinary => ended.died_of(signal),
+                Mode::Pid1 => ended.code(128 + signal as i32),
+            };
+            ended.was_silent();
+        }
+    });
+    // One that was ignored at the start does not.
+    let (listener, url) = listener();
+    let mut run = Stepdown::new()
+        .args(["health", "--wait", "1000s", &url])
+        .ignoring(libc::SIGHUP)
+        .start();
+    answer(&listener, "503 Service Unavailable");
+    run.signal(Signal::SIGHUP);
+    answer(&listener, "200 OK");
+    run.wait().code(0);
 }
 
 #[test]
