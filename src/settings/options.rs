@@ -250,8 +250,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         "drain-quiet",
         "DUR",
         DRAIN,
-        "How long a connection is quiet after an answer to count as idle [default: 1s; 10s where the \
-         protocol hides that an answer is owed: tls at first, h2, ws, opaque]",
+        "How long a connection is quiet after an answer to count as idle; without it 10s for h2, ws, opaque and \
+         the first requests of tls [default: 1s]",
     ),
     one(
         "drain-timeout",
