@@ -298,7 +298,7 @@ fn each_failure_to_ask_is_told_once_and_is_not_drained() {
         for (condition, why) in conditions.iter().zip([
             "Connection refused",
             "Connection refused",
-            "No such file or directory",
+            "/no/such/program: not found",
             "it exited with 127",
         ]) {
             let line = format!("--drain-until {condition}: {why}");
