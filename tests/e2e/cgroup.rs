@@ -398,7 +398,9 @@ fn where_there_can_be_none_one_line_says_why_and_the_run_goes_on() {
     goes_on_without(absent, "no mount of cgroup v2 shows ");
     let read_only = in_mounts(&group, "mount -o remount,bind,ro $m");
     goes_on_without(read_only, "Read-only file system");
-    let somebody_else = group.stepdown(Mode::Ordinary).prepared(|| {
+    let everybody = binary::for_everybody();
+    let somebody_else = group.stepdown(Mode::Ordinary).program(everybody);
+    let somebody_else = somebody_else.prepared(|| {
         // SAFETY: a number; in the forked child.
         match unsafe { libc::setuid(65534) } {
             0 => Ok(()),

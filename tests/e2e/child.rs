@@ -179,7 +179,7 @@ fn descriptors_reach_the_child_and_stepdown_keeps_none() {
         for options in [
             &[][..],
             &["--post-stop", "true"],
-            &["--ladder", "stdin=stop:1s,TERM"],
+            &["--ladder", "stdin=stop:50ms,TERM"],
         ] {
             let mut run = with_descriptors(Stepdown::in_mode(mode), &file)
                 .args(options)

@@ -74,9 +74,11 @@ fn a_leftover_that_hides_its_environment_is_seen_by_its_session() {
     mark.wait_until_gone();
 }
 
-/// A run of its own of one of the stories below, which nobody else tells.
-fn run_of(story: &str, variables: &[(&str, &str)]) -> (Output, String) {
-    let ran = Command::new(std::env::current_exe().expect("the tests"))
+/// A run of its own of one of the stories below, which nobody else tells; started by these words.
+fn run_by(words: &[&str], story: &str, variables: &[(&str, &str)]) -> (Output, String) {
+    let ran = Command::new("env")
+        .args(words)
+        .arg(std::env::current_exe().expect("the tests"))
         .args([
             "--ignored",
             "--nocapture",
@@ -90,6 +92,10 @@ fn run_of(story: &str, variables: &[(&str, &str)]) -> (Output, String) {
         .expect("the tests");
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     (ran, said)
+}
+
+fn run_of(story: &str, variables: &[(&str, &str)]) -> (Output, String) {
+    run_by(&[], story, variables)
 }
 
 #[test]
@@ -154,6 +160,26 @@ fn what_stories_leave_behind_is_told_and_removed_and_the_run_fails() {
     }
     // The image went when the container was gone.
     assert!(!said.contains("image "), "{said}");
+}
+
+#[test]
+#[ignore = "deletes docker0: a story tells it in a network namespace"]
+fn deletes_docker0() {
+    let deleted = Command::new(binary::deeds())
+        .args(["no-bridge", "docker0"])
+        .status();
+    assert!(deleted.expect("just compiled").success());
+}
+
+#[test]
+fn a_run_that_deletes_the_bridge_of_docker_fails() {
+    need!(can_be_pid1());
+    let deeds = binary::deeds().to_str().expect("a plain path");
+    let words = ["unshare", "--net", deeds, "bridge", "docker0", "exec"];
+    let (ran, said) = run_by(&words, "deletes_docker0", &[]);
+    assert!(said.contains("test result: ok"), "{said}");
+    assert_eq!(ran.status.code(), Some(101), "{said}");
+    assert!(said.contains("\n  no network interface docker0 any more\n"));
 }
 
 #[test]

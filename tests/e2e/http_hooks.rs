@@ -159,6 +159,7 @@ fn what_never_comes_prevents_the_start_and_the_reason_is_told() {
 
 #[test]
 fn a_name_that_is_not_known_yet_is_asked_for_again_before_the_start() {
+    need!(binary::installed("/etc/hosts"));
     need!(can_be_pid1());
     let dir = tempfile::tempdir().expect("a temporary directory");
     let stepdown = binary::under_test();
@@ -303,7 +304,7 @@ fn a_name_that_nobody_resolves_costs_the_timeout_and_no_more() {
         .run();
     ended
         .code(1)
-        .logged(&["stepdown health: no answer in time"]);
+        .logged(&["stepdown health: http://name.test/readyz: no answer in time"]);
     assert!(began.elapsed() < Duration::from_secs(9));
 }
 
@@ -315,6 +316,7 @@ fn silent() -> [&'static str; 7] {
 
 #[test]
 fn a_datagram_goes_to_an_ipv6_address_and_to_the_one_of_a_name_that_takes_it() {
+    need!(binary::installed("/etc/hosts"));
     need!(can_be_pid1());
     need!(net::ipv6());
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -79,6 +79,10 @@ fn reached_once(start: Stepdown, send: impl Fn(&mut Running, i32)) {
     send(&mut run, libc::SIGTERM);
     run.says("got 35");
     send(&mut run, libc::SIGINT);
+    run.logs("once more is faster");
+    send(&mut run, libc::SIGINT);
+    run.logs("once more takes the next step");
+    send(&mut run, libc::SIGINT);
     let ended = run.wait();
     ended.code(7).nothing_left();
     let got = |line: &&str| line.starts_with("got 3");

@@ -12,6 +12,7 @@
    | answer FD | accepts on this descriptor, and says what comes first |
    | udp ADDRESS PORT | a UDP socket that stays open in what is executed |
    | loopback | brings lo up, with multicast |
+   | bridge NAME, no-bridge NAME | makes or deletes it |
    | mdns | as a responder takes one datagram, and says where it is from, its TTL and its bytes |
    | block SIGNAL, unblock SIGNAL | by number |
    | raise SIGNAL | to itself |
@@ -27,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -108,6 +110,14 @@ static void bring_loopback_up(void)
     memcpy(&route.rt_dst, &to, sizeof to);
     memcpy(&route.rt_genmask, &mask, sizeof mask);
     need(ioctl(fd, SIOCADDRT, &route), "route");
+    close(fd);
+}
+
+/* SIOCBRADDBR or SIOCBRDELBR. */
+static void change_bridge(unsigned long request)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    need(ioctl(fd, request, word()), "bridge");
     close(fd);
 }
 
@@ -211,6 +221,10 @@ static void do_deed(const char *deed)
         bound(SOCK_DGRAM);
     else if (strcmp(deed, "loopback") == 0)
         bring_loopback_up();
+    else if (strcmp(deed, "bridge") == 0)
+        change_bridge(SIOCBRADDBR);
+    else if (strcmp(deed, "no-bridge") == 0)
+        change_bridge(SIOCBRDELBR);
     else if (strcmp(deed, "mdns") == 0)
         respond_to_mdns();
     else if (strcmp(deed, "block") == 0)

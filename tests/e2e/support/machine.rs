@@ -145,8 +145,7 @@ enum Left {
     Mount(String),
     File(PathBuf),
     Cgroup(PathBuf),
-    /// New or gone.
-    Interface(String, &'static str),
+    Interface(String),
     Container(String),
     Network(String),
     Image(String),
@@ -159,7 +158,7 @@ impl std::fmt::Display for Left {
             Self::Mount(place) => write!(f, "mount {place}"),
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Cgroup(path) => write!(f, "cgroup {}", path.display()),
-            Self::Interface(name, what) => write!(f, "network interface {name} is {what}"),
+            Self::Interface(name) => write!(f, "no network interface {name} any more"),
             Self::Container(id) => write!(f, "container {id}"),
             Self::Network(id) => write!(f, "network {id}"),
             Self::Image(id) => write!(f, "image {id}"),
@@ -179,7 +178,9 @@ fn left(before: &Before) -> Vec<Left> {
     let files = fs::read_dir(&before.temporary).into_iter().flatten();
     left.extend(files.flatten().map(|file| Left::File(file.path())));
     left.extend(cgroups(Path::new("/sys/fs/cgroup"), name()).map(Left::Cgroup));
-    left.extend(changed(&before.interfaces, &interfaces()));
+    let now = interfaces();
+    let gone = before.interfaces.difference(&now);
+    left.extend(gone.cloned().map(Left::Interface));
     if USES_DOCKER.load(Ordering::Relaxed) {
         left.extend(containers().into_iter().map(Left::Container));
         left.extend(networks().into_iter().map(Left::Network));
@@ -195,7 +196,7 @@ fn remove(before: &Before, left: &[Left]) {
             Left::Process(process) => drop(proc::kill(process.pid, libc::SIGKILL)),
             Left::Mount(place) => drop(quiet("umount", ["--lazy"], [place])),
             Left::File(path) => drop(fs::remove_dir_all(path).or_else(|_| fs::remove_file(path))),
-            Left::Interface(..) => {}
+            Left::Interface(_) => {}
             Left::Cgroup(path) => {
                 holds_within(BOUND, || fs::remove_dir(path).is_ok());
             }
@@ -245,24 +246,17 @@ fn cgroups(root: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
     found.into_iter().rev()
 }
 
-/// Docker makes and removes the others, for other runs as well.
+/// Those that stay: hardware, loopback and the bridge of Docker. The others come and go with other runs.
 fn interfaces() -> BTreeSet<String> {
-    let entries = fs::read_dir("/sys/class/net").into_iter().flatten();
-    let names = entries.flatten().map(|entry| entry.file_name());
-    let names = names.map(|name| name.to_string_lossy().into_owned());
-    names
-        .filter(|name| !name.starts_with("veth") && !name.starts_with("br-"))
-        .collect()
-}
-
-fn changed<'a>(
-    before: &'a BTreeSet<String>,
-    after: &'a BTreeSet<String>,
-) -> impl Iterator<Item = Left> {
-    let gone = before.difference(after).map(|name| (name, "gone"));
-    let new = after.difference(before).map(|name| (name, "new"));
-    gone.chain(new)
-        .map(|(name, what)| Left::Interface(name.clone(), what))
+    // Of our network namespace; /sys may be mounted from another one.
+    let text = fs::read_to_string("/proc/net/dev").unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.split_once(':'));
+    let stays = |name: &&str| {
+        let is_hardware = Path::new("/sys/class/net").join(name).join("device");
+        matches!(*name, "lo" | "docker0") || is_hardware.exists()
+    };
+    let stay = names.map(|(name, _)| name.trim()).filter(stays);
+    stay.map(str::to_owned).collect()
 }
 
 fn containers() -> Vec<String> {
@@ -309,19 +303,4 @@ fn quiet<const N: usize>(
     let said = ran.map_or_else(|_| Vec::new(), |ran| ran.stdout);
     let said = String::from_utf8_lossy(&said);
     said.lines().map(str::to_owned).collect()
-}
-
-#[test]
-fn interfaces_that_are_gone_or_new_are_told() {
-    let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let told: Vec<String> = changed(&set(&["lo", "docker0"]), &set(&["dummy0", "lo"]))
-        .map(|left| left.to_string())
-        .collect();
-    assert_eq!(
-        told,
-        [
-            "network interface docker0 is gone",
-            "network interface dummy0 is new"
-        ]
-    );
 }
