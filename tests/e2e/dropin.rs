@@ -514,6 +514,25 @@ fn signals_are_forwarded_again_and_again_and_nothing_escalates() {
 }
 
 #[test]
+fn a_trap_of_a_shell_that_waits_runs_at_once_under_dumb_init() {
+    // dumb-init signals the group, so that what the shell waits for ends, too, and the trap runs.
+    let script = "trap 'echo cleanup; exit 5' TERM; echo ready; sleep 1000";
+    both(|mode| {
+        for program in DUMB_INIT.programs() {
+            let args = ["--", "sh", "-c", script];
+            let mut run = prepared(mode, &program, &args, &[]).start();
+            run.says("ready").signal(Signal::SIGTERM).says("cleanup");
+            run.wait().code(5);
+        }
+        // Under our own name a target says the same.
+        let args = ["--target", "group", "--", "sh", "-c", script];
+        let mut run = prepared(mode, &under_test(), &args, &[]).start();
+        run.says("ready").signal(Signal::SIGTERM).says("cleanup");
+        run.wait().code(5);
+    });
+}
+
+#[test]
 fn a_death_by_a_forwarded_signal_is_no_news() {
     // It is how `docker stop` ends most that runs under `docker run --init`.
     for peer in [TINI, DOCKER_INIT, DUMB_INIT, CATATONIT] {
