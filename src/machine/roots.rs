@@ -41,3 +41,70 @@ pub(crate) fn judge(left: &[Left], rest: bool) -> Vec<Verdict> {
     };
     left.iter().map(verdict).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Rule = fn(&[Left], bool) -> Vec<Verdict>;
+
+    /// Whether a rule keeps what users are promised, for all that three processes can be to each other.
+    fn keeps_the_promises(rule: Rule) -> bool {
+        let parents = [1, 10, 11, 12];
+        let had = [Had::No, Had::Perhaps, Had::Yes];
+        let mut forests: Vec<Vec<Left>> = vec![Vec::new()];
+        for pid in [10, 11, 12] {
+            forests = forests
+                .iter()
+                .flat_map(|forest| {
+                    let parents = parents.into_iter().filter(move |parent| *parent != pid);
+                    parents.flat_map(move |parent| {
+                        had.map(|had| {
+                            let mut forest = forest.clone();
+                            forest.push(Left { pid, parent, had });
+                            forest
+                        })
+                    })
+                })
+                .collect();
+        }
+        forests.iter().all(|forest| {
+            [false, true].into_iter().all(|rest| {
+                let verdicts = rule(forest, rest);
+                forest.iter().zip(&verdicts).all(|(left, verdict)| {
+                    let has_parent = forest.iter().any(|other| other.pid == left.parent);
+                    match left.had {
+                        // Nobody is asked twice.
+                        Had::Yes => *verdict == Verdict::Wait,
+                        // In the end everybody is asked who may not have been.
+                        Had::No | Had::Perhaps if rest => *verdict == Verdict::Ask,
+                        Had::Perhaps => *verdict == Verdict::HoldBack,
+                        // Roots first.
+                        Had::No => (*verdict == Verdict::Ask) != has_parent,
+                    }
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn nobody_is_asked_twice_and_roots_are_asked_first() {
+        assert!(keeps_the_promises(judge));
+    }
+
+    #[test]
+    fn a_planted_bug_breaks_a_promise() {
+        let asks_again: Rule = |left, rest| {
+            let anew = |left: &Left| Left {
+                had: Had::No,
+                ..*left
+            };
+            judge(&left.iter().map(anew).collect::<Vec<_>>(), rest)
+        };
+        let asks_workers: Rule = |left, _| judge(left, true);
+        let forgets_workers: Rule = |left, _| judge(left, false);
+        for bug in [asks_again, asks_workers, forgets_workers] {
+            assert!(!keeps_the_promises(bug));
+        }
+    }
+}
