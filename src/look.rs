@@ -143,7 +143,7 @@ fn why(
     let signal = had?;
     let why = match (look.answer(signal), child) {
         (Answer::Ignores, _) => format!("ignores {signal}"),
-        (Answer::Blocks, _) => format!("blocks {signal} and has not taken it"),
+        (Answer::Blocks, _) => format!("blocks {signal}: has not taken it, or works on it"),
         (Answer::Dropped, _) => format!(
             "PID 1 of a namespace of its own, without a handler for {signal}: the kernel drops it"
         ),
@@ -281,7 +281,7 @@ mod tests {
             ),
             (
                 &|look: &mut Look| look.blocked = TERM,
-                "blocks TERM and has not taken it",
+                "blocks TERM: has not taken it, or works on it",
             ),
             (
                 &|look: &mut Look| {
