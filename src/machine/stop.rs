@@ -151,7 +151,9 @@ impl Machine {
             ExitStatus::Exited(code) => code == 0 || code == killed_by(signal),
             ExitStatus::Killed { signal: by, .. } => by == signal,
         };
-        if obeyed && after <= SHORTLY && self.plan.has_stop_sequence() {
+        // One that asks for the stop was ignored when we were started: no option makes it count.
+        let can_be_asked_for = !self.plan.stop_on.contains(signal);
+        if obeyed && after <= SHORTLY && can_be_asked_for && self.plan.has_stop_sequence() {
             let mut stop_on = self.plan.stop_on;
             stop_on.insert(signal);
             let stop_on = stop_on.to_string();

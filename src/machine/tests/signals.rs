@@ -549,3 +549,31 @@ fn int_is_forwarded_where_a_shell_has_set_it_to_be_ignored() {
             "#,
         );
 }
+
+#[test]
+fn no_option_is_proposed_for_a_signal_that_was_ignored_at_the_start() {
+    let ignored = Event::Signal(Received {
+        signal: Signal::INT,
+        sender: Sender::Kernel,
+        reached_child: false,
+        ignored: true,
+    });
+    Story::of("--post-stop a")
+        .at(200, ignored)
+        .at(300, Event::ChildExited(ExitStatus::Exited(0)))
+        .hook(HookPhase::PostStop, 0, 100, done())
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            200 -> int to the child
+            200 INT forwarded to the child
+            300 child exited with 0 after 300 ms
+            300 -> notready
+            300 -> run the post-stop hook "a"
+            400 post-stop hook "a" done (100 ms)
+            400 exit status 0
+            400 -> exit 0
+            "#,
+        );
+}
