@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::ended::Ended;
 use crate::support::pty::{CTRL_C, Pty, prompt};
+use crate::support::skipped::skip;
 use crate::support::stepdown::can_be_pid1;
 use crate::support::{Mode, Stepdown, binary, both, need, proc, wait_until};
 
@@ -307,8 +308,7 @@ fn who_loses_its_parent_is_told_at_once() {
 #[test]
 fn a_storm_of_forks_within_a_limit_is_gone_with_an_ordinary_process() {
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can give somebody a limit of its own");
-        return;
+        return skip("only root can give somebody a limit of its own");
     }
     // Nobody else is this user, so the limit is that of the storm.
     let tree_maker = binary::tree_maker().to_str().expect("a plain path");
