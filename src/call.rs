@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper::{Method, Uri};
 
-use crate::settings::Fault;
+use crate::words::fault::Fault;
 pub(crate) use http::{AGENT, answer, ask, connect, message};
 
 /// What is called, and with what.

@@ -4,34 +4,28 @@
 //! `stepdown COMMAND`. `run` listens to it and sends it a real signal, `judge` folds its records into a
 //! verdict, and the rest tells: `people` as it happens, `json`, `junit`, `html` and `github` at the end.
 
-mod compare;
-mod conductor;
-mod containers;
 mod fact;
-mod github;
-mod html;
-mod in_flight;
-mod json;
 mod judge;
-mod junit;
 pub(crate) mod options;
-mod people;
-mod reason;
-mod run;
-mod stage;
-mod statistics;
+pub(crate) mod play;
 mod story;
-mod window;
+mod tell;
 
+use crate::check::judge::statistics;
+use crate::check::judge::window;
+use crate::check::tell::github;
+use crate::check::tell::html;
+use crate::check::tell::json;
+use crate::check::tell::junit;
 use std::time::{Duration, SystemTime};
 
-use conductor::Conductor;
+use judge::statistics::Row;
+use judge::window::Window;
 use judge::{Held, Verdict, judge};
 use options::{Check, Output};
-use people::People;
-use statistics::Row;
+use play::conductor::Conductor;
 use story::Story;
-use window::Window;
+use tell::people::People;
 
 use crate::sys::signals::Inherited;
 

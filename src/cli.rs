@@ -1,9 +1,9 @@
 //! The command line: what was typed, nothing resolved.
 
-pub(crate) mod dropin;
 mod manual;
 mod misread;
 
+use crate::dropin;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -11,12 +11,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::check::options::{self as check_options, CHECK, Check, foreign};
+use crate::dropin::Tool;
 use crate::explain as explaining;
 use crate::health::Question;
-use crate::settings::options::{self, Kind, OPTIONS, Opt};
-use crate::settings::{Error, Fault, Settings, Source};
+use crate::options::table;
+use crate::options::table::{Kind, OPTIONS, Opt};
+use crate::options::{Settings, Source};
 use crate::sys;
-use dropin::Tool;
+use crate::words::fault::{Error, Fault};
 use misread::Known;
 
 /// What is to be done.
@@ -123,7 +125,7 @@ fn add_environment(settings: &mut Settings) -> Result<(), String> {
 }
 
 fn environment() -> impl Iterator<Item = (OsString, OsString)> {
-    sys::environment::beginning_with(options::PREFIX)
+    sys::environment::beginning_with(table::PREFIX)
 }
 
 fn no_command() -> String {

@@ -80,10 +80,10 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use crate::explain::sim::{Cue, Script, Sim};
+    use crate::options::Settings;
     use crate::record::Sender;
-    use crate::settings::Settings;
-    use crate::signal::Signal;
+    use crate::sim::{Cue, Script, Sim};
+    use crate::words::signal::Signal;
 
     type Diary = RefCell<Vec<&'static str>>;
 

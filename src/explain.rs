@@ -1,6 +1,5 @@
 //! The stop plan as a timeline: the same machine, played against an imaginary child.
 
-pub(crate) mod sim;
 pub(crate) mod values;
 
 use std::ffi::OsString;
@@ -9,15 +8,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::drive::drive;
-use crate::duration::{self, Shown};
 use crate::machine::{Event, KILL_PATIENCE, Machine, TELLING_AFTER};
+use crate::options::parse_choice;
 use crate::plan::{Budget, OWN_GRACE, Plan, Stdin, Step};
 use crate::record::{ExitStatus, Record};
-use crate::report::{self, Format, Level, Log, Voice};
-use crate::settings::suggest;
-use crate::settings::{Error, Fault, parse_choice};
-use crate::signal::Signal;
-use sim::{Cue, Leftover, Script, Sim};
+use crate::sim::{Cue, Leftover, Script, Sim};
+use crate::tell::log;
+use crate::tell::log::{Format, Level, Log, Voice};
+use crate::words::duration;
+use crate::words::duration::Shown;
+use crate::words::fault::{Error, Fault};
+use crate::words::signal::Signal;
+use crate::words::suggest;
 
 /// Reads the values of `--assume`.
 ///
@@ -266,12 +268,12 @@ fn timeline(text: &mut String, plan: &Plan, played: &Played) {
 /// The record as people read it; who will send the signal is not known yet.
 fn told(record: &Record) -> String {
     match *record {
-        Record::StopAsked { reason, signal, .. } => report::text(&Record::StopAsked {
+        Record::StopAsked { reason, signal, .. } => log::text(&Record::StopAsked {
             reason,
             signal,
             sender: None,
         }),
-        _ => report::text(record),
+        _ => log::text(record),
     }
 }
 
@@ -419,7 +421,7 @@ fn relay(text: &mut String, plan: &Plan) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Settings, Source};
+    use crate::options::{Settings, Source};
 
     fn plan(options: &[(&'static str, &str)]) -> Rc<Plan> {
         let mut settings = Settings::default();

@@ -1,65 +1,212 @@
-//! The health endpoint, and the client that asks one.
+//! `stepdown health`: asks an endpoint once, or until it says yes, and ends as a signal says.
 
-mod checkers;
-mod question;
-mod server;
-pub(crate) mod status;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
 
-pub(crate) use question::Question;
-pub(crate) use server::Endpoint;
+use super::plan::listen::Listen;
+use crate::call::{self, Request};
+use crate::interrupts::{Interrupts, end_by};
+use crate::sys::descriptors;
+use crate::sys::signals::Inherited;
+use crate::words::duration;
+use crate::words::fault::{Error, Fault};
 
-use crate::settings::Fault;
-
-/// Where the endpoint listens.
+/// What `stepdown health` asks: the first of these that answers counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Listen {
-    /// The first that can be had is taken.
-    pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) text: String,
+pub(crate) struct Question {
+    requests: Vec<Request>,
+    /// How long an answer may take.
+    patience: Duration,
+    /// How long to ask again; zero asks once.
+    wait: Duration,
 }
 
-impl Listen {
-    /// Parses `ADDR:PORT`; without an address, all of this machine.
-    ///
+const PATIENCE: Duration = Duration::from_secs(5);
+/// From one answer to the next question.
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl Question {
     /// # Errors
-    /// It is no address with a port.
-    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
-        let text = text.trim();
-        let all = |port| {
-            // The IPv6 socket takes IPv4, too; but there are containers without IPv6.
-            vec![
-                SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
-                SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-            ]
+    /// A URL, a duration or an address that is none, or nobody to ask.
+    pub(crate) fn parse(
+        url: Option<&str>,
+        patience: Option<&str>,
+        wait: Option<&str>,
+        listen: Option<&str>,
+    ) -> Result<Self, Error> {
+        let duration = |option, text: Option<&str>, default| {
+            text.map_or(Ok(default), duration::parse).map_err(|bad| {
+                let fault = Fault::new(bad.to_string()).way_out(bad.way_out());
+                Error::new(option, fault)
+            })
         };
-        let port = text.strip_prefix(':').or_else(|| text.strip_prefix("*:"));
-        let addresses = match (port.unwrap_or(text).parse::<u16>(), text.parse()) {
-            (Ok(port), _) => all(port),
-            (_, Ok(address)) => vec![address],
-            _ => {
-                let fault = Fault::new(format!("{text:?} is no address with a port"));
-                return Err(fault.way_out(
-                    "write ADDR:PORT, as 127.0.0.1:9000, or :9000 for all; ports go up to 65535",
-                ));
+        let patience = duration("--timeout", patience, PATIENCE)?;
+        let wait = duration("--wait", wait, Duration::ZERO)?;
+        let path = match url {
+            Some(url) if !url.starts_with('/') => {
+                let request = call::http(url).map_err(|fault| {
+                    let fault = match guessed(url) {
+                        Some(meant) => fault.way_out(format!("write {meant}")),
+                        None => fault,
+                    };
+                    Error::new("URL", fault)
+                })?;
+                return Ok(Self {
+                    requests: vec![request],
+                    patience,
+                    wait,
+                });
             }
+            path => path.unwrap_or("/readyz"),
         };
+        let Some(listen) = listen else {
+            let fault = Fault::new("nobody to ask");
+            return Err(Error::new(
+                "URL",
+                fault.way_out("write http://HOST:PORT/readyz, or set STEPDOWN_HEALTH_LISTEN"),
+            ));
+        };
+        let listen =
+            Listen::parse(listen).map_err(|fault| Error::new("STEPDOWN_HEALTH_LISTEN", fault))?;
+        let requests = listen.reachable().map(|at| Request::get(at, path));
         Ok(Self {
-            addresses,
-            text: text.to_owned(),
+            requests: requests.collect(),
+            patience,
+            wait,
         })
     }
 
-    /// Where to ask an endpoint that listens so, from its own machine.
-    fn reachable(&self) -> impl Iterator<Item = SocketAddr> {
-        self.addresses.iter().map(|address| {
-            let ip = match address.ip() {
-                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-                ip => ip,
-            };
-            SocketAddr::new(ip, address.port())
+    /// Asks, and waits for all of it no longer than its time: resolving a name cannot be cut short, only left
+    /// behind. The exit code is 0 for a yes; where a signal comes that does not end this process (PID 1), it
+    /// is the code for that.
+    ///
+    /// # Errors
+    /// Why the last answer is no 2xx, or that there is none.
+    pub(crate) fn ask(self, inherited: Inherited) -> Result<u8, String> {
+        descriptors::occupy_closed_streams();
+        let (tell, mut answers) = mpsc::unbounded_channel();
+        let this = Arc::new(self);
+        let asks = Arc::clone(&this);
+        // All signals are blocked in the thread: they are for this one.
+        let asking = thread::Builder::new().spawn(move || {
+            while {
+                let answer = asks.ask_each();
+                let again = answer.is_err() && !asks.wait.is_zero();
+                // Nobody hears it who has stopped waiting.
+                tell.send(answer).is_ok() && again
+            } {
+                thread::sleep(PAUSE);
+            }
+        });
+        if asking.is_err() {
+            inherited.restore();
+            return this.ask_here();
+        }
+        let text = |error: std::io::Error| error.to_string();
+        let runtime = Builder::new_current_thread().enable_all().build();
+        runtime.map_err(text)?.block_on(async {
+            let mut interrupts = Interrupts::catch().map_err(text)?;
+            inherited.restore();
+            let limit = tokio::time::sleep(this.limit());
+            tokio::pin!(limit);
+            let mut why = this.failed("no answer in time");
+            loop {
+                tokio::select! {
+                    signal = interrupts.next() => return Ok(end_by(signal)),
+                    answer = answers.recv() => match answer {
+                        Some(Ok(())) => return Ok(0),
+                        Some(Err(error)) => why = error,
+                        // It asks no more.
+                        None => return Err(why),
+                    },
+                    () = &mut limit => return Err(this.over(&why)),
+                }
+            }
         })
+    }
+
+    fn limit(&self) -> Duration {
+        if self.wait.is_zero() {
+            self.patience
+        } else {
+            self.wait
+        }
+    }
+
+    /// Where no thread is to be had: it may take longer.
+    fn ask_here(&self) -> Result<u8, String> {
+        let began = Instant::now();
+        loop {
+            match self.ask_each() {
+                Ok(()) => return Ok(0),
+                Err(why) if began.elapsed() >= self.wait => return Err(self.over(&why)),
+                Err(_) => thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    fn over(&self, why: &str) -> String {
+        if self.wait.is_zero() {
+            why.to_owned()
+        } else {
+            format!("{why} (--wait {})", duration::Shown(self.wait))
+        }
+    }
+
+    fn ask_each(&self) -> Result<(), String> {
+        let mut why = String::new();
+        for request in &self.requests {
+            match call::ask(request, self.patience) {
+                Ok(()) => return Ok(()),
+                Err(error) => why = format!("{}: {error}", request.url()),
+            }
+        }
+        Err(why)
+    }
+
+    /// All who were asked, and why that has failed.
+    fn failed(&self, why: &str) -> String {
+        let urls: Vec<String> = self.requests.iter().map(Request::url).collect();
+        format!("{}: {why}", urls.join(", "))
+    }
+}
+
+/// The URL that was meant by a port, or by a host and a port.
+fn guessed(text: &str) -> Option<String> {
+    let (server, path) = match text.split_once('/') {
+        Some((server, path)) => (server, format!("/{path}")),
+        None => (text, "/readyz".to_owned()),
+    };
+    let (host, port) = server.rsplit_once(':').unwrap_or(("", server));
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-.[]:".contains(&byte);
+    let port: u16 = port.parse().ok().filter(|port| *port > 0)?;
+    let host = if host.is_empty() { "localhost" } else { host };
+    host.bytes()
+        .all(is_host)
+        .then(|| format!("http://{host}:{port}{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::guessed;
+
+    #[test]
+    fn a_url_is_guessed_from_a_port() {
+        for (text, url) in [
+            ("9000", Some("http://localhost:9000/readyz")),
+            (":9000", Some("http://localhost:9000/readyz")),
+            ("web:9000", Some("http://web:9000/readyz")),
+            ("[::1]:9000/livez", Some("http://[::1]:9000/livez")),
+            ("localhost", None),
+            ("99999", None),
+            ("https://web:9000/", None),
+            ("ftp:x", None),
+        ] {
+            assert_eq!(guessed(text).as_deref(), url, "{text}");
+        }
     }
 }

@@ -11,8 +11,8 @@ use futures_core::Stream;
 use signal_hook_tokio::Signals;
 
 use crate::record::killed_by;
-use crate::signal::Signal;
 use crate::sys::signals;
+use crate::words::signal::Signal;
 
 /// The signals that ask a program to end, as far as they were not ignored when we were started.
 pub(crate) struct Interrupts {

@@ -6,8 +6,8 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Target;
-use crate::signal::Signal;
 use crate::sys::tree;
+use crate::words::signal::Signal;
 
 /// One process as /proc shows it (proc_pid_status(5), proc_pid_stat(5)).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

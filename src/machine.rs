@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::drain::Held;
+use crate::drain::rules::Held;
 use crate::drain::until::Answer;
 use crate::plan::{Plan, Target};
 use crate::record::{CountedFrom, ExitStatus, HookResult, Reason, Record, StartFailure};
-use crate::signal::{Signal, SignalSet};
+use crate::words::signal::{Signal, SignalSet};
 
 mod drain;
 mod event;

@@ -4,33 +4,32 @@
 //! A pure machine walks down the plan; it is played in the real world or in a simulated one; everything
 //! the user sees is a fold over its records.
 //!
-//! | file | its promise |
+//! | module | its promise |
 //! | --- | --- |
-//! | `cli` | what was typed, also for tini, dumb-init or catatonit; completion scripts and the manual page |
-//! | `settings` | every option, once; from text (flags, variables, the file) to a `Plan`, or an error that shows the way out |
+//! | `words` | the words that all of stepdown uses: signals, durations, and what is wrong with a value |
 //! | `plan` | everything that was asked for, as data |
+//! | `record` | what happened |
 //! | `machine` | decides: (phase, event) to actions and records |
-//! | `drive` | the one loop |
-//! | `kernel` | the real world; its parts wait for input and output, and relay them |
-//! | `drain` | which connections have a request in flight: the rules, and the looks that feed them |
-//! | `ready`, `notify` | when the child is ready; sd_notify(3) in both directions |
-//! | `phase` | the phase that a run is in, by one name for all who tell it |
-//! | `health`, `metrics` | the endpoint, and the numbers that it and the metrics file tell |
-//! | `call` | HTTP requests and UDP datagrams, for hooks and for `stepdown health` |
-//! | `explain` | the simulated world, the timeline that is told from it, and where each value came from |
-//! | `look` | how a process looks in /proc, and what it does with a signal |
-//! | `interrupts` | requests to end `check` or `health`, which are no init, awaited on tokio |
-//! | `check` | plays a command again and again, and judges the records |
-//! | `record`, `report`, `hooks` | what happened; as lines for people or machines; as variables for hooks |
-//! | `files` | what outlives the run: the report, the last runs, the metrics file |
-//! | `signal`, `duration` | the words that all of them use |
+//! | `drive` | the one loop, in the real world (`kernel`) or in the simulated one (`sim`) |
 //! | `sys` | every syscall and all `unsafe` |
+//! | `reactor` | the event loop, for whatever else than signals and children is waited for |
+//! | `call` | HTTP requests and UDP datagrams, for hooks and for `stepdown health` |
+//! | `look` | how a process looks in /proc, and what it does with a signal |
+//! | `drain` | which connections have a request in flight: the rules, and the looks that feed them |
+//! | `kernel` | the real world; its parts wait for input and output, and relay them |
+//! | `tell` | who is told what happens: the log, `/status`, metrics, files |
+//! | `options` | every option, once; from text (flags, variables, the file) to a `Plan`, or an error that shows the way out |
+//! | `cli`, `dropin` | what was typed, also for tini, dumb-init or catatonit; completion scripts and the manual page |
+//! | `explain` | the timeline that the simulated world tells, and where each value came from |
+//! | `interrupts` | requests to end `check` or `health`, which are no init, awaited on tokio |
+//! | `health` | asks a health endpoint |
+//! | `check` | plays a command again and again, and judges the records |
 //!
 //! # A signal on its way from the kernel to the child
 //! 1. The kernel queues it: `sys::entry` blocked all before the C runtime had even started.
 //! 2. `Kernel::next` takes it from the queue and finds out who sent it.
 //! 3. `Machine::handle` decides: forward it, rewrite it, drop it, or begin the stop.
-//! 4. `drive` hands the action to `Kernel::act`, and the record to `report`.
+//! 4. `drive` hands the action to `Kernel::act`, and the record to `tell`.
 //! 5. kill(2) sends it to the child.
 #![cfg_attr(not(test), no_main)]
 
@@ -39,25 +38,21 @@ mod check;
 mod cli;
 mod drain;
 mod drive;
-mod duration;
+mod dropin;
 mod explain;
-mod files;
 mod health;
-mod hooks;
 mod interrupts;
 mod kernel;
 mod look;
 mod machine;
-mod metrics;
-mod notify;
-mod phase;
+mod options;
 mod plan;
-mod ready;
+mod reactor;
 mod record;
-mod report;
-mod settings;
-mod signal;
+mod sim;
 mod sys;
+mod tell;
+mod words;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::mem;
@@ -67,19 +62,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cli::Invocation;
-use cli::dropin::Tool;
 use drive::Audience;
-use files::Files;
-use health::Endpoint;
+use dropin::Tool;
 use kernel::Kernel;
 use machine::Machine;
+use options::Settings;
+use options::reload::Reloader;
 use plan::FailureCodes;
 use record::{Record, StartFailure};
-use report::{Log, Voice};
-use settings::Settings;
-use settings::reload::Reloader;
-use signal::Signal;
 use sys::signals::Inherited;
+use tell::endpoint::Endpoint;
+use tell::files::Files;
+use tell::log::{Log, Voice};
+use words::signal::Signal;
 
 /// The entry, in place of the one that Rust's runtime would make: that one ignores SIGPIPE and opens
 /// /dev/null over closed standard streams before any code of ours runs, and the child would inherit

@@ -3,16 +3,18 @@
 //! A `Plan` is plain data. It is built by `settings` before anything is started, read by the machine,
 //! and printed by `explain`.
 
+pub(crate) mod listen;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::{Call, Request};
-use crate::drain::Protocol;
+use crate::drain::rules::Protocol;
 use crate::drain::until::Selector;
-use crate::health::Listen;
-use crate::signal::{Signal, SignalSet};
+use crate::plan::listen::Listen;
+use crate::words::signal::{Signal, SignalSet};
 
 /// Whom a signal is sent to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]

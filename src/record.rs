@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::drain::Held;
+use crate::drain::rules::Held;
 use crate::look::Waited;
 use crate::plan::{HookPhase, Target};
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 /// Why the run came to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]

@@ -15,7 +15,6 @@ pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod last_resort;
 pub(crate) mod namespaces;
-pub(crate) mod net;
 pub(crate) mod notify;
 pub(crate) mod oom;
 pub(crate) mod reap;
@@ -29,7 +28,7 @@ pub(crate) mod terminal;
 pub(crate) mod tree;
 pub(crate) mod watch;
 
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 /// The errno of the syscall that just failed.
 pub(crate) fn errno() -> i32 {

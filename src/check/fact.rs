@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::look::Look;
 use crate::record::{ExitStatus, HookResult, Process, Record};
-use crate::report;
-use crate::signal::Signal;
+use crate::tell::log;
+use crate::words::signal::Signal;
 
 /// One record at its time.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -128,5 +128,5 @@ fn left(kill: bool, processes: &[Process]) -> What {
 
 /// A record as a fact.
 pub(crate) fn fact(at: Duration, record: &Record) -> Fact {
-    Fact::new(at, what(record), report::text(record))
+    Fact::new(at, what(record), log::text(record))
 }

@@ -1,15 +1,19 @@
 //! Judges one run: what was promised, what happened, whether it held. No clock, no syscall.
 
+pub(crate) mod reason;
+pub(crate) mod statistics;
+pub(crate) mod window;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::fact::{Fact, Left, What};
-use super::reason::{self, Reason};
 use super::story::Story;
-use crate::duration::Shown;
-use crate::signal::Signal;
+use crate::check::fact::{Fact, Left, What};
+use crate::check::judge::reason::Reason;
+use crate::words::duration::Shown;
+use crate::words::signal::Signal;
 
 /// What the command promises.
 #[derive(Clone, PartialEq, Debug)]

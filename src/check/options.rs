@@ -7,14 +7,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::containers::Containers;
 use super::judge::{InFlight, Promise};
+use super::play::containers::Containers;
 use crate::call::{self, Request};
+use crate::options::table::{OPTIONS, Opt, many, one, switch};
+use crate::options::{Settings, Source, list};
 use crate::plan::{Drain, Plan, StepAction, total};
-use crate::report::Level;
-use crate::settings::options::{OPTIONS, Opt, many, one, switch};
-use crate::settings::{Error, Fault, Settings, Source, list};
-use crate::signal::Signal;
+use crate::tell::log::Level;
+use crate::words::fault::{Error, Fault};
+use crate::words::signal::Signal;
 use values::{number, outputs, parse_command, parse_expected, parse_ports, parse_sweep};
 
 const MOMENT: &str = "Check: when to stop it";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fact::{Fact, Left, What};
+use crate::check::fact::{Fact, Left, What};
 
 /// What became of the requests that were open when the signal was sent.
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -8,7 +8,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::cli;
-use crate::settings::{Error, Fault};
+use crate::words::fault::{Error, Fault};
 
 /// The shells that there are scripts for.
 pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
@@ -164,12 +164,12 @@ fn own_options(subcommand: &Command) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::options;
+    use crate::options::table;
 
     #[test]
     fn the_words_are_those_of_the_help() {
         for (name, words) in WORDS {
-            let help = options::find(name).unwrap();
+            let help = table::find(name).unwrap();
             let told = format!("{:?} {}", help.kind, help.help);
             for word in words {
                 assert!(told.contains(word), "{word} of --{name}: {told}");

@@ -4,10 +4,12 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::dropin;
 use crate::check::options::{CHECK, foreign};
-use crate::settings::options::{Kind, OPTIONS, Opt};
-use crate::settings::{Error, Fault, parse_switch, suggest};
+use crate::dropin;
+use crate::options::parse_switch;
+use crate::options::table::{Kind, OPTIONS, Opt};
+use crate::words::fault::{Error, Fault};
+use crate::words::suggest;
 
 /// The options of a command line.
 #[derive(Clone, Copy)]

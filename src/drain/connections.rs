@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::{Held, Patience, Protocols, Tracker};
+use super::rules::{Held, Patience, Protocols, Tracker};
+use crate::drain::look::{Drain, Ports};
 use crate::machine::Event;
 use crate::plan::{DrainPorts, Plan};
-use crate::sys::net::{Drain, Ports};
 use crate::sys::tree;
 
 /// The looks that a drain, or the flush after it, needs; nothing is open and nothing is done before.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::{Connection, Protocol, Segments, State, TcpInfo, Wait};
+use super::rules::{Connection, Protocol, Segments, State, TcpInfo, Wait};
 
 /// How long after an answer a client without another request acknowledges it, in milliseconds, besides the
 /// round trip. RFC 9293 allows 500; Linux takes 40 to 200.

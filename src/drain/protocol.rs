@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Connection, TcpInfo};
+use super::rules::{Connection, TcpInfo};
 
 /// Decides by which rule a connection counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::call;
 use crate::plan::{Until, UntilWhen};
 use crate::record::ExitStatus;
-use crate::settings::{Fault, suggest};
+use crate::words::fault::Fault;
+use crate::words::suggest;
 
 /// A look that takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -381,7 +382,7 @@ broken{queue=\"mail 3
         assert!(matches!(of(&exec, exited(1), ""), Answer::NotYet { .. }));
         assert!(matches!(of(&exec, exited(127), ""), Answer::NotKnown(_)));
         let killed = ExitStatus::Killed {
-            signal: crate::signal::Signal::TERM,
+            signal: crate::words::signal::Signal::TERM,
             core: false,
         };
         assert!(matches!(of(&exec, killed, ""), Answer::NotKnown(_)));

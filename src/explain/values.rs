@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::duration::Shown;
+use crate::options::table::{Kind, OPTIONS, Opt};
+use crate::options::{Settings, Source, Value};
 use crate::plan::{Plan, Stdin};
-use crate::settings::options::{Kind, OPTIONS, Opt};
-use crate::settings::{Settings, Source, Value};
+use crate::words::duration::Shown;
 
 /// One value of one option.
 #[derive(Debug, Serialize)]

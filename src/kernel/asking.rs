@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::{Job, Kernel};
 use crate::drain::until::{self, Answer};
 use crate::drive::World;
-use crate::hooks;
+use crate::kernel::hooks;
+use crate::kernel::probe::Probe;
 use crate::machine::{Event, Facts};
 use crate::plan::UntilWhen;
-use crate::ready::Probe;
 use crate::record::ExitStatus;
 use crate::sys::slate::Slate;
 

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::cli;
-use crate::settings::options;
-use crate::settings::suggest;
+use crate::options::table;
 use crate::sys::error_text;
+use crate::words::suggest;
 use file::{File, HEAD, machine_name, own_machine};
 
 /// What was to be executed, and how it was looked for.
@@ -258,13 +258,13 @@ fn option(program: &str, command: &[OsString]) -> Option<String> {
         None => (name, None),
     };
     let by_letter = |letter: char| {
-        let of = |option: &&options::Opt| option.short == Some(letter);
-        options::OPTIONS.iter().find(of)
+        let of = |option: &&table::Opt| option.short == Some(letter);
+        table::OPTIONS.iter().find(of)
     };
     let mut letters = name.chars();
     let known = match (program.starts_with("--"), letters.next(), letters.next()) {
         (false, Some(letter), None) => by_letter(letter),
-        _ => options::find(name),
+        _ => table::find(name),
     };
     let before = "options of stepdown stand before --";
     let Some(known) = known else {
@@ -273,7 +273,7 @@ fn option(program: &str, command: &[OsString]) -> Option<String> {
              the command to give, and --entrypoint replaces it)"
         ));
     };
-    let takes = !matches!(known.kind, options::Kind::Switch | options::Kind::Count);
+    let takes = !matches!(known.kind, table::Kind::Switch | table::Kind::Count);
     let following = || {
         let word = command.get(1).filter(|_| takes)?;
         Some(word.to_string_lossy().into_owned())

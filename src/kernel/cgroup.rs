@@ -8,11 +8,11 @@ use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
 use super::Kernel;
-use crate::signal::Signal;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::error_text;
 use crate::sys::spawn::Entry;
 use crate::sys::tree::{self, Member};
+use crate::words::signal::Signal;
 
 /// Of those in it that are no children of ours nobody tells us that they have ended. So it is looked at:
 /// soon after they were signalled, and less and less often while they live on.

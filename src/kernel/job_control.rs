@@ -6,11 +6,11 @@ use super::Kernel;
 use crate::machine::Event;
 use crate::plan::Target;
 use crate::record::Sender;
-use crate::signal::Signal;
 use crate::sys::reap;
 use crate::sys::signals::{self, Taken};
 use crate::sys::terminal;
 use crate::sys::tree;
+use crate::words::signal::Signal;
 
 /// Whether the main child is stopped, as wait(2) has told us: nobody has to be asked when it matters.
 #[derive(Default)]

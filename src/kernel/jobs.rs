@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use super::cannot_start::Attempt;
 use super::{Job, Kernel};
-use crate::hooks;
+use crate::kernel::hooks;
 use crate::machine::{Event, Facts, HookId};
 use crate::plan::{HookKind, StepAction};
 use crate::record::HookResult;
-use crate::signal::Signal;
 use crate::sys::spawn::{Directory, Null, Stage};
 use crate::sys::{error_text, fork, signals, spawn};
+use crate::words::signal::Signal;
 
 impl Kernel {
     #[inline(never)]

@@ -10,8 +10,8 @@ use std::ffi::OsString;
 use super::Kernel;
 use crate::machine::Event;
 use crate::record::{CountedFrom, ExitStatus, killed_by};
-use crate::signal::Signal;
 use crate::sys::oom::Counter;
+use crate::words::signal::Signal;
 
 /// The counter, once it was looked for, and what is known of it.
 #[derive(Default)]

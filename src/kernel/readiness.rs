@@ -6,13 +6,15 @@ use std::time::Duration;
 use super::{Job, Kernel};
 use crate::call;
 use crate::drain::connections::pids_of_tree;
+use crate::drain::look;
+use crate::drain::look::Missing;
 use crate::drive::World;
-use crate::hooks;
+use crate::kernel::hooks;
+use crate::kernel::probe;
+use crate::kernel::probe::{Identity, Probe};
 use crate::machine::{Event, Facts};
 use crate::plan::{Plan, ReadyWhen};
-use crate::ready::{self, Identity, Probe};
 use crate::record::ExitStatus;
-use crate::sys::net::{self, Missing};
 use crate::sys::slate::Slate;
 
 impl Kernel {
@@ -83,7 +85,7 @@ impl Kernel {
         };
         if let Some(look) = probe.running() {
             self.end_job(Job::Probe { look });
-            return self.seen(Err(format!("no end of it within {:?}", ready::PATIENCE)));
+            return self.seen(Err(format!("no end of it within {:?}", probe::PATIENCE)));
         }
         let job = Job::Probe {
             look: probe.next_look(),
@@ -94,7 +96,7 @@ impl Kernel {
                 // Who leaves the tree may well be the server.
                 let stays = self.own_pid == 1 || plan.subreaper;
                 let tree = stays.then_some(pids_of_tree);
-                return self.seen(match net::first_not_listened_on(ports, self.main, tree) {
+                return self.seen(match look::first_not_listened_on(ports, self.main, tree) {
                     Ok(None) => Ok(()),
                     Ok(Some(Missing { port, taken: false })) => {
                         Err(format!("nobody listens on port {port}"))
@@ -113,7 +115,7 @@ impl Kernel {
                 // Without one it is a plain no.
                 let slate = Slate::new().ok();
                 let begun = self.run_forked(job, || {
-                    let answer = call::ask(request, ready::PATIENCE);
+                    let answer = call::ask(request, probe::PATIENCE);
                     if let (Err(why), Some(slate)) = (&answer, &slate) {
                         slate.write(why);
                     }

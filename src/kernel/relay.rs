@@ -8,8 +8,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
-use crate::kernel::reactor::Reactor;
 use crate::machine::Event;
+use crate::reactor::Reactor;
 use crate::sys::file::reason;
 use crate::sys::stdin;
 use crate::sys::watch::{self, Stdio};

@@ -8,10 +8,10 @@ use crate::look;
 use crate::machine::Event;
 use crate::plan::Target;
 use crate::record::Process;
-use crate::signal::Signal;
 use crate::sys::terminal::group_of;
 use crate::sys::tree::{self, Member};
 use crate::sys::{error_text, signals};
+use crate::words::signal::Signal;
 
 /// Who got a signal that was for everybody.
 pub(super) struct Reached {

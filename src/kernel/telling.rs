@@ -7,9 +7,9 @@ use super::Kernel;
 use crate::machine::roots::{Had, Left, Verdict, judge};
 use crate::machine::{Event, Whom};
 use crate::record::{Process, Sender};
-use crate::signal::{Signal, SignalSet};
 use crate::sys::clock;
 use crate::sys::tree::{self, Member, Tree};
+use crate::words::signal::{Signal, SignalSet};
 
 /// Who has had a signal that was not for the main child alone.
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Action, Asked, Child, DrainState, HeldUp, Machine, Phase, Waits};
-use crate::drain::Held;
+use crate::drain::rules::Held;
 use crate::drain::until::{Answer, IN_FLIGHT};
 use crate::plan::{DrainPorts, Until, UntilWhen};
 use crate::record::{DrainEnd, DrainWait, Record};

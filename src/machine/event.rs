@@ -3,15 +3,15 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::drain::Held;
+use crate::drain::rules::Held;
 use crate::drain::until::Answer;
 use crate::look::Waited;
+use crate::options::reload::Reload;
 use crate::plan::{HookPhase, Plan, Target};
 use crate::record::{
     CountedFrom, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender, StartFailure,
 };
-use crate::settings::reload::Reload;
-use crate::signal::{Signal, SignalSet};
+use crate::words::signal::{Signal, SignalSet};
 
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Action, Child, Facts, HookId, Machine, Phase, Stage};
 use crate::plan::{Hook, HookPhase, OnFailure, Stragglers, total};
 use crate::record::{ExitStatus, HookResult, Reason, Record, StartFailure};
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 impl Machine {
     pub(super) fn enter_pre_stop(&mut self, now: Duration, hook: usize) {

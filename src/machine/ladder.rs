@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Action, Child, KILL_PATIENCE, Machine, Phase, TELLING_AFTER};
 use crate::plan::{OWN_GRACE, Step, StepAction, Stragglers, Target};
 use crate::record::{HookResult, Reason, Record};
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 impl Machine {
     /// Takes a step of the ladder, or what comes after the last one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Action, Child, Machine, Phase};
 use crate::record::{ExitStatus, Outcome, Reason, Record, killed_by};
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 /// `--max-runtime` ran out, as timeout(1) says it.
 const TIMED_OUT: u8 = 124;

@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Action, Child, Event, Machine, Phase, Received, Stage};
+use crate::options::reload::Reload;
 use crate::plan::{Step, StepAction, Target};
 use crate::record::{Again, DrainEnd, HookResult, Reason, Record};
-use crate::settings::reload::Reload;
-use crate::signal::{Signal, SignalSet};
+use crate::words::signal::{Signal, SignalSet};
 
 /// KILL by hand takes so many requests: it is the third Ctrl-C, never the second.
 const KILL_BY_HAND: u32 = 3;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Action, Child, Machine, Phase};
-use crate::duration::Shown;
 use crate::plan::HookPhase;
 use crate::record::{Reason, Record, StartFailure};
-use crate::signal::Signal;
+use crate::words::duration::Shown;
+use crate::words::signal::Signal;
 
 impl Machine {
     pub(super) fn enter_pre_start(&mut self, now: Duration, hook: usize) {

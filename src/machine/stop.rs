@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Action, Child, HookId, Limits, Machine, Phase, Received, Stage, Stop};
 use crate::plan::{HookPhase, Step};
 use crate::record::{DrainEnd, ExitStatus, HookResult, Reason, Record, killed_by};
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 /// Who ends so soon after a signal has most probably ended because of it: it has Docker's grace.
 const SHORTLY: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Action, Child, KILL_PATIENCE, Limits, Machine, Phase, Stage, Whom};
 use crate::plan::{StepAction, Stragglers};
 use crate::record::{Process, Record, killed_by};
-use crate::signal::{Signal, SignalSet};
+use crate::words::signal::{Signal, SignalSet};
 
 /// Pauses between the rounds of KILL while processes are left: they double up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);

@@ -3,13 +3,14 @@
 use super::*;
 use crate::drain::until::Answer;
 use crate::drive::{World, drive};
-use crate::explain::sim::{Cue, Leftover, Script, Sim};
 use crate::look::Waited;
+use crate::options::table;
+use crate::options::table::Kind;
+use crate::options::{Settings, Source};
 use crate::plan::{Checks, Drain, DrainPorts, HookPhase, StepAction};
 use crate::record::{Process, Sender};
-use crate::report;
-use crate::settings::options::{self, Kind};
-use crate::settings::{Settings, Source};
+use crate::sim::{Cue, Leftover, Script, Sim};
+use crate::tell::log;
 
 mod bugs;
 mod drain;
@@ -35,7 +36,7 @@ fn plan(options: &str) -> Plan {
     let mut settings = Settings::default();
     let mut words = shlex::split(options).unwrap().into_iter();
     while let Some(word) = words.next() {
-        let option = options::find(word.strip_prefix("--").unwrap()).unwrap();
+        let option = table::find(word.strip_prefix("--").unwrap()).unwrap();
         let text = match option.kind {
             Kind::Switch | Kind::Count => "on".to_owned(),
             Kind::One(_) | Kind::Many(_) => words.next().unwrap(),
@@ -208,7 +209,7 @@ impl Story {
                 if matches!(record, Record::HookStarted { .. }) {
                     return;
                 }
-                let line = format!("{} {}", at.as_millis(), report::text(record));
+                let line = format!("{} {}", at.as_millis(), log::text(record));
                 lines.borrow_mut().push(line);
             },
         );

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal as Nix;
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 use super::{descriptors, last_resort, signals};
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 /// Runs `job` in a forked copy of this process that changes nothing: same descriptors. All signals are
 /// blocked in it. What it returns is the exit code.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use super::reap::{self, Reaped};
 use super::{exit, signals, stderr};
 use crate::record::ExitStatus;
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 /// The main child; 0 as long as there is none, `COPY` in a forked copy of us, which never has one.
 static CHILD: AtomicI32 = AtomicI32::new(0);
@@ -93,12 +93,12 @@ mod tests {
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     use nix::unistd::Pid;
 
-    use super::super::{fork, spawn};
     use super::*;
     use crate::drive::World;
     use crate::kernel::Kernel;
     use crate::machine::{Action, Event};
-    use crate::settings::Settings;
+    use crate::options::Settings;
+    use crate::sys::{fork, spawn};
 
     #[test]
     fn after_a_panic_signals_are_forwarded_and_the_status_is_kept() {

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use crate::record::ExitStatus;
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 /// What waitpid(2) said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

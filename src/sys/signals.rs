@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::entry;
 use crate::record::Sender;
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 /// The size of the kernel's signal set, in bytes.
 const SET_SIZE: usize = 8;

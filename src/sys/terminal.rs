@@ -18,7 +18,7 @@ use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid, tcgetpgrp, tcsetpgrp};
 
 use super::{descriptors, reap, signals};
-use crate::signal::Signal;
+use crate::words::signal::Signal;
 
 /// How wide the terminal at this descriptor is; `None` where it is none, or does not know.
 pub(crate) fn columns(descriptor: RawFd) -> Option<usize> {

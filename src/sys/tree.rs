@@ -12,7 +12,7 @@
 use std::collections::HashSet;
 
 use super::signals;
-use crate::signal::{Signal, SignalSet};
+use crate::words::signal::{Signal, SignalSet};
 
 mod pinned;
 mod proc;

@@ -4,9 +4,11 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::cli::dropin::{self, Tool};
-use crate::settings::options::{OPTIONS, Opt, TOLD};
-use crate::settings::{Error, Fault, Settings};
+use crate::dropin;
+use crate::dropin::Tool;
+use crate::options::Settings;
+use crate::options::table::{OPTIONS, Opt, TOLD};
+use crate::words::fault::{Error, Fault};
 
 /// The options, and what to do without them.
 const FOREIGN: [(&str, &str); 14] = [

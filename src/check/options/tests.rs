@@ -20,7 +20,7 @@ fn refused(options: &[(&'static str, &str)]) -> String {
 fn names_are_not_those_of_run() {
     for option in CHECK {
         assert!(
-            crate::settings::options::find(option.name).is_none(),
+            crate::options::table::find(option.name).is_none(),
             "{}",
             option.name
         );

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::Output;
 use crate::check::judge::Expected;
-use crate::duration;
-use crate::settings::{Error, Fault, Settings, command_line, list, parse_signal};
+use crate::options::{Settings, list, parse_signal};
 use crate::sys::error_text;
+use crate::words::command_line;
+use crate::words::duration;
+use crate::words::fault::{Error, Fault};
 
 const MOST_OFFSETS: u128 = 10_000;
 

@@ -1,8 +1,8 @@
 //! The drain: its delay, its end, and what is told of it.
 
 use super::*;
-use crate::drain::{Held, Why};
-use crate::report::text;
+use crate::drain::rules::{Held, Why};
+use crate::tell::log::text;
 
 #[test]
 fn what_comes_in_the_last_moment_of_the_delay_is_waited_for() {

@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::signal::Signal;
 use crate::sys::signals;
+use crate::words::signal::Signal;
 
 /// A process that cannot be mistaken for another (pidfd_open(2), Linux 5.3).
 pub(super) enum Pinned {

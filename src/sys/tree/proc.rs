@@ -11,7 +11,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::record::Process;
-use crate::signal::SignalSet;
+use crate::words::signal::SignalSet;
 
 /// A process, as /proc/PID/stat has it (proc_pid_stat(5)).
 #[derive(Clone, PartialEq, Eq, Debug)]

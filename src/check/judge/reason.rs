@@ -1,0 +1,415 @@
+//! The most probable reason of a broken promise, and a way out.
+//!
+//! Probable, not proven: it is drawn from how the processes looked just before they were killed.
+
+use serde::Serialize;
+
+use super::Promise;
+use crate::check::fact::{Left, What};
+use crate::check::story::{Part, Story};
+use crate::look::Look;
+use crate::words::duration::Shown;
+use crate::words::signal::Signal;
+
+/// Why it most probably happened, and what to do about it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Reason {
+    pub(crate) why: String,
+    pub(crate) way_out: String,
+}
+
+fn reason(why: impl Into<String>, way_out: impl Into<String>) -> Reason {
+    Reason {
+        why: why.into(),
+        way_out: way_out.into(),
+    }
+}
+
+impl Story {
+    /// The processes as they looked last, before this moment was over.
+    fn looks(&self, last: bool) -> &[Look] {
+        let looks = |fact: &crate::check::fact::Fact| matches!(fact.what, What::Looked(_));
+        let found = if last {
+            self.facts.iter().rfind(|fact| looks(fact))
+        } else {
+            self.facts.iter().find(|fact| looks(fact))
+        };
+        match found.map(|fact| &fact.what) {
+            Some(What::Looked(looks)) => looks,
+            _ => &[],
+        }
+    }
+
+    /// The look that was taken at or before the first KILL.
+    fn before_kill(&self) -> &[Look] {
+        let killed = self.killed();
+        let found = self.facts.iter().rfind(|fact| {
+            matches!(fact.what, What::Looked(_)) && killed.is_none_or(|at| fact.at() <= at)
+        });
+        match found.map(|fact| &fact.what) {
+            Some(What::Looked(looks)) => looks,
+            _ => &[],
+        }
+    }
+}
+
+/// The way out where a shell is PID 1.
+const INIT: &str = "start the program with exec (exec PROGRAM, ENTRYPOINT [\"PROGRAM\"]), or put an init in front \
+                    (docker run --init, ENTRYPOINT [\"stepdown\", \"--\"])";
+
+/// Words that stop a container, after the client of an engine.
+const STOPS: [&str; 3] = ["stop", "down", "restart"];
+const CLIENTS: [&str; 5] = [
+    "docker",
+    "podman",
+    "nerdctl",
+    "docker-compose",
+    "podman-compose",
+];
+
+/// The stop command as one reads it, where it is an engine's: that one has a KILL of its own.
+fn engine_stop(promise: &Promise) -> Option<&str> {
+    let command = promise.steps.first().filter(|_| promise.by_command())?;
+    let mut words = command.trim_matches('`').split_whitespace();
+    let client = words.next()?.rsplit('/').next()?;
+    (CLIENTS.contains(&client) && words.any(|word| STOPS.contains(&word))).then_some(command)
+}
+
+/// What an engine has killed: most of the time it is a shell as PID 1.
+fn killed_by_engine(promise: &Promise) -> Option<Reason> {
+    let command = engine_stop(promise)?;
+    Some(reason(
+        format!(
+            "PID 1 of the container has not ended on its stop signal (TERM), and {command} sends KILL after 10 s unless \
+             it is told otherwise: a shell as PID 1 ignores TERM where it has no trap for it, and passes nothing on to \
+             the program"
+        ),
+        INIT,
+    ))
+}
+
+/// The signal did not end it.
+pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
+    let signal = promise.first_signal();
+    if let Some(container) = story.remained.iter().find(|left| left.pid == 0) {
+        return reason(
+            format!(
+                "what runs in {} has not ended on {}, and its client waits for it",
+                container.command,
+                promise.asks()
+            ),
+            format!(
+                "PID 1 of a container gets only the signals that it handles, and a shell there passes none on: {INIT}; \
+                 let the program handle the one that stops it, or give it more time (--within)"
+            ),
+        );
+    }
+    if promise.by_command() {
+        return stop_command(story, promise);
+    }
+    let main_pid = story.started().map_or(0, |(_, pid)| pid);
+    let looks = story.before_kill();
+    let Some(main) = looks.iter().find(|look| look.pid == main_pid) else {
+        return reason(
+            format!("it did not end on {signal}"),
+            format!("let it handle {signal}, or stop it with another signal (--stop-signal)"),
+        );
+    };
+    let name = &main.command;
+    let child = looks
+        .iter()
+        .find(|look| look.parent == main_pid && !look.is_zombie());
+    if Look::has(main.ignored, signal) {
+        return reason(
+            format!("{name} ignores {signal}"),
+            format!(
+                "stop it with a signal that it acts on (--stop-signal), or let it handle {signal}"
+            ),
+        );
+    }
+    let first = story.looks(false).iter().find(|look| look.pid == main_pid);
+    if let Some(first) = first
+        && !Look::has(first.caught, signal)
+        && Look::has(main.caught, signal)
+    {
+        let dropped = if promise.as_pid1 {
+            ", and the kernel drops what PID 1 does not handle"
+        } else {
+            ""
+        };
+        return reason(
+            format!(
+                "{name} had no handler for {signal} yet when it came{dropped}: the handler is installed late"
+            ),
+            format!(
+                "install the handler first of all, before anything slow; or block {signal} until then"
+            ),
+        );
+    }
+    if let (true, Some(child)) = (main.is_shell(), child) {
+        return reason(
+            format!(
+                "a shell is in between: {name} has {} as its child and does not pass {signal} on; a trap \
+                 runs only once the child has ended",
+                child.command
+            ),
+            "start the program with exec (exec PROGRAM), or signal all of them (--target group)",
+        );
+    }
+    if promise.as_pid1 && !Look::has(main.caught, signal) {
+        return reason(
+            format!(
+                "{name} is PID 1 and has no handler for {signal}: the kernel drops signals that PID 1 does \
+                 not handle"
+            ),
+            format!("let it handle {signal}, or put an init in front: stepdown -- COMMAND"),
+        );
+    }
+    if Look::has(main.blocked, signal) {
+        return reason(
+            format!("{name} blocks {signal} and does not take it"),
+            format!("unblock {signal}, or wait for it with sigwait or a signalfd"),
+        );
+    }
+    if Look::has(main.caught, signal) {
+        let waits = match main.waits_in.as_str() {
+            "" => String::new(),
+            function if function.contains("futex") => {
+                format!(", and now waits for a lock or a thread ({function})")
+            }
+            function => format!(", and now waits in {function}"),
+        };
+        let threads = match main.threads {
+            0 | 1 => String::new(),
+            threads => format!(" with {threads} threads alive"),
+        };
+        return reason(
+            format!(
+                "{name} has a handler for {signal}, and does not come to its end{threads}{waits}"
+            ),
+            "look at what the handler waits for: a lock that is held, a thread that is not told, a connection \
+             without a timeout",
+        );
+    }
+    reason(
+        format!(
+            "{name} has not ended, and nothing shows why (state {})",
+            main.state
+        ),
+        format!("let it handle {signal}, or give it more time (--within)"),
+    )
+}
+
+/// The stop command did not end it.
+fn stop_command(story: &Story, promise: &Promise) -> Reason {
+    let command = promise.steps.first().cloned().unwrap_or_default();
+    let ended = story.facts.iter().find_map(|fact| match fact.what {
+        What::StopCommand { failed } => Some((failed, &fact.text)),
+        _ => None,
+    });
+    match ended {
+        Some((true, text)) => reason(
+            format!("{command} has failed ({text})"),
+            "try it by hand while the program runs: a name that is wrong, a variable that is not set",
+        ),
+        Some((false, _)) => reason(
+            format!("{command} has done its part, and the program runs on"),
+            "let the program act on it, or let the command do more; --signal sends a signal in its place",
+        ),
+        None => killed_by_engine(promise).unwrap_or_else(|| {
+            reason(
+                format!("{command} itself has not come to its end"),
+                "see what it waits for, or give both more time (--within)",
+            )
+        }),
+    }
+}
+
+/// The exit code for an end by KILL.
+const KILLED: u8 = 137;
+
+/// It came down too late.
+pub(crate) fn slow(story: &Story, promise: &Promise) -> Option<Reason> {
+    let exit_took = story.exit_took()?;
+    let by_kill = story
+        .exited()
+        .is_some_and(|(_, status)| status == (KILLED, None));
+    if let Some(reason) = killed_by_engine(promise).filter(|_| by_kill) {
+        return Some(reason);
+    }
+    if exit_took <= promise.within {
+        return Some(reason(
+            "the command itself was in time; processes that it left were not",
+            "let it stop its children before it ends, or shorten --sweep-grace",
+        ));
+    }
+    let took = story.took().unwrap_or_default();
+    let longest = story.parts().into_iter().max_by_key(|(_, took)| *took);
+    match longest {
+        Some((Part::Before, before)) => {
+            return Some(reason(
+                format!("hooks and drain took {} of {}", Shown(before), Shown(took)),
+                "give them less time (--drain-delay, --drain-timeout, --hook-timeout), or promise more \
+                 (--within)",
+            ));
+        }
+        Some((Part::Left, left)) => {
+            return Some(reason(
+                format!(
+                    "processes that it left took {} of {}",
+                    Shown(left),
+                    Shown(took)
+                ),
+                "let it stop its children before it ends, or shorten --sweep-grace",
+            ));
+        }
+        _ => {}
+    }
+    Some(reason(
+        format!(
+            "it acts on {}, and its way down takes longer than was promised",
+            promise.asks()
+        ),
+        "close idle connections and cancel background work when the stop begins, or promise more (--within)",
+    ))
+}
+
+/// The status is not one of those expected.
+pub(crate) fn wrong_exit(status: (u8, Option<i32>), promise: &Promise) -> Option<Reason> {
+    let (code, signal) = status;
+    let signal = signal.and_then(Signal::from_number);
+    let found = match (signal, code) {
+        (Some(signal), _) if signal == promise.first_signal() => reason(
+            format!("it has no handler for {signal}: the default action ended it on the spot"),
+            format!("let it handle {signal} and exit with 0, or expect {code}"),
+        ),
+        (Some(signal), _) => reason(
+            format!("it crashed while stopping ({signal})"),
+            "look at the last lines of its output and at its core dump",
+        ),
+        (None, 0) => reason(
+            "an exit code was expected and is lost on the way: a handler, a shell or a wrapper ends with 0",
+            "pass the code on (in a shell: code=$?; ...; exit $code)",
+        ),
+        (None, KILLED) if engine_stop(promise).is_some() => return killed_by_engine(promise),
+        (None, KILLED) => reason(
+            "something below it was ended by KILL, and it reports that",
+            "look at who sends KILL: a wrapper's own timeout, or the kernel's memory killer",
+        ),
+        (None, 143) => reason(
+            "a process below it died of TERM, and it reports that as 128+15",
+            "handle TERM in the program and exit with 0, or expect 143",
+        ),
+        (None, code) => reason(
+            format!("its way down ends in an error ({code})"),
+            "look at the last lines of its output",
+        ),
+    };
+    Some(found)
+}
+
+/// Processes were left.
+pub(crate) fn left(story: &Story, left: &[Left]) -> Reason {
+    if let Some(container) = left.iter().find(|left| left.pid == 0) {
+        return reason(
+            format!(
+                "{} runs on without its client: a signal that the client does not pass on, and KILL above all, \
+                 never reaches it",
+                container.command
+            ),
+            "stop it through the engine: --stop-command 'docker stop NAME'",
+        );
+    }
+    let looks = story.looks(true);
+    let session = |pid: i32| looks.iter().find(|look| look.pid == pid).map(|l| l.session);
+    let main_pid = story.started().map_or(0, |(_, pid)| pid);
+    let main = story.looks(false).iter().find(|look| look.pid == main_pid);
+    let first = left
+        .first()
+        .map_or("a process", |left| left.command.as_str());
+    let away = left.iter().find(|left| {
+        let session = session(left.pid);
+        main.zip(session)
+            .is_some_and(|(main, session)| session != main.session)
+    });
+    if let Some(away) = away {
+        return reason(
+            format!(
+                "{} is in a session of its own (setsid, a daemon): neither its parent's end nor a signal to \
+                 the group reaches it",
+                away.command
+            ),
+            "let the command stop it, start it in the foreground, or signal the whole tree (--target tree)",
+        );
+    }
+    match main {
+        Some(main) if main.is_shell() => reason(
+            format!(
+                "a shell is in between: {} ended on the signal and left {first} alone",
+                main.command
+            ),
+            "start the program with exec (exec PROGRAM), or signal all of them (--target group)",
+        ),
+        _ => reason(
+            format!("the command ended without waiting for {first}, which it had started"),
+            "let it stop its children and wait for them, or signal all of them (--target group or tree)",
+        ),
+    }
+}
+
+/// A port is still listened on.
+pub(crate) fn port_kept(port: u16) -> Reason {
+    reason(
+        "a child has inherited the listening socket, or another process serves the port",
+        format!(
+            "close the socket in children (SOCK_CLOEXEC), and see who has it: ss -ltnp 'sport = :{port}'"
+        ),
+    )
+}
+
+/// Requests were cut off.
+pub(crate) fn interrupted_requests(promise: &Promise) -> Reason {
+    reason(
+        format!(
+            "it ends on {} without finishing what it has begun",
+            promise.asks()
+        ),
+        "stop accepting first and end once the last response is out; give it time to do so (--drain-port, \
+         --within)",
+    )
+}
+
+/// It ended before anybody asked.
+pub(crate) fn died_early((code, signal): (u8, Option<i32>)) -> Option<Reason> {
+    let why = match signal.and_then(Signal::from_number) {
+        Some(signal) => format!("it was ended by {signal}, which check has not sent"),
+        None if code == 0 => "it is done, or it has gone into the background (a daemon)".to_owned(),
+        None if code == 125 => {
+            "what was to start the program has failed itself (docker run, an init: 125)".to_owned()
+        }
+        None if code == 126 => {
+            "a program cannot be executed (126, said by a shell or docker run)".to_owned()
+        }
+        None if code == 127 => {
+            "a program was not found (127, said by a shell or docker run)".to_owned()
+        }
+        None => "it failed at its start".to_owned(),
+    };
+    let way_out = if code == 0 {
+        "start it in the foreground, or send the signal earlier (--after)"
+    } else if (125..=127).contains(&code) {
+        "look at the last lines of its output: a name that is wrong, an image or a network that is missing"
+    } else {
+        "look at the last lines of its output: a port that is taken, a file that is missing"
+    };
+    Some(reason(why, way_out))
+}
+
+/// It never became ready.
+pub(crate) fn never_ready(story: &Story) -> Option<Reason> {
+    story.exited()?;
+    Some(reason(
+        "it runs, and what was waited for does not come",
+        "look at the last lines of its output; allow more time (--ready-timeout), or wait for something else",
+    ))
+}

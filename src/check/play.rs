@@ -1,0 +1,433 @@
+//! Plays one run: starts the stage, waits until the command is ready, sends the signal, listens until
+//! all is over, and leaves nothing.
+
+pub(crate) mod conductor;
+pub(crate) mod containers;
+pub(crate) mod in_flight;
+pub(crate) mod stage;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::fact::{Fact, What};
+use super::options::{Check, Variant};
+use super::story::Story;
+use crate::check::play::conductor::{Conductor, Lines};
+use crate::check::play::in_flight::{Tally, Told};
+use crate::check::play::stage::{Ends, Stage};
+use crate::look;
+use crate::sys::{descriptors, error_text, fork, reap, signals, tree};
+use crate::words::signal::Signal;
+
+/// So many lines of the command's output are kept.
+const LINES: usize = 20;
+const LINE_LENGTH: usize = 500;
+/// How long requests may take to be opened, and to end after the command has.
+const OPENING: Duration = Duration::from_secs(10);
+const CLOSING: Duration = Duration::from_secs(5);
+
+impl Conductor {
+    /// Plays one run; `offset` is that of a sweep, `told` gets each fact as it comes.
+    pub(crate) fn play(
+        &mut self,
+        check: &Check,
+        variant: &Variant,
+        offset: Option<Duration>,
+        told: &mut dyn FnMut(&Fact),
+    ) -> Story {
+        let taken = |port: &&u16| !stage::is_free(**port);
+        if let Some(port) = variant.promise.ports.iter().find(taken) {
+            let why =
+                format!("port {port} is taken before the start: whose it is cannot be told apart");
+            return impossible(why);
+        }
+        match check.containers.running(&self.inherited) {
+            Ok(running) if running.is_empty() => {}
+            Ok(running) => {
+                let names: Vec<_> = running.into_iter().map(|left| left.command).collect();
+                let names = names.join(", ");
+                return impossible(format!(
+                    "before the start there is {names}: whose it is cannot be told apart"
+                ));
+            }
+            Err(why) => return impossible(why),
+        }
+        let id_file = match check.containers.id_file() {
+            Ok(id_file) => id_file,
+            Err(why) => return impossible(why),
+        };
+        let mut run = match Run::start(self, check, variant, offset, id_file) {
+            Ok(run) => run,
+            Err(errno) => {
+                return impossible(format!("no process for the run: {}", error_text(errno)));
+            }
+        };
+        run.listen(self, told);
+        run.finish(self)
+    }
+}
+
+fn impossible(why: String) -> Story {
+    Story {
+        impossible: Some(why),
+        ..Story::default()
+    }
+}
+
+/// A line of the command's output without colours and other control characters, cut where it is too long.
+fn readable(line: &str) -> String {
+    let plain = strip_ansi_escapes::strip_str(line.replace('\t', "    "));
+    plain.chars().take(LINE_LENGTH).collect()
+}
+
+/// How far the run is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Progress {
+    Starting,
+    /// Ready by then, or never.
+    Readying(Instant),
+    /// The requests are opened then, or the signal is sent.
+    Due(Instant),
+    Opening(Instant),
+    Sent,
+}
+
+struct Run<'a> {
+    check: &'a Check,
+    variant: &'a Variant,
+    offset: Option<Duration>,
+    began: Instant,
+    stage: i32,
+    facts: Lines,
+    output: Lines,
+    client: Option<(i32, Lines)>,
+    tally: Tally,
+    progress: Progress,
+    /// When the run is given up.
+    limit: Option<Instant>,
+    /// How many requests to end it has answered.
+    interrupted: u32,
+    started: Option<Instant>,
+    ready: bool,
+    story: Story,
+    last_lines: VecDeque<String>,
+    id_file: Option<PathBuf>,
+}
+
+impl<'a> Run<'a> {
+    fn start(
+        conductor: &Conductor,
+        check: &'a Check,
+        variant: &'a Variant,
+        offset: Option<Duration>,
+        id_file: Option<PathBuf>,
+    ) -> Result<Self, i32> {
+        let number = |errno: Errno| errno as i32;
+        let began = Instant::now();
+        let (facts, facts_to) = descriptors::pipe().map_err(number)?;
+        let (output, output_to) = descriptors::pipe().map_err(number)?;
+        let lines = |from| {
+            let lines = Lines::new(from, conductor);
+            lines.map_err(|error| error.raw_os_error().unwrap_or(0))
+        };
+        let (facts, output) = (lines(facts)?, lines(output)?);
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let null = open(c"/dev/null", flags, Mode::empty()).map_err(number)?;
+        let ends = Ends {
+            input: descriptors::above_stderr(null).map_err(number)?,
+            output: output_to,
+            facts: facts_to,
+        };
+        let stage = Stage {
+            plan: variant.plan.clone(),
+            command: check.containers.told(
+                variant.command.clone(),
+                check.command.len(),
+                id_file.as_deref(),
+            ),
+            containers: &check.containers,
+            id_file: id_file.as_deref(),
+            inherited: conductor.inherited,
+            ports: &variant.promise.ports,
+            began,
+            conductor: nix::unistd::getpid().as_raw(),
+        };
+        let stage = fork::copy(|| stage.play(&ends))?;
+        Ok(Self {
+            check,
+            variant,
+            offset,
+            began,
+            stage,
+            facts,
+            output,
+            client: None,
+            tally: Tally::new(variant.promise.in_flight.map_or(0, |wanted| wanted.count)),
+            progress: Progress::Starting,
+            limit: None,
+            interrupted: conductor.interrupted,
+            started: None,
+            ready: false,
+            story: Story::default(),
+            last_lines: VecDeque::new(),
+            id_file,
+        })
+    }
+
+    /// Listens until the stage has ended.
+    fn listen(&mut self, conductor: &mut Conductor, told: &mut dyn FnMut(&Fact)) {
+        while self.facts.from.is_some() {
+            self.wait(conductor);
+            let mut facts = Vec::new();
+            self.facts
+                .read(|line| facts.extend(serde_json::from_slice::<Fact>(line)));
+            let known = self.story.facts.len();
+            for fact in facts {
+                self.take_fact(fact);
+            }
+            self.read_output();
+            self.read_client();
+            self.answer(conductor.interrupted);
+            self.story.facts.iter().skip(known).for_each(&mut *told);
+            self.act(conductor, Instant::now());
+        }
+    }
+
+    fn wait(&self, conductor: &mut Conductor) {
+        let due = match self.progress {
+            Progress::Starting | Progress::Sent => None,
+            Progress::Readying(at) | Progress::Due(at) | Progress::Opening(at) => Some(at),
+        };
+        let until = due.into_iter().chain(self.limit).min();
+        let client = self
+            .client
+            .as_ref()
+            .and_then(|(_, lines)| lines.from.as_ref());
+        let pipes = [self.facts.from.as_ref(), self.output.from.as_ref(), client];
+        conductor.wait(pipes, until);
+    }
+
+    fn take_fact(&mut self, fact: Fact) {
+        let now = Instant::now();
+        match &fact.what {
+            What::Started { .. } => {
+                let started = self.began + fact.at();
+                self.started = Some(started);
+                self.progress = match self.offset {
+                    Some(offset) => Progress::Due(started + offset),
+                    None if self.check.moment.ready => {
+                        // The machine gives up first where it was told how long to wait.
+                        Progress::Readying(started + self.check.moment.patience + CLOSING)
+                    }
+                    None => Progress::Due(started + self.check.moment.after),
+                };
+                if self.check.moment.line.is_some() {
+                    self.progress = Progress::Readying(started + self.check.moment.patience);
+                }
+            }
+            What::Ready => self.is_ready(now),
+            What::StopAsked => {
+                self.progress = Progress::Sent;
+                self.limit.get_or_insert(now + self.check.limit);
+            }
+            What::Exited { .. } => {
+                self.progress = Progress::Sent;
+                self.limit.get_or_insert(now + self.check.limit);
+            }
+            What::Impossible => self.story.impossible = Some(fact.text.clone()),
+            _ => {}
+        }
+        let is_start = matches!(fact.what, What::Started { .. });
+        self.story.facts.push(fact);
+        if is_start && self.ready {
+            self.note_ready();
+        }
+    }
+
+    fn is_ready(&mut self, now: Instant) {
+        self.ready = true;
+        if matches!(self.progress, Progress::Readying(_)) {
+            self.progress = Progress::Due(now + self.check.moment.after);
+        }
+    }
+
+    fn read_output(&mut self) {
+        let wanted = self.check.moment.line.as_deref();
+        let mut seen = false;
+        let lines = &mut self.last_lines;
+        self.output.read(|line| {
+            let text = String::from_utf8_lossy(line);
+            seen |= wanted.is_some_and(|wanted| text.contains(wanted));
+            if lines.len() == LINES {
+                lines.pop_front();
+            }
+            lines.push_back(readable(&text));
+        });
+        if seen && !self.ready {
+            self.ready = true;
+            self.note_ready();
+        }
+    }
+
+    /// The line that was waited for has come; its start is told to us through another pipe, maybe later.
+    fn note_ready(&mut self) {
+        let Some(started) = self.started else { return };
+        let now = Instant::now();
+        let since_began = now.saturating_duration_since(self.began);
+        let took = crate::words::duration::Shown(now.saturating_duration_since(started));
+        let text = format!("ready after {took}");
+        self.story
+            .facts
+            .push(Fact::new(since_began, What::Ready, text));
+        self.is_ready(now);
+    }
+
+    fn read_client(&mut self) {
+        let sent = self.story.sent.is_some();
+        if let Some((_, lines)) = &mut self.client {
+            let tally = &mut self.tally;
+            lines.read(|line| {
+                if let Ok(told) = serde_json::from_slice::<Told>(line) {
+                    tally.add(told, sent);
+                }
+            });
+        }
+    }
+
+    /// Does what somebody asked for who asked us to end, so many times by now.
+    fn answer(&mut self, interrupted: u32) {
+        while self.interrupted < interrupted {
+            self.interrupted += 1;
+            if !std::mem::replace(&mut self.story.interrupted, true) {
+                // The program is stopped as it would have been.
+                self.progress = Progress::Sent;
+                let text = "interrupted: the program is being stopped, once more is faster";
+                let fact = Fact::new(self.began.elapsed(), What::Interrupted, text);
+                self.story.facts.push(fact);
+                self.ask();
+            } else {
+                // Impatience: the next step of the ladder at once.
+                let _ = signals::send(self.stage, Signal::INT);
+            }
+        }
+    }
+
+    fn act(&mut self, conductor: &Conductor, now: Instant) {
+        match self.progress {
+            Progress::Readying(until) if now >= until => {
+                let what = match &self.check.moment.line {
+                    Some(line) => format!("no line of its output holds {line:?}"),
+                    None => "--ready-when does not hold".to_owned(),
+                };
+                self.story.never_ready = Some((self.check.moment.patience, what));
+                self.progress = Progress::Sent;
+                self.ask();
+            }
+            Progress::Due(at) if now >= at => match (&self.check.request, &self.client) {
+                (Some(_), None) => self.open_requests(conductor, now),
+                _ => self.send(),
+            },
+            Progress::Opening(until) if self.tally.is_open() || now >= until => self.send(),
+            _ => {}
+        }
+        if self.limit.is_some_and(|limit| now >= limit) {
+            let why = "it was not over long after its time, and was killed".to_owned();
+            self.story.impossible.get_or_insert(why);
+            self.limit = None;
+            let _ = signals::send(self.stage, Signal::KILL);
+        }
+    }
+
+    fn open_requests(&mut self, conductor: &Conductor, now: Instant) {
+        self.progress = Progress::Opening(now + OPENING);
+        let (Some(request), Some(wanted)) = (&self.check.request, self.variant.promise.in_flight)
+        else {
+            return;
+        };
+        let Ok((from, to)) = descriptors::pipe() else {
+            return;
+        };
+        let Ok(lines) = Lines::new(from, conductor) else {
+            return;
+        };
+        let conductor = nix::unistd::getpid();
+        let client = fork::copy(|| {
+            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+            if nix::unistd::getppid() != conductor {
+                return 0;
+            }
+            in_flight::client(request, wanted.count, &to)
+        });
+        if let Ok(pid) = client {
+            self.client = Some((pid, lines));
+        }
+    }
+
+    /// Sends the signal, as anybody would: to the process that is the command's init.
+    fn send(&mut self) {
+        self.progress = Progress::Sent;
+        self.read_client();
+        self.story.sent = Some(self.began.elapsed());
+        self.ask();
+    }
+
+    fn ask(&mut self) {
+        self.limit.get_or_insert(Instant::now() + self.check.limit);
+        // It may have ended meanwhile: then its facts say so.
+        let _ = signals::send(self.stage, self.variant.promise.signal);
+    }
+
+    /// Takes in what is still to come, kills what is left, and hands over the story.
+    fn finish(mut self, conductor: &mut Conductor) -> Story {
+        let closing = Instant::now() + CLOSING;
+        while let Some((_, lines)) = &self.client
+            && lines.from.is_some()
+            && Instant::now() < closing
+        {
+            self.progress = Progress::Due(closing);
+            self.limit = None;
+            self.wait(conductor);
+            self.answer(conductor.interrupted);
+            self.read_client();
+        }
+        let client = self.client.as_ref().map(|(pid, _)| *pid);
+        if let Some(client) = client {
+            let _ = signals::send(client, Signal::KILL);
+        }
+        reap::wait_for_end(self.stage);
+        let ours = |pid: i32| pid == self.stage || Some(pid) == client;
+        // Nobody should be there: only a stage that was killed itself leaves somebody.
+        let left = tree::descendants().unwrap_or_default();
+        for member in left.iter().filter(|member| !ours(member.pid)) {
+            if let Some(look) = look::at(member.pid) {
+                self.story.remained.push(super::fact::Left {
+                    pid: look.pid,
+                    command: look.command,
+                });
+            }
+        }
+        stage::kill_all(|_| true);
+        let containers = &self.check.containers;
+        match containers.remove(self.id_file.as_deref(), &conductor.inherited) {
+            Ok(left) => self.story.remained.extend(left),
+            Err(why) => {
+                self.story.impossible.get_or_insert(why);
+            }
+        }
+        self.read_output();
+        if !self.output.rest.is_empty() {
+            let rest = String::from_utf8_lossy(&self.output.rest);
+            self.last_lines.push_back(readable(&rest));
+        }
+        if self.client.is_some() {
+            self.story.requests = Some(self.tally.requests());
+        }
+        self.story.output = self.last_lines.into();
+        self.story
+    }
+}

@@ -1,0 +1,357 @@
+//! Containers that a run leaves behind: those that were named, and those that the command itself starts
+//! with docker, podman or compose. They are asked for with the client of their engine, and removed.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::check::fact::Left;
+use crate::record::ExitStatus;
+use crate::sys::reap::{self, Reaped};
+use crate::sys::signals::{self, Inherited};
+use crate::sys::{descriptors, error_text, spawn};
+use crate::words::signal::Signal;
+
+/// How long the engine may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Options of the clients, before their subcommand, that take a value as a word of its own.
+const WITH_VALUE: [&str; 12] = [
+    "--config",
+    "--connection",
+    "--context",
+    "--host",
+    "--identity",
+    "--log-level",
+    "--root",
+    "--runroot",
+    "--url",
+    "-H",
+    "-c",
+    "-l",
+];
+
+/// What the command starts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Starts {
+    Nothing,
+    /// One container; words of its options begin here.
+    One {
+        options_at: usize,
+    },
+    /// Those of a compose project, which this command lists.
+    Project {
+        list: Vec<OsString>,
+    },
+}
+
+/// Which containers must not be left.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Containers {
+    /// The client and its own options.
+    client: Vec<OsString>,
+    names: Vec<String>,
+    starts: Starts,
+}
+
+impl Containers {
+    /// From `--container`, and from what the command is.
+    pub(crate) fn of(command: &[OsString], names: Vec<String>) -> Self {
+        let (client, starts) =
+            started(command).unwrap_or_else(|| (vec!["docker".into()], Starts::Nothing));
+        Self {
+            client,
+            names,
+            starts,
+        }
+    }
+
+    /// Where a run's container is to write its id: in a directory that is ours alone.
+    ///
+    /// # Errors
+    /// No such directory can be made.
+    pub(crate) fn id_file(&self) -> Result<Option<PathBuf>, String> {
+        if !matches!(self.starts, Starts::One { .. }) {
+            return Ok(None);
+        }
+        let template = std::env::temp_dir().join("stepdown-check-XXXXXX");
+        match nix::unistd::mkdtemp(&template) {
+            Ok(directory) => Ok(Some(directory.join("id"))),
+            Err(errno) => Err(format!(
+                "no place for the id of the container in {}: {}",
+                std::env::temp_dir().display(),
+                error_text(errno as i32)
+            )),
+        }
+    }
+
+    /// The command of one run, which writes the id of its container into `id_file`; the last `own` words
+    /// are those that were asked for.
+    pub(crate) fn told(
+        &self,
+        mut command: Vec<OsString>,
+        own: usize,
+        id_file: Option<&Path>,
+    ) -> Vec<OsString> {
+        if let (Starts::One { options_at }, Some(id_file)) = (&self.starts, id_file) {
+            let mut option = OsString::from("--cidfile=");
+            option.push(id_file);
+            let before = command.len().saturating_sub(own);
+            command.insert((before + options_at).min(command.len()), option);
+        }
+        command
+    }
+
+    /// Those that run before the start.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub(crate) fn running(&self, inherited: &Inherited) -> Result<Vec<Left>, String> {
+        // The container of a single run does not exist yet.
+        if self.names.is_empty() && !matches!(self.starts, Starts::Project { .. }) {
+            return Ok(Vec::new());
+        }
+        let found = self.find(None, inherited)?;
+        Ok(found.into_iter().map(|(_, left)| left).collect())
+    }
+
+    /// Removes those that still run, and says which they were.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub(crate) fn remove(
+        &self,
+        id_file: Option<&Path>,
+        inherited: &Inherited,
+    ) -> Result<Vec<Left>, String> {
+        let id = id_file.and_then(|file| std::fs::read_to_string(file).ok());
+        if let Some(file) = id_file {
+            let _ = std::fs::remove_file(file);
+            let _ = file.parent().map(std::fs::remove_dir);
+        }
+        if self.names.is_empty() && self.starts == Starts::Nothing {
+            return Ok(Vec::new());
+        }
+        let found = self.find(id.as_deref().map(str::trim), inherited)?;
+        for (id, _) in &found {
+            let remove = ["rm", "--force", id].map(OsString::from);
+            let words = self.client.iter().cloned().chain(remove);
+            output(&words.collect::<Vec<_>>(), inherited)?;
+        }
+        Ok(found.into_iter().map(|(_, left)| left).collect())
+    }
+
+    /// Ids and names of those that run.
+    fn find(&self, id: Option<&str>, inherited: &Inherited) -> Result<Vec<(String, Left)>, String> {
+        let project = match &self.starts {
+            Starts::Project { list } => output(list, inherited)?,
+            _ => String::new(),
+        };
+        let list = ["ps", "--no-trunc", "--format", "{{.ID}} {{.Names}}"].map(OsString::from);
+        let words = self.client.iter().cloned().chain(list);
+        let text = output(&words.collect::<Vec<_>>(), inherited)?;
+        Ok(chosen(&text, |found, names| {
+            id == Some(found)
+                || project.split_whitespace().any(|of| found.starts_with(of))
+                || names
+                    .split(',')
+                    .any(|name| self.names.iter().any(|wanted| wanted == name))
+        }))
+    }
+}
+
+/// The lines of `ps` that are meant: id, name.
+fn chosen(text: &str, is_meant: impl Fn(&str, &str) -> bool) -> Vec<(String, Left)> {
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines
+        .filter(|(id, names)| is_meant(id, names))
+        .map(|(id, names)| {
+            let left = Left {
+                pid: 0,
+                command: format!("container {names}"),
+            };
+            (id.to_owned(), left)
+        })
+        .collect()
+}
+
+/// What a command starts, and with which client; `None` when it is no client of an engine.
+fn started(command: &[OsString]) -> Option<(Vec<OsString>, Starts)> {
+    let word = |at: usize| command.get(at).and_then(|word| word.to_str()).unwrap_or("");
+    let program = Path::new(command.first()?)
+        .file_name()
+        .and_then(OsStr::to_str)?;
+    let project = |from: usize, client: &[OsString]| {
+        let up = (from..command.len()).find(|at| word(*at) == "up")?;
+        let mut list = command.get(..up)?.to_vec();
+        list.extend(["ps".into(), "-q".into()]);
+        Some((client.to_vec(), Starts::Project { list }))
+    };
+    match program {
+        "docker-compose" => return project(1, &["docker".into()]),
+        "docker" | "podman" => {}
+        _ => return None,
+    }
+    let mut at = 1;
+    while word(at).starts_with('-') {
+        at += if WITH_VALUE.contains(&word(at)) { 2 } else { 1 };
+    }
+    let client = command.get(..at)?;
+    let options_at = match (word(at), word(at + 1)) {
+        ("run", _) => at + 1,
+        ("container", "run") => at + 2,
+        ("compose", _) => return project(at + 1, client),
+        _ => return None,
+    };
+    let is_told = command
+        .iter()
+        .any(|word| word.as_encoded_bytes().starts_with(b"--cidfile"));
+    let one = Starts::One { options_at };
+    (!is_told).then(|| (client.to_vec(), one))
+}
+
+/// What a command prints. We have no other child now.
+fn output(words: &[OsString], inherited: &Inherited) -> Result<String, String> {
+    let name = words
+        .first()
+        .map(|word| word.to_string_lossy().into_owned());
+    let name = name.unwrap_or_default();
+    let failed = |why: String| format!("containers cannot be looked at: {name}: {why}");
+    let argv = spawn::words(words).map_err(|_| failed("a word holds a zero byte".to_owned()))?;
+    let (from, to) = descriptors::pipe().map_err(|errno| failed(error_text(errno as i32)))?;
+    let options = spawn::Options {
+        own_group: true,
+        stdout: Some(to.as_raw_fd()),
+        ..spawn::Options::default()
+    };
+    let path = std::env::var_os("PATH");
+    let pid = {
+        let _blocked = signals::Blocked::all();
+        spawn::spawn(&argv, path.as_deref(), inherited, &options)
+            .map_err(|failure| failed(error_text(failure.errno)))?
+    };
+    drop(to);
+    let text = read(&from, Instant::now() + PATIENCE);
+    if text.is_none() {
+        let _ = signals::send(pid, Signal::KILL);
+    }
+    reap::wait_for_end(pid);
+    let status = loop {
+        match reap::next(false) {
+            Reaped::Ended { pid: ended, status } if ended == pid => break status,
+            Reaped::NoChild => return Err(failed("its end is unknown".to_owned())),
+            _ => {}
+        }
+    };
+    match (text, status) {
+        (Some(text), ExitStatus::Exited(0)) => Ok(text),
+        (Some(_), status) => Err(failed(format!("exit status {}", status.code()))),
+        (None, _) => Err(failed(format!("no answer in {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// Everything until the end; `None` when that does not come in time.
+fn read(from: &OwnedFd, until: Instant) -> Option<String> {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
+        let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::from(left)) {
+            Ok(0) => return None,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+        match nix::unistd::read(from, &mut buffer) {
+            Ok(0) => return Some(String::from_utf8_lossy(&text).into_owned()),
+            Ok(count) => text.extend(buffer.iter().take(count)),
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split(' ').map(OsString::from).collect()
+    }
+
+    fn told(text: &str) -> String {
+        let command = words(text);
+        let containers = Containers::of(&command, Vec::new());
+        let own = command.len();
+        let command = containers.told(command, own, Some(Path::new("/id")));
+        command.join(OsStr::new(" ")).into_string().unwrap()
+    }
+
+    #[test]
+    fn the_container_of_run_is_asked_for_its_id() {
+        for (command, expected) in [
+            ("docker run --rm web", "docker run --cidfile=/id --rm web"),
+            (
+                "/usr/bin/docker --context far run web",
+                "/usr/bin/docker --context far run --cidfile=/id web",
+            ),
+            (
+                "podman container run web",
+                "podman container run --cidfile=/id web",
+            ),
+        ] {
+            assert_eq!(told(command), expected);
+        }
+        for alone in [
+            "docker ps",
+            "docker start -a run",
+            "docker run --cidfile=/other web",
+            "./run docker run",
+            "docker compose up",
+        ] {
+            assert_eq!(told(alone), alone);
+        }
+        let command = words("docker run web");
+        let containers = Containers::of(&command, Vec::new());
+        let in_front = words("stepdown -- docker run web");
+        let told = containers.told(in_front, command.len(), Some(Path::new("/id")));
+        assert_eq!(told[4], "--cidfile=/id");
+    }
+
+    #[test]
+    fn a_project_is_listed_as_it_is_started() {
+        for (command, client, list) in [
+            (
+                "docker-compose -p web up --build",
+                "docker",
+                "docker-compose -p web ps -q",
+            ),
+            (
+                "docker -H tcp://far compose -f a.yml up",
+                "docker -H tcp://far",
+                "docker -H tcp://far compose -f a.yml ps -q",
+            ),
+        ] {
+            let containers = Containers::of(&words(command), Vec::new());
+            assert_eq!(containers.client, words(client));
+            let list = words(list);
+            assert_eq!(containers.starts, Starts::Project { list });
+        }
+    }
+
+    #[test]
+    fn only_those_that_are_meant_are_chosen() {
+        let text = "aaa web\nbbb web-2\nccc other,alias\n";
+        let names = |wanted: &str| -> Vec<String> {
+            let found = chosen(text, |id, names| id == wanted || names == wanted);
+            found.into_iter().map(|(_, left)| left.command).collect()
+        };
+        assert_eq!(names("web"), ["container web"]);
+        assert_eq!(names("ccc"), ["container other,alias"]);
+    }
+}

@@ -1,0 +1,179 @@
+//! Requests that are open when the signal is sent, made by a forked copy of this process.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::call::{self, Request};
+use crate::check::story::Requests;
+
+/// What the copy tells, a line each.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Told {
+    /// All are on their way, or never will be.
+    Open {
+        refused: Option<String>,
+    },
+    Complete,
+    Broken {
+        why: String,
+    },
+}
+
+/// After the last request has gone out: so long the server has to take what was sent. In small pieces, so that
+/// one that is held up itself meanwhile takes what has come before it says that no answer has.
+const SETTLE: [Duration; 10] = [Duration::from_millis(10); 10];
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Sends the requests and tells what becomes of them; ends with the last one.
+pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
+    let addresses = match request.addresses() {
+        Ok(addresses) => addresses,
+        Err(why) => return tell(to, &Told::Open { refused: Some(why) }),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return crate::check::CANNOT_CHECK;
+    };
+    runtime.block_on(async {
+        let (sender, mut ends) = mpsc::unbounded_channel();
+        let mut refused = None;
+        for _ in 0..count {
+            match call::connect(&addresses, PATIENCE).await {
+                Ok(stream) => {
+                    let (sender, request) = (sender.clone(), request.clone());
+                    tokio::spawn(async move {
+                        let end = match exchange(&request, stream).await {
+                            Ok(()) => Told::Complete,
+                            Err(why) => Told::Broken { why },
+                        };
+                        let _ = sender.send(end);
+                    });
+                }
+                Err(why) => {
+                    refused = Some(why);
+                    break;
+                }
+            }
+        }
+        drop(sender);
+        for piece in SETTLE {
+            tokio::time::sleep(piece).await;
+        }
+        while let Ok(end) = ends.try_recv() {
+            tell(to, &end);
+        }
+        tell(to, &Told::Open { refused });
+        while let Some(end) = ends.recv().await {
+            tell(to, &end);
+        }
+    });
+    0
+}
+
+/// One request, its response read to the end.
+async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<(), String> {
+    let message = call::message(request)?;
+    let text = |error: hyper::Error| {
+        // hyper's own words, and what the kernel said where it said something.
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+        format!("{error}{}", source.unwrap_or_default())
+    };
+    let (mut sender, connection) = http1::Builder::new()
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(text)?;
+    tokio::spawn(connection);
+    let mut answer = sender.send_request(message).await.map_err(text)?;
+    while let Some(frame) = answer.frame().await {
+        frame.map_err(text)?;
+    }
+    let status = answer.status();
+    if status.is_server_error() {
+        return Err(format!("the answer is {status}"));
+    }
+    Ok(())
+}
+
+fn tell(to: &OwnedFd, told: &Told) -> u8 {
+    let mut line = serde_json::to_vec(told).unwrap_or_default();
+    line.push(b'\n');
+    // Far below what a pipe takes whole.
+    let _ = nix::unistd::write(to.as_fd(), &line);
+    0
+}
+
+/// What was told so far.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Tally {
+    count: u32,
+    opened: bool,
+    ended_before: u32,
+    requests: Requests,
+}
+
+impl Tally {
+    pub(crate) fn new(count: u32) -> Self {
+        Self {
+            count,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.opened
+    }
+
+    pub(crate) fn add(&mut self, told: Told, sent: bool) {
+        match told {
+            Told::Open { refused } => {
+                self.opened = true;
+                self.requests.refused = refused;
+            }
+            Told::Complete if sent => self.requests.complete += 1,
+            Told::Broken { why } if sent => self.requests.broken.push(why),
+            Told::Complete => self.ended_before += 1,
+            Told::Broken { why } => {
+                self.ended_before += 1;
+                self.requests.refused = Some(why);
+            }
+        }
+    }
+
+    /// What became of them, once nothing more can come.
+    pub(crate) fn requests(mut self) -> Requests {
+        let known = self.requests.complete + u32::try_from(self.requests.broken.len()).unwrap_or(0);
+        self.requests.open = if self.requests.refused.is_some() {
+            known
+        } else {
+            self.count.saturating_sub(self.ended_before)
+        };
+        self.requests
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_before_the_signal_was_not_in_flight() {
+        let mut tally = Tally::new(4);
+        tally.add(Told::Complete, false);
+        tally.add(Told::Open { refused: None }, false);
+        assert!(tally.is_open());
+        tally.add(Told::Complete, true);
+        let why = "reset".to_owned();
+        tally.add(Told::Broken { why: why.clone() }, true);
+        let requests = tally.requests();
+        assert_eq!((requests.open, requests.complete), (3, 1));
+        assert_eq!(requests.broken, [why]);
+    }
+}

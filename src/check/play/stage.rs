@@ -1,0 +1,238 @@
+//! The process in which one run is played: the same machine and the same kernel as `stepdown COMMAND`,
+//! its records sent through a pipe.
+//!
+//! A process of its own, because a run makes itself subreaper, closes what it inherited and leaves its
+//! directory; and because it outlives `check`: when that is killed, all that was started here is killed
+//! by what it left.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::containers::Containers;
+use crate::check::fact;
+use crate::check::fact::{Fact, What};
+use crate::drive::{World, drive};
+use crate::kernel::Kernel;
+use crate::look;
+use crate::machine::{Action, Event, Machine};
+use crate::plan::Plan;
+use crate::record::Record;
+use crate::sys::signals::Inherited;
+use crate::sys::{self, namespaces, reap, signals, tree};
+use crate::words::signal::Signal;
+
+/// What one run is played with.
+pub(crate) struct Stage<'a> {
+    pub(crate) plan: Plan,
+    pub(crate) command: Vec<OsString>,
+    pub(crate) inherited: Inherited,
+    /// Ports that must be free once the child has ended.
+    pub(crate) ports: &'a [u16],
+    /// Where the run's time begins.
+    pub(crate) began: Instant,
+    pub(crate) containers: &'a Containers,
+    pub(crate) id_file: Option<&'a Path>,
+    /// The process that we are played for.
+    pub(crate) conductor: i32,
+}
+
+/// Its standard input and output, and where its facts go.
+pub(crate) struct Ends {
+    pub(crate) input: OwnedFd,
+    pub(crate) output: OwnedFd,
+    pub(crate) facts: OwnedFd,
+}
+
+impl Stage<'_> {
+    /// Plays the run to its end; called in a forked copy of `check`.
+    pub(crate) fn play(mut self, ends: &Ends) -> u8 {
+        // Those of `check`. From here on this is an init as any other, which has none.
+        self.inherited.remove_handlers();
+        // No terminal: the child starts as it does in a container, and Ctrl-C is for `check` alone.
+        let _ = nix::unistd::setsid();
+        let wired = nix::unistd::dup2_stdin(&ends.input)
+            .and_then(|()| nix::unistd::dup2_stdout(&ends.output))
+            .and_then(|()| nix::unistd::dup2_stderr(&ends.output));
+        if let Err(errno) = wired {
+            return self.impossible(ends, &format!("no output for the command: {errno}"));
+        }
+        if self.plan.child.own_namespaces
+            && let Err(errno) = namespaces::prepare()
+        {
+            let why = sys::error_text(errno);
+            let message = format!(
+                "--as-pid1: no PID namespace can be made here ({why}): run check on the host, or in a \
+                 container with --privileged, or check `docker run` as the command"
+            );
+            return self.impossible(ends, &message);
+        }
+        // When `check` dies we get this signal, and the kernel of the run knows what it means.
+        self.plan.parent_death_signal = Some(Signal::TERM);
+        let plan = Rc::new(self.plan.clone());
+        let offset = self.began.elapsed();
+        let mut kernel = Kernel::new(Rc::clone(&plan), self.command.clone(), self.inherited);
+        kernel.keep_descriptors();
+        let endpoint = match kernel.open(None) {
+            Ok(endpoint) => endpoint,
+            Err(why) => return self.impossible(ends, &why),
+        };
+        if nix::unistd::getppid().as_raw() != self.conductor {
+            return 0;
+        }
+        let mut main = None;
+        let mut world = Guarded {
+            kernel,
+            stage: &self,
+        };
+        drive(
+            &mut Machine::new(plan),
+            &mut world,
+            &mut |at: Duration, record: &Record| {
+                if let Some(endpoint) = &endpoint {
+                    endpoint.tell(at, record);
+                }
+                let at = at.saturating_add(offset);
+                if let Record::Started { pid } = record {
+                    main = Some(*pid);
+                }
+                // Before KILL, and before what is left is told to go: afterwards nobody is there to look at.
+                for what in self.looks(record, main) {
+                    tell(ends, at, what);
+                }
+                send(ends, &fact::fact(at, record));
+            },
+        );
+        world.kernel.leave();
+        0
+    }
+
+    fn looks(&self, record: &Record, main: Option<i32>) -> Vec<What> {
+        match record {
+            Record::StopAsked { .. } => {
+                vec![What::Looked(main.and_then(look::at).into_iter().collect())]
+            }
+            Record::Step {
+                signal: Some(Signal::KILL),
+                ..
+            } => vec![What::Looked(look::everybody())],
+            Record::ChildExited { .. } => {
+                let taken = self.ports.iter().filter(|port| !is_free(**port));
+                let taken = taken.map(|port| What::PortTaken(*port));
+                taken.chain([What::Looked(look::everybody())]).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn impossible(&self, ends: &Ends, text: &str) -> u8 {
+        let fact = Fact {
+            at: 0,
+            what: What::Impossible,
+            text: text.to_owned(),
+        };
+        send(ends, &fact);
+        crate::check::CANNOT_CHECK
+    }
+}
+
+fn tell(ends: &Ends, at: Duration, what: What) {
+    let at = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+    let text = String::new();
+    send(ends, &Fact { at, what, text });
+}
+
+/// One line; it waits for its reader, who does nothing but read.
+fn send(ends: &Ends, fact: &Fact) {
+    let mut line = serde_json::to_vec(fact).unwrap_or_default();
+    line.push(b'\n');
+    let mut rest = line.as_slice();
+    while !rest.is_empty() {
+        match nix::unistd::write(ends.facts.as_fd(), rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(nix::errno::Errno::EINTR) => {}
+            // Nobody reads any more.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Whether a server could listen on the port on all addresses. Connections that are still winding down
+/// (TIME_WAIT) do not count: a restarted server would not be held up by them.
+pub(crate) fn is_free(port: u16) -> bool {
+    let all: [SocketAddr; 2] = [
+        (Ipv4Addr::UNSPECIFIED, port).into(),
+        (Ipv6Addr::UNSPECIFIED, port).into(),
+    ];
+    // std sets SO_REUSEADDR. A machine without IPv6 has no port of it that could be taken.
+    let taken = |address| match TcpListener::bind(address) {
+        Ok(_) => false,
+        Err(error) => error.kind() == std::io::ErrorKind::AddrInUse,
+    };
+    !all.into_iter().any(taken)
+}
+
+/// The real world, and the end of all that is in it when nobody waits for the verdict any more.
+struct Guarded<'a> {
+    kernel: Kernel,
+    stage: &'a Stage<'a>,
+}
+
+impl World for Guarded<'_> {
+    fn now(&self) -> Duration {
+        self.kernel.now()
+    }
+
+    fn next(&mut self, deadline: Option<Duration>) -> Event {
+        match self.kernel.next(deadline) {
+            Event::ParentDied => {
+                self.kernel.act(Action::Sweep(Signal::KILL));
+                kill_all(|_| true);
+                let Stage {
+                    containers,
+                    id_file,
+                    inherited,
+                    ..
+                } = self.stage;
+                let _ = containers.remove(*id_file, inherited);
+                self.kernel.leave();
+                sys::exit(crate::check::CANNOT_CHECK)
+            }
+            event => event,
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        self.kernel.act(action);
+    }
+}
+
+/// Kills what is below us until nothing is, and reaps it; says how many processes that were.
+pub(crate) fn kill_all(chosen: impl Fn(i32) -> bool) -> usize {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let began = Instant::now();
+    let mut killed = Vec::new();
+    loop {
+        let reached = tree::signal(Signal::KILL, |member| chosen(member.pid));
+        for process in reached.unwrap_or_default() {
+            if !killed.contains(&process.pid) {
+                killed.push(process.pid);
+            }
+        }
+        let left = loop {
+            match reap::next(false) {
+                reap::Reaped::Ended { .. } => {}
+                reap::Reaped::NoChild => break false,
+                _ => break true,
+            }
+        };
+        if !left || began.elapsed() > PATIENCE {
+            return killed.len();
+        }
+        // The next end of a child wakes us. No other signal: whoever asks `check` to end is heard later.
+        signals::await_only(Signal::CHLD, Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,404 @@
+//! For people: a line a run as it happens, then what was broken and why, times and timelines.
+//!
+//! It goes to standard output, or to standard error where a report takes that; the bar goes to standard
+//! error, and only to a terminal.
+
+mod paper;
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::compare;
+use crate::check::fact::{Fact, What};
+use crate::check::judge::statistics::Row;
+use crate::check::judge::{Fate, Finding, Held, Verdict};
+use crate::check::options::Check;
+use crate::check::story::Part;
+use crate::check::{Result, Run};
+use crate::sys;
+use crate::words::duration::Shown;
+use paper::Paper;
+
+pub(crate) struct People {
+    bar: Option<ProgressBar>,
+    to_stderr: bool,
+    paper: Paper,
+    closed: Cell<bool>,
+    verbose: bool,
+    quiet: bool,
+    /// Digits of the last run's number.
+    width: usize,
+    planned: usize,
+}
+
+impl People {
+    pub(crate) fn new(check: &Check, planned: usize) -> Self {
+        let outputs = [&check.json, &check.junit, &check.html];
+        let wanted = planned > 1 && !check.quiet;
+        let bar = (wanted && std::io::stderr().is_terminal()).then(|| {
+            let target = ProgressDrawTarget::stderr_with_hz(10);
+            let bar = ProgressBar::with_draw_target(u64::try_from(planned).ok(), target);
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        let to_stderr = outputs.into_iter().any(|output| *output == Some(None));
+        Self {
+            bar,
+            to_stderr,
+            paper: Paper::of(to_stderr),
+            closed: Cell::new(false),
+            verbose: check.verbose,
+            quiet: check.quiet,
+            width: planned.to_string().len(),
+            planned,
+        }
+    }
+
+    pub(crate) fn print(&self, text: &str) {
+        let print = || {
+            if self.to_stderr {
+                for line in text.split_inclusive('\n') {
+                    sys::stderr::write(line.as_bytes());
+                }
+            } else if !self.closed.get() {
+                // Told once; who is gone gets nothing more.
+                self.closed.set(sys::stdout::print(text) != 0);
+            }
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    pub(crate) fn variant(&self, name: &str) {
+        if !name.is_empty() && !self.quiet {
+            self.print(&format!("{name}:\n"));
+        }
+    }
+
+    pub(crate) fn begins(&self, number: usize) {
+        if let Some(bar) = &self.bar {
+            let done = number - 1;
+            // As long as those so far, on average; before the first nobody knows.
+            let each = bar.elapsed().checked_div(u32::try_from(done).unwrap_or(0));
+            let left = u32::try_from(self.planned - done).unwrap_or(u32::MAX);
+            let left = each.map(|each| each.saturating_mul(left).as_secs() + 1);
+            let left = left.map(|left| format!(", {} left", Shown(Duration::from_secs(left))));
+            bar.set_message(format!("run {number}{}", left.unwrap_or_default()));
+            bar.tick();
+        }
+    }
+
+    pub(crate) fn fact(&self, fact: &Fact) {
+        // Who has typed Ctrl-C sees that it was taken: the program may need its time.
+        let is_urgent = fact.what == What::Interrupted && !self.quiet;
+        if (self.verbose || is_urgent) && !fact.text.is_empty() {
+            self.print(&format!(
+                "{:>10}  {}\n",
+                Shown(fact.at()).to_string(),
+                fact.text
+            ));
+        }
+    }
+
+    pub(crate) fn run(&self, run: &Run) {
+        let mut line = String::new();
+        if self.planned > 1 {
+            let _ = write!(line, "run {:>1$}", run.number, self.width);
+        } else {
+            line.push_str("run");
+        }
+        if let Some(offset) = run.offset {
+            let _ = write!(line, " at {:>7}", Shown(offset).to_string());
+        }
+        let word = format!("{:<7}", word(&run.verdict));
+        let word = self.paper.painted(&word, run.verdict.held());
+        let _ = writeln!(line, "  {word} {}", run.verdict.summary);
+        // A quiet one tells at the end what was broken.
+        if !self.quiet {
+            self.print(&line);
+        }
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+
+    pub(crate) fn end(&mut self, result: &Result) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        if !self.quiet || !matches!(result.held(), Held::Yes | Held::NotJudged) {
+            self.print(&told(result, self.paper));
+        }
+    }
+}
+
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict.held() {
+        Held::Yes | Held::NotJudged => "ok",
+        Held::Unknown => "unknown",
+        Held::No => match verdict.fate {
+            Fate::Lost => "LOST",
+            Fate::Slow => "SLOW",
+            _ => "BROKEN",
+        },
+    }
+}
+
+/// Everything after the lines of the runs.
+fn told(result: &Result, paper: Paper) -> String {
+    let mut text = String::new();
+    for (index, variant) in result.check.variants.iter().enumerate() {
+        let runs: Vec<&Run> = result
+            .runs
+            .iter()
+            .filter(|run| run.variant == index)
+            .collect();
+        broken(&mut text, variant.name, &runs, paper);
+    }
+    side_by_side(&mut text, result);
+    if !result.windows.is_empty() {
+        text.push('\n');
+        for window in &result.windows {
+            if !window.variant.is_empty() {
+                let _ = write!(text, "{}: ", window.variant);
+            }
+            paper.write(&mut text, "", &window.text);
+        }
+    }
+    table(&mut text, &result.rows, paper);
+    timelines(&mut text, result, paper);
+    let _ = writeln!(
+        text,
+        "\n{}",
+        paper.painted(&sentence(result), result.held())
+    );
+    text
+}
+
+/// Each promise that was broken, told by the first run that broke it.
+fn broken(text: &mut String, variant: &str, runs: &[&Run], paper: Paper) {
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    for run in runs {
+        let before = told.len();
+        for finding in run.verdict.broken() {
+            let key = (finding.promise, finding.promised.as_str());
+            if told.contains(&key) {
+                continue;
+            }
+            told.push(key);
+            let times = runs.iter().filter(|run| {
+                let mut broken = run.verdict.broken();
+                broken.any(|other| (other.promise, other.promised.as_str()) == key)
+            });
+            let headline = headline(finding, variant, times.count(), runs.len());
+            let _ = writeln!(text, "\n{}", paper.painted(&headline, finding.held));
+            paper.write(text, "  promised: ", &finding.promised);
+            paper.write(text, "  happened: ", &finding.happened);
+            if let Some(reason) = &finding.reason {
+                paper.write(text, "  probably: ", &reason.why);
+                paper.write(text, "  way out:  ", &reason.way_out);
+            }
+        }
+        // Once a run: its promises share them.
+        if told.len() > before {
+            last_lines(text, run);
+        }
+    }
+}
+
+fn headline(finding: &Finding, variant: &str, times: usize, runs: usize) -> String {
+    let what = match finding.held {
+        Held::Unknown => "could not be checked",
+        _ => "broken",
+    };
+    let name = match variant {
+        "" => String::new(),
+        name => format!(" {name}"),
+    };
+    let times = if runs > 1 {
+        format!(" in {times} of {runs} runs")
+    } else {
+        String::new()
+    };
+    format!("{}: {what}{name}{times}", finding.promise)
+}
+
+fn last_lines(text: &mut String, run: &Run) {
+    const SHOWN: usize = 8;
+    let output = &run.story.output;
+    if output.is_empty() {
+        let _ = writeln!(text, "  it has written nothing");
+        return;
+    }
+    let _ = writeln!(text, "  the last lines that it wrote:");
+    for line in output.iter().skip(output.len().saturating_sub(SHOWN)) {
+        let _ = writeln!(text, "    {}", printable(line));
+    }
+}
+
+/// Control characters of the command are not for our reader's terminal.
+fn printable(line: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() && c != '\t' {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    line.chars().map(shown).collect()
+}
+
+fn side_by_side(text: &mut String, result: &Result) {
+    let lines = compare::lines(result);
+    if lines.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = result.check.variants.iter().map(|v| v.name).collect();
+    let _ = write!(text, "\n{:<14}", "");
+    for name in &names {
+        let _ = write!(text, "  {name:>17}");
+    }
+    text.push('\n');
+    for line in lines {
+        let _ = write!(text, "{:<14}", line.about);
+        for cell in line.cells {
+            let _ = write!(text, "  {:>17}", cell.text);
+        }
+        text.push('\n');
+    }
+}
+
+fn table(text: &mut String, rows: &[Row], paper: Paper) {
+    if rows.iter().all(|row| row.runs < 2) {
+        return;
+    }
+    let heads = ["min", "p50", "p95", "max"];
+    let named = rows.iter().any(|row| !row.variant.is_empty());
+    let name = |row: &Row| match named {
+        true => format!("{} {}", row.phase, row.variant),
+        false => row.phase.to_owned(),
+    };
+    let width = rows.iter().map(|row| name(row).len()).max().unwrap_or(0);
+    // As close together as a narrow terminal needs.
+    let fits = |column: usize| {
+        let whole = width + heads.len() * column + "  12345".len();
+        paper.columns.is_none_or(|columns| whole <= columns)
+    };
+    let column = if fits(10) { 10 } else { 8 };
+    let _ = write!(text, "\n{:width$}", "");
+    for head in heads {
+        let _ = write!(text, "{head:>column$}");
+    }
+    let _ = writeln!(text, "  {:>5}", "runs");
+    for row in rows {
+        let _ = write!(text, "{:width$}", name(row));
+        for micros in [row.min_us, row.p50_us, row.p95_us, row.max_us] {
+            let shown = Shown(Duration::from_micros(micros)).to_string();
+            let _ = write!(text, "{shown:>column$}");
+        }
+        let _ = writeln!(text, "  {:>5}", row.runs);
+    }
+}
+
+/// Runs whose timelines are drawn: those that broke a promise, and the slowest.
+const DRAWN: usize = 12;
+
+fn timelines(text: &mut String, result: &Result, paper: Paper) {
+    let width = paper.timeline();
+    let mut drawn: Vec<&Run> = result
+        .runs
+        .iter()
+        .filter(|run| run.story.took().is_some())
+        .collect();
+    if drawn.len() > DRAWN {
+        drawn.sort_by_key(|run| {
+            let broken = run.verdict.held() == Held::No;
+            std::cmp::Reverse((broken, run.story.took()))
+        });
+        drawn.truncate(DRAWN);
+        drawn.sort_by_key(|run| run.number);
+    }
+    let longest = drawn.iter().filter_map(|run| run.story.took()).max();
+    let Some(longest) = longest.filter(|longest| !longest.is_zero()) else {
+        return;
+    };
+    let lines: Vec<String> = drawn
+        .iter()
+        .map(|run| timeline(run, longest, width))
+        .collect();
+    // Only what is there to be seen.
+    let signs = [
+        ('-', "- hooks and drain"),
+        ('=', "= until the command had ended"),
+        ('!', "! after KILL"),
+        ('~', "~ what it left"),
+    ];
+    let seen = signs
+        .into_iter()
+        .filter(|(sign, _)| lines.iter().any(|line| line.contains(*sign)));
+    let legend: Vec<&str> = seen.map(|(_, about)| about).collect();
+    let legend = format!("from the signal on ({}):", legend.join(", "));
+    text.push('\n');
+    paper.write(text, "", &legend);
+    for (run, line) in drawn.iter().zip(&lines) {
+        let took = Shown(run.story.took().unwrap_or_default());
+        let _ = writeln!(text, "{:>5} |{line} {took}", run.number);
+    }
+    let shown = drawn.len();
+    if shown < result.runs.len() {
+        let _ = writeln!(
+            text,
+            "      (the {shown} that broke a promise or took longest)"
+        );
+    }
+    let scale = Shown(longest).to_string();
+    let _ = writeln!(text, "      0{scale:>width$}");
+}
+
+/// One run as a line of characters, `longest` being all of its width.
+fn timeline(run: &Run, longest: Duration, width: usize) -> String {
+    let mut line = String::new();
+    let mut until = Duration::ZERO;
+    for (part, took) in run.story.parts() {
+        until = until.saturating_add(took);
+        let share = until.as_secs_f64() / longest.as_secs_f64();
+        let end = (share.clamp(0.0, 1.0) * width as f64).round() as usize;
+        let sign = match part {
+            Part::Before => '-',
+            Part::Ladder | Part::Vain => '=',
+            Part::Kill => '!',
+            Part::Left => '~',
+        };
+        // What has happened is seen, however short it was.
+        let length = end.saturating_sub(line.len()).max(1);
+        line.extend(std::iter::repeat_n(sign, length));
+    }
+    line
+}
+
+/// The verdict in one sentence.
+pub(crate) fn sentence(result: &Result) -> String {
+    let runs = result.runs.len();
+    let broken = |run: &&Run| run.verdict.held() == Held::No;
+    let broken = result.runs.iter().filter(broken).count();
+    let of = match runs {
+        1 => "the run".to_owned(),
+        runs => format!("{runs} runs"),
+    };
+    match result.held() {
+        Held::Yes | Held::NotJudged if runs == 1 => "All promises held.".to_owned(),
+        Held::Yes | Held::NotJudged => format!("All promises held in {of}."),
+        Held::No if runs == 1 => "A promise was broken.".to_owned(),
+        Held::No => format!("A promise was broken in {broken} of {of}."),
+        Held::Unknown if runs < result.planned => {
+            format!("Cut short after {runs} of {} runs.", result.planned)
+        }
+        Held::Unknown => "It could not be checked.".to_owned(),
+    }
+}

@@ -1,0 +1,373 @@
+//! The one thing the main loop talks to about connections: are the ports listened on, what
+//! is in flight, when to look again, and what is still in the kernel when the child is gone.
+//!
+//! Everything here returns in bounded time, a few milliseconds as a rule, and nothing is left
+//! running between two calls.
+
+mod proc_net;
+mod sock_diag;
+mod sockets;
+mod threads;
+mod waits;
+
+use std::cell::LazyCell;
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use crate::drain::look::sock_diag::SockDiag;
+use crate::drain::look::sockets::{Budget, Owners, sockets};
+use crate::drain::look::waits::Waits;
+use crate::drain::rules::{Connection, Look, State, Tracker, View, Wait, pace};
+
+/// Rule 1: the states that can hold a request.
+const SERVED: [State; 3] = [State::Established, State::CloseWait, State::SynRecv];
+/// The states of a socket that its process has closed and whose data may still be under way.
+const LEAVING: [State; 3] = [State::FinWait1, State::LastAck, State::Closing];
+
+/// Which local ports are drained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ports {
+    /// Every port the tree has been seen listening on.
+    Auto,
+    List(Vec<u16>),
+}
+
+/// Why a look gave nothing.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// sock_diag did not work this time; it may the next.
+    SockDiag(sock_diag::Error),
+    /// sock_diag is refused, and /proc/net/tcp cannot be read either.
+    Both(sock_diag::Error, io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SockDiag(e) => e.fmt(f),
+            Self::Both(e, proc) => write!(f, "{e}; /proc/net/tcp cannot be read: {proc}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Where the sockets are read from.
+#[derive(Debug)]
+enum Source {
+    SockDiag(SockDiag),
+    ProcNet(sock_diag::Error),
+}
+
+impl Source {
+    fn open() -> Self {
+        match SockDiag::open() {
+            Ok(diag) => Self::SockDiag(diag),
+            Err(why) => Self::ProcNet(why),
+        }
+    }
+
+    fn dump(
+        &mut self,
+        states: &[State],
+        ports: Option<&[u16]>,
+        out: &mut Vec<Connection>,
+    ) -> Result<(), Error> {
+        if let Self::SockDiag(diag) = self {
+            match diag.dump(states, ports, out) {
+                Err(refused @ sock_diag::Error::Refused(_)) => *self = Self::ProcNet(refused),
+                result => return result.map_err(Error::SockDiag),
+            }
+        }
+        match self {
+            Self::ProcNet(why) => {
+                proc_net::dump(proc_net::OURS, states, ports, out).map_err(|e| Error::Both(*why, e))
+            }
+            Self::SockDiag(_) => Ok(()),
+        }
+    }
+}
+
+/// A port on which the tree does not listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) port: u16,
+    /// Somebody else does.
+    pub(crate) taken: bool,
+}
+
+/// The first of these TCP ports on which the tree does not listen, in the network namespace of the child.
+/// With `None` for the tree anybody counts, and so does whoever cannot be found out.
+///
+/// The kernel is asked for listeners on just these ports: a server with thousands of connections makes
+/// a look no dearer.
+pub(crate) fn first_not_listened_on(
+    ports: &[u16],
+    child: Option<i32>,
+    tree: Option<impl FnOnce() -> Vec<Pid>>,
+) -> Result<Option<Missing>, Error> {
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/net")).ok();
+    let elsewhere = child.map(|pid| pid.to_string()).filter(|pid| {
+        let (ours, its) = (namespace("self"), namespace(pid));
+        its.is_some() && its != ours
+    });
+    let mut found = Vec::new();
+    let in_its_own = elsewhere.is_some_and(|pid| {
+        let tables = format!("/proc/{pid}/net");
+        proc_net::dump(&tables, &[State::Listen], Some(ports), &mut found).is_ok()
+    });
+    if !in_its_own {
+        Source::open().dump(&[State::Listen], Some(ports), &mut found)?;
+    }
+    let mut owners = Owners::default();
+    let anybody = tree.is_none();
+    if let Some(tree) = tree.filter(|_| !found.is_empty()) {
+        owners.listeners(Duration::ZERO, &found, tree, own);
+    }
+    let missing = ports.iter().find_map(|&port| {
+        let mut there = found.iter().filter(|socket| socket.local.port() == port);
+        let unknown = |socket: &Connection| anybody || socket.inode == 0;
+        let listens = owners.listens(port) || there.clone().any(unknown);
+        let taken = there.next().is_some();
+        (!listens).then_some(Missing { port, taken })
+    });
+    Ok(missing)
+}
+
+/// What is still in the kernel of connections that their process has closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leaving {
+    pub(crate) connections: usize,
+    /// Bytes that the other side has not acknowledged, the closing of each connection counting as
+    /// one.
+    pub(crate) bytes: u64,
+}
+
+/// Everything known about the drained ports.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    ports: Ports,
+    /// Those of the list, or those seen so far, ascending.
+    drained: Vec<u16>,
+    tracker: Tracker,
+    source: Source,
+    owners: Owners,
+    waits: Waits,
+    found: Vec<Connection>,
+    listeners: Vec<Connection>,
+    next: Duration,
+}
+
+impl Drain {
+    /// Opens one descriptor, close-on-exec, in the network namespace of the caller. Never fails: where sock_diag is refused, [`Drain::fallback`] says so.
+    pub(crate) fn new(ports: Ports, tracker: Tracker) -> Self {
+        let mut drained = match &ports {
+            Ports::Auto => Vec::new(),
+            Ports::List(list) => list.clone(),
+        };
+        drained.sort_unstable();
+        drained.dedup();
+        Self {
+            ports,
+            drained,
+            tracker,
+            source: Source::open(),
+            owners: Owners::default(),
+            waits: Waits::default(),
+            found: Vec::new(),
+            listeners: Vec::new(),
+            next: Duration::ZERO,
+        }
+    }
+
+    /// Why only /proc/net/tcp is read, if so: every open connection then counts as in flight. Worth
+    /// one line. Known after the first look.
+    pub(crate) fn fallback(&self) -> Option<sock_diag::Error> {
+        match self.source {
+            Source::SockDiag(_) => None,
+            Source::ProcNet(why) => Some(why),
+        }
+    }
+
+    fn refresh<F: FnOnce() -> Vec<Pid>>(
+        &mut self,
+        now: Duration,
+        tree: &LazyCell<Vec<Pid>, F>,
+    ) -> Result<(), Error> {
+        let auto = self.ports == Ports::Auto;
+        let wanted = if auto { None } else { Some(&self.drained[..]) };
+        self.source
+            .dump(&[State::Listen], wanted, &mut self.listeners)?;
+        self.owners
+            .listeners(now, &self.listeners, || tree.to_vec(), own);
+        if auto {
+            self.drained.extend(self.owners.ports());
+            self.drained.sort_unstable();
+            self.drained.dedup();
+        }
+        Ok(())
+    }
+
+    /// One look. `now` rises from look to look; `tree` is called only if it is needed and gives the processes of the
+    /// tree, without this one.
+    ///
+    /// After an error the idle looks start over, and the next look may well succeed.
+    pub(crate) fn look(
+        &mut self,
+        now: Duration,
+        tree: impl FnOnce() -> Vec<Pid>,
+    ) -> Result<Look, Error> {
+        let started = Instant::now();
+        let tree = LazyCell::new(tree);
+        let result = self.look_now(now, &tree);
+        self.next = match &result {
+            Ok(look) => pace(look, started.elapsed(), self.tracker.quiet()),
+            Err(_) => {
+                self.tracker.missed();
+                Duration::from_millis(100)
+            }
+        };
+        result
+    }
+
+    fn look_now<F: FnOnce() -> Vec<Pid>>(
+        &mut self,
+        now: Duration,
+        tree: &LazyCell<Vec<Pid>, F>,
+    ) -> Result<Look, Error> {
+        if self.owners.stale(now) {
+            self.refresh(now, tree)?;
+        }
+        self.source
+            .dump(&SERVED, Some(&self.drained), &mut self.found)?;
+        self.owners.forget(&self.found);
+        let mut view = Tree {
+            now,
+            pids: tree,
+            found: &self.found,
+            budget: Budget::new(Budget::LOOK),
+            owners: &mut self.owners,
+            waits: &mut self.waits,
+        };
+        Ok(self.tracker.look(now, &self.found, &mut view))
+    }
+
+    /// How long to wait between the last look and the next.
+    pub(crate) fn next_look(&self) -> Duration {
+        self.next
+    }
+
+    /// What the kernel has still to deliver on the drained ports once the processes are gone. It
+    /// would be lost if the network namespace went away now.
+    pub(crate) fn leaving(&mut self) -> Result<Leaving, Error> {
+        self.source
+            .dump(&LEAVING, Some(&self.drained), &mut self.found)?;
+        let left = self.found.iter().filter(|c| c.send_queue > 0);
+        Ok(left.fold(Leaving::default(), |sum, c| Leaving {
+            connections: sum.connections + 1,
+            bytes: sum.bytes + u64::from(c.send_queue),
+        }))
+    }
+}
+
+/// The sockets of this process.
+fn own() -> HashSet<u32> {
+    let mut inodes = HashSet::new();
+    sockets(
+        &[Pid::this()],
+        &mut Budget::new(Budget::LISTENERS),
+        |inode| {
+            inodes.insert(inode);
+            true
+        },
+    );
+    inodes
+}
+
+struct Tree<'a, F: FnOnce() -> Vec<Pid>> {
+    now: Duration,
+    pids: &'a LazyCell<Vec<Pid>, F>,
+    found: &'a [Connection],
+    budget: Budget,
+    owners: &'a mut Owners,
+    waits: &'a mut Waits,
+}
+
+impl<F: FnOnce() -> Vec<Pid>> View for Tree<'_, F> {
+    fn wait(&mut self, c: &Connection) -> Wait {
+        self.waits
+            .wait(self.now, c, self.found, &mut self.budget, || {
+                self.pids.to_vec()
+            })
+    }
+
+    fn ours(&mut self, c: &Connection) -> bool {
+        self.owners
+            .ours(self.now, c, &mut self.budget, || self.pids.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::time::Instant;
+
+    use nix::errno::Errno;
+
+    use super::*;
+    use crate::drain::rules::{Patience, Protocols, Why};
+
+    fn impatient() -> Tracker {
+        let patience = Patience {
+            quiet: Some(Duration::ZERO),
+            longest: Duration::ZERO,
+        };
+        Tracker::new(patience, Protocols::default())
+    }
+
+    #[test]
+    fn where_sock_diag_is_refused_every_open_connection_counts() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tree = || vec![Pid::this()];
+        let mut drain = Drain::new(Ports::List(vec![port]), impatient());
+        assert_eq!(drain.fallback(), None);
+        let refused = sock_diag::Error::Refused(Errno::EPERM);
+        drain.source = Source::ProcNet(refused);
+        assert_eq!(drain.fallback(), Some(refused));
+
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let server = listener.accept().unwrap().0;
+        // The byte takes its way, and the kernel may pass a socket over while others come and go.
+        let bound = Instant::now() + Duration::from_secs(20);
+        let mut look_until = |wanted| loop {
+            let look = drain.look(Duration::ZERO, tree).unwrap();
+            if look.held.first().is_some_and(|held| held.why == wanted) {
+                break look.in_flight;
+            }
+            assert!(Instant::now() < bound, "{look:?}");
+        };
+        // Idle by every rule that needs TCP_INFO.
+        assert_eq!(look_until(Why::Connected), 1);
+        client.write_all(b"x").unwrap();
+        assert_eq!(look_until(Why::Unread), 1);
+        // Not dropped: what another test has forked meanwhile may hold it, too.
+        server.shutdown(Shutdown::Both).unwrap();
+        assert!(!drain.look(Duration::from_secs(2), tree).unwrap().drained);
+        assert!(drain.look(Duration::from_secs(3), tree).unwrap().drained);
+    }
+
+    #[test]
+    fn no_ports_are_nothing_to_wait_for() {
+        let mut drain = Drain::new(Ports::List(Vec::new()), impatient());
+        assert!(!drain.look(Duration::ZERO, Vec::new).unwrap().drained);
+        let look = drain.look(drain.next_look(), Vec::new).unwrap();
+        assert_eq!((look.drained, look.idle), (true, 0));
+        assert_eq!(drain.leaving().unwrap(), Leaving::default());
+    }
+}

@@ -1,0 +1,439 @@
+//! Tells which sockets belong to the process tree, as far as /proc lets us see, and reads
+//! no more of it than the answer needs.
+//!
+//! A process holds a socket when one of its descriptors is a link to `socket:[INODE]` (proc(5),
+//! /proc/PID/fd). A connection in an accept queue has no inode yet: it belongs to whoever listens
+//! on its port. Reading a large descriptor table costs milliseconds, so it is read only where
+//! another process listens on the same port (SO_REUSEPORT, the host's network), or nobody does any
+//! more.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::drain::rules::Connection;
+
+/// As many descriptors of each process are looked at for listeners before all the others are.
+const LOW: usize = 64;
+/// How long it is taken as known who listens on a port.
+pub(crate) const FRESH: Duration = Duration::from_secs(1);
+/// A socket has its inode a moment before its descriptor, and it may be on its way from one process
+/// to another, so it is foreign only when this many looks have not found it.
+const MISSES: u8 = 2;
+
+/// How much of /proc may be read at one look, in descriptors, each about a microsecond.
+///
+/// A count and not a time: on a busy machine the time passes without anything having been read, and
+/// what is seen of the tree must not depend on that.
+#[derive(Debug)]
+pub(crate) struct Budget(u32);
+
+impl Budget {
+    /// What the dump of 20,000 connections leaves of 50 ms, half of it for the listeners' owners.
+    pub(crate) const LISTENERS: u32 = 10_000;
+    pub(crate) const LOOK: u32 = 16_000;
+
+    pub(crate) fn new(descriptors: u32) -> Self {
+        Self(descriptors)
+    }
+
+    /// Takes that much, or says that it is not there any more.
+    pub(crate) fn take(&mut self, descriptors: u32) -> bool {
+        match self.0.checked_sub(descriptors) {
+            Some(left) => self.0 = left,
+            None => self.0 = 0,
+        }
+        self.0 > 0
+    }
+}
+
+/// The inode behind a link of /proc/PID/fd, if that is a socket.
+fn inode(link: &[u8]) -> Option<u32> {
+    let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    str::from_utf8(number).ok()?.parse().ok()
+}
+
+/// The inode of the socket that is descriptor `fd` of `pid`.
+pub(crate) fn inode_of(pid: Pid, fd: i32) -> Option<u32> {
+    let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
+    inode(link.as_os_str().as_encoded_bytes())
+}
+
+/// How far descriptor tables could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// To their end, or as far as was asked.
+    Whole,
+    /// One is not ours to read, or the budget was used up.
+    Part,
+}
+
+/// Calls `each` with the inode of every socket of every process of `pids` until it says `false`. A
+/// process that is gone holds none; of no process at all nothing is known.
+pub(crate) fn sockets(pids: &[Pid], budget: &mut Budget, each: impl FnMut(u32) -> bool) -> Read {
+    first_sockets(pids, usize::MAX, budget, each)
+}
+
+/// As [`sockets`], but of each process only among its first `depth` descriptors.
+fn first_sockets(
+    pids: &[Pid],
+    depth: usize,
+    budget: &mut Budget,
+    mut each: impl FnMut(u32) -> bool,
+) -> Read {
+    let mut read = if pids.is_empty() {
+        Read::Part
+    } else {
+        Read::Whole
+    };
+    for pid in pids {
+        // Not the error tells that it is gone: hidepid hides processes, /proc may be missing, and a
+        // link is refused when its process goes while it is being read.
+        let is_gone = || kill(*pid, None) == Err(Errno::ESRCH);
+        let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
+            Ok(entries) => entries,
+            Err(_) if is_gone() => continue,
+            Err(_) => {
+                read = Read::Part;
+                continue;
+            }
+        };
+        for entry in entries.take(depth) {
+            if !budget.take(1) {
+                return Read::Part;
+            }
+            let link = match entry.and_then(|entry| fs::read_link(entry.path())) {
+                Ok(link) => link,
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !is_gone() => {
+                    read = Read::Part;
+                    break;
+                }
+                // The descriptor was closed meanwhile.
+                Err(_) => continue,
+            };
+            if let Some(inode) = inode(link.as_os_str().as_encoded_bytes())
+                && !each(inode)
+            {
+                return Read::Whole;
+            }
+        }
+    }
+    read
+}
+
+/// A listening socket, by its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listener {
+    ip: IpAddr,
+    tree: bool,
+}
+
+impl Listener {
+    /// Whether a connection to that local address may have come from it. A listener on `::` takes
+    /// IPv4 too, unless it was told not to, which the tables do not show.
+    fn accepts(&self, local: IpAddr) -> bool {
+        match self.ip {
+            IpAddr::V4(ip) if ip.is_unspecified() => local.is_ipv4(),
+            ip => ip.is_unspecified() || ip == local,
+        }
+    }
+}
+
+/// What is known of who owns which socket.
+#[derive(Debug)]
+pub(crate) struct Owners {
+    ports: HashMap<u16, Vec<Listener>>,
+    /// Listening sockets found in the tree; a process that inherits one keeps it there.
+    listening: HashSet<u32>,
+    /// All sockets of the tree when its tables were last read.
+    tree: HashSet<u32>,
+    read: Read,
+    /// Connections by cookie, and how many readings have not found them.
+    misses: HashMap<u64, u8>,
+    /// The look at which the tables were last read and at which it was last told who listens.
+    tables_at: Option<Duration>,
+    listeners_at: Option<Duration>,
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self {
+            ports: HashMap::new(),
+            listening: HashSet::new(),
+            tree: HashSet::new(),
+            read: Read::Whole,
+            misses: HashMap::new(),
+            tables_at: None,
+            listeners_at: None,
+        }
+    }
+}
+
+impl Owners {
+    /// Whether [`Owners::listeners`] has to be told anew.
+    pub(crate) fn stale(&self, now: Duration) -> bool {
+        self.listeners_at
+            .is_none_or(|at| now.saturating_sub(at) >= FRESH)
+    }
+
+    /// Takes all listening sockets, on whatever ports are asked about.
+    ///
+    /// Where a process of the tree cannot be read, a listener that no other process is known to
+    /// hold counts as the tree's; `own` are the sockets of this process, which is no part of it.
+    pub(crate) fn listeners(
+        &mut self,
+        now: Duration,
+        found: &[Connection],
+        pids: impl FnOnce() -> Vec<Pid>,
+        own: impl FnOnce() -> HashSet<u32>,
+    ) {
+        self.listeners_at = Some(now);
+        let inodes: HashSet<u32> = found.iter().map(|c| c.inode).collect();
+        self.listening.retain(|inode| inodes.contains(inode));
+        let mut read = Read::Whole;
+        if self.listening.len() < inodes.len() {
+            let (pids, mut budget) = (pids(), Budget::new(Budget::LISTENERS));
+            // A server listens before it serves, so its listeners are among its first descriptors.
+            for depth in [LOW, usize::MAX] {
+                read = first_sockets(&pids, depth, &mut budget, |inode| {
+                    if inodes.contains(&inode) {
+                        self.listening.insert(inode);
+                    }
+                    self.listening.len() < inodes.len()
+                });
+                if self.listening.len() == inodes.len() {
+                    break;
+                }
+            }
+        }
+        let own = if read == Read::Part {
+            own()
+        } else {
+            HashSet::new()
+        };
+        self.ports.clear();
+        for listener in found {
+            let unknown = read == Read::Part && !own.contains(&listener.inode);
+            let tree = self.listening.contains(&listener.inode) || unknown;
+            let ip = listener.local.ip();
+            self.ports
+                .entry(listener.local.port())
+                .or_default()
+                .push(Listener { ip, tree });
+        }
+    }
+
+    /// Whether the tree listens on that port.
+    pub(crate) fn listens(&self, port: u16) -> bool {
+        self.ports
+            .get(&port)
+            .is_some_and(|at| at.iter().any(|listener| listener.tree))
+    }
+
+    /// Every port the tree listens on.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        self.ports
+            .keys()
+            .copied()
+            .filter(|&port| self.listens(port))
+    }
+
+    /// Whether a connection belongs to the tree, `true` where that cannot be read.
+    pub(crate) fn ours(
+        &mut self,
+        now: Duration,
+        c: &Connection,
+        budget: &mut Budget,
+        pids: impl FnOnce() -> Vec<Pid>,
+    ) -> bool {
+        let (mut by_tree, mut by_others) = (false, false);
+        for listener in self.ports.get(&c.local.port()).into_iter().flatten() {
+            if listener.accepts(c.local.ip()) {
+                by_tree |= listener.tree;
+                by_others |= !listener.tree;
+            }
+        }
+        if by_tree && !by_others {
+            return true;
+        }
+        if c.inode == 0 {
+            return by_tree || self.read == Read::Part;
+        }
+        if self.tree.contains(&c.inode) {
+            return true;
+        }
+        let missed = self.misses.get(&c.cookie).copied().unwrap_or(0);
+        if missed >= MISSES {
+            return false;
+        }
+        if self.tables_at != Some(now) {
+            self.tables_at = Some(now);
+            self.tree.clear();
+            self.read = sockets(&pids(), budget, |inode| {
+                self.tree.insert(inode);
+                true
+            });
+        }
+        if self.tree.contains(&c.inode) || self.read == Read::Part {
+            return true;
+        }
+        self.misses.insert(c.cookie, missed + 1);
+        missed + 1 < MISSES
+    }
+
+    /// Forgets connections that are no more.
+    pub(crate) fn forget(&mut self, found: &[Connection]) {
+        if self.misses.len() > found.len() {
+            let open: HashSet<u64> = found.iter().map(|c| c.cookie).collect();
+            self.misses.retain(|cookie, _| open.contains(cookie));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::drain::rules::State;
+
+    fn connection(cookie: u64, port: u16, inode: u32, state: State) -> Connection {
+        Connection {
+            cookie,
+            local: ([127, 0, 0, 1], port).into(),
+            remote: ([127, 0, 0, 1], 1).into(),
+            state,
+            recv_queue: 0,
+            send_queue: 0,
+            inode,
+            info: None,
+        }
+    }
+
+    fn much() -> Budget {
+        Budget::new(Budget::LOOK)
+    }
+
+    #[test]
+    fn only_links_to_sockets_have_an_inode() {
+        assert_eq!(inode(b"socket:[4711]"), Some(4711));
+        for link in [
+            "/dev/null",
+            "socket:[",
+            "socket:[]",
+            "socket:[x]",
+            "pipe:[4711]",
+        ] {
+            assert_eq!(inode(link.as_bytes()), None, "{link}");
+        }
+    }
+
+    #[test]
+    fn the_sockets_of_a_process_are_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wanted = inode_of(Pid::this(), listener.as_raw_fd()).unwrap();
+        let mut seen = HashSet::new();
+        let read = sockets(&[Pid::this()], &mut much(), |inode| {
+            seen.insert(inode);
+            true
+        });
+        assert_eq!((read, seen.contains(&wanted)), (Read::Whole, true));
+        assert_eq!(
+            sockets(&[Pid::this()], &mut much(), |inode| inode != wanted),
+            Read::Whole
+        );
+        // More descriptors than may be read, and a process that is gone.
+        assert_eq!(
+            sockets(&[Pid::this()], &mut Budget::new(2), |_| true),
+            Read::Part
+        );
+        assert_eq!(
+            sockets(&[Pid::from_raw(i32::MAX)], &mut much(), |_| panic!()),
+            Read::Whole
+        );
+    }
+
+    #[test]
+    fn a_port_on_which_the_tree_alone_listens_needs_no_reading() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let inode = inode_of(Pid::this(), listener.as_raw_fd()).unwrap();
+        let mut owners = Owners::default();
+        assert!(owners.stale(Duration::ZERO));
+        let found = [connection(1, port, inode, State::Listen)];
+        owners.listeners(Duration::ZERO, &found, || vec![Pid::this()], HashSet::new);
+        assert!(owners.listens(port) && !owners.listens(1));
+        assert_eq!(owners.ports().collect::<Vec<_>>(), [port]);
+        assert!(!owners.stale(FRESH / 2) && owners.stale(FRESH));
+        for inode in [0, 1] {
+            let c = connection(2, port, inode, State::Established);
+            assert!(owners.ours(Duration::ZERO, &c, &mut much(), || panic!(
+                "the tables were read"
+            )));
+        }
+    }
+
+    #[test]
+    fn a_listener_accepts_what_is_sent_to_its_address() {
+        let accepts = |at: &str, local: &str| {
+            let listener = Listener {
+                ip: at.parse().unwrap(),
+                tree: true,
+            };
+            listener.accepts(local.parse().unwrap())
+        };
+        assert!(accepts("127.0.0.1", "127.0.0.1") && !accepts("127.0.0.1", "127.0.0.2"));
+        assert!(accepts("0.0.0.0", "127.0.0.1") && !accepts("0.0.0.0", "::1"));
+        assert!(accepts("::", "127.0.0.1") && accepts("::", "::1"));
+        assert!(accepts("::1", "::1") && !accepts("::1", "127.0.0.1"));
+    }
+
+    #[test]
+    fn where_others_listen_too_the_descriptors_decide_at_the_second_look() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let client = TcpStream::connect(at).unwrap();
+        let mine = inode_of(Pid::this(), client.as_raw_fd()).unwrap();
+        let listening = inode_of(Pid::this(), listener.as_raw_fd()).unwrap();
+        let mut owners = Owners::default();
+        // The inode 1 is never that of a socket of this process.
+        let found = [
+            connection(1, at.port(), listening, State::Listen),
+            connection(2, at.port(), 1, State::Listen),
+        ];
+        owners.listeners(Duration::ZERO, &found, || vec![Pid::this()], HashSet::new);
+        let (ours, foreign) = (
+            connection(3, at.port(), mine, State::Established),
+            connection(4, at.port(), 1, State::Established),
+        );
+        let queued = connection(5, at.port(), 0, State::Established);
+        let tree = || vec![Pid::this()];
+        let second = Duration::from_secs(1);
+        assert!(owners.ours(Duration::ZERO, &ours, &mut much(), tree));
+        assert!(owners.ours(Duration::ZERO, &queued, &mut much(), tree));
+        assert!(
+            owners.ours(Duration::ZERO, &foreign, &mut much(), || panic!(
+                "read twice at one look"
+            ))
+        );
+        assert!(!owners.ours(second, &foreign, &mut much(), tree));
+        assert!(!owners.ours(second * 2, &foreign, &mut much(), || panic!(
+            "it was known by then"
+        )));
+        assert!(owners.ours(second * 2, &ours, &mut much(), || panic!(
+            "it was known by then"
+        )));
+        owners.forget(&[]);
+        assert!(owners.misses.is_empty());
+        // A queue on a port on which only others listen.
+        owners.listeners(second * 3, &found[1..], || vec![Pid::this()], HashSet::new);
+        assert!(!owners.ours(second * 3, &queued, &mut much(), tree));
+    }
+}

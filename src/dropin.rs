@@ -1,0 +1,453 @@
+//! Reads the command lines and variables of tini, dumb-init and catatonit, so that stepdown can take their place.
+//!
+//! There are two ways in. Under its own name stepdown knows those flags of theirs that do not collide
+//! with its own (`FLAGS`, `add_environment`). Invoked through a link that has the name of one of them
+//! it reads the whole command line by that tool's grammar (`parse`), and its defaults are that tool's.
+//!
+//! A drop-in must not surprise: those tools forward every signal at once, never escalate and say
+//! nothing, so under their names that is the default. The options of stepdown are still there as
+//! variables, and as soon as one of them shapes the stop, the stop sequence is stepdown's own. What
+//! differs in any case is what those tools leave undone: no stop is lost early, and what the child
+//! leaves behind is swept.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::cli::Invocation;
+use crate::options::table;
+use crate::options::{Settings, Source};
+use crate::plan::FailureCodes;
+use crate::words::signal::Signal;
+
+mod getopt;
+
+use getopt::{Grammar, read};
+
+/// The license of stepdown, for `-l` and `-L`.
+pub(crate) const LICENSE: &str = include_str!("../LICENSE");
+
+/// The variables of other tools that are looked at.
+pub(crate) const VARIABLES: [&str; 8] = [
+    "TINI_SUBREAPER",
+    "TINI_KILL_PROCESS_GROUP",
+    "TINI_VERBOSITY",
+    "DUMB_INIT_DEBUG",
+    "DUMB_INIT_SETSID",
+    "CATATONIT_DEBUG",
+    "CATATONIT_LOG",
+    "POSIXLY_CORRECT",
+];
+
+/// A flag of another tool that is short for a value of one of our options.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flag {
+    pub(crate) id: &'static str,
+    pub(crate) letter: char,
+    pub(crate) long: Option<&'static str>,
+    pub(crate) option: &'static str,
+    pub(crate) value: &'static str,
+    pub(crate) help: &'static str,
+}
+
+/// Flags that are understood under our own name. The others (`-e`, `-p`, `-r`, `-v`, `-w`) are letters
+/// of options of ours that mean the same.
+pub(crate) const FLAGS: [Flag; 3] = [
+    Flag {
+        id: "flag-g",
+        letter: 'g',
+        long: None,
+        option: "target",
+        value: "group",
+        help: "The same as --target group, as tini has it",
+    },
+    Flag {
+        id: "flag-c",
+        letter: 'c',
+        long: Some("single-child"),
+        option: "target",
+        value: "child",
+        help: "The same as --target child, as dumb-init has it",
+    },
+    Flag {
+        id: "flag-s",
+        letter: 's',
+        long: None,
+        option: "subreaper",
+        value: "on",
+        help: "The same as --subreaper on, as tini has it",
+    },
+];
+
+/// A tool whose place stepdown takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tool {
+    Tini,
+    DumbInit,
+    Catatonit,
+}
+
+impl Tool {
+    /// The tool that `argv[0]` names.
+    pub(crate) fn named(program: Option<&OsString>) -> Option<Self> {
+        match Path::new(program?).file_name()?.to_str()? {
+            "tini" | "tini-static" | "docker-init" => Some(Self::Tini),
+            "dumb-init" => Some(Self::DumbInit),
+            "catatonit" => Some(Self::Catatonit),
+            _ => None,
+        }
+    }
+
+    /// What the tool exits with when it cannot start the child.
+    pub(crate) fn codes(self) -> FailureCodes {
+        match self {
+            Self::Tini => FailureCodes {
+                own: 1,
+                not_found: 127,
+                not_permitted: 126,
+                not_executable: 1,
+            },
+            Self::DumbInit => FailureCodes {
+                own: 1,
+                not_found: 2,
+                not_permitted: 2,
+                not_executable: 2,
+            },
+            Self::Catatonit => FailureCodes {
+                own: 1,
+                not_found: 1,
+                not_permitted: 1,
+                not_executable: 1,
+            },
+        }
+    }
+
+    fn grammar(self) -> Grammar {
+        match self {
+            Self::Tini => Grammar {
+                letters: "p:hvwgle:s",
+                words: &[],
+                permutes: true,
+            },
+            Self::DumbInit => Grammar {
+                letters: "hvVcr:",
+                words: &[
+                    ("help", 'h'),
+                    ("single-child", 'c'),
+                    ("rewrite", 'r'),
+                    ("verbose", 'v'),
+                    ("version", 'V'),
+                ],
+                permutes: false,
+            },
+            Self::Catatonit => Grammar {
+                letters: "ghLPV",
+                words: &[("version", 'V')],
+                permutes: true,
+            },
+        }
+    }
+
+    /// The line by which Docker knows an init: it asks `--version` and looks for `tini version`, which
+    /// is why catatonit says that name, too.
+    fn version(self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        match self {
+            Self::Tini | Self::Catatonit => format!("tini version {version}_stepdown\n"),
+            Self::DumbInit => format!("dumb-init v{version}_stepdown\n"),
+        }
+    }
+
+    fn help(self) -> String {
+        let options = match self {
+            Self::Tini => {
+                "  --version  print the version (as the only argument)\n  \
+                 -h         print this help\n  \
+                 -s         adopt orphans when not PID 1 (always on here)\n  \
+                 -p SIGNAL  stop with SIGNAL when the parent dies\n  \
+                 -v         tell more; up to three times\n  \
+                 -w         tell about each orphan that was reaped\n  \
+                 -g         signal the child's process group\n  \
+                 -e CODE    exit with 0 in place of CODE (repeatable)\n  \
+                 -l         print the license\n\
+                 Variables: TINI_SUBREAPER, TINI_KILL_PROCESS_GROUP, TINI_VERBOSITY\n"
+            }
+            Self::DumbInit => {
+                "  -c, --single-child  signal the child alone, not its process group\n  \
+                 -r, --rewrite S:R   forward signal number S as R; drop it when R is 0 (repeatable)\n  \
+                 -v, --verbose       tell more\n  \
+                 -h, --help          print this help\n  \
+                 -V, --version       print the version\n\
+                 Variables: DUMB_INIT_DEBUG=1, DUMB_INIT_SETSID=0\n"
+            }
+            Self::Catatonit => {
+                "  -g             signal the child's process group\n  \
+                 -h             print this help\n  \
+                 -L             print the license\n  \
+                 -P             run no command: reap until INT or TERM\n  \
+                 -V, --version  print the version\n\
+                 Variables: CATATONIT_DEBUG\n"
+            }
+        };
+        let version = self.version();
+        format!(
+            "{version}Usage: [OPTIONS] [--] COMMAND [ARGS]...\n{options}\
+             This is stepdown {} under another name; all its options are variables,\n\
+             STEPDOWN_<OPTION> (see stepdown --help).\n",
+            env!("CARGO_PKG_VERSION")
+        )
+    }
+
+    /// Signals that the tool does not pass on as they are.
+    fn rewrites(self, single_child: bool) -> &'static str {
+        match self {
+            // Signals of a fault are not taken from outside: PID 1 does not even see them.
+            Self::Tini => "TTIN:0,TTOU:0,FPE:0,ILL:0,SEGV:0,BUS:0,ABRT:0,TRAP:0,SYS:0",
+            Self::Catatonit => "TSTP:0,TTIN:0,TTOU:0,FPE:0,ILL:0,SEGV:0,BUS:0,ABRT:0,TRAP:0,SYS:0",
+            // In a session of its own the child cannot be stopped by TSTP and its like (setsid(2)
+            // makes an orphaned process group), so dumb-init sends STOP.
+            Self::DumbInit if !single_child => "TSTP:STOP,TTIN:STOP,TTOU:STOP",
+            Self::DumbInit => "",
+        }
+    }
+}
+
+/// The options that say how much is told.
+const TELLING: [&str; 3] = ["log-level", "verbose", "quiet"];
+
+/// Reads the arguments, the tool's name first, as the tool would.
+///
+/// # Errors
+/// What the tool would refuse.
+pub(crate) fn parse(
+    tool: Tool,
+    mut arguments: Vec<OsString>,
+    ours: impl Iterator<Item = (OsString, OsString)>,
+    theirs: Vec<(OsString, OsString)>,
+) -> Result<Invocation, String> {
+    if tool == Tool::Tini && arguments.len() == 2 && arguments.ends_with(&["--version".into()]) {
+        return Ok(Invocation::Print(tool.version()));
+    }
+    let set = |name: &str| {
+        let found = theirs.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone())
+    };
+    if tool == Tool::Catatonit && set("CATATONIT_LOG").is_some() {
+        return Err("CATATONIT_LOG is reserved for future use".to_owned());
+    }
+    if !arguments.is_empty() {
+        arguments.remove(0);
+    }
+    let read = read(tool, arguments, set("POSIXLY_CORRECT").is_some());
+    let mut line = Line::default();
+    for (letter, value) in read.options {
+        if let Some(answer) = line.take(tool, letter, value.unwrap_or_default())? {
+            return Ok(answer);
+        }
+    }
+    if let Some(refused) = read.refused {
+        return Err(format!("{refused}\n{}", tool.help().trim_end()));
+    }
+    if line.pause {
+        return Ok(Invocation::Pause);
+    }
+    if read.rest.is_empty() {
+        return Err(format!("no command to run\n{}", tool.help().trim_end()));
+    }
+    let settings = line.settings(tool, ours, set)?;
+    Ok(Invocation::Run {
+        settings,
+        command: read.rest,
+    })
+}
+
+/// What the options of a foreign command line have said so far.
+#[derive(Default)]
+struct Line {
+    settings: Settings,
+    verbosity: i32,
+    single_child: bool,
+    pause: bool,
+}
+
+impl Line {
+    /// Takes one option; some ask for an answer at once.
+    fn take(
+        &mut self,
+        tool: Tool,
+        letter: char,
+        value: OsString,
+    ) -> Result<Option<Invocation>, String> {
+        let text = value.to_string_lossy().into_owned();
+        let mut set = |name, text: &str| self.settings.add(name, text, Source::Flag);
+        match (tool, letter) {
+            (Tool::Tini, 'h') => return Ok(Some(Invocation::Print(tool.help()))),
+            (_, 'h') => return Ok(Some(Invocation::PrintError(tool.help()))),
+            (Tool::DumbInit, 'V') => return Ok(Some(Invocation::PrintError(tool.version()))),
+            (_, 'V') => return Ok(Some(Invocation::Print(tool.version()))),
+            (_, 'l' | 'L') => return Ok(Some(Invocation::Print(LICENSE.to_owned()))),
+            (_, 'v') => self.verbosity += 1,
+            (_, 'P') => self.pause = true,
+            (_, 'g') => set("target", "group"),
+            (_, 's') => set("subreaper", "on"),
+            (_, 'w') => set("log-reaped", "on"),
+            (_, 'c') => self.single_child = true,
+            (_, 'e') => match number(&text).filter(|code| (0..=255).contains(code)) {
+                Some(code) => set("success-exit", &code.to_string()),
+                None => return Err(format!("-e {text}: not an exit code from 0 to 255")),
+            },
+            // A name with SIG in front, and none of the real-time signals.
+            (_, 'p') => match Signal::parse(&text).ok().filter(|s| s.number() < 32) {
+                Some(_) if text.starts_with("SIG") => set("parent-death-signal", &text),
+                _ => return Err(format!("-p {text}: not a signal, write it as SIGTERM")),
+            },
+            (_, 'r') => match rewrite(&text) {
+                Some((from, to)) => set("rewrite", &format!("{from}:{to}")),
+                None => {
+                    return Err(format!(
+                        "-r {text}: not FROM:TO with signal numbers from 1 to 31"
+                    ));
+                }
+            },
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// All together, the strongest first: the tool's flags, our variables, the tool's variables, the
+    /// tool's defaults.
+    fn settings(
+        mut self,
+        tool: Tool,
+        ours: impl Iterator<Item = (OsString, OsString)>,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Settings, String> {
+        let is = |name, wanted| variable(name).is_some_and(|value| value == wanted);
+        if tool == Tool::DumbInit && is("DUMB_INIT_SETSID", "0") {
+            self.single_child = true;
+        }
+        if self.single_child {
+            self.settings.add("target", "child", Source::Flag);
+        }
+        let (verbosity, source) = match tool {
+            // The variable is a level, and takes the place of the flags.
+            Tool::Tini => variable("TINI_VERBOSITY")
+                .map(|value| leading_number(&value.to_string_lossy()))
+                .map_or((1 + self.verbosity, Source::Flag), |level| {
+                    (level, Source::Environment)
+                }),
+            Tool::DumbInit if self.verbosity > 0 => (3, Source::Flag),
+            Tool::DumbInit if is("DUMB_INIT_DEBUG", "1") => (3, Source::Environment),
+            Tool::Catatonit if variable("CATATONIT_DEBUG").is_some() => (3, Source::Environment),
+            Tool::DumbInit | Tool::Catatonit => (1, Source::Flag),
+        };
+        if source == Source::Flag && verbosity != 1 {
+            self.settings
+                .add("log-level", level(verbosity), Source::Flag);
+        }
+        let mut settings = self.settings;
+        settings
+            .add_environment(ours)
+            .map_err(|error| error.to_string())?;
+        if tool == Tool::Tini
+            && variable("TINI_KILL_PROCESS_GROUP").is_some()
+            && !settings.is_set_above_file("target")
+        {
+            settings.add("target", "group", Source::Environment);
+        }
+        if tool == Tool::DumbInit {
+            settings.add_default("target", "group");
+        }
+        if source == Source::Environment
+            && !TELLING.iter().any(|name| settings.is_set_above_file(name))
+        {
+            settings.add("log-level", level(verbosity), source);
+        }
+        if !TELLING.iter().any(|name| settings.has(name)) {
+            settings.add_default("log-level", "warn");
+        }
+        // Before the user's own rules, which are stronger.
+        settings.add_default("rewrite", tool.rewrites(self.single_child));
+        if !settings.names().any(shapes_the_stop) {
+            settings.add_default("stop-on", "");
+        }
+        settings.failure_codes = tool.codes();
+        Ok(settings)
+    }
+}
+
+/// Whether somebody who sets this option wants the stop sequence, not plain forwarding.
+fn shapes_the_stop(name: &str) -> bool {
+    let section = table::find(name).map(|option| option.section);
+    match section {
+        None | Some(table::FILE | table::CHILD | table::LEFT | table::TOLD_SECTION) => false,
+        Some(table::SIGNALS | table::STATUS) => {
+            ["stop-on", "escalate-on", "clean-stop"].contains(&name)
+        }
+        Some(_) => true,
+    }
+}
+
+/// Adds what the variables of tini and dumb-init say, where neither a flag nor a variable of ours does.
+/// They are read as those tools read them: for tini's it is enough to be there.
+pub(crate) fn add_environment(
+    settings: &mut Settings,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) {
+    for (key, value) in environment {
+        let Some(key) = key.to_str() else { continue };
+        let (option, text) = match key {
+            "TINI_SUBREAPER" => ("subreaper", "on"),
+            "TINI_KILL_PROCESS_GROUP" => ("target", "group"),
+            "TINI_VERBOSITY" => ("log-level", level(leading_number(&value.to_string_lossy()))),
+            "DUMB_INIT_DEBUG" if value == "1" => ("log-level", "debug"),
+            "DUMB_INIT_SETSID" if value == "0" => ("target", "child"),
+            _ => continue,
+        };
+        let is_set = if option == "log-level" {
+            TELLING.iter().any(|name| settings.is_set_above_file(name))
+        } else {
+            settings.is_set_above_file(option)
+        };
+        if !is_set {
+            settings.add(option, text, Source::Environment);
+        }
+    }
+}
+
+/// tini's verbosity: 1, the default, is warnings.
+fn level(verbosity: i32) -> &'static str {
+    match verbosity {
+        ..=0 => "error",
+        1 => "warn",
+        2 => "info",
+        3.. => "debug",
+    }
+}
+
+/// A whole number, blanks before it allowed; nothing at all is 0 (strtol(3)).
+fn number(text: &str) -> Option<i32> {
+    match text.trim_ascii_start() {
+        "" => Some(0),
+        digits => digits.parse().ok(),
+    }
+}
+
+/// The number that the text begins with, or 0 (atoi(3)).
+fn leading_number(text: &str) -> i32 {
+    first_number(text).map_or(0, |(number, _)| number)
+}
+
+fn first_number(text: &str) -> Option<(i32, &str)> {
+    let text = text.trim_ascii_start();
+    let sign = usize::from(text.starts_with(['-', '+']));
+    let digits = text.bytes().skip(sign).take_while(u8::is_ascii_digit);
+    let (number, rest) = text.split_at_checked(sign + digits.count())?;
+    Some((number.parse().ok()?, rest))
+}
+
+/// `FROM:TO`; what follows it is not looked at (scanf(3)).
+fn rewrite(text: &str) -> Option<(i32, i32)> {
+    let (from, rest) = first_number(text)?;
+    let (to, _) = first_number(rest.strip_prefix(':')?)?;
+    ((1..=31).contains(&from) && (0..=31).contains(&to)).then_some((from, to))
+}

@@ -1,0 +1,275 @@
+//! sd_notify(3) in both directions: what the child says is acted on and passed on, what we know is said
+//! to whoever started us.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use crate::drain::until::IN_FLIGHT;
+use crate::machine::Event;
+use crate::reactor::Reactor;
+use crate::sys;
+use crate::sys::notify::Sender;
+use crate::sys::tree::{self, Kin};
+use crate::tell::endpoint::Endpoint;
+
+/// A message, taken apart.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Message {
+    ready: bool,
+    stopping: bool,
+    extend: Option<Duration>,
+    in_flight: Option<u32>,
+    status: Option<String>,
+    /// What goes on to the service manager.
+    onward: Vec<u8>,
+}
+
+/// What stays here. `READY` and `STOPPING` are said by us, when the machine takes the child so. The main process is us, and
+/// descriptors are not passed on, so what is about either would mislead.
+const KEPT: [&[u8]; 11] = [
+    b"READY",
+    b"STOPPING",
+    b"MAINPID",
+    b"MAINPIDFDID",
+    b"FDSTORE",
+    b"FDSTOREREMOVE",
+    b"FDNAME",
+    b"FDPOLL",
+    b"BARRIER",
+    b"NOTIFYACCESS",
+    IN_FLIGHT.as_bytes(),
+];
+
+impl Message {
+    fn parse(bytes: &[u8]) -> Self {
+        let mut message = Self::default();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let Some(split) = line.iter().position(|byte| *byte == b'=') else {
+                continue;
+            };
+            let (key, value) = (line.get(..split), line.get(split + 1..));
+            let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
+            match key {
+                b"READY" => message.ready |= value == b"1",
+                b"STOPPING" => message.stopping |= value == b"1",
+                b"EXTEND_TIMEOUT_USEC" => {
+                    let text = std::str::from_utf8(value).ok();
+                    let micros = text.and_then(|text| text.parse().ok());
+                    message.extend = micros.map(Duration::from_micros).or(message.extend);
+                }
+                b"STATUS" => {
+                    let text = String::from_utf8_lossy(value);
+                    message.status = Some(text.chars().take(STATUS).collect());
+                }
+                _ if key == IN_FLIGHT.as_bytes() => {
+                    let text = std::str::from_utf8(value).ok();
+                    let number = text.and_then(|text| text.trim().parse().ok());
+                    message.in_flight = number.or(message.in_flight);
+                }
+                _ => {}
+            }
+            if !KEPT.contains(&key) {
+                message.onward.extend_from_slice(line);
+                message.onward.push(b'\n');
+            }
+        }
+        message.onward.pop();
+        message
+    }
+}
+
+/// More of a status than this nobody reads.
+const STATUS: usize = 256;
+
+/// Larger messages are none (systemd's own limit).
+const LARGEST: usize = 4096;
+
+/// Whom messages go to: the service manager that started us, if one did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Upward(Option<OsString>);
+
+impl Upward {
+    /// `NOTIFY_SOCKET` of our own environment.
+    pub(crate) fn from_environment() -> Self {
+        Self(std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()))
+    }
+
+    pub(crate) fn is_somebody(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Says it, if there is somebody to say it to.
+    ///
+    /// # Errors
+    /// Why it could not be said, as it is to be told.
+    pub(crate) fn say(&self, message: &[u8]) -> Result<(), String> {
+        match &self.0 {
+            Some(name) if !message.is_empty() => {
+                sys::notify::send(name, message).map_err(|errno| {
+                    let name = name.to_string_lossy();
+                    format!("NOTIFY_SOCKET {name}: {}", sys::error_text(errno as i32))
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Opens the child's socket and takes what comes; returns its name for `NOTIFY_SOCKET`.
+///
+/// # Errors
+/// Why there is no socket, as it is to be told.
+pub(crate) fn open(
+    reactor: &Reactor,
+    upward: Upward,
+    endpoint: Option<Arc<Endpoint>>,
+    awaits_ready: bool,
+) -> Result<String, String> {
+    let failed = |why: String| format!("notify: no socket: {why}");
+    let (socket, name) =
+        sys::notify::listen().map_err(|errno| failed(sys::error_text(errno as i32)))?;
+    let _inside = reactor.runtime().enter();
+    let socket = sys::watch::readable(socket).map_err(|error| failed(error.to_string()))?;
+    let child = Child {
+        socket,
+        upward,
+        endpoint,
+        events: reactor.sender(),
+        refused: false,
+        awaits_ready,
+        in_flight: None,
+        unheard: false,
+    };
+    reactor.runtime().spawn(child.listen());
+    Ok(name)
+}
+
+struct Child {
+    socket: AsyncFd<OwnedFd>,
+    upward: Upward,
+    endpoint: Option<Arc<Endpoint>>,
+    events: mpsc::UnboundedSender<Event>,
+    refused: bool,
+    /// Whether `READY=1` counts: not where something else is looked at for that.
+    awaits_ready: bool,
+    /// What was said last to be in flight.
+    in_flight: Option<u32>,
+    /// The last message could not be passed on, which was told.
+    unheard: bool,
+}
+
+impl Child {
+    async fn listen(mut self) {
+        let mut buffer = vec![0; LARGEST];
+        loop {
+            let Ok(mut ready) = self.socket.readable().await else {
+                return;
+            };
+            match sys::notify::receive(ready.get_inner(), &mut buffer) {
+                Ok((length, sender)) => {
+                    drop(ready);
+                    self.take(buffer.get(..length).unwrap_or_default(), sender);
+                }
+                Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
+                Err(_) => {}
+            }
+            // The loop comes first now, and takes all that this message had to say before the next one is
+            // received: so a barrier (`sd_notify_barrier(3)`) is kept, and a flood delays nobody.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], sender: Sender) {
+        if let Err(who) = may_speak(sender) {
+            // Once: whoever it is may go on for ever.
+            if !std::mem::replace(&mut self.refused, true) {
+                self.send(Event::Trouble(format!(
+                    "notification refused: it is from {who}"
+                )));
+            }
+            return;
+        }
+        let message = Message::parse(bytes);
+        // A child that says something every second would say so every second.
+        let passed_on = self.upward.say(&message.onward);
+        let was_unheard = std::mem::replace(&mut self.unheard, passed_on.is_err());
+        if let (Err(why), false) = (passed_on, was_unheard) {
+            self.send(Event::Trouble(why));
+        }
+        if let (Some(endpoint), Some(text)) = (&self.endpoint, message.status) {
+            endpoint.change(|status| status.text = Some(text).filter(|text| !text.is_empty()));
+        }
+        if let Some(by) = message.extend {
+            self.send(Event::Extend(by));
+        }
+        if let Some(number) = message.in_flight
+            && self.in_flight.replace(number) != Some(number)
+        {
+            self.send(Event::SaysInFlight(number));
+        }
+        if message.ready && self.awaits_ready {
+            self.send(Event::Ready);
+        }
+        if message.stopping {
+            self.send(Event::ChildStopping);
+        }
+    }
+
+    fn send(&self, event: Event) {
+        // The machine is gone only when we are.
+        let _ = self.events.send(event);
+    }
+}
+
+/// Whether a message counts; the error is who it is from.
+///
+/// Who lives must be below us. Who has ended already, as `systemd-notify` has, cannot be looked up any
+/// more, and a message that is lost is a start that fails: it counts if it came from a user under whom a
+/// process of the tree runs. So nobody gets to say anything who could not have one of the tree say it:
+/// the same user may trace and signal that process (ptrace(2), kill(2)).
+fn may_speak(sender: Sender) -> Result<(), String> {
+    let Sender { pid, uid } = sender;
+    match tree::kin(pid) {
+        Kin::Below => Ok(()),
+        Kin::Elsewhere if pid == 0 => Err("a process outside the PID namespace".to_owned()),
+        Kin::Elsewhere => Err(format!("pid {pid}, which is not a descendant")),
+        Kin::Unknown if tree::has_user(uid) => Ok(()),
+        Kin::Unknown => Err(format!(
+            "pid {pid} of user {uid}, which has ended, and none of whose user is a descendant"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_taken_apart_and_passed_on_without_what_is_ours() {
+        let message = Message::parse(
+            b"READY=1\nMAINPID=7\nSTATUS=Serving a=b\nEXTEND_TIMEOUT_USEC=1500000\nX_OWN=\xff\nX_STEPDOWN_IN_FLIGHT=3\nodd\n",
+        );
+        let expected = Message {
+            ready: true,
+            stopping: false,
+            extend: Some(Duration::from_millis(1500)),
+            in_flight: Some(3),
+            status: Some("Serving a=b".to_owned()),
+            onward: b"STATUS=Serving a=b\nEXTEND_TIMEOUT_USEC=1500000\nX_OWN=\xff".to_vec(),
+        };
+        assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn what_is_not_one_says_nothing() {
+        let message = Message::parse(b"READY=0\nSTOPPING=\nEXTEND_TIMEOUT_USEC=-1\n\n=\n");
+        assert!(!message.ready && !message.stopping);
+        assert_eq!(message.extend, None);
+        assert_eq!(Message::parse(b"FDSTORE=1"), Message::default());
+    }
+}

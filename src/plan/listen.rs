@@ -1,0 +1,57 @@
+//! Where the health endpoint listens.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::words::fault::Fault;
+
+/// Where the endpoint listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Listen {
+    /// The first that can be had is taken.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) text: String,
+}
+
+impl Listen {
+    /// Parses `ADDR:PORT`; without an address, all of this machine.
+    ///
+    /// # Errors
+    /// It is no address with a port.
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        let text = text.trim();
+        let all = |port| {
+            // The IPv6 socket takes IPv4, too; but there are containers without IPv6.
+            vec![
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            ]
+        };
+        let port = text.strip_prefix(':').or_else(|| text.strip_prefix("*:"));
+        let addresses = match (port.unwrap_or(text).parse::<u16>(), text.parse()) {
+            (Ok(port), _) => all(port),
+            (_, Ok(address)) => vec![address],
+            _ => {
+                let fault = Fault::new(format!("{text:?} is no address with a port"));
+                return Err(fault.way_out(
+                    "write ADDR:PORT, as 127.0.0.1:9000, or :9000 for all; ports go up to 65535",
+                ));
+            }
+        };
+        Ok(Self {
+            addresses,
+            text: text.to_owned(),
+        })
+    }
+
+    /// Where to ask an endpoint that listens so, from its own machine.
+    pub(crate) fn reachable(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().map(|address| {
+            let ip = match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
+            };
+            SocketAddr::new(ip, address.port())
+        })
+    }
+}

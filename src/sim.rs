@@ -1,0 +1,321 @@
+//! A world of made-up time, in which the child, the hooks and what is left behind follow a script.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::drain::until::Answer;
+use crate::drive::World;
+use crate::machine::{Action, Event, HookId, Received};
+use crate::plan::{HookPhase, Target};
+use crate::record::{ExitStatus, HookResult, Process, Sender, StartFailure};
+use crate::words::signal::Signal;
+
+/// What makes the imaginary child end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cue {
+    /// Its own start: it ends by itself.
+    Start,
+    Signal(Signal),
+    /// A line on its standard input.
+    Stdin,
+    /// The end of its standard input.
+    Eof,
+    /// A stop command.
+    Exec,
+}
+
+/// What the processes that the child leaves behind end by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Leftover {
+    /// There are none.
+    #[default]
+    Nobody,
+    #[cfg(test)]
+    Term,
+    Kill,
+    /// Nothing: they hang in the kernel.
+    Nothing,
+}
+
+/// How the imaginary world behaves.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Script {
+    /// The child exits with 0 this long after the cue; what is not named, KILL excepted, it ignores.
+    pub(crate) exits_on: Vec<(Cue, Duration)>,
+    pub(crate) start_fails: Option<StartFailure>,
+    /// Not even KILL ends it.
+    pub(crate) immortal: bool,
+    /// How long hooks and stop commands take; `None` is until they are killed. Pre-start hooks end at
+    /// once: without them there would be nothing to stop.
+    pub(crate) hooks_take: Option<Duration>,
+    /// Hooks that behave differently.
+    pub(crate) hooks: Vec<(HookId, Option<Duration>, HookResult)>,
+    pub(crate) leftover: Leftover,
+    /// No request is in flight; otherwise the drain takes its time.
+    pub(crate) requests_end: bool,
+    /// A client does not take the last bytes of its answer.
+    pub(crate) clients_hang: bool,
+    /// The signal that asks for the stop as soon as the child runs.
+    pub(crate) asked: Option<Signal>,
+}
+
+/// See the module's first sentence.
+pub(crate) struct Sim {
+    script: Script,
+    now: Duration,
+    /// What will happen, in the order of time.
+    to_come: VecDeque<(Duration, Event)>,
+    child: bool,
+    /// Hooks and stop commands that are running.
+    jobs: u32,
+    leftover: bool,
+    /// How many questions the program is asked while it drains.
+    conditions: usize,
+    told_none: bool,
+    told_left: bool,
+    /// Nothing could happen any more, so the world ended the child.
+    pub(crate) endless: bool,
+}
+
+/// The imaginary pids.
+pub(crate) const CHILD: i32 = 2;
+const LEFTOVER: i32 = 3;
+
+const KILLED: ExitStatus = ExitStatus::Killed {
+    signal: Signal::KILL,
+    core: false,
+};
+
+impl Sim {
+    pub(crate) fn new(script: Script) -> Self {
+        Self {
+            script,
+            now: Duration::ZERO,
+            to_come: VecDeque::new(),
+            child: false,
+            jobs: 0,
+            leftover: false,
+            conditions: 0,
+            told_none: true,
+            told_left: false,
+            endless: false,
+        }
+    }
+
+    /// Something that happens at this time, after all that happens then already.
+    pub(crate) fn happens(&mut self, at: Duration, event: Event) {
+        let index = self.to_come.iter().position(|(other, _)| *other > at);
+        self.to_come
+            .insert(index.unwrap_or(self.to_come.len()), (at, event));
+    }
+
+    fn happens_after(&mut self, by: Duration, event: Event) {
+        self.happens(self.now.saturating_add(by), event);
+    }
+
+    fn start(&mut self) {
+        if let Some(failure) = self.script.start_fails.clone() {
+            self.told_none = false;
+            return self.happens_after(Duration::ZERO, Event::StartFailed(failure));
+        }
+        self.child = true;
+        self.leftover = self.script.leftover != Leftover::Nobody;
+        self.told_none = false;
+        self.happens_after(Duration::ZERO, Event::Started { pid: CHILD });
+        if let Some(signal) = self.script.asked {
+            let received = Received {
+                signal,
+                sender: Sender::Outside,
+                reached_child: false,
+                ignored: false,
+            };
+            self.happens_after(Duration::ZERO, Event::Signal(received));
+        }
+        self.cue(Cue::Start);
+    }
+
+    fn cue(&mut self, cue: Cue) {
+        let ends = self.script.exits_on.iter().find(|(known, _)| *known == cue);
+        if let Some((_, after)) = ends.copied() {
+            self.child_ends(after, ExitStatus::Exited(0));
+        }
+    }
+
+    /// The child ends this long from now, unless it ends earlier anyhow.
+    fn child_ends(&mut self, after: Duration, status: ExitStatus) {
+        let at = self.now.saturating_add(after);
+        let is_end = |event: &Event| matches!(event, Event::ChildExited(_));
+        let mut ends = self.to_come.iter().filter(|(_, event)| is_end(event));
+        if self.child && !ends.any(|(earlier, _)| *earlier <= at) {
+            self.to_come.retain(|(_, event)| !is_end(event));
+            self.happens(at, Event::ChildExited(status));
+        }
+    }
+
+    fn send(&mut self, target: Target, signal: Signal) {
+        if signal != Signal::KILL {
+            return self.cue(Cue::Signal(signal));
+        }
+        if !self.script.immortal {
+            self.child_ends(Duration::ZERO, KILLED);
+        }
+        if target == Target::Tree {
+            self.sweep(signal);
+        }
+    }
+
+    fn sweep(&mut self, signal: Signal) {
+        let kills = signal == Signal::KILL;
+        if kills && !self.script.immortal {
+            self.child_ends(Duration::ZERO, KILLED);
+        }
+        if !self.leftover {
+            return;
+        }
+        let dies = match self.script.leftover {
+            Leftover::Nobody | Leftover::Nothing => false,
+            #[cfg(test)]
+            Leftover::Term => true,
+            Leftover::Kill => kills,
+        };
+        self.leftover = !dies;
+        if dies || !kills {
+            let processes = vec![Process::new(LEFTOVER, "left behind")];
+            self.happens_after(Duration::ZERO, Event::Swept { signal, processes });
+        }
+    }
+
+    fn run_hook(&mut self, hook: HookId) {
+        let scripted = self.script.hooks.iter().find(|(known, ..)| *known == hook);
+        let done = HookResult::Ended(ExitStatus::Exited(0));
+        let (takes, result) = match (scripted, hook.phase) {
+            (Some((_, takes, result)), _) => (*takes, result.clone()),
+            (None, HookPhase::PreStart) => (Some(Duration::ZERO), done),
+            (None, _) => (self.script.hooks_take, done),
+        };
+        self.run_job(takes, Event::HookEnded { hook, result });
+    }
+
+    fn run_job(&mut self, takes: Option<Duration>, end: Event) {
+        self.jobs += 1;
+        self.told_none = false;
+        if let Some(takes) = takes {
+            self.happens_after(takes, end);
+        }
+    }
+
+    /// A killed job tells its end, too; the machine has gone on already and does not listen.
+    fn end_job(&mut self, is_end: impl Fn(&Event) -> bool, end: Event) {
+        self.to_come.retain(|(_, event)| !is_end(event));
+        self.happens_after(Duration::ZERO, end);
+    }
+
+    /// The program says that nothing is in flight.
+    fn answers(&mut self) {
+        for condition in 0..self.conditions {
+            let answer = Answer::Holds;
+            self.happens(Duration::ZERO, Event::Answered { condition, answer });
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.child && self.jobs == 0 && !self.leftover
+    }
+
+    fn deliver(&mut self, event: Event) -> Event {
+        match event {
+            Event::ChildExited(_) => self.child = false,
+            Event::HookEnded { .. } | Event::StopCommandEnded { .. } => {
+                self.jobs = self.jobs.saturating_sub(1);
+            }
+            _ => {}
+        }
+        event
+    }
+}
+
+impl World for Sim {
+    fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// As the real world does: what has happened, then that nobody is left, then the clock.
+    fn next(&mut self, deadline: Option<Duration>) -> Event {
+        let next = self.to_come.front().map(|(at, _)| *at);
+        let happened = next.is_some_and(|at| at <= self.now);
+        if !happened && self.is_empty() && !std::mem::replace(&mut self.told_none, true) {
+            return Event::NoneLeft;
+        }
+        match (next, deadline) {
+            (Some(at), deadline) if deadline.is_none_or(|deadline| at <= deadline) => {
+                self.now = self.now.max(at);
+                let event = self.to_come.pop_front();
+                event.map_or(Event::Deadline, |(_, event)| self.deliver(event))
+            }
+            (_, Some(deadline)) => {
+                self.now = self.now.max(deadline);
+                Event::Deadline
+            }
+            // Nothing can happen any more: the child ends, so that the story does.
+            (_, None) => {
+                self.endless = true;
+                self.leftover = false;
+                self.deliver(Event::ChildExited(KILLED))
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start => self.start(),
+            Action::Send { target, signal } => self.send(target, signal),
+            Action::WriteStdin { .. } => self.cue(Cue::Stdin),
+            Action::CloseStdin => self.cue(Cue::Eof),
+            Action::RunHook { hook, .. } => self.run_hook(hook),
+            Action::EndHook(hook) => {
+                let result = HookResult::Ended(KILLED);
+                let is_end =
+                    |event: &Event| matches!(event, Event::HookEnded { hook: h, .. } if *h == hook);
+                self.end_job(is_end, Event::HookEnded { hook, result });
+            }
+            Action::RunStopCommand { step, .. } => {
+                self.cue(Cue::Exec);
+                let result = HookResult::Ended(ExitStatus::Exited(0));
+                let takes = self.script.hooks_take;
+                self.run_job(takes, Event::StopCommandEnded { step, result });
+            }
+            Action::EndStopCommand { step } => {
+                let result = HookResult::Ended(KILLED);
+                let is_end = |event: &Event| matches!(event, Event::StopCommandEnded { step: s, .. } if *s == step);
+                self.end_job(is_end, Event::StopCommandEnded { step, result });
+            }
+            // There they have nobody to fork.
+            Action::Sweep(Signal::STOP) => {
+                let (signal, processes) = (Signal::STOP, Vec::new());
+                self.happens(self.now, Event::Swept { signal, processes });
+            }
+            Action::Sweep(signal) => self.sweep(signal),
+            Action::TellLeft(_) if !std::mem::replace(&mut self.told_left, true) => {
+                self.sweep(Signal::TERM);
+            }
+            Action::StartDrain if self.script.requests_end => {
+                let (requests, settled) = (0, true);
+                self.happens(Duration::ZERO, Event::InFlight { requests, settled });
+            }
+            Action::AskProgram { conditions, .. } if self.script.requests_end => {
+                self.conditions = conditions;
+                self.answers();
+            }
+            // It is asked only where nothing was in flight before.
+            Action::LookAgain => {
+                let (requests, settled) = (0, true);
+                self.happens(Duration::ZERO, Event::InFlight { requests, settled });
+                self.answers();
+            }
+            Action::Flush if !self.script.clients_hang => {
+                self.happens(Duration::ZERO, Event::Flushed)
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Who is told what happens: each a fold over the records.
+
+pub(crate) mod endpoint;
+pub(crate) mod files;
+pub(crate) mod log;
+pub(crate) mod metrics;
+pub(crate) mod phase;

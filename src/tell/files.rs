@@ -1,0 +1,147 @@
+//! The files that outlive the run: report, state, metrics. What cannot be written costs one line, never
+//! the exit status.
+
+mod run_report;
+mod state;
+
+use std::ffi::OsString;
+use std::time::{Duration, SystemTime};
+
+use crate::options::{NamedFile, Settings};
+use crate::plan::Plan;
+use crate::record::Record;
+use crate::sys::file;
+use crate::tell::metrics::Metrics;
+use crate::tell::metrics::totals::Totals;
+use run_report::RunReport;
+use state::Keeper;
+
+/// While requests are drained their number changes often; the file follows this much later.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The fold over the records that writes what was asked for.
+pub(crate) struct Files {
+    began: SystemTime,
+    metrics: Metrics,
+    metrics_file: Option<NamedFile>,
+    /// When metrics were written last.
+    measured: Option<Duration>,
+    report: Option<(NamedFile, RunReport)>,
+    state: Option<Keeper>,
+    /// What could not be written and was told already.
+    told: Vec<String>,
+}
+
+impl Files {
+    /// Begins with what was asked for; what is worth a line comes back beside it. To be called before the
+    /// directory is left.
+    pub(crate) fn open(
+        settings: &Settings,
+        plan: &Plan,
+        command: &[OsString],
+    ) -> Option<(Self, Vec<String>)> {
+        let (report, state) = (settings.file("report"), settings.file("state-file"));
+        let metrics_file = settings.file("metrics-file");
+        if report.is_none() && state.is_none() && metrics_file.is_none() {
+            return None;
+        }
+        let began = SystemTime::now();
+        let mut troubles = Vec::new();
+        let state = state.map(|file| Keeper::open(file, began, &mut troubles));
+        let totals = state.as_ref().map(Keeper::totals).cloned();
+        let mut files = Self {
+            began,
+            metrics: Metrics::new(began, totals.unwrap_or_default()),
+            metrics_file,
+            measured: None,
+            report: report.map(|file| (file, RunReport::new(command, plan))),
+            state,
+            told: Vec::new(),
+        };
+        if let Some(state) = &mut files.state {
+            let begun = state.begin();
+            troubles.extend(files.news(begun));
+        }
+        Some((files, troubles))
+    }
+
+    /// What the child and the hooks are told.
+    pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
+        let variables = self.state.as_ref().map(Keeper::variables);
+        variables.unwrap_or_default()
+    }
+
+    /// The sums over the runs before this one, and of this one so far.
+    pub(crate) fn totals(&self) -> &Totals {
+        self.metrics.totals()
+    }
+
+    /// Takes in a record, and writes what is due. What could not be written comes back, once.
+    pub(crate) fn tell(&mut self, at: Duration, record: &Record) -> Vec<String> {
+        let before = self.metrics.phase();
+        self.metrics.tell(at, record);
+        let phase_changed = before != self.metrics.phase();
+        let mut troubles = Vec::new();
+        if let Some(state) = &mut self.state {
+            let told = state.tell(at, record, self.metrics.totals());
+            troubles.extend(self.news(told));
+        }
+        let written = self.write_metrics(at, record, phase_changed);
+        troubles.extend(self.news(written));
+        // The report comes last: it can tell what happened to the others.
+        if let Some((_, report)) = &mut self.report {
+            report.tell(at, record);
+            for message in troubles.iter().cloned() {
+                report.tell(at, &Record::Trouble { message });
+            }
+        }
+        let written = self.write_report(at, record);
+        troubles.extend(self.news(written));
+        troubles
+    }
+
+    fn write_metrics(
+        &mut self,
+        at: Duration,
+        record: &Record,
+        phase_changed: bool,
+    ) -> Result<(), String> {
+        let Some(file) = &self.metrics_file else {
+            return Ok(());
+        };
+        let due = match record {
+            Record::DrainEnded { .. } => true,
+            Record::InFlight { .. } => self.measured.is_none_or(|then| at >= then + PAUSE),
+            _ => phase_changed,
+        };
+        if !due {
+            return Ok(());
+        }
+        self.measured = Some(at);
+        write(file, &self.metrics.render(at))
+    }
+
+    fn write_report(&self, at: Duration, record: &Record) -> Result<(), String> {
+        let (Some((file, report)), Record::Ended(outcome)) = (&self.report, record) else {
+            return Ok(());
+        };
+        write(
+            file,
+            &report.text(self.began, at, outcome, self.metrics.totals()),
+        )
+    }
+
+    /// The same trouble with the same file is news once.
+    fn news(&mut self, result: Result<(), String>) -> Option<String> {
+        let message = result.err()?;
+        if self.told.contains(&message) {
+            return None;
+        }
+        self.told.push(message.clone());
+        Some(message)
+    }
+}
+
+fn write(file: &NamedFile, text: &str) -> Result<(), String> {
+    file::replace(&file.path, text).map_err(|error| format!("{file}: {}", file::reason(&error)))
+}

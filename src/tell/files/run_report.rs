@@ -1,0 +1,203 @@
+//! The report: one JSON document of the whole run, for whoever asks afterwards what happened.
+//!
+//! # Schema 1
+//! | key | meaning |
+//! | --- | --- |
+//! | `schema` | 1; a key may be added under the same number, never changed or taken away |
+//! | `stepdown` | the version that wrote it |
+//! | `command` | the command and its arguments |
+//! | `started_at`, `ended_at` | UTC, RFC 3339 with milliseconds |
+//! | `plan` | what was asked for: `ladder` (each step's `step`, `target`, `wait_ms`), `stop_on`, `deadline_ms`, `max_runtime_ms`, `hooks` (each with `phase`, `name`, `timeout_ms`), `drain` (whether), `sweep_grace_ms` |
+//! | `records` | what happened, in order: `time_ms` since the start, `event`, and the fields of the event, as `--log-format json` has them |
+//! | `records_omitted` | how many records from the middle of a long run were left out |
+//! | `outcome` | `code` (the exit status), `reason`, `status` (of the child), `escalated`, `took_ms` (of the stop), `clean` |
+//!
+//! Neither the child's environment nor that of hooks is in it: they hold secrets.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::plan::{HookPhase, Plan, Target};
+use crate::record::{Outcome, Record};
+use crate::tell::metrics::totals::Totals;
+use crate::words::signal::Signal;
+
+const SCHEMA: u32 = 1;
+
+/// A long run may reap orphans for years: so many records are kept from its beginning and its end.
+const FIRST: usize = 200;
+const LAST: usize = 2_000;
+
+/// The fold over the records that keeps what the report tells.
+pub(crate) struct RunReport {
+    command: Vec<String>,
+    plan: PlanSummary,
+    first: Vec<Timed>,
+    last: VecDeque<Timed>,
+    omitted: u64,
+}
+
+#[derive(Serialize)]
+struct Timed {
+    time_ms: u64,
+    #[serde(flatten)]
+    record: Record,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    stepdown: &'static str,
+    command: &'a [String],
+    started_at: String,
+    ended_at: String,
+    plan: &'a PlanSummary,
+    records: Vec<&'a Timed>,
+    records_omitted: u64,
+    outcome: Ending<'a>,
+}
+
+#[derive(Serialize)]
+struct Ending<'a> {
+    #[serde(flatten)]
+    outcome: &'a Outcome,
+    clean: bool,
+}
+
+#[derive(Serialize)]
+struct PlanSummary {
+    ladder: Vec<StepSummary>,
+    stop_on: Vec<Signal>,
+    deadline_ms: Option<u64>,
+    max_runtime_ms: Option<u64>,
+    hooks: Vec<HookSummary>,
+    drain: bool,
+    sweep_grace_ms: u64,
+}
+
+#[derive(Serialize)]
+struct StepSummary {
+    step: String,
+    target: Target,
+    wait_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct HookSummary {
+    phase: HookPhase,
+    name: String,
+    timeout_ms: u64,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl PlanSummary {
+    fn of(plan: &Plan) -> Self {
+        let phases = [HookPhase::PreStart, HookPhase::PreStop, HookPhase::PostStop];
+        let hooks = phases.into_iter().flat_map(|phase| {
+            plan.hooks(phase).iter().map(move |hook| HookSummary {
+                phase,
+                name: hook.name.clone(),
+                timeout_ms: millis(hook.timeout),
+            })
+        });
+        let steps = plan.ladder.iter().map(|step| StepSummary {
+            step: step.text.to_string(),
+            target: step.target,
+            wait_ms: step.wait.map(millis),
+        });
+        Self {
+            ladder: steps.collect(),
+            stop_on: plan.stop_on.iter().collect(),
+            deadline_ms: plan.deadline.map(millis),
+            max_runtime_ms: plan.max_runtime.map(millis),
+            hooks: hooks.collect(),
+            drain: plan.drain.is_some(),
+            sweep_grace_ms: millis(plan.sweep_grace),
+        }
+    }
+}
+
+impl RunReport {
+    pub(crate) fn new(command: &[OsString], plan: &Plan) -> Self {
+        let words = command.iter().map(|word| word.to_string_lossy().into());
+        Self {
+            command: words.collect(),
+            plan: PlanSummary::of(plan),
+            first: Vec::new(),
+            last: VecDeque::new(),
+            omitted: 0,
+        }
+    }
+
+    pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
+        let record = Timed {
+            time_ms: millis(at),
+            record: record.clone(),
+        };
+        if self.first.len() < FIRST {
+            return self.first.push(record);
+        }
+        if self.last.len() == LAST {
+            self.last.pop_front();
+            self.omitted += 1;
+        }
+        self.last.push_back(record);
+    }
+
+    /// The document, once the run has ended.
+    pub(crate) fn text(
+        &self,
+        began: SystemTime,
+        at: Duration,
+        outcome: &Outcome,
+        totals: &Totals,
+    ) -> String {
+        let shown = |time| humantime::format_rfc3339_millis(time).to_string();
+        let document = Document {
+            schema: SCHEMA,
+            stepdown: env!("CARGO_PKG_VERSION"),
+            command: &self.command,
+            started_at: shown(began),
+            ended_at: shown(began + at),
+            plan: &self.plan,
+            records: self.first.iter().chain(&self.last).collect(),
+            records_omitted: self.omitted,
+            outcome: Ending {
+                outcome,
+                clean: totals.is_clean(outcome),
+            },
+        };
+        serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Settings;
+
+    #[test]
+    fn a_long_run_keeps_its_beginning_and_its_end() {
+        let plan = Settings::default().plan().unwrap();
+        let mut report = RunReport::new(&[], &plan);
+        let total = FIRST + LAST + 5;
+        for number in 0..total {
+            let message = number.to_string();
+            report.tell(Duration::ZERO, &Record::Trouble { message });
+        }
+        let text = |timed: Option<&Timed>| match timed.map(|timed| &timed.record) {
+            Some(Record::Trouble { message }) => message.clone(),
+            other => panic!("{}", other.is_some()),
+        };
+        assert_eq!(report.omitted, 5);
+        assert_eq!(text(report.first.last()), (FIRST - 1).to_string());
+        assert_eq!(text(report.last.front()), (FIRST + 5).to_string());
+        assert_eq!(text(report.last.back()), (total - 1).to_string());
+    }
+}

@@ -1,0 +1,289 @@
+//! The state file: what the last runs were, and the sums over all of them, kept from one run to the next.
+//!
+//! It is written at the start and at the end. A run that is still marked as running when the next one
+//! starts was lost: stepdown itself was killed (the runtime's own timeout, out of memory) or the machine
+//! went down. One file belongs to one container at a time; replicas must not share it.
+
+use std::ffi::OsString;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::options::NamedFile;
+use crate::record::{Outcome, Record};
+use crate::sys::file;
+use crate::tell::metrics::totals::{LOST, Totals};
+use crate::words::signal::Signal;
+
+/// The version of the file; one that says another number is not read.
+const SCHEMA: u32 = 1;
+
+/// How many runs are remembered.
+const RUNS: usize = 10;
+
+/// The file's content.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct State {
+    schema: u32,
+    /// The run that is under way.
+    running: Option<Running>,
+    /// The last runs, the newest first.
+    #[serde(default)]
+    last_runs: Vec<Run>,
+    #[serde(default)]
+    totals: Totals,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Running {
+    /// Seconds since 1970, UTC.
+    started_at: u64,
+    pid: u32,
+}
+
+/// One run that is over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Run {
+    /// Seconds since 1970, UTC.
+    started_at: u64,
+    /// None where the run was lost.
+    ended_at: Option<u64>,
+    ran_ms: Option<u64>,
+    /// `signal`, `exit`, `max-runtime`, `parent-died`, `start-failed` or `lost`.
+    reason: String,
+    /// The signal that asked for the stop.
+    signal: Option<String>,
+    /// What stepdown exited with.
+    exit_code: Option<u8>,
+    clean: bool,
+    /// Whether KILL was needed.
+    escalated: bool,
+    /// From the request to stop to the end.
+    stop_ms: Option<u64>,
+    requests_interrupted: u32,
+}
+
+/// The fold over the records that keeps the file.
+pub(crate) struct Keeper {
+    file: NamedFile,
+    /// Not where writing would destroy what is not ours.
+    writes: bool,
+    state: State,
+    began: SystemTime,
+    signal: Option<Signal>,
+    interrupted: u32,
+}
+
+impl Keeper {
+    /// Reads the file. What is worth a line is added to `troubles`.
+    pub(crate) fn open(file: NamedFile, began: SystemTime, troubles: &mut Vec<String>) -> Self {
+        let mut writes = true;
+        let mut state = read(&file, troubles).unwrap_or_else(|Unusable| {
+            writes = false;
+            State::new()
+        });
+        if let Some(lost) = state.running.take() {
+            troubles.push(format!(
+                "the run before this one (pid {}) was lost: it was killed without a stop",
+                lost.pid
+            ));
+            state.totals.lost();
+            state.remember(Run::lost(lost.started_at));
+        }
+        Self {
+            file,
+            writes,
+            state,
+            began,
+            signal: None,
+            interrupted: 0,
+        }
+    }
+
+    /// The sums over the runs before this one.
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.state.totals
+    }
+
+    /// Marks this run as running.
+    ///
+    /// # Errors
+    /// Why the file could not be written.
+    pub(crate) fn begin(&mut self) -> Result<(), String> {
+        self.state.running = Some(Running {
+            started_at: seconds(self.began),
+            pid: std::process::id(),
+        });
+        self.write()
+    }
+
+    /// Takes in a record; the last one has the file written.
+    ///
+    /// # Errors
+    /// As for `begin`.
+    pub(crate) fn tell(
+        &mut self,
+        at: Duration,
+        record: &Record,
+        totals: &Totals,
+    ) -> Result<(), String> {
+        match record {
+            Record::StopAsked { signal, .. } => self.signal = *signal,
+            Record::DrainEnded { interrupted, .. } => self.interrupted = *interrupted,
+            Record::Ended(outcome) => {
+                let run = self.run(at, outcome, totals);
+                self.state.running = None;
+                self.state.remember(run);
+                self.state.totals = totals.clone();
+                return self.write();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn run(&self, at: Duration, outcome: &Outcome, totals: &Totals) -> Run {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Run {
+            started_at: seconds(self.began),
+            ended_at: Some(seconds(self.began + at)),
+            ran_ms: Some(millis(at)),
+            reason: outcome.reason.name().to_owned(),
+            signal: self.signal.map(|signal| signal.to_string()),
+            exit_code: Some(outcome.code),
+            clean: totals.is_clean(outcome),
+            escalated: outcome.escalated,
+            stop_ms: totals.was_asked().then(|| millis(outcome.took)),
+            requests_interrupted: self.interrupted,
+        }
+    }
+
+    fn write(&self) -> Result<(), String> {
+        if !self.writes {
+            return Ok(());
+        }
+        let text = serde_json::to_string_pretty(&self.state).unwrap_or_default() + "\n";
+        file::replace(&self.file.path, &text)
+            .map_err(|error| format!("{}: {}", self.file, file::reason(&error)))
+    }
+
+    /// What the child and the hooks are told of the run before this one, as variables. All of them are
+    /// always set; what is not known, or never was, is empty.
+    ///
+    /// | variable | meaning |
+    /// | --- | --- |
+    /// | `STEPDOWN_LAST_RUNS` | how many runs there were before this one |
+    /// | `STEPDOWN_LAST_REASON` | why the last one ended: `signal`, `exit`, `max-runtime`, `parent-died`, `start-failed`, `lost` |
+    /// | `STEPDOWN_LAST_SIGNAL` | the signal that asked for its stop |
+    /// | `STEPDOWN_LAST_EXIT_CODE` | what stepdown exited with |
+    /// | `STEPDOWN_LAST_CLEAN` | 1 for status 0 or an end by the ladder's signal, 0 for anything else |
+    /// | `STEPDOWN_LAST_ESCALATED` | 1 if KILL was needed |
+    /// | `STEPDOWN_LAST_STOP_MS` | how long the stop took, in milliseconds |
+    /// | `STEPDOWN_LAST_ENDED_AT` | when it ended, in seconds since 1970 |
+    pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
+        let last = self.state.last_runs.first();
+        let runs: u64 = self.state.totals.runs.values().sum();
+        let flag = |flag: bool| u8::from(flag).to_string();
+        let signal = last.and_then(|run| run.signal.clone());
+        let number = |of: fn(&Run) -> Option<u64>| last.and_then(of).map(|n| n.to_string());
+        [
+            ("STEPDOWN_LAST_RUNS", Some(runs.to_string())),
+            ("STEPDOWN_LAST_REASON", last.map(|run| run.reason.clone())),
+            ("STEPDOWN_LAST_SIGNAL", signal),
+            (
+                "STEPDOWN_LAST_EXIT_CODE",
+                number(|run| run.exit_code.map(u64::from)),
+            ),
+            ("STEPDOWN_LAST_CLEAN", last.map(|run| flag(run.clean))),
+            (
+                "STEPDOWN_LAST_ESCALATED",
+                last.map(|run| flag(run.escalated)),
+            ),
+            ("STEPDOWN_LAST_STOP_MS", number(|run| run.stop_ms)),
+            ("STEPDOWN_LAST_ENDED_AT", number(|run| run.ended_at)),
+        ]
+        .into_iter()
+        // A file that was written by somebody else may hold anything; an environment may not.
+        .map(|(key, value)| {
+            (
+                key.into(),
+                value.unwrap_or_default().replace('\0', "").into(),
+            )
+        })
+        .collect()
+    }
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            schema: SCHEMA,
+            running: None,
+            last_runs: Vec::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    fn remember(&mut self, run: Run) {
+        self.last_runs.insert(0, run);
+        self.last_runs.truncate(RUNS);
+    }
+}
+
+impl Run {
+    fn lost(started_at: u64) -> Self {
+        Self {
+            started_at,
+            ended_at: None,
+            ran_ms: None,
+            reason: LOST.to_owned(),
+            signal: None,
+            exit_code: None,
+            clean: false,
+            escalated: false,
+            stop_ms: None,
+            requests_interrupted: 0,
+        }
+    }
+}
+
+/// There is something that cannot be read, and that is not to be overwritten either.
+struct Unusable;
+
+/// The state that is there, or a fresh one. A file that makes no sense is put aside.
+fn read(named: &NamedFile, troubles: &mut Vec<String>) -> Result<State, Unusable> {
+    let why = match file::read(&named.path) {
+        Ok(text) => match serde_json::from_str::<State>(&text) {
+            Ok(state) if state.schema == SCHEMA => return Ok(state),
+            Ok(state) => format!("schema {} is not known here", state.schema),
+            Err(error) => error.to_string(),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::new()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => file::reason(&error),
+        Err(error) => {
+            let why = file::reason(&error);
+            troubles.push(format!("{named}: {why}; no state is kept"));
+            return Err(Unusable);
+        }
+    };
+    match file::put_aside(&named.path) {
+        Ok(aside) => {
+            let aside = aside.display();
+            troubles.push(format!("{named}: {why}; kept as {aside}, starting afresh"));
+            Ok(State::new())
+        }
+        Err(error) => {
+            let aside = file::reason(&error);
+            troubles.push(format!(
+                "{named}: {why}; it cannot be put aside ({aside}), no state is kept"
+            ));
+            Err(Unusable)
+        }
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

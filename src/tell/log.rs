@@ -1,0 +1,335 @@
+//! Records to lines on standard error, for people or as JSON: written or lost, never waited for.
+
+mod words;
+
+use std::fmt::{self, Write as _};
+use std::mem;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::record::{ExitStatus, Record};
+use crate::sys;
+use crate::words::signal::SignalSet;
+use words::Words;
+pub(crate) use words::text;
+
+/// How much is told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+/// For whom lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// What was asked for with `--log-level` and `--log-format`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Voice {
+    pub(crate) level: Level,
+    pub(crate) format: Format,
+    /// Reaped orphans are told at any level (`--log-reaped`).
+    pub(crate) reaped: bool,
+}
+
+/// The fold over the records that writes the log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    voice: Voice,
+    /// Whether a stop was asked for: then the child's end is news, otherwise it is the normal thing.
+    asked: bool,
+    /// What came for the child and was no stop: when it dies of that, nothing went wrong.
+    came: SignalSet,
+    /// What is to be written at the next `flush`, and how many lines that is.
+    unwritten: String,
+    lines: u32,
+    /// Lines that standard error did not take.
+    lost: u32,
+}
+
+/// Where words are written to. Of our own, so that its table of functions lies among our constants, which
+/// are in memory when a stop is told about; that of `String` is not.
+struct Line<'a>(&'a mut String);
+
+impl fmt::Write for Line<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    time_ms: u64,
+    level: Level,
+    #[serde(flatten)]
+    record: &'a Record,
+    /// How many processes the record had besides those that it names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct LostLine {
+    level: Level,
+    event: &'static str,
+    lines: u32,
+}
+
+impl Log {
+    pub(crate) fn new(voice: Voice) -> Self {
+        Self {
+            voice,
+            asked: false,
+            came: SignalSet::default(),
+            // The lines of a plain stop fit.
+            unwritten: String::with_capacity(512),
+            lines: 0,
+            lost: 0,
+        }
+    }
+
+    /// Puts the line together; `flush` writes it. So lines that belong together cost one write.
+    pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
+        let mut unwritten = mem::take(&mut self.unwritten);
+        let before = unwritten.len();
+        let told = self.put(&mut unwritten, at, record);
+        self.unwritten = unwritten;
+        if !told {
+            return;
+        }
+        if before > 0 && self.unwritten.len() >= sys::stderr::WHOLE {
+            let line = self.unwritten.split_off(before);
+            self.flush();
+            self.unwritten = line;
+        }
+        // One that is longer than what a pipe takes whole is cut.
+        let whole = cut(&self.unwritten, sys::stderr::WHOLE - 1).len();
+        self.unwritten.truncate(whole);
+        self.unwritten.push('\n');
+        self.lines += 1;
+    }
+
+    /// Writes what was told since the last time.
+    pub(crate) fn flush(&mut self) {
+        if self.lines == 0 {
+            return;
+        }
+        if self.lost > 0 && sys::stderr::write(self.lost_line().as_bytes()) {
+            self.lost = 0;
+        }
+        if !sys::stderr::write(self.unwritten.as_bytes()) {
+            self.lost = self.lost.saturating_add(self.lines);
+        }
+        self.unwritten.clear();
+        self.lines = 0;
+    }
+
+    /// The line without its newline; `None` where so much is not told.
+    pub(crate) fn line(&mut self, at: Duration, record: &Record) -> Option<String> {
+        let mut line = String::new();
+        self.put(&mut line, at, record).then_some(line)
+    }
+
+    /// Appends the line without its newline, if so much is told.
+    fn put(&mut self, out: &mut String, at: Duration, record: &Record) -> bool {
+        self.asked |= matches!(record, Record::StopAsked { .. });
+        // Dropped is also what the terminal has sent to the child already.
+        if let Record::Forwarded { signal, .. } | Record::Dropped { signal, .. } = record {
+            self.came.insert(*signal);
+        }
+        let level = self.level(record);
+        if level > self.voice.level {
+            return false;
+        }
+        match self.voice.format {
+            Format::Text => {
+                let start = out.len();
+                let _ = write!(Line(out), "stepdown: {}", Words(record));
+                keep_on_one_line(out, start);
+            }
+            Format::Json => out.push_str(&fitted(json(at, level, record))),
+        }
+        true
+    }
+
+    fn lost_line(&self) -> String {
+        match self.voice.format {
+            Format::Text => {
+                format!(
+                    "stepdown: {} lines before this one could not be written\n",
+                    self.lost
+                )
+            }
+            Format::Json => {
+                let line = LostLine {
+                    level: Level::Warn,
+                    event: "lost",
+                    lines: self.lost,
+                };
+                serde_json::to_string(&line).unwrap_or_default() + "\n"
+            }
+        }
+    }
+
+    fn level(&self, record: &Record) -> Level {
+        match record {
+            Record::StartFailed(_) | Record::ReloadRefused { .. } => Level::Error,
+            Record::ChildLeft { .. }
+            | Record::StillThere { .. }
+            | Record::NotAStop { .. }
+            | Record::OomKilled { .. }
+            | Record::Trouble { .. }
+            | Record::DrainUnmet { .. } => Level::Warn,
+            Record::SweepEnded { left, .. } => {
+                if *left {
+                    Level::Warn
+                } else {
+                    Level::Info
+                }
+            }
+            Record::HookEnded { result, .. } | Record::StopCommandEnded { result } => {
+                if result.is_success() {
+                    Level::Info
+                } else {
+                    Level::Warn
+                }
+            }
+            Record::DrainEnded { interrupted, .. } => {
+                if *interrupted == 0 {
+                    Level::Info
+                } else {
+                    Level::Warn
+                }
+            }
+            // A child that simply exits is not worth a line; one that is killed is.
+            Record::ChildExited {
+                status: ExitStatus::Killed { signal, .. },
+                ..
+            } if !self.asked && !self.came.contains(*signal) => Level::Warn,
+            Record::ChildExited {
+                status: ExitStatus::Killed { .. },
+                ..
+            } => Level::Info,
+            Record::ChildExited { .. } | Record::Ended(_) if !self.asked => Level::Debug,
+            // Its end, and nothing new, is told in a moment.
+            Record::InFlight { requests: 0, .. } => Level::Debug,
+            Record::StopAsked { .. }
+            | Record::Ready { .. }
+            | Record::DrainStarted(_)
+            | Record::DrainWaits(_)
+            | Record::InFlight { .. }
+            | Record::Step { .. }
+            | Record::AskedAgain { .. }
+            | Record::Escalated { .. }
+            | Record::ChildExited { .. }
+            | Record::Swept { .. }
+            | Record::Awaited { .. }
+            | Record::Reloaded { .. }
+            | Record::Ended(_) => Level::Info,
+            Record::Reaped { .. } if self.voice.reaped => Level::Error,
+            Record::Reaped { .. }
+            | Record::HeldUp { .. }
+            | Record::Started { .. }
+            | Record::HookStarted { .. }
+            | Record::Forwarded { .. }
+            | Record::Dropped { .. }
+            | Record::Suspended
+            | Record::NotSuspended { .. } => Level::Debug,
+        }
+    }
+}
+
+/// How many processes one line names: each takes at most 130 bytes, six for each of its command's 16.
+const JSON_NAMES: usize = 30;
+
+/// As many whole characters as fit into so many bytes.
+fn cut(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rfind(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or(text)
+}
+
+/// What users wrote may hold newlines; a line of the log, which begins at `start`, may not, or it could
+/// pass for two.
+fn keep_on_one_line(text: &mut String, start: usize) {
+    let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| (b' '..0x7f).contains(byte));
+    if text.as_bytes().get(start..).is_some_and(is_plain) {
+        return;
+    }
+    for character in text.split_off(start).chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+}
+
+/// A line that is too long, with its long texts and lists cut and marked so: JSON that ends somewhere
+/// is none.
+fn fitted(line: String) -> String {
+    if line.len() < sys::stderr::WHOLE {
+        return line;
+    }
+    let Ok(mut value) = serde_json::from_str::<Value>(&line) else {
+        return line;
+    };
+    for limit in [1_000, 400, 80, 8] {
+        shorten(&mut value, limit);
+        if let Value::Object(fields) = &mut value {
+            fields.insert("cut".to_owned(), Value::Bool(true));
+        }
+        let line = value.to_string();
+        if line.len() < sys::stderr::WHOLE {
+            return line;
+        }
+    }
+    line
+}
+
+fn shorten(value: &mut Value, limit: usize) {
+    match value {
+        Value::String(text) => text.truncate(cut(text, limit).len()),
+        Value::Array(list) => {
+            list.truncate(limit / 8);
+            list.iter_mut().for_each(|value| shorten(value, limit));
+        }
+        Value::Object(fields) => fields.values_mut().for_each(|value| shorten(value, limit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+pub(crate) fn json(at: Duration, level: Level, record: &Record) -> String {
+    let time_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+    // A line is cut to what a pipe takes whole, and a cut one would not be JSON any more.
+    let more = match record {
+        Record::Swept { processes, .. } | Record::Awaited { processes, .. } => processes
+            .len()
+            .checked_sub(JSON_NAMES)
+            .filter(|more| *more > 0),
+        _ => None,
+    };
+    let mut shortened = more.map(|_| record.clone());
+    if let Some(Record::Swept { processes, .. } | Record::Awaited { processes, .. }) =
+        &mut shortened
+    {
+        processes.truncate(JSON_NAMES);
+    }
+    let record = shortened.as_ref().unwrap_or(record);
+    let line = JsonLine {
+        time_ms,
+        level,
+        record,
+        more,
+    };
+    serde_json::to_string(&line).unwrap_or_default()
+}

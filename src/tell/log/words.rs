@@ -1,0 +1,446 @@
+//! The words of every record, as a line for people.
+
+use std::fmt;
+
+use crate::drain::rules::Held;
+use crate::look::Waited;
+use crate::plan::Target;
+use crate::record::{
+    Again, CountedFrom, DrainEnd, DrainWait, ExitStatus, HookResult, Outcome, Process, Reason,
+    Record, Sender,
+};
+use crate::words::duration::Shown;
+use crate::words::signal::Signal;
+
+/// One record as a line for people, without prefix and newline.
+pub(crate) fn text(record: &Record) -> String {
+    Words(record).to_string()
+}
+
+/// As [`text`], written to where it is wanted: what the main job tells while the child goes down costs
+/// no allocation.
+pub(super) struct Words<'a>(pub(super) &'a Record);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Record::Started { pid } => write!(f, "started, pid {pid}"),
+            Record::StartFailed(failure) => f.write_str(&failure.message),
+            Record::Ready { after } => write!(f, "ready after {}", Shown(*after)),
+            Record::StopAsked {
+                reason,
+                signal,
+                sender,
+            } => stop_asked(f, *reason, *signal, *sender),
+            Record::HookStarted { phase, name } => {
+                write!(f, "{} hook {name:?} started", phase.name())
+            }
+            Record::HookEnded {
+                phase,
+                name,
+                result,
+                took,
+            } => {
+                let (phase, took) = (phase.name(), Shown(*took));
+                write!(f, "{phase} hook {name:?} {result} ({took})")
+            }
+            Record::DrainStarted(wait) | Record::DrainWaits(wait) => drain_waits(f, wait),
+            Record::InFlight { requests, left } => {
+                write!(f, "drain: {requests} in flight, {} left", Shown(*left))
+            }
+            Record::HeldUp {
+                connections,
+                oldest,
+            } => held_up(f, *connections, oldest),
+            Record::DrainUnmet { until, why } => {
+                write!(f, "--drain-until {until} does not hold: {why}")
+            }
+            Record::DrainEnded {
+                end,
+                interrupted,
+                took,
+            } => drain_ended(f, *end, *interrupted, Shown(*took)),
+            Record::Step {
+                step,
+                of,
+                text,
+                signal,
+                target,
+                by_terminal,
+                passed_on,
+                wait,
+            } => {
+                write!(f, "step {step} of {of}: {text}")?;
+                if let Some(signal) = signal {
+                    let says_it = match signal.name() {
+                        Some(name) => text.starts_with(name),
+                        None => text.starts_with(&signal.to_string()),
+                    };
+                    if !says_it {
+                        write!(f, " = {signal}")?;
+                    }
+                    write!(f, " to the {target}")?;
+                }
+                if *by_terminal {
+                    f.write_str(", sent by the terminal already")?;
+                }
+                if *passed_on {
+                    f.write_str(", passed on already")?;
+                }
+                match wait {
+                    Some(wait) => write!(f, ", waiting up to {}", Shown(*wait)),
+                    None if *signal == Some(Signal::KILL) => Ok(()),
+                    None => f.write_str(", waiting until it has ended"),
+                }
+            }
+            Record::StopCommandEnded { result } => write!(f, "stop command {result}"),
+            Record::AskedAgain {
+                signal,
+                sender,
+                again,
+                sent_as,
+                target,
+            } => {
+                write!(f, "{signal} {sender}: ")?;
+                let passed_on = |f: &mut fmt::Formatter<'_>| {
+                    f.write_str("passed on")?;
+                    if sent_as != signal {
+                        write!(f, " as {sent_as}")?;
+                    }
+                    write!(f, " to the {target}")
+                };
+                match again {
+                    Again::PassedOn => passed_on(f),
+                    Again::Waits => {
+                        passed_on(f)?;
+                        f.write_str(" once the ladder begins")
+                    }
+                    Again::Hurried => {
+                        passed_on(f)?;
+                        f.write_str("; once more takes the next step")
+                    }
+                    Again::ByTerminal => f.write_str("once more takes the next step"),
+                    Again::Noted => f.write_str("once more is faster"),
+                }
+            }
+            Record::Escalated { signal, sender } => {
+                write!(f, "{signal} {sender}: going on at once")
+            }
+            Record::ChildExited {
+                status,
+                after,
+                step,
+            } => {
+                write!(f, "child {status}")?;
+                if let Some(step) = step {
+                    write!(f, " on step {step}")?;
+                }
+                write!(f, " after {}", Shown(*after))
+            }
+            Record::NotAStop {
+                signal,
+                after,
+                stop_on,
+            } => {
+                let after = Shown(*after);
+                write!(
+                    f,
+                    "{signal} was only forwarded, and the child ended {after} later: the stop sequence did not \
+                     run. If {signal} is to ask for the stop: --stop-on {stop_on}"
+                )
+            }
+            Record::StillThere { after, processes } => still_there(f, Shown(*after), processes),
+            Record::OomKilled {
+                kills,
+                counted_from,
+                limit,
+            } => out_of_memory(f, *kills, *counted_from, *limit),
+            Record::ChildLeft { pid } => {
+                write!(f, "child {pid} is still there, going without it")
+            }
+            Record::Forwarded {
+                signal,
+                received,
+                target,
+            } => {
+                write!(f, "{received} forwarded")?;
+                if signal != received {
+                    write!(f, " as {signal}")?;
+                }
+                write!(f, " to the {target}")
+            }
+            Record::Dropped { signal, why } => write!(f, "{signal} not forwarded: {why}"),
+            Record::Reaped { pid, status } => write!(f, "orphan {pid} reaped, {status}"),
+            Record::Swept {
+                signal,
+                processes,
+                decided_by,
+            } => {
+                write!(f, "{signal} to {} left: ", processes.len())?;
+                names(f, processes)?;
+                match decided_by {
+                    Some("--deadline") => f.write_str(" (--deadline leaves no more time)"),
+                    Some(option) => write!(f, " ({option} is over)"),
+                    None => Ok(()),
+                }
+            }
+            Record::Awaited {
+                processes,
+                wait,
+                decided_by,
+            } => {
+                let count = processes.len();
+                let have = if count == 1 { "has" } else { "have" };
+                write!(
+                    f,
+                    "waiting for {count} left that {have} been told already: "
+                )?;
+                names(f, processes)?;
+                write!(f, "; up to {}", Shown(*wait))?;
+                match decided_by {
+                    Some(option) => write!(f, " ({option})"),
+                    None => Ok(()),
+                }
+            }
+            Record::SweepEnded { left: false, took } => {
+                write!(f, "nothing is left ({})", Shown(*took))
+            }
+            Record::SweepEnded { left: true, took } => {
+                write!(f, "some processes are still there after {}", Shown(*took))
+            }
+            Record::Reloaded {
+                changed,
+                needs_restart,
+            } => reloaded(f, changed, needs_restart),
+            Record::ReloadRefused { message } => {
+                write!(f, "configuration not reloaded: {message}")
+            }
+            Record::Suspended => f.write_str("stopped on the terminal, together with the child"),
+            Record::NotSuspended { signal } => {
+                write!(
+                    f,
+                    "child stopped by {signal}: continued, as nobody else would"
+                )
+            }
+            Record::Trouble { message } => f.write_str(message),
+            Record::Ended(outcome) => ended(f, outcome),
+        }
+    }
+}
+
+fn reloaded(f: &mut fmt::Formatter<'_>, changed: &[&str], needs_restart: &[&str]) -> fmt::Result {
+    f.write_str("configuration reloaded: ")?;
+    match changed {
+        [] => f.write_str("nothing changed")?,
+        _ => write!(f, "{} changed", changed.join(", "))?,
+    }
+    match needs_restart {
+        [] => Ok(()),
+        _ => write!(f, "; only a restart changes {}", needs_restart.join(", ")),
+    }
+}
+
+fn stop_asked(
+    f: &mut fmt::Formatter<'_>,
+    reason: Reason,
+    signal: Option<Signal>,
+    sender: Option<Sender>,
+) -> fmt::Result {
+    match reason {
+        Reason::MaxRuntime => return f.write_str("stopping: --max-runtime is over"),
+        Reason::StartFailed => return f.write_str("stopping: the start has failed"),
+        Reason::ParentDied => f.write_str("stopping with ")?,
+        Reason::Signal | Reason::Exit => f.write_str("stopping: ")?,
+    }
+    if let Some(signal) = signal {
+        write!(f, "{signal}")?;
+    }
+    match (reason, sender) {
+        (Reason::ParentDied, _) => f.write_str(": the parent process died"),
+        (_, Some(sender)) => write!(f, " {sender}"),
+        (_, None) => Ok(()),
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel => f.write_str("from the terminal or the kernel"),
+            Self::Outside => f.write_str("from outside the container"),
+            Self::Pid(pid) => write!(f, "from pid {pid}"),
+        }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exited with {code}"),
+            Self::Killed { signal, core } => {
+                let core = if *core { " (core dumped)" } else { "" };
+                write!(f, "died of {signal}{core}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for HookResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(ExitStatus::Exited(0)) => f.write_str("done"),
+            Self::Ended(status) => write!(f, "failed: {status}"),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+            Self::TimedOut => f.write_str("killed: its time was over"),
+            Self::CutShort => f.write_str("killed: going on without it"),
+            Self::Skipped => f.write_str("skipped: the deadline leaves no time for it"),
+        }
+    }
+}
+
+fn drain_waits(f: &mut fmt::Formatter<'_>, wait: &DrainWait) -> fmt::Result {
+    match wait {
+        DrainWait::Delay { left } => write!(
+            f,
+            "drain: waiting {}, load balancers do not know yet (--drain-delay)",
+            Shown(*left)
+        ),
+        DrainWait::Checks { times, left } => {
+            let times = match times {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            };
+            write!(
+                f,
+                "drain: waiting until each checker was told \"not ready\" {times}, up to {} (--drain-checks)",
+                Shown(*left)
+            )
+        }
+        DrainWait::Requests { ports, until } => {
+            f.write_str("drain: waiting until ")?;
+            if *ports || until.is_empty() {
+                f.write_str("no request is in flight")?;
+            }
+            for (index, text) in until.iter().enumerate() {
+                match (index, *ports) {
+                    (0, false) => {}
+                    (_, _) => f.write_str(" and ")?,
+                }
+                write!(f, "{text} holds")?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn held_up(f: &mut fmt::Formatter<'_>, connections: u32, oldest: &[Held]) -> fmt::Result {
+    write!(f, "drain: held up by {connections}")?;
+    for (index, held) in oldest.iter().enumerate() {
+        let before = if index > 0 { "," } else { ":" };
+        let (peer, port) = (held.peer, held.port);
+        let (why, waited) = (held.why.name(), Shown(held.waited));
+        write!(f, "{before} {peer} on port {port} ({why}, {waited})")?;
+    }
+    let more = u32::try_from(oldest.len()).unwrap_or(u32::MAX);
+    match connections.saturating_sub(more) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
+    }
+}
+
+fn out_of_memory(
+    f: &mut fmt::Formatter<'_>,
+    kills: u64,
+    counted_from: CountedFrom,
+    limit: Option<u64>,
+) -> fmt::Result {
+    let perhaps = match counted_from {
+        CountedFrom::Start => "",
+        CountedFrom::Cgroup => ", perhaps",
+    };
+    let processes = if kills == 1 { "process" } else { "processes" };
+    write!(
+        f,
+        "out of memory{perhaps}: the kernel has killed {kills} {processes}"
+    )?;
+    match counted_from {
+        CountedFrom::Start => f.write_str(" of this cgroup")?,
+        CountedFrom::Cgroup => f.write_str(" of this cgroup since it was made")?,
+    }
+    match limit {
+        Some(bytes) => write!(f, ", whose limit is {} MiB", bytes.div_ceil(1 << 20)),
+        None => Ok(()),
+    }
+}
+
+fn drain_ended(
+    f: &mut fmt::Formatter<'_>,
+    end: DrainEnd,
+    interrupted: u32,
+    took: Shown,
+) -> fmt::Result {
+    match end {
+        DrainEnd::Drained => return write!(f, "drained in {took}"),
+        DrainEnd::TimedOut => write!(f, "drain ended by its timeout after {took}")?,
+        DrainEnd::CutShort => write!(f, "drain cut short after {took}")?,
+        DrainEnd::ChildExited => write!(f, "drain ended after {took}: the child has exited")?,
+    }
+    match interrupted {
+        0 => Ok(()),
+        1 => f.write_str(", 1 request interrupted"),
+        count => write!(f, ", {count} requests interrupted"),
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Child => "child",
+            Self::Group => "group",
+            Self::Tree => "tree",
+        })
+    }
+}
+
+/// As many names as a person reads; the count stands before them.
+fn names(f: &mut fmt::Formatter<'_>, processes: &[Process]) -> fmt::Result {
+    const SHOWN: usize = 12;
+    for (index, process) in processes.iter().take(SHOWN).enumerate() {
+        let comma = if index > 0 { ", " } else { "" };
+        let (pid, command) = (process.pid, process.command.escape_debug());
+        write!(f, "{comma}{pid} {command}")?;
+        if process.from_outside {
+            f.write_str(" (from outside)")?;
+        }
+    }
+    match processes.len().checked_sub(SHOWN) {
+        None | Some(0) => Ok(()),
+        Some(more) => write!(f, " and {more} more"),
+    }
+}
+
+fn still_there(f: &mut fmt::Formatter<'_>, after: Shown, processes: &[Waited]) -> fmt::Result {
+    const SHOWN: usize = 8;
+    let Some((first, others)) = processes.split_first() else {
+        return write!(
+            f,
+            "the child is still there after {after} (no usable /proc shows why)"
+        );
+    };
+    write!(f, "still there after {after}: {first}")?;
+    for process in others.iter().take(SHOWN) {
+        write!(f, ", {process}")?;
+    }
+    match others.len().checked_sub(SHOWN) {
+        None | Some(0) => Ok(()),
+        Some(more) => write!(f, " and {more} more"),
+    }
+}
+
+fn ended(f: &mut fmt::Formatter<'_>, outcome: &Outcome) -> fmt::Result {
+    let code = outcome.code;
+    if !matches!(outcome.reason, Reason::Exit | Reason::StartFailed) {
+        let forced = if outcome.escalated { " by KILL" } else { "" };
+        write!(f, "stopped{forced} in {}, ", Shown(outcome.took))?;
+    }
+    write!(f, "exit status {code}")
+}

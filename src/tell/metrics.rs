@@ -1,0 +1,343 @@
+//! Metrics in the text format of Prometheus: how things stand, and what happened so far.
+//!
+//! | metric | meaning |
+//! | --- | --- |
+//! | `stepdown_build_info{version}` | always 1 |
+//! | `stepdown_phase{phase}` | 1 for the phase that the run is in, 0 for all others |
+//! | `stepdown_in_flight_requests` | requests in flight; counted while they are drained |
+//! | `stepdown_child_start_time_seconds` | when the child was started, since 1970 |
+//! | `stepdown_child_uptime_seconds` | how long it has been running, or ran |
+//! | `stepdown_runs_total{reason}` | runs that have ended |
+//! | `stepdown_stops_total{outcome}` | stops that were asked for: `graceful`, `killed`, `abandoned` |
+//! | `stepdown_stop_duration_seconds` | histogram: from the request to stop to the end |
+//! | `stepdown_drain_duration_seconds` | histogram: how long drains took |
+//! | `stepdown_requests_interrupted_total` | requests in flight when a drain ended early |
+//! | `stepdown_orphans_reaped_total` | processes reaped that were not ours |
+//! | `stepdown_oom_kills_total` | processes of the cgroup that the kernel killed for lack of memory |
+//! | `stepdown_hook_failures_total{phase}` | failed hooks |
+//! | `stepdown_config_reloads_total{result}` | readings of the configuration file while running |
+//!
+//! Counters and histograms go on from one run to the next with `--state-file`; without it they begin
+//! with each run, which Prometheus takes as a counter reset.
+
+pub(crate) mod totals;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::record::Record;
+use crate::tell::phase;
+use crate::tell::phase::Phase;
+use totals::{Histogram, Totals};
+
+/// What the format is called in a Content-Type header.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All values of the label, so that each of them is there from the beginning.
+const REASONS: [&str; 6] = [
+    "signal",
+    "exit",
+    "max-runtime",
+    "parent-died",
+    "start-failed",
+    "lost",
+];
+const OUTCOMES: [&str; 3] = ["graceful", "killed", "abandoned"];
+const HOOK_PHASES: [&str; 3] = ["pre-start", "pre-stop", "post-stop"];
+const RESULTS: [&str; 2] = ["success", "failure"];
+
+/// The fold over the records that metrics are made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    began: SystemTime,
+    totals: Totals,
+    phase: Phase,
+    in_flight: u32,
+    /// When the child was started and when it ended.
+    started: Option<Duration>,
+    ended: Option<Duration>,
+}
+
+impl Metrics {
+    /// `began` is time 0 of the records; `totals` are those of the runs before.
+    pub(crate) fn new(began: SystemTime, totals: Totals) -> Self {
+        Self {
+            began,
+            totals,
+            phase: Phase::new(),
+            in_flight: 0,
+            started: None,
+            ended: None,
+        }
+    }
+
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
+        self.totals.tell(record);
+        self.phase.tell(record);
+        match record {
+            Record::Started { .. } => self.started = Some(at),
+            Record::InFlight { requests, .. } => self.in_flight = *requests,
+            // The last change may not have been told.
+            Record::DrainEnded { interrupted, .. } => self.in_flight = *interrupted,
+            Record::ChildExited { .. } | Record::ChildLeft { .. } => {
+                self.in_flight = 0;
+                self.ended = Some(at);
+            }
+            _ => {}
+        }
+    }
+
+    /// The text at this time, for node_exporter's textfile collector and for `/metrics`.
+    pub(crate) fn render(&self, now: Duration) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Snapshot {
+            metrics: self.clone(),
+            now,
+        }));
+        let mut text = String::new();
+        // Writing into memory cannot fail.
+        let _ = text::encode_registry(&mut text, &registry);
+        classic(&text)
+    }
+}
+
+/// OpenMetrics names the family of a counter without `_total`, the older text format, which node_exporter
+/// reads and every scraper understands, with it.
+fn classic(text: &str) -> String {
+    let of = |line: &'_ str, head: &str| -> Option<String> {
+        let name = line.strip_prefix(head)?.split(' ').next()?;
+        Some(name.to_owned())
+    };
+    let is_counter = |line: &&str| line.starts_with("# TYPE ") && line.ends_with(" counter");
+    let counters: Vec<String> = text
+        .lines()
+        .filter(is_counter)
+        .filter_map(|line| of(line, "# TYPE "))
+        .collect();
+    let mut classic = String::with_capacity(text.len() + counters.len() * 16);
+    for line in text.lines() {
+        let name = of(line, "# HELP ").or_else(|| of(line, "# TYPE "));
+        match name.filter(|name| counters.contains(name)) {
+            Some(name) => classic.push_str(&line.replacen(&name, &format!("{name}_total"), 1)),
+            None => classic.push_str(line),
+        }
+        classic.push('\n');
+    }
+    classic
+}
+
+/// The metrics at one moment.
+#[derive(Debug)]
+struct Snapshot {
+    metrics: Metrics,
+    now: Duration,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let Metrics {
+            began,
+            totals,
+            phase,
+            in_flight,
+            started,
+            ended,
+        } = &self.metrics;
+        let encoder = &mut encoder;
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        gauges(
+            encoder,
+            "stepdown_build_info",
+            "The version of stepdown.",
+            [(version, 1.0)],
+        )?;
+        gauges(
+            encoder,
+            "stepdown_phase",
+            "The phase that the run is in.",
+            phase::NAMES.map(|known| {
+                let value = if known == phase.name() { 1.0 } else { 0.0 };
+                ([("phase", known)], value)
+            }),
+        )?;
+        gauge(
+            encoder,
+            "stepdown_in_flight_requests",
+            "Requests in flight, counted while they are drained.",
+            f64::from(*in_flight),
+        )?;
+        if let Some(started) = *started {
+            let since = (*began + started).duration_since(SystemTime::UNIX_EPOCH);
+            gauge(
+                encoder,
+                "stepdown_child_start_time_seconds",
+                "When the child was started, since 1970.",
+                since.unwrap_or_default().as_secs_f64(),
+            )?;
+            gauge(
+                encoder,
+                "stepdown_child_uptime_seconds",
+                "How long the child has been running, or ran.",
+                ended
+                    .unwrap_or(self.now)
+                    .saturating_sub(started)
+                    .as_secs_f64(),
+            )?;
+        }
+        counters(
+            encoder,
+            "stepdown_runs",
+            "Runs that have ended, by reason.",
+            ("reason", &REASONS),
+            &totals.runs,
+        )?;
+        counters(
+            encoder,
+            "stepdown_stops",
+            "Stops that were asked for, by how they ended.",
+            ("outcome", &OUTCOMES),
+            &totals.stops,
+        )?;
+        histogram(
+            encoder,
+            "stepdown_stop_duration_seconds",
+            "From the request to stop to the end.",
+            &totals.stop_duration,
+        )?;
+        histogram(
+            encoder,
+            "stepdown_drain_duration_seconds",
+            "How long drains took.",
+            &totals.drain_duration,
+        )?;
+        counter(
+            encoder,
+            "stepdown_requests_interrupted",
+            "Requests that were in flight when a drain ended early.",
+            totals.requests_interrupted,
+        )?;
+        counter(
+            encoder,
+            "stepdown_orphans_reaped",
+            "Processes reaped that were neither the child nor hooks.",
+            totals.orphans_reaped,
+        )?;
+        counter(
+            encoder,
+            "stepdown_oom_kills",
+            "Processes of the cgroup that the kernel killed for lack of memory.",
+            totals.oom_kills,
+        )?;
+        counters(
+            encoder,
+            "stepdown_hook_failures",
+            "Hooks that failed, by phase.",
+            ("phase", &HOOK_PHASES),
+            &totals.hook_failures,
+        )?;
+        counters(
+            encoder,
+            "stepdown_config_reloads",
+            "Readings of the configuration file while running.",
+            ("result", &RESULTS),
+            &totals.reloads,
+        )
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    metric.encode_gauge(&value)
+}
+
+fn gauges<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (L, f64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        metric.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    metric.encode_counter::<NoLabelSet, _, f64>(&value, None)
+}
+
+/// A counter with a label; values that the state file made up are left out.
+fn counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    (label, known): (&str, &[&str]),
+    counts: &BTreeMap<String, u64>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for value in known {
+        let count = counts.get(*value).copied().unwrap_or(0);
+        metric
+            .encode_family(&[(label, *value)])?
+            .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+    }
+    Ok(())
+}
+
+fn histogram(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    histogram: &Histogram,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    let seconds = |millis: u64| Duration::from_millis(millis).as_secs_f64();
+    let buckets: Vec<(f64, u64)> = histogram
+        .buckets
+        .iter()
+        .map(|bucket| (bucket.le_ms.map_or(f64::INFINITY, seconds), bucket.count))
+        .collect();
+    metric.encode_histogram::<NoLabelSet>(
+        seconds(histogram.sum_ms),
+        histogram.count,
+        &buckets,
+        None,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::DrainEnd;
+
+    #[test]
+    fn nothing_is_in_flight_after_a_drain_that_was_not_cut_short() {
+        let mut metrics = Metrics::new(SystemTime::UNIX_EPOCH, Totals::default());
+        let left = Duration::ZERO;
+        metrics.tell(left, &Record::InFlight { requests: 3, left });
+        assert!(metrics.render(left).contains("in_flight_requests 3.0\n"));
+        let drained = Record::DrainEnded {
+            end: DrainEnd::Drained,
+            interrupted: 0,
+            took: left,
+        };
+        metrics.tell(left, &drained);
+        assert!(metrics.render(left).contains("in_flight_requests 0.0\n"));
+    }
+}
