@@ -29,6 +29,8 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+use signals::Requests;
+
 pub(crate) use event::{Action, Event, Facts, HookId, Received, Whom};
 
 /// Where in the run we are. The hook, step or stage that is under way is part of the phase.
@@ -100,21 +102,6 @@ struct Limits {
     kill_by: Duration,
     give_up_by: Duration,
     gone_by: Duration,
-}
-
-/// What has been asked by signals so far, and what the child knows of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Requests {
-    /// Each signal that has come once, by the name it came by.
-    came: SignalSet,
-    /// How many there were that could change anything.
-    count: u32,
-    /// Those that the child has not had yet and gets once the ladder has told it the first one.
-    owed: SignalSet,
-    /// Those that it has had besides the steps.
-    passed_on: SignalSet,
-    /// The step of the ladder in which it was told to hurry.
-    hurried_in: Option<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

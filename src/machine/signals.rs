@@ -12,6 +12,23 @@ use crate::words::signal::{Signal, SignalSet};
 /// KILL by hand takes so many requests: it is the third Ctrl-C, never the second.
 const KILL_BY_HAND: u32 = 3;
 
+/// What has been asked by signals so far, and what the child knows of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Requests {
+    /// Each signal that has come once, by the name it came by.
+    pub(super) came: SignalSet,
+    /// How many there were that could change anything.
+    pub(super) count: u32,
+    /// Those that the child has not had yet and gets once the ladder has told it the first one.
+    pub(super) owed: SignalSet,
+    /// Those that it has had besides the steps.
+    pub(super) passed_on: SignalSet,
+    /// Requests to stop that everybody in the child's group has got as well.
+    pub(super) by_terminal: SignalSet,
+    /// The step of the ladder in which it was told to hurry.
+    pub(super) hurried_in: Option<usize>,
+}
+
 impl Machine {
     pub(super) fn signal(&mut self, now: Duration, received: Received) {
         let Some(signal) = self.plan.rewritten(received.signal) else {
@@ -28,6 +45,7 @@ impl Machine {
         let reloads = self.plan.reload_on.contains(received.signal);
         match self.phase {
             _ if self.can_be_asked() && stops => {
+                self.note_who_has_it(received);
                 self.ask_to_stop(now, Reason::Signal, signal, Some(received));
             }
             Phase::PreStart { .. } => self.kept.push(Event::Signal(received)),
@@ -45,6 +63,12 @@ impl Machine {
     fn drop_signal(&mut self, received: Received, why: &'static str) {
         let signal = received.signal;
         self.tell(Record::Dropped { signal, why });
+    }
+
+    fn note_who_has_it(&mut self, received: Received) {
+        if received.reached_child {
+            self.requests.by_terminal.insert(received.signal);
+        }
     }
 
     /// A request while the run is on its way down. The first of its kind hurries nothing: platforms,
@@ -72,6 +96,7 @@ impl Machine {
     /// A stop signal that the child may not have had yet. A plan that says by itself how the child is
     /// told (`--stop-signal`, a console command) is not undercut: QUIT lets nginx finish, TERM does not.
     fn pass_on(&mut self, received: Received, signal: Signal, hurries: bool) {
+        self.note_who_has_it(received);
         let has_it = received.reached_child && signal == received.signal;
         if has_it && self.plan.target == Target::Tree {
             self.act(Action::SendBeyondGroup(signal));

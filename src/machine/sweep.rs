@@ -116,7 +116,8 @@ impl Machine {
         // is what they mean everywhere, or what has worked with the child.
         let ends = [Signal::INT, Signal::QUIT].into_iter();
         let ends = ends.filter(|signal| self.sent.contains(*signal));
-        let mut had: SignalSet = ends.chain(self.grace.worked).collect();
+        let by_terminal = self.requests.by_terminal.iter();
+        let mut had: SignalSet = ends.chain(self.grace.worked).chain(by_terminal).collect();
         had.insert(Signal::TERM);
         // A terminal, or `--target group`, may have sent an INT that was forwarded and asked for no stop.
         let by_int = matches!(self.child, Child::Ended(_, status) if status.code() == killed_by(Signal::INT));
@@ -167,7 +168,8 @@ impl Machine {
     }
 
     fn set_next_look(&mut self) {
-        let half = Some(self.grace.half);
+        // Once: whatever is answered then, asking again at once would help nobody.
+        let half = Some(self.grace.half).filter(|half| self.grace.looked_at < *half);
         let times = [self.grace.until, self.grace.look_at, half];
         self.until = times.into_iter().flatten().min();
     }
