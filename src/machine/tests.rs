@@ -15,12 +15,14 @@ use crate::tell::log;
 mod bugs;
 mod drain;
 mod ends;
+mod family;
 mod kill;
 mod ladder;
 mod limits;
 mod phases;
 mod promises;
 mod reload;
+mod setups;
 mod signals;
 mod status;
 mod stories;
@@ -72,6 +74,13 @@ fn typed(signal: Signal) -> Event {
 
 fn in_flight(requests: u32, settled: bool) -> Event {
     Event::InFlight { requests, settled }
+}
+
+fn held_up(connections: u32) -> Event {
+    Event::HeldUp {
+        connections,
+        oldest: Vec::new(),
+    }
 }
 
 fn answered(condition: usize, answer: Answer) -> Event {

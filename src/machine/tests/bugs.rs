@@ -1,7 +1,7 @@
 //! A planted bug for each promise: a check that cannot fail proves nothing.
 
 use super::promises::{ALL, Promise};
-use super::stories::SETUPS;
+use super::setups::SETUPS;
 use super::*;
 
 /// A mistake that a machine could make.
@@ -21,6 +21,15 @@ pub(super) enum Bug {
     SwallowsATermAfterInt,
     TakesTheSecondIntForTwo,
     TellsTermTwice,
+    ForgetsWhoHadTerm,
+    ForgetsTheTerminal,
+    SendsWhatTheTerminalHasSent,
+    AsksWorkersAtOnce,
+    NeverAsksWorkers,
+    OverlooksWhoHasLostItsParent,
+    ForgetsTheGraceOfTheStep,
+    KillsOnce,
+    LeavesWhoIsBorn,
     ForwardsToTheDead,
     LetsHooksOverlap,
     TakesEveryWakeUpForDue,
@@ -31,9 +40,11 @@ pub(super) enum Bug {
     KillsInSpiteOfNoKill,
     TakesNotKnownForDrained,
     ForgetsTheDelay,
+    TakesNobodyHeldUpForDrained,
+    KeepsQuietAboutWhatHoldsUp,
 }
 
-const BUGS: [(Bug, Promise); 24] = [
+const BUGS: [(Bug, Promise); 35] = [
     (Bug::TakesAStepAgain, Promise::StepsNeverGoBack),
     (Bug::ReturnsToTheFirstSweep, Promise::StepsNeverGoBack),
     (Bug::SpeaksAfterTheEnd, Promise::NothingAfterTheEnd),
@@ -63,6 +74,21 @@ const BUGS: [(Bug, Promise); 24] = [
         Promise::KillByHandTakesTwoMore,
     ),
     (Bug::TellsTermTwice, Promise::NobodyIsToldTermTwice),
+    (Bug::ForgetsWhoHadTerm, Promise::NobodyIsToldTermTwice),
+    (Bug::ForgetsTheTerminal, Promise::NobodyIsToldTermTwice),
+    (
+        Bug::SendsWhatTheTerminalHasSent,
+        Promise::OneRequestReachesNobodyTwice,
+    ),
+    (Bug::AsksWorkersAtOnce, Promise::RootsFirst),
+    (Bug::NeverAsksWorkers, Promise::RootsFirst),
+    (Bug::OverlooksWhoHasLostItsParent, Promise::RootsFirst),
+    (
+        Bug::ForgetsTheGraceOfTheStep,
+        Promise::WhatIsLeftHasTheRestOfTheGrace,
+    ),
+    (Bug::KillsOnce, Promise::KillUntilNothingIsLeft),
+    (Bug::LeavesWhoIsBorn, Promise::KillUntilNothingIsLeft),
     (Bug::ForwardsToTheDead, Promise::NoSignalForTheDead),
     (Bug::LetsHooksOverlap, Promise::OneHookAtATime),
     (
@@ -76,6 +102,11 @@ const BUGS: [(Bug, Promise); 24] = [
     (Bug::KillsInSpiteOfNoKill, Promise::NoKillSparesTheChild),
     (Bug::TakesNotKnownForDrained, Promise::DrainedIsNoGuess),
     (Bug::ForgetsTheDelay, Promise::DrainedIsNoGuess),
+    (Bug::TakesNobodyHeldUpForDrained, Promise::DrainedIsNoGuess),
+    (
+        Bug::KeepsQuietAboutWhatHoldsUp,
+        Promise::WhatHoldsUpADrainIsTold,
+    ),
 ];
 
 /// The machine, as it is or with a bug planted between it and the world.
@@ -88,6 +119,7 @@ pub(super) struct Player {
     asked: bool,
     ended: bool,
     ints: u32,
+    killed: bool,
 }
 
 impl Player {
@@ -106,6 +138,7 @@ impl Player {
             asked: false,
             ended: false,
             ints: 0,
+            killed: false,
         };
         player.take_over();
         player
@@ -162,6 +195,13 @@ impl Player {
                     *answer = Answer::Holds;
                 }
             }
+            Some(Bug::TakesNobodyHeldUpForDrained) if event == held_up(0) => {
+                event = in_flight(0, true);
+            }
+            Some(Bug::OverlooksWhoHasLostItsParent) if matches!(event, Event::Reaped { .. }) => {
+                return;
+            }
+            Some(Bug::ForgetsTheGraceOfTheStep) => self.machine.grace.of_step = None,
             Some(Bug::MissesThatNobodyIsLeft) if event == Event::NoneLeft => return,
             Some(Bug::SpeaksAfterTheEnd) if self.ended => self.outbox.push_back(Action::NotReady),
             Some(Bug::RunsPreStopAfterACrash) if child_ends && !self.asked => {
@@ -184,6 +224,18 @@ impl Player {
         while let Some(action) = self.machine.poll() {
             self.distort(action);
         }
+    }
+
+    fn distorted(&self, whom: Whom) -> Whom {
+        let (mut rest, mut had) = (whom.rest, whom.had);
+        match self.bug {
+            Some(Bug::ForgetsWhoHadTerm) => had = SignalSet::default(),
+            Some(Bug::ForgetsTheTerminal) => had = [Signal::TERM].into_iter().collect(),
+            Some(Bug::AsksWorkersAtOnce) => rest = true,
+            Some(Bug::NeverAsksWorkers) => rest = false,
+            _ => {}
+        }
+        Whom { rest, had, ..whom }
     }
 
     fn distort(&mut self, action: Action) {
@@ -212,7 +264,27 @@ impl Player {
         let asks = matches!(action, Action::Record(Record::StopAsked { .. }));
         self.asked |= asks;
         self.ended |= matches!(action, Action::Finish(_));
+        let action = match action {
+            Action::TellLeft(whom) => Action::TellLeft(self.distorted(whom)),
+            Action::SendBeyondGroup(signal)
+                if self.bug == Some(Bug::SendsWhatTheTerminalHasSent) =>
+            {
+                let target = Target::Tree;
+                Action::Send { target, signal }
+            }
+            action => action,
+        };
+        let was_killed = self.killed;
+        self.killed |= action == Action::Sweep(Signal::KILL);
         match self.bug {
+            Some(Bug::KillsOnce) if was_killed && action == Action::Sweep(Signal::KILL) => {}
+            Some(Bug::LeavesWhoIsBorn) if action == Action::Sweep(Signal::KILL) => {
+                let now = self.machine.since;
+                self.machine.handle(now, Event::NoneLeft);
+                self.outbox.push_back(action);
+            }
+            Some(Bug::KeepsQuietAboutWhatHoldsUp)
+                if matches!(action, Action::Record(Record::HeldUp { .. })) => {}
             Some(Bug::TakesAStepAgain) if matches!(action, Action::Record(Record::Step { .. })) => {
                 self.outbox.extend([action.clone(), action]);
             }

@@ -1,5 +1,6 @@
 //! What every run keeps, whatever happens: judged action by action.
 
+use super::family::{Family, Relative};
 use super::*;
 use crate::record::DrainEnd;
 
@@ -20,7 +21,16 @@ pub(super) enum Promise {
     ASignalTheChildHasNotHadReachesIt,
     /// After the first request: KILL is the third Ctrl-C.
     KillByHandTakesTwoMore,
+    /// By the ladder, the sweep or both; nor is asked by the sweep who had the terminal's INT.
     NobodyIsToldTermTwice,
+    /// One Ctrl-C on a terminal is one INT for everybody.
+    OneRequestReachesNobodyTwice,
+    /// Who is left to a parent is asked when that has gone, or has had half of the time.
+    RootsFirst,
+    /// Of an explicit grace, and never less than the sweep's own.
+    WhatIsLeftHasTheRestOfTheGrace,
+    /// Whoever is born meanwhile, until it is clear that KILL does not help.
+    KillUntilNothingIsLeft,
     NoSignalForTheDead,
     /// None starts before the other has ended or been killed; none is left running at the end.
     OneHookAtATime,
@@ -30,11 +40,13 @@ pub(super) enum Promise {
     NoKillSparesTheChild,
     /// Only what was answered last, and since the delay was over, is called drained.
     DrainedIsNoGuess,
+    /// Within a second, while the drain lasts.
+    WhatHoldsUpADrainIsTold,
     /// Once the child has ended and nobody is left; and by itself where KILL is allowed.
     TheRunEnds,
 }
 
-pub(super) const ALL: [Promise; 18] = [
+pub(super) const ALL: [Promise; 23] = [
     Promise::StepsNeverGoBack,
     Promise::NothingAfterTheEnd,
     Promise::KillInTime,
@@ -46,12 +58,17 @@ pub(super) const ALL: [Promise; 18] = [
     Promise::ASignalTheChildHasNotHadReachesIt,
     Promise::KillByHandTakesTwoMore,
     Promise::NobodyIsToldTermTwice,
+    Promise::OneRequestReachesNobodyTwice,
+    Promise::RootsFirst,
+    Promise::WhatIsLeftHasTheRestOfTheGrace,
+    Promise::KillUntilNothingIsLeft,
     Promise::NoSignalForTheDead,
     Promise::OneHookAtATime,
     Promise::EarlyWakeUpsAreHarmless,
     Promise::LateEndsChangeNothing,
     Promise::NoKillSparesTheChild,
     Promise::DrainedIsNoGuess,
+    Promise::WhatHoldsUpADrainIsTold,
     Promise::TheRunEnds,
 ];
 
@@ -94,6 +111,10 @@ pub(super) struct Allowed {
     drain_timeout: Duration,
     /// The step, counted from one, that tells the child the signal that asked.
     same: Option<usize>,
+    /// How long each step lasts, where somebody has said so.
+    pub(super) waits: Vec<Option<Duration>>,
+    pub(super) int_steps: u32,
+    pub(super) sweep_grace: Duration,
 }
 
 impl Allowed {
@@ -133,6 +154,17 @@ impl Allowed {
                 .iter()
                 .position(|step| step.action == StepAction::Same)
                 .map(|index| index + 1),
+            waits: plan
+                .ladder
+                .iter()
+                .map(|step| step.wait.filter(|_| !step.is_kill()))
+                .collect(),
+            int_steps: plan
+                .ladder
+                .iter()
+                .map(|step| u32::from(step.action == StepAction::Signal(Signal::INT)))
+                .sum(),
+            sweep_grace: plan.sweep_grace,
         }
     }
 }
@@ -140,6 +172,7 @@ impl Allowed {
 /// What was seen of a run so far.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
+    pub(super) family: Family,
     pub(super) finished: bool,
     /// A stop was asked for.
     pub(super) asked: bool,
@@ -160,15 +193,19 @@ pub(super) struct Watch {
     left: bool,
     hook: Option<HookId>,
     post_stop: Vec<u8>,
+    drains: bool,
     drains_since: Duration,
     settled: bool,
     /// When it was answered last that nothing is in flight.
     holds: Option<Duration>,
+    /// Since when something holds up the drain, until it is told.
+    held_up: Option<Duration>,
 }
 
 impl Watch {
-    pub(super) fn new(allowed: &Allowed) -> Self {
+    pub(super) fn new(allowed: &Allowed, relatives: &[Relative], immortal: bool) -> Self {
         Self {
+            family: Family::new(relatives, immortal),
             finished: false,
             asked: false,
             child_alive: false,
@@ -183,24 +220,36 @@ impl Watch {
             left: false,
             hook: None,
             post_stop: vec![0; allowed.post_stop],
+            drains: false,
             drains_since: Duration::ZERO,
             settled: false,
             holds: None,
+            held_up: None,
         }
     }
 
     /// An event that the world is about to deliver.
     pub(super) fn hears(&mut self, now: Duration, event: &Event) {
         self.request = None;
+        self.family.hears(now, event);
         match event {
-            Event::Signal(Received { signal, .. })
-                if [Signal::TERM, Signal::INT].contains(signal) =>
-            {
+            Event::Signal(Received {
+                signal,
+                reached_child,
+                ..
+            }) if [Signal::TERM, Signal::INT].contains(signal) => {
+                if *reached_child {
+                    self.had.insert(*signal);
+                }
                 self.request = Some(!self.came.contains(*signal));
                 self.came.insert(*signal);
                 self.requests += 1;
             }
             Event::InFlight { settled, .. } => self.settled = *settled,
+            Event::HeldUp { connections: 0, .. } => self.held_up = None,
+            Event::HeldUp { .. } if self.drains => {
+                self.held_up.get_or_insert(now);
+            }
             Event::Answered { answer, .. } => {
                 self.holds = Some(now).filter(|_| *answer == Answer::Holds);
             }
@@ -225,6 +274,9 @@ impl Watch {
             Promise::NoKillSparesTheChild.holds(spares, told)?;
         }
         self.sees_an_answer(allowed, now, action)?;
+        let by_hand = self.request.is_some();
+        self.family.sees(allowed, now, action, by_hand)?;
+        self.sees_the_drain(allowed, now, action)?;
         match action {
             Action::Record(Record::StopAsked { .. }) => {
                 self.asked = true;
@@ -238,24 +290,7 @@ impl Watch {
                 self.told |= allowed.same.is_some_and(|same| *step >= same);
                 self.comes_to((3, *step), told)?;
             }
-            Action::StartDrain => {
-                self.comes_to((2, 0), told)?;
-                self.drains_since = now;
-                self.settled = false;
-                self.holds = None;
-            }
-            Action::Record(Record::DrainEnded {
-                end: DrainEnd::Drained,
-                took,
-                ..
-            }) => {
-                let over = self.drains_since + allowed.delay;
-                // There is no time to ask again then.
-                let is_last_moment = *took >= allowed.drain_timeout;
-                let is_known = self.holds.is_some_and(|at| at >= over || is_last_moment);
-                let is_true = (!allowed.counts || self.settled) && (!allowed.asks || is_known);
-                Promise::DrainedIsNoGuess.holds(is_true && now >= over, told)?;
-            }
+            Action::StartDrain => self.comes_to((2, 0), told)?,
             Action::TellLeft(whom) => {
                 let place = (4, usize::from(whom.rest));
                 if self.place != place {
@@ -273,8 +308,6 @@ impl Watch {
             Action::EndHook(hook) if self.hook == Some(*hook) => self.hook = None,
             Action::Send { signal, .. } => {
                 Promise::NoSignalForTheDead.holds(self.child_alive, told)?;
-                let again = *signal == Signal::TERM && self.had.contains(*signal);
-                Promise::NobodyIsToldTermTwice.holds(!again, told)?;
                 self.had.insert(*signal);
                 if *signal == Signal::KILL {
                     self.killed = true;
@@ -288,6 +321,33 @@ impl Watch {
                 Promise::PostStopHooksRunOnce.holds(once, told)?;
                 Promise::OneHookAtATime.holds(self.hook.is_none(), told)?;
                 self.deadline_holds(allowed, now)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn sees_the_drain(
+        &mut self,
+        allowed: &Allowed,
+        now: Duration,
+        action: &Action,
+    ) -> Result<(), Broken> {
+        match action {
+            Action::StartDrain => {
+                (self.drains, self.drains_since) = (true, now);
+                (self.settled, self.holds, self.held_up) = (false, None, None);
+            }
+            Action::Record(Record::HeldUp { .. }) => self.held_up = None,
+            Action::Record(Record::DrainEnded { end, took, .. }) => {
+                self.drains = false;
+                let over = self.drains_since + allowed.delay;
+                // There is no time to ask again then.
+                let is_last_moment = *took >= allowed.drain_timeout;
+                let is_known = self.holds.is_some_and(|at| at >= over || is_last_moment);
+                let is_true = (!allowed.counts || self.settled) && (!allowed.asks || is_known);
+                let holds = *end != DrainEnd::Drained || (is_true && now >= over);
+                Promise::DrainedIsNoGuess.holds(holds, || format!("{now:?} {action:?}"))?;
             }
             _ => {}
         }
@@ -372,6 +432,11 @@ impl Watch {
             return Ok(());
         }
         self.deadline_holds(allowed, now)?;
+        self.family.rests(now)?;
+        if let (Some(since), true) = (self.held_up, self.drains) {
+            let told = || format!("{now:?}: held up since {since:?}");
+            Promise::WhatHoldsUpADrainIsTold.holds(now <= since + ms(1_000), told)?;
+        }
         if self.child_alive && self.told && !self.killed {
             let had = |signal| self.had.contains(signal);
             let told = || format!("{now:?}: it had {:?} of {:?}", self.had, self.came);

@@ -1,177 +1,12 @@
 //! Every short story: all sequences of events up to a length, at several gaps of time, for several plans.
 
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::bugs::{Bug, Player};
+use super::family::MASTER;
 use super::promises::{Allowed, Broken, Promise, Watch};
+use super::setups::{Gap, Happening, SETUPS, Setup};
 use super::*;
-
-/// The plan of a set of stories, and how its world behaves.
-pub(super) struct Setup {
-    options: &'static str,
-    /// Not even KILL ends the child, or what it leaves behind.
-    immortal: bool,
-    /// The confirmation of exec is an event like others; otherwise it comes at once.
-    starts_late: bool,
-    length: usize,
-    happenings: &'static [Happening],
-    gaps: &'static [Gap],
-}
-
-/// What may happen, where it can happen at all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Happening {
-    Term,
-    Int,
-    Usr1,
-    ParentDied,
-    Started,
-    StartFailed,
-    ChildExits,
-    HookEnds,
-    StopCommandEnds,
-    NobodyIsLeft,
-    SomebodyIsSwept,
-    Extend,
-    InFlight,
-    Settled,
-    Flushed,
-    Holds,
-    HoldsNot,
-    NotKnown,
-}
-
-/// How long after what happened before. Timers that fall due meanwhile go off when they are due.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Gap {
-    None,
-    Some(u64),
-    /// Just when the next timer goes off, and before it.
-    Timer,
-}
-
-use Happening::{
-    ChildExits, Extend, Flushed, Holds, HoldsNot, HookEnds, InFlight, Int, NobodyIsLeft, NotKnown,
-    ParentDied, Settled, SomebodyIsSwept, StartFailed, Started, StopCommandEnds, Term, Usr1,
-};
-
-const USUAL: &[Happening] = &[Term, Int, ChildExits, HookEnds, NobodyIsLeft];
-const GAPS: &[Gap] = &[Gap::None, Gap::Some(700), Gap::Timer];
-
-const BASE: Setup = Setup {
-    options: "",
-    immortal: false,
-    starts_late: false,
-    length: 5,
-    happenings: USUAL,
-    gaps: GAPS,
-};
-
-/// Between them they have every phase, every timer, and every way to cut them short.
-pub(super) const SETUPS: &[Setup] = &[
-    Setup {
-        options: "--grace 2s",
-        length: 6,
-        happenings: &[Term, Int, ChildExits, NobodyIsLeft],
-        gaps: &[Gap::Some(700), Gap::Timer],
-        ..BASE
-    },
-    Setup {
-        options: "--ladder TERM:1s,INT:1s,QUIT:1s --sweep-grace 1s --post-stop p",
-        gaps: &[Gap::None, Gap::Some(1_500), Gap::Timer],
-        happenings: &[Term, Int, ChildExits, NobodyIsLeft],
-        ..BASE
-    },
-    Setup {
-        options: "--pre-stop a --pre-stop b --post-stop p --post-stop q --hook-timeout 1s --grace 1s",
-        gaps: &[Gap::Some(700), Gap::Timer],
-        ..BASE
-    },
-    Setup {
-        options: "--pre-stop a --post-stop p --post-stop q --hook-timeout 3s --deadline 4s",
-        ..BASE
-    },
-    Setup {
-        options: "--pre-stop a --post-stop p --ladder TERM:1s,INT:3s --deadline 3s --sweep-grace 9s",
-        immortal: true,
-        happenings: &[Term, Int, ChildExits, NobodyIsLeft, SomebodyIsSwept],
-        gaps: &[Gap::None, Gap::Some(700)],
-        ..BASE
-    },
-    Setup {
-        options: "--post-stop p --grace 1s --deadline 8s --drain-port auto --drain-delay 500ms \
-                  --drain-timeout 2s",
-        happenings: &[
-            Int,
-            ChildExits,
-            NobodyIsLeft,
-            InFlight,
-            Settled,
-            Term,
-            Flushed,
-        ],
-        gaps: &[Gap::None, Gap::Some(700)],
-        ..BASE
-    },
-    Setup {
-        options: "--grace 1s --drain-port auto --drain-until exec:a --drain-delay 1s --drain-timeout 4s",
-        happenings: &[
-            Int, ChildExits, Settled, InFlight, Holds, HoldsNot, NotKnown, Term,
-        ],
-        gaps: &[Gap::None, Gap::Some(700)],
-        ..BASE
-    },
-    Setup {
-        options: "--no-kill --ladder TERM:1s,INT:1s --post-stop p",
-        happenings: &[Term, Int, ChildExits, NobodyIsLeft],
-        ..BASE
-    },
-    Setup {
-        options: "--no-kill --ladder TERM:1s --post-stop p --deadline 3s",
-        happenings: &[Term, Int, ChildExits, NobodyIsLeft, Extend],
-        gaps: &[Gap::None, Gap::Timer],
-        ..BASE
-    },
-    Setup {
-        options: "--pre-start a --post-stop p --hook-timeout 1s --grace 1s --parent-death-signal HUP",
-        starts_late: true,
-        happenings: &[
-            Term,
-            ParentDied,
-            Started,
-            StartFailed,
-            ChildExits,
-            HookEnds,
-            NobodyIsLeft,
-        ],
-        ..BASE
-    },
-    Setup {
-        options: "--ladder 'exec=a:1s,exec=b:1s,KILL@child:1s' --max-runtime 3s",
-        immortal: true,
-        happenings: &[Term, Int, ChildExits, StopCommandEnds, NobodyIsLeft],
-        ..BASE
-    },
-    Setup {
-        options: "--stragglers wait --post-stop p --parent-death-signal HUP --grace 1s",
-        happenings: &[Term, ParentDied, ChildExits, NobodyIsLeft],
-        ..BASE
-    },
-    Setup {
-        options: "--stragglers leave --post-stop p --grace 1s --deadline 2s",
-        happenings: &[Term, Int, Usr1, ChildExits, NobodyIsLeft],
-        gaps: &[Gap::None, Gap::Some(700)],
-        ..BASE
-    },
-    Setup {
-        options: "--grace 0 --sweep-grace 0 --hook-timeout 0 --pre-stop a --post-stop p --deadline 0 \
-                  --drain-port 80",
-        gaps: &[Gap::None, Gap::Timer],
-        immortal: true,
-        ..BASE
-    },
-];
 
 impl Setup {
     /// Plays all stories up to a length; how many there were.
@@ -182,12 +17,6 @@ impl Setup {
         let tale = Tale::begin(self, &allowed, Player::new(plan, bug))?;
         tale.goes_on(length, &mut told)?;
         Ok(told)
-    }
-}
-
-impl fmt::Display for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stepdown {}", self.options)
     }
 }
 
@@ -217,7 +46,7 @@ impl<'a> Tale<'a> {
             setup,
             allowed,
             player,
-            watch: Watch::new(allowed),
+            watch: Watch::new(allowed, setup.relatives, setup.immortal),
             now: Duration::ZERO,
             starting: false,
             hook: None,
@@ -251,6 +80,9 @@ impl<'a> Tale<'a> {
                 let Some(event) = tale.event(*happening) else {
                     continue;
                 };
+                if *happening == Happening::SomebodyIsBorn {
+                    tale.watch.family.grows(tale.now);
+                }
                 tale.handle(event)
                     .and_then(|()| tale.goes_on(length - 1, told))
                     .map_err(|broken| broken.after(format!("{gap:?} {happening:?}")))?;
@@ -280,42 +112,53 @@ impl<'a> Tale<'a> {
     fn event(&self, happening: Happening) -> Option<Event> {
         let alive = self.watch.child_alive;
         let event = match happening {
-            Term => signal(Signal::TERM),
-            Int => signal(Signal::INT),
-            Usr1 => signal(named("USR1")),
-            ParentDied => Event::ParentDied,
-            Started if self.starting => Event::Started { pid: 2 },
-            StartFailed if self.starting => Event::StartFailed(StartFailure {
+            Happening::Term => signal(Signal::TERM),
+            Happening::Int => signal(Signal::INT),
+            Happening::CtrlC if alive => typed(Signal::INT),
+            Happening::Usr1 => signal(named("USR1")),
+            Happening::ParentDied => Event::ParentDied,
+            Happening::Started if self.starting => Event::Started { pid: 2 },
+            Happening::StartFailed if self.starting => Event::StartFailed(StartFailure {
                 code: 127,
                 message: String::new(),
             }),
-            ChildExits if alive => Event::ChildExited(ExitStatus::Exited(0)),
-            HookEnds => Event::HookEnded {
+            Happening::ChildExits if alive => Event::ChildExited(ExitStatus::Exited(0)),
+            Happening::HookEnds => Event::HookEnded {
                 hook: self.hook?,
                 result: done(),
             },
-            StopCommandEnds => Event::StopCommandEnded {
+            Happening::StopCommandEnds => Event::StopCommandEnded {
                 step: self.command?,
                 result: done(),
             },
-            NobodyIsLeft if self.is_empty() => Event::NoneLeft,
-            SomebodyIsSwept if !alive && !self.starting => Event::Swept {
+            Happening::MasterEnds if self.watch.family.master_lives() && !self.starting => {
+                Event::Reaped {
+                    pid: MASTER,
+                    status: ExitStatus::Exited(0),
+                }
+            }
+            // It is found by whoever looks.
+            Happening::SomebodyIsBorn if self.watch.family.may_grow() => Event::Deadline,
+            Happening::NobodyIsLeft if self.is_empty() => Event::NoneLeft,
+            Happening::SomebodyIsSwept if !alive && !self.starting => Event::Swept {
                 signal: Signal::KILL,
                 processes: vec![Process::new(3, "")],
             },
-            Flushed if self.flushing => Event::Flushed,
-            Holds if alive => answered(0, Answer::Holds),
-            HoldsNot if alive => answered(0, Answer::of_number(1)),
-            NotKnown if alive => answered(0, not_known()),
-            Extend if alive => Event::Extend(ms(3_000)),
-            InFlight if alive => Event::InFlight {
+            Happening::Flushed if self.flushing => Event::Flushed,
+            Happening::Holds if alive => answered(0, Answer::Holds),
+            Happening::HoldsNot if alive => answered(0, Answer::of_number(1)),
+            Happening::NotKnown if alive => answered(0, not_known()),
+            Happening::Extend if alive => Event::Extend(ms(3_000)),
+            Happening::InFlight if alive => Event::InFlight {
                 requests: 1,
                 settled: false,
             },
-            Settled if alive => Event::InFlight {
+            Happening::Settled if alive => Event::InFlight {
                 requests: 0,
                 settled: true,
             },
+            Happening::HeldUp if alive => held_up(1),
+            Happening::HeldUpNoMore if alive => held_up(0),
             _ => return None,
         };
         Some(event)
@@ -323,6 +166,7 @@ impl<'a> Tale<'a> {
 
     fn is_empty(&self) -> bool {
         let running = self.watch.child_alive || self.starting;
+        let running = running || !self.watch.family.is_empty();
         !running && self.hook.is_none() && self.command.is_none() && !self.told_none
     }
 
@@ -369,6 +213,9 @@ impl<'a> Tale<'a> {
         }
         if self.starting && !self.setup.starts_late {
             self.handle(Event::Started { pid: 2 })?;
+        }
+        if let Some(answer) = self.watch.family.answer() {
+            return self.handle(answer);
         }
         self.watch.rests(self.allowed, self.now)
     }
