@@ -53,6 +53,9 @@ const LINKS: u32 = 40;
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..=LINKS {
+        if is_descriptor(&path) {
+            return Ok(path);
+        }
         match fs::read_link(&path) {
             // One that begins with a slash replaces all before it.
             Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
@@ -60,6 +63,15 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Err(io::Error::from_raw_os_error(libc::ELOOP))
+}
+
+/// Whether this names an open file, as /dev/stdout does in the end (proc(5)). It is somebody's output, so
+/// nothing may take its place, and what its link reads is for people.
+fn is_descriptor(path: &Path) -> bool {
+    let directory = path
+        .parent()
+        .and_then(|parent| fs::canonicalize(parent).ok());
+    directory.is_some_and(|found| found.starts_with("/proc") && found.ends_with("fd"))
 }
 
 /// Puts a file that is of no use out of the way, beside where it lies: links to it are kept.
@@ -82,8 +94,8 @@ pub(crate) fn put_aside(path: &Path) -> io::Result<PathBuf> {
 
 /// Puts `text` in the place of a file, so that a reader sees the old one or the new one and nothing
 /// between: a file beside it is written and renamed. Where that cannot be (a single file that is
-/// mounted, a directory that is read-only) the file itself is written; a pipe or a device gets the
-/// text as it is.
+/// mounted, a directory that is read-only) the file itself is written; a pipe, a device or an open file
+/// (/dev/stdout) gets the text as it is.
 ///
 /// The disk is not waited for (no fsync): the rename orders it for every reader, and a machine that
 /// loses its power has lost the run, too.
@@ -93,6 +105,9 @@ pub(crate) fn put_aside(path: &Path) -> io::Result<PathBuf> {
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     // The link is kept, what it points to is replaced or made.
     let path = followed(path)?;
+    if is_descriptor(&path) {
+        return append(&path, text);
+    }
     let old = fs::metadata(&path).ok();
     if old.as_ref().is_some_and(|old| !old.is_file()) {
         return write_in_place(&path, text);
@@ -139,6 +154,14 @@ fn write_fresh(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     // Where it cannot be set it is not worth losing the file for.
     let _ = file.set_permissions(fs::Permissions::from_mode(mode));
     Ok(())
+}
+
+fn append(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::options()
+        .append(true)
+        .custom_flags(FLAGS)
+        .open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 fn write_in_place(path: &Path, text: &str) -> io::Result<()> {

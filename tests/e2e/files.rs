@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Mode, Stepdown, both, need, once_within, seccomp};
+use crate::support::{Mode, Stepdown, both, once_within, seccomp};
 
-fn directory() -> TempDir {
+pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory of our own")
 }
 
 #[track_caller]
-fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     let text = fs::read_to_string(path).expect("the file was written");
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
 /// The names in a directory, sorted.
-fn names(dir: &TempDir) -> Vec<String> {
+pub(crate) fn names(dir: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(dir.path()).expect("a directory of our own");
     let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.ok().map(name)).collect();
@@ -34,7 +34,7 @@ fn names(dir: &TempDir) -> Vec<String> {
 }
 
 /// Runs a child that ends by itself.
-fn run_in(dir: &TempDir, args: &[&str], script: &str) -> crate::support::ended::Ended {
+pub(crate) fn run_in(dir: &TempDir, args: &[&str], script: &str) -> crate::support::ended::Ended {
     let run = Stepdown::new().dir(dir.path()).args(args).shell(script);
     run.start().wait()
 }
@@ -230,109 +230,6 @@ fn a_file_that_must_not_grow_costs_one_line_and_leaves_nothing() {
 }
 
 #[test]
-fn a_new_report_replaces_the_old_one_and_keeps_link_and_mode() {
-    let dir = directory();
-    let (real, link) = (dir.path().join("real.json"), dir.path().join("link.json"));
-    fs::write(&real, "old").expect("our own file");
-    fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).expect("our own file");
-    symlink("real.json", &link).expect("our own directory");
-    let old = fs::metadata(&real).expect("our own file");
-    run_in(&dir, &["--report", "link.json"], "exit 0")
-        .code(0)
-        .was_silent();
-    let new = fs::metadata(&real).expect("our own file");
-    assert_ne!(old.ino(), new.ino(), "it was written in place");
-    assert_eq!(new.mode() & 0o777, 0o600);
-    assert!(link.is_symlink());
-    assert_eq!(json(&real)["outcome"]["code"], 0);
-    assert_eq!(names(&dir), ["link.json", "real.json"]);
-}
-
-#[test]
-fn a_link_whose_target_is_not_there_yet_is_followed() {
-    let dir = directory();
-    let volume = dir.path().join("volume");
-    fs::create_dir(&volume).expect("our own directory");
-    // As an image prepares them for a volume that is mounted later; one by two links, one by its whole path.
-    symlink("volume/report", dir.path().join("report")).expect("our own directory");
-    symlink("volume/hop", dir.path().join("state.json")).expect("our own directory");
-    symlink("state", volume.join("hop")).expect("our own directory");
-    symlink(volume.join("m.prom"), dir.path().join("m.prom")).expect("our own directory");
-    let files = ["--report=report", "--state-file=state.json"];
-    run_in(
-        &dir,
-        &[&files[..], &["--metrics-file=m.prom"]].concat(),
-        "exit 3",
-    )
-    .code(3)
-    .was_silent();
-    assert_eq!(json(&volume.join("report"))["outcome"]["code"], 3);
-    assert_eq!(json(&volume.join("state"))["totals"]["runs"]["exit"], 1);
-    let metrics = fs::read_to_string(volume.join("m.prom")).expect("it was written");
-    assert!(metrics.contains("stepdown_runs_total"), "{metrics}");
-    assert_eq!(names(&dir), ["m.prom", "report", "state.json", "volume"]);
-    for link in ["report", "state.json", "m.prom", "volume/hop"] {
-        assert!(dir.path().join(link).is_symlink(), "{link}");
-    }
-}
-
-#[test]
-fn a_link_that_leads_nowhere_is_told_and_kept() {
-    let dir = directory();
-    symlink("loop", dir.path().join("loop")).expect("our own directory");
-    symlink("no/such/directory", dir.path().join("far")).expect("our own directory");
-    for (link, why) in [
-        ("loop", "Too many levels of symbolic links"),
-        ("far", "No such file or directory"),
-    ] {
-        let ended = run_in(&dir, &["--report", link], "exit 3");
-        ended.code(3).logged(&["--report: ", link, why]);
-        assert!(dir.path().join(link).is_symlink(), "{link}");
-    }
-    assert_eq!(names(&dir), ["far", "loop"]);
-}
-
-#[test]
-fn a_single_file_that_is_mounted_is_written_in_place() {
-    let dir = directory();
-    let (file, mounted) = (dir.path().join("file"), dir.path().join("mounted"));
-    fs::write(&file, "something longer than nothing").expect("our own file");
-    fs::write(&mounted, "").expect("our own file");
-    let mount = |rest: &[&str]| {
-        let mut words = vec!["-m", "--propagation", "private", "--", "sh", "-c"];
-        words.extend(rest);
-        std::process::Command::new("unshare").args(words).output()
-    };
-    let script = "mount --bind file mounted";
-    let tried = mount(&[&format!("cd {} && {script}", dir.path().display())]);
-    need!(match tried {
-        Ok(tried) if tried.status.success() => Ok(()),
-        Ok(tried) => Err(String::from_utf8_lossy(&tried.stderr).into_owned()),
-        Err(error) => Err(error.to_string()),
-    });
-    let stepdown = crate::support::binary::under_test();
-    let run = |option: &str| {
-        Stepdown::new()
-            .program("unshare")
-            .dir(dir.path())
-            .args(["-m", "--propagation", "private", "--", "sh", "-c"])
-            .args([format!(
-                "{script} && exec {} {option} mounted -- sh -c 'exit 3'",
-                stepdown.display()
-            )])
-            .run()
-    };
-    run("--report").code(3).was_silent();
-    assert_eq!(json(&file)["outcome"]["code"], 3);
-    assert_eq!(names(&dir), ["file", "mounted"]);
-    // It cannot be renamed, but copied.
-    fs::write(&file, "[").expect("our own file");
-    run("--state-file").code(3).logged(&["mounted.corrupt"]);
-    assert_eq!(json(&file)["totals"]["runs"]["exit"], 1);
-    assert_eq!(names(&dir), ["file", "mounted", "mounted.corrupt"]);
-}
-
-#[test]
 fn the_report_is_there_before_the_deadline() {
     // The hook is ended a twentieth of a second before the deadline.
     once_within(Duration::from_secs(2), || {
@@ -500,21 +397,6 @@ fn a_corrupt_state_file_is_put_aside_with_one_line() {
             .said("1|exit||0|1|0")
             .was_silent();
     }
-}
-
-#[test]
-fn a_corrupt_state_file_behind_a_link_is_put_aside_where_it_lies() {
-    let dir = directory();
-    let volume = dir.path().join("volume");
-    fs::create_dir(&volume).expect("our own directory");
-    fs::write(volume.join("state"), "[").expect("our own file");
-    symlink("volume/state", dir.path().join("state.json")).expect("our own directory");
-    run_in(&dir, &STATE, "exit 3")
-        .code(3)
-        .logged(&["volume/state.corrupt, starting afresh"]);
-    assert!(dir.path().join("state.json").is_symlink());
-    assert_eq!(json(&volume.join("state"))["totals"]["runs"]["exit"], 1);
-    assert!(volume.join("state.corrupt").is_file());
 }
 
 #[test]

@@ -49,6 +49,7 @@ mod dropin;
 mod errors;
 mod explain;
 mod files;
+mod files_in_place;
 mod harness;
 mod health;
 mod hooks;
