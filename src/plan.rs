@@ -285,6 +285,8 @@ pub(crate) struct Health {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Plan {
     pub(crate) ladder: Vec<Step>,
+    /// What the child is told in place of each signal that asks for a stop (`--stop-signal`).
+    pub(crate) stop_signal: Option<Signal>,
     pub(crate) stop_on: SignalSet,
     pub(crate) escalate_on: SignalSet,
     /// Signals that ask for the configuration file to be read again.

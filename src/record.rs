@@ -169,6 +169,8 @@ pub(crate) enum Again {
     Hurried,
     /// The terminal has given it to the child; the next one takes the next step.
     ByTerminal,
+    /// The child has had, or gets, the signal that stands for every request (`--stop-signal`).
+    StoodFor,
     /// Nothing yet; the next one is faster.
     Noted,
 }

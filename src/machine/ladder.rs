@@ -100,8 +100,21 @@ impl Machine {
             }
             StepAction::Signal(_) | StepAction::Same => {}
         }
-        let Some(signal) = signal else { return };
-        let target = step.target;
+        if let Some(signal) = signal {
+            self.carry_out_signal(step.target, signal, by_terminal, passed_on);
+        }
+        if index == self.told_in() && !step.is_kill() {
+            self.pass_on_what_is_owed();
+        }
+    }
+
+    fn carry_out_signal(
+        &mut self,
+        target: Target,
+        signal: Signal,
+        by_terminal: bool,
+        passed_on: bool,
+    ) {
         if signal == Signal::KILL {
             self.escalated = true;
             self.tree_killed |= target == Target::Tree;
@@ -114,9 +127,6 @@ impl Machine {
             self.continue_who_is_stopped(target, signal);
         } else if !passed_on {
             self.send_to_stop(target, signal);
-        }
-        if step.action == StepAction::Same {
-            self.pass_on_what_is_owed();
         }
     }
 

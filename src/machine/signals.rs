@@ -93,30 +93,33 @@ impl Machine {
         }
     }
 
-    /// A stop signal that the child may not have had yet. A plan that says by itself how the child is
-    /// told (`--stop-signal`, a console command) is not undercut: QUIT lets nginx finish, TERM does not.
+    /// A stop signal that the child may not have had yet. `--stop-signal` stands for each of them: QUIT lets
+    /// nginx finish, and a TERM or INT that came besides would cut it.
     fn pass_on(&mut self, received: Received, signal: Signal, hurries: bool) {
         self.note_who_has_it(received);
         let has_it = received.reached_child && signal == received.signal;
         if has_it && self.plan.target == Target::Tree {
             self.act(Action::SendBeyondGroup(signal));
         }
-        let is_same = |step: &Step| step.action == StepAction::Same;
-        let told_in = self.plan.ladder.iter().position(is_same);
-        let no_need = match (self.child, told_in, self.phase) {
+        let no_need = match (self.child, self.phase) {
             _ if has_it => Some("the child has got it as well"),
-            (Child::Alive(_), ..) if self.sent.contains(signal) => Some("the child has had it"),
-            (Child::Alive(_), None, _) => Some("the ladder says how the child is told"),
-            (Child::Alive(_), _, Phase::Ladder { step }) if self.is_kill(step) => {
+            (Child::Alive(_), _) if self.sent.contains(signal) => Some("the child has had it"),
+            (Child::Alive(_), Phase::Ladder { step }) if self.is_kill(step) => {
                 Some("the child has got KILL")
             }
-            (Child::Alive(_), ..) => None,
+            (Child::Alive(_), _) => None,
             _ => Some("the child has ended"),
         };
-        match (no_need, self.phase, told_in) {
+        match (no_need, self.phase, self.plan.stop_signal) {
             (Some(_), ..) if hurries => self.tell_asked_again(received, signal, Again::Noted),
             (Some(why), ..) => self.drop_signal(received, why),
-            (None, Phase::Ladder { step }, Some(told_in)) if step >= told_in => {
+            (None, _, Some(_)) if hurries => {
+                self.tell_asked_again(received, signal, Again::Noted);
+            }
+            (None, _, Some(stands_for_it)) => {
+                self.tell_asked_again(received, stands_for_it, Again::StoodFor);
+            }
+            (None, Phase::Ladder { step }, None) if step >= self.told_in() => {
                 self.send_besides(signal);
                 self.tell_asked_again(received, signal, Again::PassedOn);
             }
@@ -125,6 +128,13 @@ impl Machine {
                 self.tell_asked_again(received, signal, Again::Waits);
             }
         }
+    }
+
+    /// The step by which the child is told that a stop was asked for: from then on it is told of other
+    /// requests, too.
+    pub(super) fn told_in(&self) -> usize {
+        let is_same = |step: &Step| step.action == StepAction::Same;
+        self.plan.ladder.iter().position(is_same).unwrap_or(0)
     }
 
     /// The child has been told the signal that asked: now come those that came after it.

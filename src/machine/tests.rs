@@ -7,7 +7,7 @@ use crate::look::Waited;
 use crate::options::table;
 use crate::options::table::Kind;
 use crate::options::{Settings, Source};
-use crate::plan::{Checks, Drain, DrainPorts, HookPhase, StepAction};
+use crate::plan::{Checks, Drain, DrainPorts, HookPhase, Step, StepAction};
 use crate::record::{Process, Sender};
 use crate::sim::{Cue, Leftover, Script, Sim};
 use crate::tell::log;

@@ -87,7 +87,8 @@ impl Settings {
             Some(steps) => steps,
             None => ladder::parse("SAME", defaults).map_err(|f| Error::new("--ladder", f))?,
         };
-        if let Some(signal) = self.signal("stop-signal")? {
+        let stop_signal = self.signal("stop-signal")?;
+        if let Some(signal) = stop_signal {
             let is_same = |step: &Step| step.action == StepAction::Same;
             if !ladder.iter().any(is_same) {
                 let fault = Fault::new("the ladder has no SAME, which it would stand in for");
@@ -138,6 +139,7 @@ impl Settings {
         self.check_names_of_files()?;
         Ok(Plan {
             ladder,
+            stop_signal,
             stop_on: self.signals("stop-on")?.unwrap_or_else(default_stop_on),
             escalate_on: self
                 .signals("escalate-on")?

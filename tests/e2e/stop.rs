@@ -113,20 +113,50 @@ fn kill_by_hand_takes_three_requests() {
 }
 
 #[test]
-fn a_plan_that_says_how_the_child_is_told_is_not_undercut() {
+fn a_ladder_keeps_no_stop_signal_from_the_child_that_it_has_not_had() {
+    both(|mode| {
+        for ladder in ["SAME:1h", "INT:1h", "exec=true:1h", "INT:1h,TERM:1h"] {
+            let mut run = Stepdown::in_mode(mode)
+                .args(["--ladder", ladder])
+                .shell("trap '' INT; trap 'echo saved; exit 5' TERM; echo ready; while :; do sleep 0.02; done")
+                .start();
+            run.says("ready").asks_again().logs("step 1 of ");
+            run.signal(Signal::SIGTERM);
+            let ended = run.wait();
+            ended
+                .code(5)
+                .said("saved")
+                .logged(&["TERM from ", "passed on to the child"])
+                .never_logged("step 2");
+        }
+    });
+}
+
+#[test]
+fn a_stop_signal_that_the_ladder_has_sent_is_not_passed_on() {
+    both(|mode| {
+        let stepdown = Stepdown::in_mode(mode).args(["-v", "--ladder", "TERM:1h"]);
+        let mut run = counts(stepdown, "$t$i = 11").start();
+        run.says("ready").asks_again().says("term 1");
+        run.signal(Signal::SIGTERM).logs("TERM not forwarded");
+        run.asks_again();
+        run.wait().code(5).said("int 1").never_said("term 2");
+    });
+}
+
+#[test]
+fn the_stop_signal_option_stands_for_every_request() {
     // QUIT lets nginx finish what it has begun; TERM and INT would cut it.
     both(|mode| {
-        for plan in ["--stop-signal=QUIT", "--ladder=QUIT:1h"] {
-            let mut run = Stepdown::in_mode(mode)
-                .args([plan])
-                .witness(["listen", "10:5"])
-                .start();
-            run.says("ready").signal(Signal::SIGTERM).says("got 3");
-            run.asks_again().signal(Signal::SIGTERM);
-            run.signal(Signal::SIGHUP).says("got 1");
-            run.signal(Signal::SIGUSR1);
-            run.wait().code(5).never_said("got 2").never_said("got 15");
-        }
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--stop-signal=QUIT"])
+            .witness(["listen", "10:5"])
+            .start();
+        run.says("ready").asks_again().says("got 3");
+        run.signal(Signal::SIGTERM).logs("QUIT stands for it");
+        run.signal(Signal::SIGHUP).says("got 1");
+        run.signal(Signal::SIGUSR1);
+        run.wait().code(5).never_said("got 2").never_said("got 15");
     });
 }
 

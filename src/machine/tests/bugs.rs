@@ -19,6 +19,7 @@ pub(super) enum Bug {
     TakesASecondTermForInt,
     TakesTheFirstIntForTwo,
     SwallowsATermAfterInt,
+    SwallowsWhatTheLadderDoesNotName,
     TakesTheSecondIntForTwo,
     TellsTermTwice,
     ForgetsWhoHadTerm,
@@ -44,7 +45,7 @@ pub(super) enum Bug {
     KeepsQuietAboutWhatHoldsUp,
 }
 
-const BUGS: [(Bug, Promise); 35] = [
+const BUGS: [(Bug, Promise); 36] = [
     (Bug::TakesAStepAgain, Promise::StepsNeverGoBack),
     (Bug::ReturnsToTheFirstSweep, Promise::StepsNeverGoBack),
     (Bug::SpeaksAfterTheEnd, Promise::NothingAfterTheEnd),
@@ -67,6 +68,10 @@ const BUGS: [(Bug, Promise); 35] = [
     ),
     (
         Bug::SwallowsATermAfterInt,
+        Promise::ASignalTheChildHasNotHadReachesIt,
+    ),
+    (
+        Bug::SwallowsWhatTheLadderDoesNotName,
         Promise::ASignalTheChildHasNotHadReachesIt,
     ),
     (
@@ -165,6 +170,12 @@ impl Player {
                 event = signal(Signal::INT);
             }
             Some(Bug::SwallowsATermAfterInt) if is_term && self.ints > 0 => return,
+            Some(Bug::SwallowsWhatTheLadderDoesNotName) if self.asked && is_term | is_int => {
+                let mut steps = self.machine.plan.ladder.iter();
+                if !steps.any(|step| step.action == StepAction::Same) {
+                    return;
+                }
+            }
             Some(Bug::TakesTheFirstIntForTwo) if is_int && self.ints == 1 => {
                 self.machine.handle(now, event.clone());
             }

@@ -247,7 +247,9 @@ fn a_console_program_obeys_its_standard_input() {
             30000 -> write step 2
             35000 step 3 of 4: eof, waiting up to 30.0 s
             35000 -> closestdin
-            60000 INT from pid 9: once more is faster
+            60000 -> int to the child
+            60000 -> cont to the child
+            60000 INT from pid 9: passed on to the child
             61000 -> int to the child
             61000 -> cont to the child
             61000 INT from pid 9: passed on to the child; once more takes the next step

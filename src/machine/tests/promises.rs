@@ -17,7 +17,7 @@ pub(super) enum Promise {
     ASecondTermChangesNothing,
     /// Whatever phase it meets, and whatever was asked before by another signal.
     AFirstRequestHurriesNothing,
-    /// A stop signal, once the ladder has told the child the one that asked.
+    /// A stop signal, once the ladder has told the child that a stop was asked for.
     ASignalTheChildHasNotHadReachesIt,
     /// After the first request: KILL is the third Ctrl-C.
     KillByHandTakesTwoMore,
@@ -109,8 +109,10 @@ pub(super) struct Allowed {
     asks: bool,
     delay: Duration,
     drain_timeout: Duration,
-    /// The step, counted from one, that tells the child the signal that asked.
-    same: Option<usize>,
+    /// The step, counted from one, that tells the child that a stop was asked for; and whether by the
+    /// signal that asked.
+    told_in: usize,
+    by_same: bool,
     /// How long each step lasts, where somebody has said so.
     pub(super) waits: Vec<Option<Duration>>,
     pub(super) int_steps: u32,
@@ -136,6 +138,8 @@ impl Allowed {
             ms(30_000)
         };
         let ladder: Duration = waits.map(|step| step.wait.unwrap_or(unsaid)).sum();
+        let is_same = |step: &Step| step.action == StepAction::Same;
+        let same = plan.ladder.iter().position(is_same);
         let total = hooks + drain.unwrap_or_default() + ladder;
         Self {
             may_kill: plan.ladder.last().unwrap().is_kill(),
@@ -149,11 +153,8 @@ impl Allowed {
             asks: plan.drain.as_ref().is_some_and(|d| !d.until.is_empty()),
             delay: plan.drain.as_ref().map(|d| d.delay).unwrap_or_default(),
             drain_timeout: plan.drain.as_ref().map(|d| d.timeout).unwrap_or_default(),
-            same: plan
-                .ladder
-                .iter()
-                .position(|step| step.action == StepAction::Same)
-                .map(|index| index + 1),
+            told_in: same.map_or(1, |index| index + 1),
+            by_same: same.is_some(),
             waits: plan
                 .ladder
                 .iter()
@@ -179,6 +180,7 @@ pub(super) struct Watch {
     pub(super) child_alive: bool,
     /// The requests by signal so far, and how many they were.
     pub(super) came: SignalSet,
+    first: Option<Signal>,
     requests: u32,
     /// What is answered now is a request, and whether it is the first of its kind.
     request: Option<bool>,
@@ -210,6 +212,7 @@ impl Watch {
             asked: false,
             child_alive: false,
             came: SignalSet::default(),
+            first: None,
             requests: 0,
             request: None,
             had: SignalSet::default(),
@@ -243,6 +246,7 @@ impl Watch {
                 }
                 self.request = Some(!self.came.contains(*signal));
                 self.came.insert(*signal);
+                self.first.get_or_insert(*signal);
                 self.requests += 1;
             }
             Event::InFlight { settled, .. } => self.settled = *settled,
@@ -287,7 +291,7 @@ impl Watch {
             }
             Action::Record(Record::ChildLeft { .. }) => self.left = true,
             Action::Record(Record::Step { step, .. }) => {
-                self.told |= allowed.same.is_some_and(|same| *step >= same);
+                self.told |= *step >= allowed.told_in;
                 self.comes_to((3, *step), told)?;
             }
             Action::StartDrain => self.comes_to((2, 0), told)?,
@@ -438,7 +442,9 @@ impl Watch {
             Promise::WhatHoldsUpADrainIsTold.holds(now <= since + ms(1_000), told)?;
         }
         if self.child_alive && self.told && !self.killed {
-            let had = |signal| self.had.contains(signal);
+            // In place of the first one it got what the ladder names.
+            let stands_for = self.first.filter(|_| !allowed.by_same);
+            let had = |signal| self.had.contains(signal) || Some(signal) == stands_for;
             let told = || format!("{now:?}: it had {:?} of {:?}", self.had, self.came);
             Promise::ASignalTheChildHasNotHadReachesIt.holds(self.came.iter().all(had), told)?;
         }

@@ -102,18 +102,64 @@ fn before_the_ladder_a_stop_signal_waits_until_the_child_has_been_told_the_first
 }
 
 #[test]
-fn a_plan_that_says_how_the_child_is_told_is_not_undercut() {
-    for options in ["--stop-signal QUIT --grace 9s", "--ladder QUIT:9s"] {
-        let told = Story::of(options)
-            .asked(Signal::TERM)
-            .at(100, signal(Signal::INT))
+fn a_stop_signal_that_the_ladder_does_not_name_is_passed_on_once() {
+    Story::of("--ladder 'exec=a:5s,INT:9s'")
+        .asked(Signal::INT)
+        .at(1_000, signal(Signal::TERM))
+        .at(2_000, signal(Signal::TERM))
+        .exits_on(Cue::Signal(Signal::TERM), 3_000)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 stopping: INT from outside the container
+            0 -> notready
+            0 step 1 of 3: exec=a:5s, waiting up to 5.0 s
+            0 -> run step 1
+            0 stop command done
+            1000 -> term to the child
+            1000 -> cont to the child
+            1000 TERM from pid 9: passed on to the child
+            2000 TERM not forwarded: a stop is under way
+            4000 child exited with 0 on step 1 after 4.0 s
+            4000 stopped in 4.0 s, exit status 0
+            4000 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn a_step_that_has_sent_a_stop_signal_or_is_passed_it_on_sends_it_no_second_time() {
+    let told = |options: &str, at| {
+        Story::of(options)
+            .asked(Signal::INT)
+            .at(at, signal(Signal::TERM))
+            .told()
+    };
+    for (options, at) in [
+        ("--ladder TERM:1s,QUIT:1s", 500),
+        ("--ladder QUIT:1s,TERM:1s", 500),
+        ("--ladder QUIT:1s,TERM:1s", 1_500),
+        ("--pre-stop a --ladder QUIT:1s,TERM:1s", 0),
+    ] {
+        let told = told(options, at);
+        assert_eq!(told.matches("-> term to").count(), 1, "{options}\n{told}");
+    }
+}
+
+#[test]
+fn the_stop_signal_option_stands_for_every_request() {
+    for options in ["--grace 9s", "--pre-stop a --grace 9s"] {
+        let told = Story::of(&format!("--stop-signal QUIT {options}"))
+            .asked(Signal::INT)
+            .hook(HookPhase::PreStop, 0, 500, done())
+            .at(100, signal(Signal::TERM))
             .at(200, signal(Signal::TERM))
             .exits_on(Cue::Signal(Signal::QUIT), 3_000)
             .told();
-        assert!(
-            told.contains("100 INT from pid 9: once more is faster"),
-            "{told}"
-        );
+        let line = "100 TERM from pid 9: QUIT stands for it (--stop-signal)";
+        assert!(told.contains(line), "{told}");
+        assert_eq!(told.matches("-> quit to").count(), 1, "{told}");
         assert!(!told.contains("int to the child"), "{told}");
         assert!(!told.contains("term to the child"), "{told}");
     }

@@ -120,6 +120,7 @@ impl fmt::Display for Words<'_> {
                         f.write_str("; once more takes the next step")
                     }
                     Again::ByTerminal => f.write_str("once more takes the next step"),
+                    Again::StoodFor => write!(f, "{sent_as} stands for it (--stop-signal)"),
                     Again::Noted => f.write_str("once more is faster"),
                 }
             }

@@ -53,7 +53,9 @@ impl Totals {
         match record {
             Record::StopAsked { .. } => self.run.asked = true,
             Record::Step { signal, .. } => self.run.sent.extend(*signal),
-            Record::AskedAgain { again, sent_as, .. } if *again != Again::Noted => {
+            Record::AskedAgain { again, sent_as, .. }
+                if ![Again::Noted, Again::StoodFor].contains(again) =>
+            {
                 self.run.sent.push(*sent_as);
             }
             Record::ChildLeft { .. } => self.run.left = true,
