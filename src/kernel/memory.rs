@@ -1,7 +1,7 @@
 //! Finds out whether the kernel has killed for lack of memory, and tells it before the death itself.
 //!
 //! A plain run reads nothing at its start: the counter is looked at when somebody has died as those do,
-//! and not by us. In a container it counts from the container's start; elsewhere it may be older than
+//! and not by us, or when PID 1 of a container finds that the child has failed. In a container it counts from the container's start; elsewhere it may be older than
 //! the run, and is told with that doubt. Where hooks, files or the endpoint were asked for it is read at
 //! the start, too, and again at the end, so that kills of which nobody tells us count as well.
 
@@ -61,7 +61,10 @@ impl Kernel {
         let is_main = self.main == Some(pid);
         // A shell in front says of its child's death what it would be in `$?`.
         let is_kill = status.code() == killed_by(Signal::KILL);
-        if is_kill && !self.sent_kill || is_main && self.memory.watched {
+        // A master reaps its workers itself, and what it says then is a code of its own. Where the counter is that
+        // of the container there is no doubt about it.
+        let gave_up = self.own_pid == 1 && matches!(status, ExitStatus::Exited(1..=125));
+        if is_kill && !self.sent_kill || is_main && (self.memory.watched || gave_up) {
             self.look_at_memory();
         }
     }

@@ -43,6 +43,21 @@ fn a_death_by_kill_that_was_nobodys_lack_of_memory_is_not_called_so() {
 }
 
 #[test]
+fn a_child_that_fails_because_of_a_worker_is_told_of_without_any_option() {
+    need!(available());
+    let ended = container(scratch())
+        .options(LIMIT)
+        .command(["/actor", "let-a-worker-hoard"])
+        .run();
+    ended.code(3).logged(&[OUT_OF_MEMORY]);
+    let ended = container(scratch())
+        .options(LIMIT)
+        .command(["/actor", "exit", "3"])
+        .run();
+    ended.code(3).was_silent();
+}
+
+#[test]
 fn everybody_is_told_of_a_worker_that_the_kernel_killed() {
     need!(available());
     let dir = tempfile::tempdir().expect("a temporary directory");
