@@ -177,6 +177,11 @@ fn misplaced(option: &Opt, value: Option<&str>) -> Option<Error> {
             "the value is missing".to_owned(),
             format!("write --{name} {of}"),
         ),
+        // The parser would take it for a group of letters, unless all of it is a number.
+        (Kind::One("DUR"), Some(value)) if is_negative(value) => (
+            format!("{value:?} is not a duration"),
+            "write it as 1500ms, 10s or 1m30s; a bare number is seconds".to_owned(),
+        ),
         (Kind::One("on|off"), Some(value)) if parse_switch(value).is_err() => (
             format!("{value:?} is neither on nor off"),
             format!("write --{name} on or --{name} off"),
@@ -187,6 +192,11 @@ fn misplaced(option: &Opt, value: Option<&str>) -> Option<Error> {
         format!("--{name}"),
         Fault::new(message).way_out(way_out),
     ))
+}
+
+fn is_negative(value: &str) -> bool {
+    let digits = value.strip_prefix('-').unwrap_or_default();
+    digits.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn takes_a_line(option: &Opt) -> bool {

@@ -6,7 +6,7 @@ pub(crate) fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     // One slip in a short word, two in a longer one: beyond that a guess would mislead.
-    let allowed = if word.len() <= 3 { 1 } else { 2 };
+    let allowed = if word.len() <= 4 { 1 } else { 2 };
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
@@ -16,7 +16,7 @@ pub(crate) fn nearest<'a>(
 }
 
 /// What timeout(1), Docker, systemd and others call options of ours.
-const ELSEWHERE: [(&str, &[&str]); 45] = [
+const ELSEWHERE: [(&str, &[&str]); 50] = [
     ("signal", &["stop-signal"]),
     ("kill-signal", &["stop-signal"]),
     ("timeout", &["grace", "max-runtime", "within"]),
@@ -56,6 +56,11 @@ const ELSEWHERE: [(&str, &[&str]); 45] = [
     ("environment", &["env"]),
     ("setenv", &["env"]),
     ("config-file", &["config"]),
+    ("graceful-timeout", &["grace"]),
+    ("term-timeout", &["grace"]),
+    ("wait", &["grace"]),
+    ("port", &["drain-port", "health-listen"]),
+    ("healthcheck", &["health-listen"]),
     ("health", &["health-listen"]),
     ("health-port", &["health-listen"]),
     ("health-addr", &["health-listen"]),
@@ -133,6 +138,12 @@ mod tests {
             ),
             ("drain", None),
             ("colour", None),
+            // Two slips in four letters are another word: --help, --report.
+            ("reap", None),
+            (
+                "port",
+                Some("did you mean --drain-port or --health-listen?"),
+            ),
             ("", None),
         ] {
             assert_eq!(asked(name).as_deref(), question, "{name}");

@@ -7,7 +7,7 @@ use crate::errors::refused;
 use crate::support::{Stepdown, both};
 
 /// An option that there is not, and what is said about it.
-const NAMES: [(&str, &str); 10] = [
+const NAMES: [(&str, &str); 13] = [
     ("signal", "did you mean --stop-signal?"),
     ("timeout", "did you mean --grace or --max-runtime?"),
     ("stop-timeout", "did you mean --grace?"),
@@ -17,6 +17,12 @@ const NAMES: [(&str, &str); 10] = [
     ("cwd", "did you mean --workdir?"),
     ("stop-singal", "did you mean --stop-signal?"),
     ("ready", "did you mean --ready-when or --ready-timeout?"),
+    ("graceful-timeout", "did you mean --grace?"),
+    ("port", "did you mean --drain-port or --health-listen?"),
+    (
+        "reap",
+        "see --help; a command that begins so stands after --",
+    ),
     (
         "colour",
         "see --help; a command that begins so stands after --",
@@ -45,6 +51,15 @@ fn an_option_of_another_tool_leads_to_ours() {
     explain
         .code(125)
         .logged(&["did you mean --grace or --max-runtime?"]);
+}
+
+#[test]
+fn a_duration_below_zero_is_told_as_the_value_that_it_is() {
+    for value in ["-5", "-5s", "-1m30s"] {
+        let start = || Stepdown::new().args(["--grace", value]);
+        let what = format!("{value:?} is not a duration: write it as ");
+        refused(start, "--grace", &[&what]);
+    }
 }
 
 #[test]
