@@ -195,6 +195,8 @@ fn where_the_kernel_does_not_count_nothing_is_claimed() {
     let hook = "sh -c 'echo kills ${STEPDOWN_OOM_KILLS-not set}.'";
     // Linux before 4.13.
     let events = "low 0\nhigh 0\nmax 9\noom 4\n";
-    let ended = in_a_cgroup_with(events, dir.path(), &["--post-stop", hook], KILLED);
+    // A hook before the start, so that the counter is looked for before the child makes one.
+    let hooks = ["--pre-start", "true", "--post-stop", hook];
+    let ended = in_a_cgroup_with(events, dir.path(), &hooks, KILLED);
     ended.code(137).said("kills .").never_logged("memory");
 }
