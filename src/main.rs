@@ -131,12 +131,17 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
     let settings = &settings;
     let mut plan = settings.plan().map_err(|error| error.to_string())?;
     settings
-        .check(&mut plan)
+        .refuse_idle(&plan)
+        .and_then(|()| settings.check(&mut plan))
         .map_err(|error| error.to_string())?;
     let plan = Rc::new(plan);
     let voice: Voice = settings.voice().map_err(|error| error.to_string())?;
     let mut log = Log::new(voice);
     let reloader = (!plan.reload_on.is_empty()).then(|| Reloader::new(settings));
+    for (_, why) in settings.missed(&plan) {
+        let message = format!("without effect: {why}");
+        log.tell(Duration::ZERO, &Record::Trouble { message });
+    }
     let files = Files::open(settings, &plan, &command);
     for message in files.iter().flat_map(|(_, troubles)| troubles.clone()) {
         log.tell(Duration::ZERO, &Record::Trouble { message });
@@ -216,6 +221,7 @@ impl Everybody {
 
 fn explain(settings: &Settings, assume: &[OsString], json: bool) -> Result<u8, String> {
     let plan = settings.plan().map_err(|error| error.to_string())?;
+    settings.refuse_idle(&plan).map_err(|e| e.to_string())?;
     let script = explain::script(assume).map_err(|error| error.to_string())?;
     let mut text = if json {
         explain::values::json(settings, &plan)

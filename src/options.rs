@@ -16,6 +16,7 @@ use crate::words::signal::{Signal, SignalSet};
 use table::Kind;
 
 mod config;
+mod effect;
 pub(crate) mod identity;
 mod ladder;
 mod parse;

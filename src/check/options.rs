@@ -234,6 +234,7 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
         let way_out = "write it as a step, --ladder 'exec=COMMAND'";
         return Err(settings.error("stop-command", fault.way_out(way_out)));
     }
+    settings.refuse_idle(&settings.plan()?)?;
     let mut typed = settings.typed(OPTIONS);
     if !settings.has("grace") && !settings.has("deadline") {
         // KILL comes when the promise is broken: waiting longer would tell nothing.

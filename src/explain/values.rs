@@ -18,6 +18,9 @@ struct Row {
     source: &'static str,
     /// The flag, the variable, or file and line; none for a default.
     place: Option<String>,
+    /// Why it changes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_effect: Option<String>,
 }
 
 /// The values in the order of the help, a line each.
@@ -38,7 +41,11 @@ pub(crate) fn table(settings: &Settings, plan: &Plan) -> String {
         .filter(is_shown)
         .map(|option| option.name)
         .collect();
-    let _ = writeln!(text, "Not set: {}.\n", unset.join(", "));
+    let _ = writeln!(text, "Not set: {}.", unset.join(", "));
+    for why in rows.iter().filter_map(|row| row.without_effect.as_ref()) {
+        let _ = writeln!(text, "Without effect: {why}.");
+    }
+    text.push('\n');
     text
 }
 
@@ -73,7 +80,14 @@ fn rows(settings: &Settings, plan: &Plan) -> Vec<Row> {
                 value,
                 source: "default",
                 place: None,
+                without_effect: None,
             }));
+        }
+    }
+    for (name, why) in settings.without_effect(plan) {
+        let row = rows.iter_mut().rfind(|row| row.name == name);
+        if let Some(row) = row {
+            row.without_effect = Some(why);
         }
     }
     rows
@@ -91,6 +105,7 @@ fn row(option: &'static Opt, value: &Value) -> Row {
         value: shown(value),
         source,
         place: Some(place),
+        without_effect: None,
     }
 }
 

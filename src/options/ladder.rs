@@ -50,12 +50,6 @@ pub(crate) fn parse_steps(
         steps.push(step);
     }
     let ends_with_kill = steps.last().is_some_and(Step::is_kill);
-    if ends_with_kill && !defaults.kill {
-        return Err(
-            Fault::new("the ladder ends with KILL, but --no-kill was given")
-                .way_out("drop one of the two"),
-        );
-    }
     if !ends_with_kill && defaults.kill {
         steps.push(kill());
     }

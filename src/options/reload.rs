@@ -39,7 +39,7 @@ const RELOADED: [&str; 17] = [
     "clean-stop",
 ];
 
-fn is_reloaded(option: &str) -> bool {
+pub(super) fn is_reloaded(option: &str) -> bool {
     RELOADED.contains(&option) || option.starts_with("drain-")
 }
 
@@ -72,8 +72,11 @@ impl Reloader {
         let plan = fresh
             .plan()
             .map_err(|error| first_line(error.to_string()))?;
-        let plan = running.reloaded(plan).map_err(str::to_owned)?;
         let differs = |name: &&str| !self.settings.says_the_same(&fresh, name);
+        if let Some((_, why)) = fresh.missed(&plan).find(|(name, _)| differs(name)) {
+            return Err(why);
+        }
+        let plan = running.reloaded(plan).map_err(str::to_owned)?;
         let names = || OPTIONS.iter().map(|option| option.name).filter(differs);
         let reload = Reload {
             plan,

@@ -66,35 +66,11 @@ impl Settings {
     /// The first value that cannot be what was meant, with its option, its place and the way out.
     pub(crate) fn plan(&self) -> Result<Plan, Error> {
         let deadline = self.duration("deadline")?;
-        let grace = self.duration("grace")?;
-        let target = self
-            .one("target", ladder::parse_target)?
-            .unwrap_or(Target::Child);
-        let kill = !self.switch("no-kill")?;
-        let defaults = ladder::Defaults {
-            target,
-            grace,
-            kill,
-        };
-        let value = self.all("ladder").next_back();
-        let parsed = value.map(|value| {
-            value.parse("ladder", |text| match value.ranges() {
-                Some(ranges) => ladder::parse_steps(text, ranges, defaults),
-                None => ladder::parse(text, defaults),
-            })
-        });
-        let mut ladder = match parsed.transpose()? {
-            Some(steps) => steps,
-            None => ladder::parse("SAME", defaults).map_err(|f| Error::new("--ladder", f))?,
-        };
+        let mut ladder = self.ladder()?;
+        let is_same = |step: &Step| step.action == StepAction::Same;
         let stop_signal = self.signal("stop-signal")?;
+        let stop_signal = stop_signal.filter(|_| ladder.iter().any(is_same));
         if let Some(signal) = stop_signal {
-            let is_same = |step: &Step| step.action == StepAction::Same;
-            if !ladder.iter().any(is_same) {
-                let fault = Fault::new("the ladder has no SAME, which it would stand in for");
-                let way_out = format!("name {signal} in --ladder, or leave out one of the two");
-                return Err(self.error("stop-signal", fault.way_out(way_out)));
-            }
             for step in ladder.iter_mut().filter(|step| is_same(step)) {
                 step.action = StepAction::Signal(signal);
                 // The word is the first of the step, however it is written.
@@ -106,6 +82,9 @@ impl Settings {
         let step_writes = ladder.iter().any(|step| writes(&step.action));
         let modes = [("inherit", Stdin::Inherit), ("relay", Stdin::Relay)];
         let stdin = match self.choice("stdin", &modes)? {
+            Some(Stdin::Inherit) if step_writes && self.is_stronger("ladder", "stdin") => {
+                Stdin::Relay
+            }
             Some(Stdin::Inherit) if step_writes => {
                 let fault =
                     Fault::new("the ladder has a stdin= or eof step, which needs the relay");
@@ -146,7 +125,7 @@ impl Settings {
                 .unwrap_or_else(|| [Signal::INT].into_iter().collect()),
             reload_on: self.reload_on()?,
             rewrite,
-            target,
+            target: self.target()?,
             deadline,
             max_runtime: self.max_runtime()?,
             pre_start: by_priority(self.hooks("pre-start", timeout, OnFailure::Fail)?),
@@ -167,10 +146,50 @@ impl Settings {
             parent_death_signal: self.signal("parent-death-signal")?,
             child: self.child()?,
             failure_codes: self.failure_codes,
-            says_grace: grace.is_some(),
+            says_grace: self.has("grace"),
             keeps_files: FILES.iter().any(|(name, _)| self.has(name)),
             as_pid1: self.as_pid1,
         })
+    }
+
+    fn target(&self) -> Result<Target, Error> {
+        let target = self.one("target", ladder::parse_target)?;
+        Ok(target.unwrap_or(Target::Child))
+    }
+
+    /// The steps, with SAME where it was written.
+    pub(super) fn ladder(&self) -> Result<Vec<Step>, Error> {
+        let no_kill = self.switch("no-kill")?;
+        let defaults = ladder::Defaults {
+            target: self.target()?,
+            grace: self.duration("grace")?,
+            kill: !no_kill,
+        };
+        let Some(value) = self.all("ladder").next_back() else {
+            return ladder::parse("SAME", defaults).map_err(|f| Error::new("--ladder", f));
+        };
+        let mut steps = value.parse("ladder", |text| match value.ranges() {
+            Some(ranges) => ladder::parse_steps(text, ranges, defaults),
+            None => ladder::parse(text, defaults),
+        })?;
+        // Whose word counts more decides; said in the same place they contradict each other.
+        let ends_with_kill = steps.last().is_some_and(Step::is_kill);
+        if no_kill && ends_with_kill && !self.is_stronger("ladder", "no-kill") {
+            if steps.len() == 1 || !self.is_stronger("no-kill", "ladder") {
+                let fault = Fault::new("the ladder ends with KILL, but --no-kill was given");
+                return Err(self.error("ladder", fault.way_out("drop one of the two")));
+            }
+            steps.pop();
+        }
+        Ok(steps)
+    }
+
+    /// Whether one option was written in a place that wins over that of the other.
+    fn is_stronger(&self, name: &'static str, than: &'static str) -> bool {
+        let rank = |name| self.all(name).next_back().map(|value| value.source.rank());
+        rank(name)
+            .zip(rank(than))
+            .is_some_and(|(ours, theirs)| ours < theirs)
     }
 
     /// timeout(1) takes 0 for no limit; whoever writes it may mean that, or an end at once.
@@ -209,15 +228,9 @@ impl Settings {
             .unwrap_or(DrainPorts::None);
         let delay = self.duration("drain-delay")?;
         let checks = self.one("drain-checks", parse_checks)?;
-        if checks.is_some() && !self.has("health-listen") {
-            let fault = Fault::new("nobody answers the checks that are to be counted");
-            return Err(self.error("drain-checks", fault.way_out("add --health-listen")));
-        }
+        // See `effect` for what is said about checks that nobody answers.
+        let checks = checks.filter(|_| self.has("health-listen"));
         let checks_timeout = self.duration("drain-checks-timeout")?;
-        if checks.is_none() && checks_timeout.is_some() {
-            let fault = Fault::new("no checks are counted").way_out("add --drain-checks");
-            return Err(self.error("drain-checks-timeout", fault));
-        }
         let quiet = self.duration("drain-quiet")?;
         let timeout = self
             .duration("drain-timeout")?
@@ -241,10 +254,8 @@ impl Settings {
 
     fn reload_on(&self) -> Result<SignalSet, Error> {
         let signals = self.signals("reload-on")?.unwrap_or_default();
-        if !signals.is_empty() && !self.has("config") {
-            let fault =
-                Fault::new("there is no file to read again").way_out("name one by --config");
-            return Err(self.error("reload-on", fault));
+        if !self.has("config") {
+            return Ok(SignalSet::default());
         }
         let stop_on = self.signals("stop-on")?.unwrap_or_else(default_stop_on);
         if let Some(signal) = signals.iter().find(|signal| stop_on.contains(*signal)) {
@@ -268,10 +279,6 @@ impl Settings {
                 let ports: Vec<u16> = ports.into_iter().map(|(port, _)| port).collect();
                 let names: Vec<String> = ports.iter().map(u16::to_string).collect();
                 Some((ReadyWhen::Tcp(ports), format!("tcp:{}", names.join(","))))
-            }
-            (None, _) if timeout.is_some() => {
-                let fault = Fault::new("there is nothing to wait for");
-                return Err(self.error("ready-timeout", fault.way_out("add --ready-when")));
             }
             (None, _) => None,
         };

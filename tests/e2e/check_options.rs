@@ -304,6 +304,7 @@ fn the_options_of_a_run_are_taken() {
             "--drain-port=auto",
             "--drain-quiet=100ms",
             "--drain-timeout=20s",
+            "--health-listen=127.0.0.1:0",
             "--not-ready-status=404",
         ],
         &["--subreaper=off", "--stragglers=wait"],

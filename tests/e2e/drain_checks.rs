@@ -215,7 +215,7 @@ fn checks_during_the_pre_stop_hooks_count_and_no_port_is_needed() {
                 "--drain-checks=2",
             ])
             .args(["--hook-timeout=1h", "--pre-stop", &hook])
-            .args(FOR_EVER)
+            .args(["--drain-checks-timeout=1h"])
             .shell("echo ready; exec sleep 1000")
             .start();
         run.says("ready").signal(Signal::SIGTERM);

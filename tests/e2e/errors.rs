@@ -421,8 +421,17 @@ fn a_stop_signal_that_no_step_sends_is_told() {
     refused(start, "--stop-signal", &parts);
     let start = || {
         Stepdown::new()
-            .env("STEPDOWN_STOP_SIGNAL", "INT")
-            .args(["--ladder=TERM:1s"])
+            .env("STEPDOWN_LADDER", "TERM:1s")
+            .args(["--stop-signal=INT"])
     };
-    refused(start, "STEPDOWN_STOP_SIGNAL", &parts);
+    refused(start, "--stop-signal", &parts);
+    // A variable fails no start.
+    let ended = Stepdown::new()
+        .env("STEPDOWN_STOP_SIGNAL", "INT")
+        .args(["--ladder=TERM:1s"])
+        .witness(["exit", "3"])
+        .run();
+    ended
+        .code(3)
+        .logged(&["without effect: STEPDOWN_STOP_SIGNAL: ", parts[0]]);
 }

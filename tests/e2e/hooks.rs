@@ -340,7 +340,7 @@ fn a_hook_that_was_killed_has_left_nobody() {
             .never_logged(" left")
             .nothing_left();
         // An exec= step that is not waited for any longer is no straggler, either.
-        let mut run = patient(mode)
+        let mut run = Stepdown::in_mode(mode)
             .args([
                 "--ladder",
                 "exec=sh -c \"sleep 1000 & echo stop; wait\":1h,TERM",

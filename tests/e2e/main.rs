@@ -82,3 +82,4 @@ mod stop;
 mod terminal;
 mod terminal_containers;
 mod tree;
+mod without_effect;

@@ -188,7 +188,7 @@ fn a_reload_that_cannot_be_is_refused_before_the_start() {
     for (args, why) in [
         (
             vec!["--reload-on", "HUP"],
-            "--reload-on: there is no file to read again: name one by --config",
+            "--reload-on: there is no file to read again: add --config",
         ),
         (
             vec!["--config", "/dev/null", "--reload-on", "HUP"],
