@@ -515,8 +515,9 @@ fn signals_are_forwarded_again_and_again_and_nothing_escalates() {
 
 #[test]
 fn a_trap_of_a_shell_that_waits_runs_at_once_under_dumb_init() {
-    // dumb-init signals the group, so that what the shell waits for ends, too, and the trap runs.
-    let script = "trap 'echo cleanup; exit 5' TERM; echo ready; sleep 1000";
+    // dumb-init signals the group, so that what the shell waits for ends, too, and the trap runs. That one is
+    // what says ready: a signal that comes before it is there would wait for its end.
+    let script = "trap 'echo cleanup; exit 5' TERM; sh -c 'echo ready; exec sleep 1000'";
     both(|mode| {
         for program in DUMB_INIT.programs() {
             let args = ["--", "sh", "-c", script];
