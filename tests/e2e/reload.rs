@@ -174,7 +174,7 @@ fn the_plan_of_a_stop_stands() {
     run.signal(Signal::SIGHUP)
         .logs("HUP not forwarded: a stop is under way");
     let started = std::time::Instant::now();
-    run.signal(Signal::SIGINT).logs("once more is faster");
+    run.signal(Signal::SIGINT).logs("passed on to the child");
     run.signal(Signal::SIGINT)
         .logs("once more takes the next step");
     run.signal(Signal::SIGINT);
