@@ -209,7 +209,6 @@ impl Kernel {
         self.reloader = reloader;
     }
 
-    #[inline(never)]
     fn reload(&mut self) {
         let Some(reloader) = &mut self.reloader else {
             return;
@@ -506,8 +505,6 @@ impl World for Kernel {
         }
     }
 
-    /// What is rare or large here is `#[inline(never)]` where it is defined: between a stop signal and
-    /// the child's lies as little code as can be (scripts/layout.ld).
     fn act(&mut self, action: Action) {
         match action {
             Action::RunHook { hook, facts } => self.run_hook(hook, &facts),

@@ -39,7 +39,6 @@ enum Purpose {
 const FLUSH_PAUSE: Duration = Duration::from_millis(5);
 
 impl Connections {
-    #[inline(never)]
     pub(crate) fn start(&mut self, plan: &Plan) {
         self.drain = opened(plan);
         if self.drain.is_some() {
@@ -60,7 +59,6 @@ impl Connections {
 
     /// Only where the network namespace ends with us is there anything to wait for: otherwise the
     /// kernel goes on sending.
-    #[inline(never)]
     pub(crate) fn flush(&mut self, plan: &Plan, ends_with_us: bool) {
         self.drain = match self.drain.take() {
             _ if !ends_with_us => None,
@@ -90,7 +88,6 @@ impl Connections {
         }
     }
 
-    #[inline(never)]
     fn look_at_requests(&mut self, now: Duration, events: &mut VecDeque<Event>) {
         let Some(drain) = &mut self.drain else {
             self.purpose = Purpose::None;
@@ -131,7 +128,6 @@ impl Connections {
         }
     }
 
-    #[inline(never)]
     fn look_at_leaving(&mut self, now: Duration, events: &mut VecDeque<Event>) {
         let left = self.drain.as_mut().and_then(|drain| drain.leaving().ok());
         let Some(left) = left.filter(|leaving| leaving.connections > 0) else {

@@ -24,7 +24,6 @@ pub(super) struct Ask {
 }
 
 impl Kernel {
-    #[inline(never)]
     pub(super) fn ask_program(&mut self, facts: &Facts) {
         let now = self.now();
         let plan = Rc::clone(&self.plan);
@@ -62,7 +61,6 @@ impl Kernel {
     }
 
     /// Asks about all that is due, and ends what takes too long.
-    #[inline(never)]
     pub(super) fn ask(&mut self) {
         let now = self.now();
         for index in 0..self.asks.len() {

@@ -20,7 +20,6 @@ use crate::sys::terminal::Terminal;
 use crate::sys::{descriptors, error_text, last_resort, spawn};
 
 impl Kernel {
-    #[inline(never)]
     pub(super) fn start(&mut self) {
         self.remember_ready_file();
         self.take_what_came_before_the_child();

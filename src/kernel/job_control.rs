@@ -134,7 +134,6 @@ impl Kernel {
         })
     }
 
-    #[inline(never)]
     pub(super) fn suspend(&mut self, signal: Signal) {
         let (Some(terminal), Some(main)) = (&self.terminal, self.main) else {
             return;

@@ -16,7 +16,6 @@ use crate::sys::{error_text, fork, signals, spawn};
 use crate::words::signal::Signal;
 
 impl Kernel {
-    #[inline(never)]
     pub(super) fn run_hook(&mut self, hook: HookId, facts: &Facts) {
         let plan = Rc::clone(&self.plan);
         let Some(wanted) = plan.hooks(hook.phase).get(hook.index) else {
@@ -38,7 +37,6 @@ impl Kernel {
         }
     }
 
-    #[inline(never)]
     pub(super) fn run_stop_command(&mut self, step: usize, facts: &Facts) {
         let plan = Rc::clone(&self.plan);
         let Some(StepAction::Exec(argv)) = plan.ladder.get(step).map(|step| &step.action) else {

@@ -69,7 +69,6 @@ impl Kernel {
         }
     }
 
-    #[inline(never)]
     fn look_at_memory(&mut self) {
         let is_first = self.own_pid == 1;
         let Some((kills, counted_from)) = self.memory.kills(is_first) else {

@@ -18,7 +18,6 @@ use crate::record::ExitStatus;
 use crate::sys::slate::Slate;
 
 impl Kernel {
-    #[inline(never)]
     pub(super) fn ready(&mut self) {
         if let Some(endpoint) = &self.endpoint {
             endpoint.ready();
@@ -54,7 +53,6 @@ impl Kernel {
         }
     }
 
-    #[inline(never)]
     pub(super) fn await_ready(&mut self, facts: &Facts) {
         match when(&self.plan) {
             // The child says it itself.
@@ -76,7 +74,6 @@ impl Kernel {
     }
 
     /// The next look, or the end of one that takes too long.
-    #[inline(never)]
     pub(super) fn probe(&mut self) {
         let plan = Rc::clone(&self.plan);
         let now = self.now();

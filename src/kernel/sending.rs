@@ -112,7 +112,6 @@ impl Kernel {
     }
 
     /// Hooks and stop commands are no part of what the child has started.
-    #[inline(never)]
     pub(super) fn look_who_is_there(&mut self, signal: Option<Signal>, target: Target) {
         // Enough to see why; a tree of thousands is not read for a line.
         const ENOUGH: usize = 256;
@@ -175,7 +174,6 @@ impl Kernel {
         }
     }
 
-    #[inline(never)]
     pub(super) fn sweep(&mut self, signal: Signal) {
         let processes = match signal {
             Signal::STOP => self.stop_everybody(),

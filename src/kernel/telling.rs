@@ -67,7 +67,6 @@ impl Told {
 }
 
 impl Kernel {
-    #[inline(never)]
     pub(super) fn tell_left(&mut self, whom: Whom) {
         self.reap = true;
         let signal = Signal::TERM;
