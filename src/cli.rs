@@ -3,7 +3,7 @@
 mod manual;
 mod misread;
 
-use crate::dropin;
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -11,13 +11,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::check::options::{self as check_options, CHECK, Check, foreign};
-use crate::dropin::Tool;
+use crate::dropin::{self, Tool};
 use crate::explain as explaining;
 use crate::health::Question;
 use crate::options::table;
 use crate::options::table::{Kind, OPTIONS, Opt};
 use crate::options::{Settings, Source};
-use crate::sys;
 use crate::words::fault::{Error, Fault};
 use misread::Known;
 
@@ -52,7 +51,7 @@ pub(crate) const SUBCOMMANDS: [&str; 5] = ["explain", "check", "health", "comple
 /// What could not be understood, as it is to be told.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
     if let Some(tool) = Tool::named(arguments.first()) {
-        let theirs = sys::environment::named(&dropin::VARIABLES).collect();
+        let theirs = theirs().collect();
         return dropin::parse(tool, arguments, environment(), theirs);
     }
     let named = arguments.get(1).and_then(|first| first.to_str());
@@ -120,12 +119,18 @@ fn add_environment(settings: &mut Settings) -> Result<(), String> {
     settings
         .add_environment(environment())
         .map_err(|error| error.to_string())?;
-    dropin::add_environment(settings, sys::environment::named(&dropin::VARIABLES));
+    dropin::add_environment(settings, theirs());
     Ok(())
 }
 
 fn environment() -> impl Iterator<Item = (OsString, OsString)> {
-    sys::environment::beginning_with(table::PREFIX)
+    env::vars_os().filter(|(name, _)| name.as_bytes().starts_with(table::PREFIX.as_bytes()))
+}
+
+/// The variables of the tools that we take the place of.
+fn theirs() -> impl Iterator<Item = (OsString, OsString)> {
+    let names = dropin::VARIABLES.into_iter();
+    names.filter_map(|name| Some((name.into(), env::var_os(name)?)))
 }
 
 fn no_command() -> String {
@@ -306,7 +311,7 @@ fn health(arguments: Vec<OsString>) -> Result<Invocation, String> {
         Ok(matches) => matches,
         Err(error) => return refused(&error),
     };
-    let listen = std::env::var_os("STEPDOWN_HEALTH_LISTEN");
+    let listen = env::var_os("STEPDOWN_HEALTH_LISTEN");
     let listen = listen.as_ref().filter(|listen| !listen.is_empty());
     let listen = listen.map(|listen| listen.to_string_lossy());
     let text = |id| matches.get_one::<String>(id).map(String::as_str);
