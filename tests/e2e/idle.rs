@@ -1,6 +1,4 @@
-//! What an idle stepdown holds: one thread, no descriptor, and nothing of what was not asked for.
-//!
-//! Its memory is measured by `scripts/bench`.
+//! What an idle stepdown holds: little memory, one thread, no descriptor, and nothing of what was not asked for.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,10 +18,7 @@ fn waits(pid: Pid) -> bool {
 fn one_small_file_and_one_thread_are_all() {
     let program = binary::under_test_static();
     let size = fs::metadata(program).expect("just built").len();
-    assert!(
-        size <= 3 * 1024 * 1024,
-        "the static binary has {size} bytes"
-    );
+    assert!(size <= 3_000_000, "the static binary has {size} bytes");
     let mut run = Stepdown::new()
         .program(program)
         .shell("echo ready; exec sleep 1000")
@@ -34,6 +29,54 @@ fn one_small_file_and_one_thread_are_all() {
     assert_eq!(proc::status(pid, "Threads").as_deref(), Some("1"));
     run.signal(Signal::SIGTERM);
     run.wait().code(143).nothing_left();
+}
+
+/// What an init holds in memory while idle: all, and what it has written to and shares with nobody.
+#[derive(Debug)]
+struct Memory {
+    resident: u64,
+    private_dirty: u64,
+}
+
+impl Memory {
+    fn of(init: Stepdown) -> Self {
+        let mut run = init.shell("echo ready; exec sleep 1000").start();
+        run.says("ready");
+        let pid = run.pid();
+        wait_until("it waits", || waits(pid));
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it is ours");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(143);
+        let field = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name));
+            let value = line.and_then(|line| line.split_whitespace().nth(1));
+            value.and_then(|value| value.parse().ok()).expect(&text)
+        };
+        Self {
+            resident: field("Rss:"),
+            private_dirty: field("Private_Dirty:"),
+        }
+    }
+}
+
+/// `scripts/layout` puts together what a plain run uses. Without it resident are twice as much as tini's.
+#[test]
+fn less_memory_than_tini() {
+    const TINI: &str = "/usr/bin/tini";
+    need!(binary::installed(TINI));
+    // The build orders by a run that Python traces.
+    need!(binary::installed("/usr/bin/python3"));
+    let program = binary::under_test_static();
+    // What was just linked and is not yet on the disk would count as written by the process.
+    let file = fs::File::open(program).expect("just built");
+    file.sync_all().expect("a disk");
+    let ours = Memory::of(Stepdown::new().program(program));
+    let theirs = Memory::of(Stepdown::new().program(TINI).args(["-s"]));
+    assert!(
+        ours.resident * 100 <= theirs.resident * 75
+            && ours.private_dirty * 100 <= theirs.private_dirty * 90,
+        "{ours:?}, and tini {theirs:?}; does scripts/build-static say why?"
+    );
 }
 
 /// The names of the syscalls of one run, and the files it opened.
