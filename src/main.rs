@@ -31,6 +31,19 @@
 //! 3. `Machine::handle` decides: forward it, rewrite it, drop it, or begin the stop.
 //! 4. `drive` hands the action to `Kernel::act`, and the record to `tell`.
 //! 5. kill(2) sends it to the child.
+//!
+//! # Why it starts fast
+//! - `sys::entry` is the first instruction, before the C runtime. It blocks all signals, so a stop that comes
+//!   while the C runtime starts is kept. Rust's own runtime is left out (`no_main`).
+//! - `scripts/build-static` links without shared libraries and without relocations: nothing is searched, mapped
+//!   or patched between exec and `main`.
+//! - `scripts/layout`, its linker, puts together what a plain run uses, as seen in one; most of the file
+//!   is never mapped. No order is kept by hand: what is renamed or moved is found again.
+//! - `scripts/no-unwind.ld` leaves out the tables for unwinding, a tenth of the file. A panic never unwinds
+//!   (`panic = "abort"`, `sys::last_resort`).
+//!
+//! The runtime of tokio, the HTTP code, clap and the parsers are linked in, and start only when an option asks for
+//! them. `scripts/bench` measures all of this beside other inits; tests/e2e/idle.rs keeps memory and size.
 #![cfg_attr(not(test), no_main)]
 
 mod call;
