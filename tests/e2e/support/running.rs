@@ -60,9 +60,9 @@ impl Running {
         if let Some(pid) = self.pid1 {
             return pid;
         }
-        let wanted = proc::file(&self.program);
         let mut found = None;
-        wait_until("PID 1 runs the program", || {
+        self.wait_for("PID 1 runs the program", |run| {
+            let wanted = proc::file(&run.program);
             found = proc::children(outer)
                 .first()
                 .map(|process| process.pid)
