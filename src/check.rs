@@ -11,14 +11,15 @@ pub(crate) mod play;
 mod story;
 mod tell;
 
+use std::time::{Duration, SystemTime};
+
 use crate::check::judge::statistics;
 use crate::check::judge::window;
 use crate::check::tell::github;
 use crate::check::tell::html;
 use crate::check::tell::json;
 use crate::check::tell::junit;
-use std::time::{Duration, SystemTime};
-
+use crate::sys::signals::Inherited;
 use judge::statistics::Row;
 use judge::window::Window;
 use judge::{Held, Verdict, judge};
@@ -26,8 +27,6 @@ use options::{Check, Output};
 use play::conductor::Conductor;
 use story::Story;
 use tell::people::People;
-
-use crate::sys::signals::Inherited;
 
 /// stepdown's own failure; nothing is said about the command.
 const CANNOT_CHECK: u8 = 125;

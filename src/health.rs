@@ -8,12 +8,13 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::plan::listen::Listen;
-use crate::call::{self, Request};
 use crate::interrupts::{Interrupts, end_by};
+use crate::plan::call::Request;
 use crate::sys::descriptors;
 use crate::sys::signals::Inherited;
 use crate::words::duration;
 use crate::words::fault::{Error, Fault};
+use crate::{call, plan};
 
 /// What `stepdown health` asks: the first of these that answers counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,7 +49,7 @@ impl Question {
         let wait = duration("--wait", wait, Duration::ZERO)?;
         let path = match url {
             Some(url) if !url.starts_with('/') => {
-                let request = call::http(url).map_err(|fault| {
+                let request = plan::call::http(url).map_err(|fault| {
                     let fault = match guessed(url) {
                         Some(meant) => fault.way_out(format!("write {meant}")),
                         None => fault,

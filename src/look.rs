@@ -1,11 +1,11 @@
 //! How a process looks in /proc, and what it does with a signal: for what is told, never for a decision of a stop.
 
-use std::fmt;
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Target;
+use crate::record::waited::Waited;
 use crate::sys::tree;
 use crate::words::signal::Signal;
 
@@ -73,24 +73,6 @@ impl Look {
             _ if Self::has(self.caught, signal) => Answer::Handles,
             _ if self.is_init => Answer::Dropped,
             _ => Answer::Default,
-        }
-    }
-}
-
-/// A process that a stop waits for, and why it is still there as far as that shows.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(crate) struct Waited {
-    pub(crate) pid: i32,
-    pub(crate) command: String,
-    pub(crate) why: Option<String>,
-}
-
-impl fmt::Display for Waited {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.pid, self.command.escape_debug())?;
-        match &self.why {
-            Some(why) => write!(f, " ({why})"),
-            None => Ok(()),
         }
     }
 }

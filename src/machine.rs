@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::drain::rules::Held;
-use crate::drain::until::Answer;
 use crate::plan::{Plan, Target};
+use crate::record::held::Held;
 use crate::record::{CountedFrom, ExitStatus, HookResult, Reason, Record, StartFailure};
 use crate::words::signal::{Signal, SignalSet};
 
+mod answer;
 mod drain;
 mod event;
 mod hooks;
@@ -29,6 +29,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use answer::Answer;
 use signals::Requests;
 
 pub(crate) use event::{Action, Event, Facts, HookId, Received, Whom};

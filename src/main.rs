@@ -82,11 +82,12 @@ use machine::Machine;
 use options::Settings;
 use options::reload::Reloader;
 use plan::FailureCodes;
+use plan::voice::Voice;
 use record::{Record, StartFailure};
 use sys::signals::Inherited;
 use tell::endpoint::Endpoint;
 use tell::files::Files;
-use tell::log::{Log, Voice};
+use tell::log::Log;
 use words::signal::Signal;
 
 /// The entry, in place of the one that Rust's runtime would make: that one ignores SIGPIPE and opens

@@ -1,6 +1,5 @@
 //! What was typed, by option: every value keeps the place it came from, and the strongest place wins.
 
-use crate::words::suggest;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -9,10 +8,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::check;
+use crate::plan::voice::{Format, Level, Voice};
 use crate::plan::{FailureCodes, OnFailure};
-use crate::tell::log::{Format, Level, Voice};
 use crate::words::duration;
+use crate::words::list::list;
 use crate::words::signal::{Signal, SignalSet};
+use crate::words::suggest;
 use table::Kind;
 
 mod config;
@@ -27,7 +28,7 @@ mod to_plan;
 pub(crate) use crate::words::fault::{Error, Fault};
 pub(crate) use parse::parse_switch;
 use parse::{divided, parse_received};
-pub(crate) use parse::{list, parse_choice, parse_signal};
+pub(crate) use parse::{parse_choice, parse_signal};
 
 /// Where a value came from.
 #[derive(Clone, PartialEq, Eq, Debug)]

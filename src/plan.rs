@@ -3,17 +3,24 @@
 //! A `Plan` is plain data. It is built by `settings` before anything is started, read by the machine,
 //! and printed by `explain`.
 
+pub(crate) mod budget;
+pub(crate) mod call;
+pub(crate) mod drain;
 pub(crate) mod listen;
+pub(crate) mod readiness;
+pub(crate) mod reload;
+pub(crate) mod until;
+pub(crate) mod voice;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::{Call, Request};
-use crate::drain::rules::Protocol;
-use crate::drain::until::Selector;
+use crate::plan::call::Call;
+use crate::plan::drain::Drain;
 use crate::plan::listen::Listen;
+use crate::plan::readiness::{Readiness, ReadyWhen};
+use crate::plan::until::UntilWhen;
 use crate::words::signal::{Signal, SignalSet};
 
 /// Whom a signal is sent to.
@@ -182,95 +189,6 @@ pub(crate) struct Identity {
     /// `HOME` and `USER`, where the user is known by name.
     pub(crate) home: Option<OsString>,
     pub(crate) name: Option<OsString>,
-}
-
-/// The drain: between the pre-stop hooks and the ladder.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Drain {
-    /// At least this long, whatever is in flight: the balancers do not know yet.
-    pub(crate) delay: Duration,
-    /// At most this long.
-    pub(crate) timeout: Duration,
-    /// Whose requests in flight are counted; with none the delay is all there is.
-    pub(crate) ports: DrainPorts,
-    /// How long a connection must be quiet to count as idle; without it as long as its protocol makes it.
-    pub(crate) quiet: Option<Duration>,
-    pub(crate) checks: Option<Checks>,
-    /// What the program itself is asked, besides or in place of the ports; all must hold.
-    pub(crate) until: Vec<Until>,
-}
-
-impl Drain {
-    /// How long it may last.
-    pub(crate) fn longest(&self) -> Duration {
-        let checks = self.checks.map_or(Duration::ZERO, |checks| checks.timeout);
-        self.timeout.max(self.delay).max(checks)
-    }
-}
-
-/// After the delay the drain also lasts until the balancers know (`--drain-checks`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Checks {
-    /// Each checker was told "not ready" this often.
-    pub(crate) times: u32,
-    /// They are waited for no longer than this.
-    pub(crate) timeout: Duration,
-}
-
-/// One `--drain-until`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Until {
-    pub(crate) when: UntilWhen,
-    /// The condition as the user would write it.
-    pub(crate) text: String,
-}
-
-/// What tells that the program has nothing in flight any more.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum UntilWhen {
-    /// The request is answered with 2xx.
-    Http(Request),
-    /// The series in the answer add up to 0.
-    Metric(Request, Selector),
-    /// The command exits with 0.
-    Exec(Vec<OsString>),
-    /// The program says so (sd_notify(3)).
-    Notify,
-}
-
-/// The local ports that are drained.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum DrainPorts {
-    None,
-    /// Every TCP port that the tree listens on.
-    Auto,
-    /// These, and what they speak.
-    List(Vec<(u16, Protocol)>),
-}
-
-/// When the child is ready (`--ready-when`); without it, it is from its start.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Readiness {
-    pub(crate) when: ReadyWhen,
-    /// A child that is not ready by then has failed to start.
-    pub(crate) timeout: Option<Duration>,
-    /// The condition as the user would write it.
-    pub(crate) text: String,
-}
-
-/// What tells that the child is ready.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum ReadyWhen {
-    /// All these TCP ports are listened on. Nobody connects to them.
-    Tcp(Vec<u16>),
-    /// The request is answered with 2xx.
-    Http(Request),
-    /// The command exits with 0.
-    Exec(Vec<OsString>),
-    /// The file is there; one that was there before the start counts once it has changed.
-    File(PathBuf),
-    /// The child says so (sd_notify(3)).
-    Notify,
 }
 
 /// The health endpoint (`--health-listen`).
@@ -477,53 +395,4 @@ impl Plan {
         let rule = self.rewrite.iter().rfind(|(from, _)| *from == signal);
         rule.map_or(Some(signal), |(_, to)| *to)
     }
-
-    /// How the time before the deadline is shared out; `None` without `--deadline`.
-    pub(crate) fn budget(&self) -> Option<Budget> {
-        self.deadline.map(|deadline| {
-            let post_stop = total(self.post_stop.iter().map(|hook| hook.timeout));
-            let post_stop = post_stop.min(deadline / 2);
-            // KILL, the reaping of what it killed and the files: short, but not nothing.
-            let leaving = (deadline / 20).clamp(Duration::from_millis(20), LEAVING);
-            let kill_by = deadline.saturating_sub(post_stop + leaving);
-            let waits = self.ladder.iter().filter(|step| !step.is_kill());
-            let ladder = waits
-                .map(|step| step.wait)
-                .collect::<Option<Vec<_>>>()
-                .map(total);
-            // What comes before the ladder may not eat the ladder: a child that is told to stop
-            // and killed in the same breath has lost its requests all the same.
-            let ladder = ladder.unwrap_or(kill_by).min(kill_by / 2);
-            let gone_by = deadline.saturating_sub(leaving / 2);
-            Budget {
-                ladder_by: kill_by.saturating_sub(ladder),
-                kill_by,
-                // A large process takes its time to die; half of what the hooks have is its to use.
-                give_up_by: gone_by.saturating_sub(post_stop / 2),
-                gone_by,
-            }
-        })
-    }
-}
-
-/// The sum, which waits that are meant to be without end cannot overflow.
-pub(crate) fn total(durations: impl IntoIterator<Item = Duration>) -> Duration {
-    let add = |sum: Duration, duration| sum.saturating_add(duration);
-    durations.into_iter().fold(Duration::ZERO, add)
-}
-
-/// The most that KILL and the files are given out of the deadline.
-const LEAVING: Duration = Duration::from_millis(500);
-
-/// Moments of the stop, counted from t0, that no phase may overrun.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Budget {
-    /// Pre-stop hooks and drain end here at the latest.
-    pub(crate) ladder_by: Duration,
-    /// KILL is sent here at the latest.
-    pub(crate) kill_by: Duration,
-    /// What has not died of KILL until here hangs in the kernel and is left.
-    pub(crate) give_up_by: Duration,
-    /// The post-stop hooks end here at the latest.
-    pub(crate) gone_by: Duration,
 }

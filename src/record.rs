@@ -1,13 +1,16 @@
 //! What happened, as facts: everything the user is told is a fold over these records.
 
+pub(crate) mod held;
+pub(crate) mod waited;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::drain::rules::Held;
-use crate::look::Waited;
 use crate::plan::{HookPhase, Target};
+use crate::record::held::Held;
+use crate::record::waited::Waited;
 use crate::words::signal::Signal;
 
 /// Why the run came to its end.

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::drain::until::Answer;
 use crate::drive::World;
+use crate::machine::Answer;
 use crate::machine::{Action, Event, HookId, Received};
 use crate::plan::{HookPhase, Target};
 use crate::record::{ExitStatus, HookResult, Process, Sender, StartFailure};

@@ -3,5 +3,6 @@
 pub(crate) mod command_line;
 pub(crate) mod duration;
 pub(crate) mod fault;
+pub(crate) mod list;
 pub(crate) mod signal;
 pub(crate) mod suggest;

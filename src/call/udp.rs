@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{self, AddressFamily, SockaddrStorage, sockopt};
 
-use super::Datagram;
+use crate::plan::call::Datagram;
 
 /// To the first address that takes it. One on which nobody listens has taken it all the same, as far as
 /// anybody far away can tell; but `localhost` has two, and its server may listen on one only.

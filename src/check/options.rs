@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use super::judge::{InFlight, Promise};
 use super::play::containers::Containers;
-use crate::call::{self, Request};
 use crate::options::table::{OPTIONS, Opt, many, one, switch};
-use crate::options::{Settings, Source, list};
-use crate::plan::{Drain, Plan, StepAction, total};
-use crate::tell::log::Level;
+use crate::options::{Settings, Source};
+use crate::plan::budget::total;
+use crate::plan::call;
+use crate::plan::drain::Drain;
+use crate::plan::voice::Level;
+use crate::plan::{Plan, StepAction};
 use crate::words::fault::{Error, Fault};
+use crate::words::list::list;
 use crate::words::signal::Signal;
 use values::{number, outputs, parse_command, parse_expected, parse_ports, parse_sweep};
 
@@ -172,7 +175,7 @@ pub(crate) struct Check {
     pub(crate) command: Vec<OsString>,
     pub(crate) variants: Vec<Variant>,
     pub(crate) moment: Moment,
-    pub(crate) request: Option<Request>,
+    pub(crate) request: Option<call::Request>,
     pub(crate) runs: u32,
     /// Offsets from the start; empty without `--sweep`.
     pub(crate) offsets: Vec<Duration>,

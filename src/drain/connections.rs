@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::rules::{Held, Patience, Protocols, Tracker};
+use super::rules::{Patience, Protocols, Tracker};
 use crate::drain::look::{Drain, Ports};
 use crate::machine::Event;
-use crate::plan::{DrainPorts, Plan};
+use crate::plan::Plan;
+use crate::plan::drain::DrainPorts;
+use crate::record::held::Held;
 use crate::sys::tree;
 
 /// The looks that a drain, or the flush after it, needs; nothing is open and nothing is done before.

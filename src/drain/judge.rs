@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
-
-use super::rules::{Connection, Protocol, Segments, State, TcpInfo, Wait};
+use super::rules::{Connection, Segments, State, TcpInfo, Wait};
+use crate::plan::drain::Protocol;
+use crate::record::held::Why;
 
 /// How long after an answer a client without another request acknowledges it, in milliseconds, besides the
 /// round trip. RFC 9293 allows 500; Linux takes 40 to 200.
@@ -12,52 +12,6 @@ const ACKNOWLEDGED: u32 = 500;
 /// After this long a request that is not answered is acknowledged alone, in milliseconds. The kernel does it
 /// after 200 at most (TCP_DELACK_MAX).
 const ALONE: u32 = 300;
-
-/// Why a connection counts as a request in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// Rule 1: the handshake is not over, or the accept queue is full.
-    Handshake,
-    /// Rule 1, without TCP_INFO: all that can be said is that the connection is there.
-    Connected,
-    /// Rule 2: the receive queue holds bytes.
-    Unread,
-    /// Rule 3: the send queue holds bytes.
-    Unsent,
-    /// Rule 4: something was received, nothing was ever sent.
-    Unanswered,
-    /// Rule 5: the last data came in.
-    Owed,
-    /// Rule 6: the last data went in and out within one jiffy, and nothing tells in which order.
-    Undecided,
-    /// Rule 6: the last data went out less than the quiet time ago; this much of it is left.
-    Quiet(Duration),
-    /// Rule 7: a blocking server that does not wait for the next request.
-    NoReader,
-}
-
-impl Why {
-    /// As users read it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Handshake => "handshake",
-            Self::Connected => "open",
-            Self::Unread => "unread",
-            Self::Unsent => "unsent",
-            Self::Unanswered => "unanswered",
-            Self::Owed => "owed",
-            Self::Undecided => "undecided",
-            Self::Quiet(_) => "quiet-time",
-            Self::NoReader => "working",
-        }
-    }
-}
-
-impl Serialize for Why {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
 
 /// How long what cannot be seen is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -320,7 +320,8 @@ mod tests {
     use nix::errno::Errno;
 
     use super::*;
-    use crate::drain::rules::{Patience, Protocols, Why};
+    use crate::drain::rules::{Patience, Protocols};
+    use crate::record::held::Why;
 
     fn impatient() -> Tracker {
         let patience = Patience {

@@ -5,35 +5,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::rules::{Connection, TcpInfo};
-
-/// Decides by which rule a connection counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Protocol {
-    /// Requests and answers in turn, in the clear.
-    #[default]
-    Http,
-    /// The same behind TLS, whose handshake ends with data from the server that looks like an answer.
-    Tls,
-    /// HTTP/2, gRPC too, in the clear or not: answers and control frames hide that another answer is owed.
-    H2,
-    /// WebSockets: a message may be owed an answer, or none.
-    Ws,
-    /// Anything else.
-    Opaque,
-}
+use crate::plan::drain::Protocol;
 
 /// So many heartbeats at most may come between two looks.
 const MOST: u64 = 8;
 
 impl Protocol {
-    pub(crate) const ALL: [(&'static str, Self); 5] = [
-        ("http", Self::Http),
-        ("tls", Self::Tls),
-        ("h2", Self::H2),
-        ("ws", Self::Ws),
-        ("opaque", Self::Opaque),
-    ];
-
     /// Whether the order of the last data in and out says nothing.
     pub(super) fn multiplexes(self) -> bool {
         matches!(self, Self::H2 | Self::Ws | Self::Opaque)

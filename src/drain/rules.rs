@@ -27,14 +27,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Serialize;
-
+pub(crate) use crate::drain::judge::Patience;
 use crate::drain::judge::judge;
-pub(crate) use crate::drain::judge::{Patience, Why};
+pub(crate) use crate::drain::protocol::Protocols;
 use crate::drain::protocol::Silences;
-pub(crate) use crate::drain::protocol::{Protocol, Protocols};
-
-use crate::record::millis;
+use crate::record::held::{Held, Why};
 
 /// Two looks closer than this count as one. The ages in TCP_INFO move in steps of one jiffy (up to
 /// 10 ms), so looks in the same jiffy could not tell a change from none.
@@ -152,25 +149,6 @@ pub(crate) trait View {
     /// Whether the socket belongs to the tree, `true` where that cannot be read. Asked only of
     /// connections that would hold up the drain.
     fn ours(&mut self, connection: &Connection) -> bool;
-}
-
-/// A connection that holds up the drain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Held {
-    pub(crate) peer: SocketAddr,
-    /// The local one.
-    pub(crate) port: u16,
-    pub(crate) why: Why,
-    /// Since data was last received, or in a handshake since it was first seen.
-    #[serde(rename = "waited_ms", serialize_with = "millis")]
-    pub(crate) waited: Duration,
-}
-
-impl Held {
-    /// Whether nothing but time has passed.
-    pub(crate) fn is_as(&self, before: &Self) -> bool {
-        (self.peer, self.port, self.why.name()) == (before.peer, before.port, before.why.name())
-    }
 }
 
 /// What one look found.

@@ -4,12 +4,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Job, Kernel};
-use crate::drain::until::{self, Answer};
+use crate::drain::until;
 use crate::drive::World;
 use crate::kernel::hooks;
 use crate::kernel::probe::Probe;
+use crate::machine::Answer;
 use crate::machine::{Event, Facts};
-use crate::plan::UntilWhen;
+use crate::plan::until::UntilWhen;
 use crate::record::ExitStatus;
 use crate::sys::slate::Slate;
 
@@ -129,7 +130,7 @@ impl Kernel {
         let until = until.and_then(|drain| drain.until.get(ask.condition));
         if let (Some(until), true) = (until, ask.probe.running() == Some(look)) {
             let said = ask.slate.take().and_then(|slate| slate.read());
-            self.answered(index, Answer::of_ending(&until.when, status, said));
+            self.answered(index, until::of_ending(&until.when, status, said));
         }
     }
 

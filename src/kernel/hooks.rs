@@ -6,8 +6,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::call::{self, Call};
+use crate::call;
 use crate::machine::Facts;
+use crate::plan::call::Call;
 use crate::plan::{Hook, HookPhase};
 use crate::record::{ExitStatus, Sender};
 use crate::sys;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
-use crate::drain::until::IN_FLIGHT;
 use crate::machine::Event;
+use crate::plan::until::IN_FLIGHT;
 use crate::reactor::Reactor;
 use crate::sys;
 use crate::sys::notify::Sender;

@@ -1,4 +1,4 @@
-//! `--ready-when`: from text to a condition, and when to look at it next.
+//! Ready or not: when to look at the condition of `--ready-when` next.
 //!
 //! Looking is the kernel's business; what is here has no clock of its own.
 
@@ -6,77 +6,6 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
-
-use crate::call;
-use crate::options::list;
-use crate::plan::ReadyWhen;
-use crate::words::fault::Fault;
-use crate::words::{command_line, suggest};
-
-/// Parses a condition.
-///
-/// # Errors
-/// What is wrong, where, and the way out.
-pub(crate) fn parse(text: &str) -> Result<ReadyWhen, Fault> {
-    let text = text.trim();
-    let (kind, value) = match text.split_once(':') {
-        // The scheme of a URL is kind enough.
-        Some(("http", url)) if url.starts_with("//") => ("http", text),
-        Some(split) => split,
-        None => (text, ""),
-    };
-    let missing = |what: &str, example: &str| {
-        let fault = Fault::new(format!("the {what} is missing"));
-        Err(fault.way_out(format!("write {example}")))
-    };
-    match kind {
-        "notify" if text == kind => Ok(ReadyWhen::Notify),
-        "tcp" if list(value).next().is_none() => missing("port", "tcp:8080"),
-        "tcp" => ports(text, value).map(ReadyWhen::Tcp),
-        "http" => call::http(value).map(ReadyWhen::Http),
-        "exec" if value.trim().is_empty() => missing("command", "exec:COMMAND"),
-        "exec" => command_line::words(value.as_bytes()).map(ReadyWhen::Exec),
-        // The directory of the start is left before anybody looks.
-        "file" => match std::path::absolute(value) {
-            Ok(path) => Ok(ReadyWhen::File(path)),
-            Err(_) => missing("path", "file:/run/ready"),
-        },
-        "https" => {
-            let fault = Fault::new("https is not spoken here").at(text, 0, kind.len());
-            Err(fault.way_out("use http://, or a client: exec:curl -fsS URL"))
-        }
-        _ => {
-            let fault = Fault::new(format!("unknown condition {text:?}"));
-            let kinds = ["tcp", "http", "exec", "file", "notify"];
-            Err(match suggest::nearest(kind, kinds) {
-                Some(near) => fault.way_out(format!("did you mean {near}?")),
-                None => {
-                    fault.way_out("write tcp:PORT, http:URL, exec:COMMAND, file:PATH or notify")
-                }
-            })
-        }
-    }
-}
-
-fn ports(text: &str, value: &str) -> Result<Vec<u16>, Fault> {
-    let start = text.len() - value.len();
-    list(value)
-        .map(|(at, port)| {
-            let way_out = || match port.trim_start_matches('/').rsplit_once(':') {
-                // It is looked whether the child listens; nobody is connected to.
-                Some((_, own)) if own.parse::<u16>().is_ok() => format!(
-                    "write tcp:{own}, which is a port of the child's; for another host, a client: exec:nc -z HOST PORT"
-                ),
-                _ => "ports go from 1 to 65535".to_owned(),
-            };
-            port.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
-                Fault::new(format!("{port:?} is no port"))
-                    .at(text, start + at, start + at + port.len())
-                    .way_out(way_out())
-            })
-        })
-        .collect()
-}
 
 /// How the looking goes on: when the next look is due, and the one that is under way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -171,41 +100,6 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_kind_is_known() {
-        assert_eq!(parse("tcp:80, 443"), Ok(ReadyWhen::Tcp(vec![80, 443])));
-        assert_eq!(parse("notify"), Ok(ReadyWhen::Notify));
-        assert_eq!(parse("file:/a"), Ok(ReadyWhen::File("/a".into())));
-        let words = vec!["a".into(), "b c".into()];
-        assert_eq!(parse("exec:a 'b c'"), Ok(ReadyWhen::Exec(words)));
-        assert_eq!(parse("http:http://a/b"), parse("http://a/b"));
-        assert!(parse("http://a/b").is_ok());
-    }
-
-    #[test]
-    fn a_mistake_shows_the_way_out() {
-        for (text, way_out) in [
-            ("tcp:", "write tcp:8080"),
-            ("tcp:80,x", "column 8: ports go"),
-            ("tcp:0", "column 5: ports go"),
-            ("exec:", "write exec:COMMAND"),
-            ("exec:'", "close it"),
-            ("file:", "write file:/run/ready"),
-            ("notfy", "did you mean notify?"),
-            ("tpc:80", "did you mean tcp?"),
-            ("8080", "write tcp:PORT"),
-            ("http:b", "write [METHOD ]http://"),
-            ("https:", "column 1: use http://"),
-            ("https://a/b", "column 1: use http://"),
-            ("tcp:localhost:8080", "column 5: write tcp:8080,"),
-            ("tcp://a:80", "column 5: write tcp:80,"),
-            ("tcp::80", "column 5: write tcp:80,"),
-        ] {
-            let fault = parse(text).unwrap_err().to_string();
-            assert!(fault.contains(way_out), "{text}: {fault}");
-        }
-    }
 
     #[test]
     fn looks_get_rarer() {

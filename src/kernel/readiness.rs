@@ -13,7 +13,8 @@ use crate::kernel::hooks;
 use crate::kernel::probe;
 use crate::kernel::probe::{Identity, Probe};
 use crate::machine::{Event, Facts};
-use crate::plan::{Plan, ReadyWhen};
+use crate::plan::Plan;
+use crate::plan::readiness::ReadyWhen;
 use crate::record::ExitStatus;
 use crate::sys::slate::Slate;
 

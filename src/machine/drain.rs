@@ -4,9 +4,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Action, Asked, Child, DrainState, HeldUp, Machine, Phase, Waits};
-use crate::drain::rules::Held;
-use crate::drain::until::{Answer, IN_FLIGHT};
-use crate::plan::{DrainPorts, Until, UntilWhen};
+use crate::machine::Answer;
+use crate::plan::drain::DrainPorts;
+use crate::plan::until::IN_FLIGHT;
+use crate::plan::until::{Until, UntilWhen};
+use crate::record::held::Held;
 use crate::record::{DrainEnd, DrainWait, Record};
 
 /// How long bytes that a dead child left in the kernel are waited for: a client that takes nothing in

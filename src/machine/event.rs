@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::drain::rules::Held;
-use crate::drain::until::Answer;
-use crate::look::Waited;
-use crate::options::reload::Reload;
+use crate::machine::Answer;
+use crate::plan::reload::Reload;
 use crate::plan::{HookPhase, Plan, Target};
+use crate::record::held::Held;
+use crate::record::waited::Waited;
 use crate::record::{
     CountedFrom, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender, StartFailure,
 };

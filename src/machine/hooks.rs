@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Action, Child, Facts, HookId, Machine, Phase, Stage};
-use crate::plan::{Hook, HookPhase, OnFailure, Stragglers, total};
+use crate::plan::budget::total;
+use crate::plan::{Hook, HookPhase, OnFailure, Stragglers};
 use crate::record::{ExitStatus, HookResult, Reason, Record, StartFailure};
 use crate::words::signal::Signal;
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Action, Child, Event, Machine, Phase, Received, Stage};
-use crate::options::reload::Reload;
+use crate::plan::reload::Reload;
 use crate::plan::{Step, StepAction, Target};
 use crate::record::{Again, DrainEnd, HookResult, Reason, Record};
 use crate::words::signal::{Signal, SignalSet};

@@ -1,13 +1,14 @@
 //! Scenarios as text, every short story against the promises, and a planted bug for each promise.
 
 use super::*;
-use crate::drain::until::Answer;
 use crate::drive::{World, drive};
-use crate::look::Waited;
+use crate::machine::Answer;
 use crate::options::table;
 use crate::options::table::Kind;
 use crate::options::{Settings, Source};
-use crate::plan::{Checks, Drain, DrainPorts, HookPhase, Step, StepAction};
+use crate::plan::drain::{Checks, Drain, DrainPorts};
+use crate::plan::{HookPhase, Step, StepAction};
+use crate::record::waited::Waited;
 use crate::record::{Process, Sender};
 use crate::sim::{Cue, Leftover, Script, Sim};
 use crate::tell::log;

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::call;
 use crate::options::table;
 use crate::options::table::{Kind, OPTIONS, Opt};
 use crate::options::{HookTable, Place, Settings, Source, Value};
 use crate::plan::OnFailure;
+use crate::plan::call;
 use crate::sys::file;
 use crate::words::duration;
 use crate::words::fault::{Error, Fault};

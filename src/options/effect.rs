@@ -3,7 +3,8 @@
 
 use super::reload::is_reloaded;
 use super::{Settings, Source};
-use crate::plan::{DrainPorts, Plan, StepAction, Stragglers};
+use crate::plan::drain::DrainPorts;
+use crate::plan::{Plan, StepAction, Stragglers};
 use crate::words::fault::{Error, Fault};
 
 /// Why an option has no effect.

@@ -3,24 +3,15 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::call;
-use crate::drain::rules::Protocol;
-use crate::plan::{DrainPorts, HookKind, SuccessExit};
+use crate::plan::call;
+use crate::plan::drain::DrainPorts;
+use crate::plan::drain::Protocol;
+use crate::plan::{HookKind, SuccessExit};
 use crate::words::command_line;
 use crate::words::fault::Fault;
+use crate::words::list::list;
 use crate::words::signal::Signal;
 use crate::words::suggest;
-
-/// The words of a comma list with their start, empty ones left out.
-pub(crate) fn list(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut start = 0;
-    text.split(',').filter_map(move |part| {
-        let at = start + (part.len() - part.trim_start().len());
-        start += part.len() + 1;
-        let word = part.trim();
-        (!word.is_empty()).then_some((at, word))
-    })
-}
 
 /// How a list that was divided by other signs is to be written.
 pub(super) fn divided(text: &str) -> Option<String> {

@@ -6,16 +6,7 @@ use crate::options::Settings;
 use crate::options::config;
 use crate::options::table::OPTIONS;
 use crate::plan::Plan;
-
-/// What has changed in the file, and the plan that comes of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Reload {
-    pub(crate) plan: Plan,
-    /// The options that count from now on.
-    pub(crate) changed: Vec<&'static str>,
-    /// The options that were changed but only count after a restart.
-    pub(crate) needs_restart: Vec<&'static str>,
-}
+use crate::plan::reload::Reload;
 
 /// Options that can change while the child runs: everything about the stop, and nothing about the
 /// child, the listeners and what stepdown tells. `Plan::reloaded` takes over the same.

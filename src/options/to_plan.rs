@@ -9,14 +9,15 @@ use super::parse::{
     parse_checks, parse_hook, parse_ports, parse_rewrite, parse_success, parse_switch,
 };
 use super::{Settings, Value};
-use crate::drain::until;
-use crate::kernel::probe;
 use crate::options::identity;
 use crate::options::ladder;
+use crate::plan;
+use crate::plan::drain::{Checks, Drain, DrainPorts};
 use crate::plan::listen::Listen;
+use crate::plan::readiness::{Readiness, ReadyWhen};
 use crate::plan::{
-    Checks, ChildSettings, Drain, DrainPorts, Health, Hook, OnFailure, Plan, Readiness, ReadyWhen,
-    Stdin, Step, StepAction, Stragglers, SuccessExit, Target,
+    ChildSettings, Health, Hook, OnFailure, Plan, Stdin, Step, StepAction, Stragglers, SuccessExit,
+    Target,
 };
 use crate::sys::credentials::Credentials;
 use crate::sys::error_text;
@@ -235,7 +236,7 @@ impl Settings {
         let timeout = self
             .duration("drain-timeout")?
             .unwrap_or(DEFAULT_DRAIN_TIMEOUT);
-        let until = self.many("drain-until", until::parse)?;
+        let until = self.many("drain-until", plan::until::parse)?;
         if ports == DrainPorts::None && delay.is_none() && checks.is_none() && until.is_empty() {
             return Ok(None);
         }
@@ -269,7 +270,7 @@ impl Settings {
     fn readiness(&self) -> Result<Option<Readiness>, Error> {
         let timeout = self.duration("ready-timeout")?;
         let when = self.one("ready-when", |text| {
-            Ok((probe::parse(text)?, text.to_owned()))
+            Ok((plan::readiness::parse(text)?, text.to_owned()))
         })?;
         let is_asked = timeout.is_some() || self.has("health-listen");
         let condition = match (when, self.one("drain-port", parse_ports)?) {

@@ -9,37 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::plan::voice::{Format, Level, Voice};
 use crate::record::{ExitStatus, Record};
 use crate::sys;
 use crate::words::signal::SignalSet;
 use words::Words;
 pub(crate) use words::text;
-
-/// How much is told.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Level {
-    Error,
-    Warn,
-    Info,
-    Debug,
-}
-
-/// For whom lines are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Format {
-    Text,
-    Json,
-}
-
-/// What was asked for with `--log-level` and `--log-format`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Voice {
-    pub(crate) level: Level,
-    pub(crate) format: Format,
-    /// Reaped orphans are told at any level (`--log-reaped`).
-    pub(crate) reaped: bool,
-}
 
 /// The fold over the records that writes the log.
 #[derive(Debug)]

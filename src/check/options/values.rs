@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::Output;
 use crate::check::judge::Expected;
-use crate::options::{Settings, list, parse_signal};
+use crate::options::{Settings, parse_signal};
 use crate::sys::error_text;
 use crate::words::command_line;
 use crate::words::duration;
 use crate::words::fault::{Error, Fault};
+use crate::words::list::list;
 
 const MOST_OFFSETS: u128 = 10_000;
 

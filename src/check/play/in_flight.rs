@@ -9,8 +9,9 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::call::{self, Request};
+use crate::call;
 use crate::check::story::Requests;
+use crate::plan::call::Request;
 
 /// What the copy tells, a line each.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Every rule by which a connection counts as in flight has a test that names it.
 
 use super::*;
+use crate::plan::drain::Protocol;
 
 const QUIET: Duration = Duration::from_secs(1);
 

@@ -1,7 +1,7 @@
 //! The drain: its delay, its end, and what is told of it.
 
 use super::*;
-use crate::drain::rules::{Held, Why};
+use crate::record::held::{Held, Why};
 use crate::tell::log::text;
 
 #[test]

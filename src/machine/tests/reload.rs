@@ -1,7 +1,7 @@
 //! A plan that changes while the child runs, and one that comes too late.
 
 use super::*;
-use crate::options::reload::Reload;
+use crate::plan::reload::Reload;
 
 const OPTIONS: &str = "--config file --reload-on HUP --grace 5s";
 

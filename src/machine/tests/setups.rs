@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::family::{Relative, WRAPPER_AND_MASTER};
 use Happening::*;
+
+use super::family::{Relative, WRAPPER_AND_MASTER};
 
 /// The plan of a set of stories, and how its world behaves.
 pub(super) struct Setup {

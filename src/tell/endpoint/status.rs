@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::drain::rules::Held;
 use crate::plan::Plan;
 use crate::record::Record;
+use crate::record::held::Held;
 use crate::tell::phase::Phase;
 
 /// The connections that hold up the drain, as they were at that time.

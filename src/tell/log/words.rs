@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::drain::rules::Held;
-use crate::look::Waited;
 use crate::plan::Target;
+use crate::record::held::Held;
+use crate::record::waited::Waited;
 use crate::record::{
     Again, CountedFrom, DrainEnd, DrainWait, ExitStatus, HookResult, Outcome, Process, Reason,
     Record, Sender,

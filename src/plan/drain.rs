@@ -1,0 +1,74 @@
+//! The drain as it was asked for: ports and what they speak, times, conditions.
+
+use std::time::Duration;
+
+use crate::plan::until::Until;
+
+/// The drain: between the pre-stop hooks and the ladder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Drain {
+    /// At least this long, whatever is in flight: the balancers do not know yet.
+    pub(crate) delay: Duration,
+    /// At most this long.
+    pub(crate) timeout: Duration,
+    /// Whose requests in flight are counted; with none the delay is all there is.
+    pub(crate) ports: DrainPorts,
+    /// How long a connection must be quiet to count as idle; without it as long as its protocol makes it.
+    pub(crate) quiet: Option<Duration>,
+    pub(crate) checks: Option<Checks>,
+    /// What the program itself is asked, besides or in place of the ports; all must hold.
+    pub(crate) until: Vec<Until>,
+}
+
+impl Drain {
+    /// How long it may last.
+    pub(crate) fn longest(&self) -> Duration {
+        let checks = self.checks.map_or(Duration::ZERO, |checks| checks.timeout);
+        self.timeout.max(self.delay).max(checks)
+    }
+}
+
+/// After the delay the drain also lasts until the balancers know (`--drain-checks`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Checks {
+    /// Each checker was told "not ready" this often.
+    pub(crate) times: u32,
+    /// They are waited for no longer than this.
+    pub(crate) timeout: Duration,
+}
+
+/// The local ports that are drained.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum DrainPorts {
+    None,
+    /// Every TCP port that the tree listens on.
+    Auto,
+    /// These, and what they speak.
+    List(Vec<(u16, Protocol)>),
+}
+
+/// Decides by which rule a connection counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Protocol {
+    /// Requests and answers in turn, in the clear.
+    #[default]
+    Http,
+    /// The same behind TLS, whose handshake ends with data from the server that looks like an answer.
+    Tls,
+    /// HTTP/2, gRPC too, in the clear or not: answers and control frames hide that another answer is owed.
+    H2,
+    /// WebSockets: a message may be owed an answer, or none.
+    Ws,
+    /// Anything else.
+    Opaque,
+}
+
+impl Protocol {
+    pub(crate) const ALL: [(&'static str, Self); 5] = [
+        ("http", Self::Http),
+        ("tls", Self::Tls),
+        ("h2", Self::H2),
+        ("ws", Self::Ws),
+        ("opaque", Self::Opaque),
+    ];
+}

@@ -1,0 +1,29 @@
+//! How much is told, and for whom.
+
+use serde::Serialize;
+
+/// How much is told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+/// For whom lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// What was asked for with `--log-level` and `--log-format`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Voice {
+    pub(crate) level: Level,
+    pub(crate) format: Format,
+    /// Reaped orphans are told at any level (`--log-reaped`).
+    pub(crate) reaped: bool,
+}
