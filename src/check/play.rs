@@ -411,7 +411,7 @@ impl<'a> Run<'a> {
                 });
             }
         }
-        stage::kill_all(|_| true);
+        stage::kill_all();
         let containers = &self.check.containers;
         match containers.remove(self.id_file.as_deref(), &conductor.inherited) {
             Ok(left) => self.story.remained.extend(left),

@@ -28,6 +28,7 @@ mod causes;
 mod cgroup;
 mod check;
 mod check_containers;
+mod check_ends;
 mod check_gallery;
 mod check_options;
 mod check_page;

@@ -5,6 +5,7 @@
 //! directory; and because it outlives `check`: when that is killed, all that was started here is killed
 //! by what it left.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,6 +23,7 @@ use crate::machine::{Action, Event, Machine};
 use crate::plan::Plan;
 use crate::record::Record;
 use crate::sys::signals::Inherited;
+use crate::sys::tree::Member;
 use crate::sys::{self, namespaces, reap, signals, tree};
 use crate::words::signal::Signal;
 
@@ -189,8 +191,9 @@ impl World for Guarded<'_> {
     fn next(&mut self, deadline: Option<Duration>) -> Event {
         match self.kernel.next(deadline) {
             Event::ParentDied => {
+                stop_all();
                 self.kernel.act(Action::Sweep(Signal::KILL));
-                kill_all(|_| true);
+                kill_all();
                 let Stage {
                     containers,
                     id_file,
@@ -210,18 +213,13 @@ impl World for Guarded<'_> {
     }
 }
 
-/// Kills what is below us until nothing is, and reaps it; says how many processes that were.
-pub(crate) fn kill_all(chosen: impl Fn(i32) -> bool) -> usize {
+/// Kills what is below us until nothing is, and reaps it.
+pub(crate) fn kill_all() {
     const PATIENCE: Duration = Duration::from_secs(5);
     let began = Instant::now();
-    let mut killed = Vec::new();
     loop {
-        let reached = tree::signal(Signal::KILL, |member| chosen(member.pid));
-        for process in reached.unwrap_or_default() {
-            if !killed.contains(&process.pid) {
-                killed.push(process.pid);
-            }
-        }
+        stop_all();
+        let _ = tree::signal(Signal::KILL, |_| true);
         let left = loop {
             match reap::next(false) {
                 reap::Reaped::Ended { .. } => {}
@@ -230,9 +228,25 @@ pub(crate) fn kill_all(chosen: impl Fn(i32) -> bool) -> usize {
             }
         };
         if !left || began.elapsed() > PATIENCE {
-            return killed.len();
+            return;
         }
         // The next end of a child wakes us. No other signal: whoever asks `check` to end is heard later.
         signals::await_only(Signal::CHLD, Duration::from_millis(5));
+    }
+}
+
+/// Stops what is below us until nobody is left who was not stopped. In a storm of forks each that dies makes
+/// room for another one; who is stopped forks no more, and leaves no room.
+fn stop_all() {
+    const ROUNDS: u32 = 64;
+    let mut stopped = HashSet::new();
+    for _ in 0..ROUNDS {
+        let is_new = |member: &Member| !stopped.contains(&(member.pid, member.started));
+        let reached = tree::signal(Signal::STOP, is_new).unwrap_or_default();
+        if reached.is_empty() {
+            return;
+        }
+        let found = reached.iter().map(|member| (member.pid, member.started));
+        stopped.extend(found);
     }
 }

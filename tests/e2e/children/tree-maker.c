@@ -127,15 +127,19 @@ static void bomb(void)
     wait_for_ever();
 }
 
-/* Many processes that fork whenever there is room for one more, until all of it has lasted too long. */
-static void storm(int limit)
+/* Many processes that fork whenever there is room for one more, until all of it has lasted too long; with a
+ * pause, so that what ends them is not kept from the CPU, where there is none. */
+static void storm(int limit, int pause)
 {
     time_t began = time(NULL);
     setrlimit(RLIMIT_NPROC, &(struct rlimit){ limit, limit });
     signal(SIGCHLD, SIG_IGN);
     while (time(NULL) - began < 60) {
-        if (fork() > 0)
+        pid_t pid = fork();
+        if (pid > 0)
             may_fork();
+        else if (pid < 0 && pause > 0)
+            usleep(pause);
     }
     _exit(0);
 }
@@ -196,7 +200,9 @@ int main(int argc, char **argv)
         if (strcmp(kind, "bomb") == 0)
             bomb();
         if (strcmp(kind, "storm") == 0)
-            storm(count);
+            storm(count, 0);
+        if (strcmp(kind, "patient-storm") == 0)
+            storm(count, 10000);
         _exit(93);
     }
     /* Let it come to life: its forks are counted. */
