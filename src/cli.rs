@@ -10,10 +10,11 @@ use std::os::unix::ffi::OsStrExt;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::check::options::{self as check_options, CHECK, Check, foreign};
-use crate::dropin::{self, Tool};
+use crate::check::options::{self as check_options, Check, foreign};
+use crate::dropin::{self, Meaning, Tool};
 use crate::explain as explaining;
 use crate::health::Question;
+use crate::options::check_table::CHECK;
 use crate::options::table;
 use crate::options::table::{Kind, OPTIONS, Opt};
 use crate::options::{Settings, Source};
@@ -36,14 +37,9 @@ pub(crate) enum Invocation {
     Health(Question),
     /// Text for standard output: help, version, license.
     Print(String),
-    /// The same for standard error, where some tools print it.
-    PrintError(String),
-    /// No command: reap until INT or TERM (catatonit's pause mode).
-    Pause,
+    /// Called by the name of another tool.
+    Dropin(Meaning),
 }
-
-/// The words that name no COMMAND where they stand first.
-pub(crate) const SUBCOMMANDS: [&str; 5] = ["explain", "check", "health", "completions", "man"];
 
 /// Reads the arguments, the program's name first, and the environment.
 ///
@@ -52,7 +48,7 @@ pub(crate) const SUBCOMMANDS: [&str; 5] = ["explain", "check", "health", "comple
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
     if let Some(tool) = Tool::named(arguments.first()) {
         let theirs = theirs().collect();
-        return dropin::parse(tool, arguments, environment(), theirs);
+        return dropin::parse(tool, arguments, environment(), theirs).map(Invocation::Dropin);
     }
     let named = arguments.get(1).and_then(|first| first.to_str());
     // A subcommand is the first word or none: after an option or `--` a word is the COMMAND.

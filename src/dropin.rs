@@ -13,7 +13,6 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::cli::Invocation;
 use crate::options::table;
 use crate::options::{Settings, Source};
 use crate::plan::FailureCodes;
@@ -223,9 +222,9 @@ pub(crate) fn parse(
     mut arguments: Vec<OsString>,
     ours: impl Iterator<Item = (OsString, OsString)>,
     theirs: Vec<(OsString, OsString)>,
-) -> Result<Invocation, String> {
+) -> Result<Meaning, String> {
     if tool == Tool::Tini && arguments.len() == 2 && arguments.ends_with(&["--version".into()]) {
-        return Ok(Invocation::Print(tool.version()));
+        return Ok(Meaning::Print(tool.version()));
     }
     let set = |name: &str| {
         let found = theirs.iter().find(|(key, _)| key == name);
@@ -248,16 +247,31 @@ pub(crate) fn parse(
         return Err(format!("{refused}\n{}", tool.help().trim_end()));
     }
     if line.pause {
-        return Ok(Invocation::Pause);
+        return Ok(Meaning::Pause);
     }
     if read.rest.is_empty() {
         return Err(format!("no command to run\n{}", tool.help().trim_end()));
     }
     let settings = line.settings(tool, ours, set)?;
-    Ok(Invocation::Run {
+    Ok(Meaning::Run {
         settings,
         command: read.rest,
     })
+}
+
+/// What a foreign command line means.
+#[derive(Debug)]
+pub(crate) enum Meaning {
+    Run {
+        settings: Settings,
+        command: Vec<OsString>,
+    },
+    /// Text for standard output: help, version, license.
+    Print(String),
+    /// The same for standard error, where some tools print it.
+    PrintError(String),
+    /// No command: reap until INT or TERM (catatonit's pause mode).
+    Pause,
 }
 
 /// What the options of a foreign command line have said so far.
@@ -276,15 +290,15 @@ impl Line {
         tool: Tool,
         letter: char,
         value: OsString,
-    ) -> Result<Option<Invocation>, String> {
+    ) -> Result<Option<Meaning>, String> {
         let text = value.to_string_lossy().into_owned();
         let mut set = |name, text: &str| self.settings.add(name, text, Source::Flag);
         match (tool, letter) {
-            (Tool::Tini, 'h') => return Ok(Some(Invocation::Print(tool.help()))),
-            (_, 'h') => return Ok(Some(Invocation::PrintError(tool.help()))),
-            (Tool::DumbInit, 'V') => return Ok(Some(Invocation::PrintError(tool.version()))),
-            (_, 'V') => return Ok(Some(Invocation::Print(tool.version()))),
-            (_, 'l' | 'L') => return Ok(Some(Invocation::Print(LICENSE.to_owned()))),
+            (Tool::Tini, 'h') => return Ok(Some(Meaning::Print(tool.help()))),
+            (_, 'h') => return Ok(Some(Meaning::PrintError(tool.help()))),
+            (Tool::DumbInit, 'V') => return Ok(Some(Meaning::PrintError(tool.version()))),
+            (_, 'V') => return Ok(Some(Meaning::Print(tool.version()))),
+            (_, 'l' | 'L') => return Ok(Some(Meaning::Print(LICENSE.to_owned()))),
             (_, 'v') => self.verbosity += 1,
             (_, 'P') => self.pause = true,
             (_, 'g') => set("target", "group"),

@@ -6,24 +6,27 @@
 //!
 //! | module | its promise |
 //! | --- | --- |
-//! | `words` | the words that all of stepdown uses: signals, durations, and what is wrong with a value |
+//! | `words` | the words that all of stepdown uses: signals, durations, lists, and what is wrong with a value |
 //! | `plan` | everything that was asked for, as data |
-//! | `record` | what happened |
+//! | `record` | what happened, as data |
 //! | `machine` | decides: (phase, event) to actions and records |
 //! | `drive` | the one loop, in the real world (`kernel`) or in the simulated one (`sim`) |
 //! | `sys` | every syscall and all `unsafe` |
-//! | `reactor` | the event loop, for whatever else than signals and children is waited for |
 //! | `call` | HTTP requests and UDP datagrams, for hooks and for `stepdown health` |
+//! | `options` | every option, once; from text (flags, variables, the file) to a `Plan`, or an error that shows the way out |
+//! | `reactor` | the event loop, for whatever else than signals and children is waited for |
+//! | `tell` | who is told what happens: the log, `/status`, metrics, files |
 //! | `look` | how a process looks in /proc, and what it does with a signal |
 //! | `drain` | which connections have a request in flight: the rules, and the looks that feed them |
 //! | `kernel` | the real world; its parts wait for input and output, and relay them |
-//! | `tell` | who is told what happens: the log, `/status`, metrics, files |
-//! | `options` | every option, once; from text (flags, variables, the file) to a `Plan`, or an error that shows the way out |
-//! | `cli`, `dropin` | what was typed, also for tini, dumb-init or catatonit; completion scripts and the manual page |
-//! | `explain` | the timeline that the simulated world tells, and where each value came from |
 //! | `interrupts` | requests to end `check` or `health`, which are no init, awaited on tokio |
 //! | `health` | asks a health endpoint |
+//! | `explain` | the timeline that the simulated world tells, and where each value came from |
+//! | `dropin` | the command lines of tini, dumb-init and catatonit |
 //! | `check` | plays a command again and again, and judges the records |
+//! | `cli` | what was typed; completion scripts and the manual page |
+//!
+//! A module uses those above it in this table, and none below: a test (`layers`) reads the `use` lines.
 //!
 //! # A signal on its way from the kernel to the child
 //! 1. The kernel queues it: `sys::entry` blocked all before the C runtime had even started.
@@ -56,6 +59,8 @@ mod explain;
 mod health;
 mod interrupts;
 mod kernel;
+#[cfg(test)]
+mod layers;
 mod look;
 mod machine;
 mod options;
@@ -76,7 +81,7 @@ use std::time::Duration;
 
 use cli::Invocation;
 use drive::Audience;
-use dropin::Tool;
+use dropin::{Meaning, Tool};
 use kernel::Kernel;
 use machine::Machine;
 use options::Settings;
@@ -112,7 +117,10 @@ pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> 
 fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
     let codes = Tool::named(arguments.first()).map_or_else(FailureCodes::default, Tool::codes);
     let result = match cli::parse(arguments) {
-        Ok(Invocation::Run { settings, command }) => run(settings, command, inherited),
+        Ok(
+            Invocation::Run { settings, command }
+            | Invocation::Dropin(Meaning::Run { settings, command }),
+        ) => run(settings, command, inherited),
         Ok(Invocation::Explain {
             settings,
             assume,
@@ -123,12 +131,14 @@ fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
             sys::stderr::write(format!("stepdown health: {why}\n").as_bytes());
             Ok(1)
         }),
-        Ok(Invocation::Print(text)) => Ok(sys::stdout::print(&text)),
-        Ok(Invocation::PrintError(text)) => {
+        Ok(Invocation::Print(text) | Invocation::Dropin(Meaning::Print(text))) => {
+            Ok(sys::stdout::print(&text))
+        }
+        Ok(Invocation::Dropin(Meaning::PrintError(text))) => {
             sys::stderr::write(text.as_bytes());
             Ok(0)
         }
-        Ok(Invocation::Pause) => {
+        Ok(Invocation::Dropin(Meaning::Pause)) => {
             sys::pause();
             Ok(0)
         }

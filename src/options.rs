@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::check;
 use crate::plan::voice::{Format, Level, Voice};
 use crate::plan::{FailureCodes, OnFailure};
 use crate::words::duration;
@@ -16,6 +15,7 @@ use crate::words::signal::{Signal, SignalSet};
 use crate::words::suggest;
 use table::Kind;
 
+pub(crate) mod check_table;
 mod config;
 mod effect;
 pub(crate) mod identity;
@@ -302,7 +302,7 @@ impl Settings {
     }
 
     pub(crate) fn all(&self, name: &'static str) -> impl DoubleEndedIterator<Item = &Value> {
-        let known = table::find(name).or_else(|| check::options::find(name));
+        let known = table::find(name).or_else(|| check_table::find(name));
         debug_assert!(
             known.is_some() || name.starts_with("ready-"),
             "{name} is no option"

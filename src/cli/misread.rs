@@ -4,8 +4,9 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::check::options::{CHECK, foreign};
+use crate::check::options::foreign;
 use crate::dropin;
+use crate::options::check_table::CHECK;
 use crate::options::parse_switch;
 use crate::options::table::{Kind, OPTIONS, Opt};
 use crate::words::fault::{Error, Fault};

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use crate::cli;
 use crate::options::table;
 use crate::sys::error_text;
 use crate::words::suggest;
@@ -320,7 +319,7 @@ fn subcommand(program: &str) -> Option<String> {
     if program == "help" {
         return Some(" (for help: stepdown --help)".to_owned());
     }
-    let near = suggest::nearest(program, cli::SUBCOMMANDS)?;
+    let near = suggest::nearest(program, table::SUBCOMMANDS)?;
     let place = if near == program { ", without --" } else { "" };
     Some(format!(" (for the subcommand: stepdown {near}{place})"))
 }

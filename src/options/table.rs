@@ -42,6 +42,9 @@ impl Opt {
     }
 }
 
+/// The words that name no COMMAND where they stand first.
+pub(crate) const SUBCOMMANDS: [&str; 5] = ["explain", "check", "health", "completions", "man"];
+
 /// What the environment variables of all options begin with.
 pub(crate) const PREFIX: &str = "STEPDOWN_";
 

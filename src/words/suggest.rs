@@ -115,7 +115,7 @@ pub(crate) fn question(names: &[&str], shown: impl Fn(&str) -> String) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check;
+    use crate::options::check_table;
     use crate::options::table::{OPTIONS, find};
 
     fn asked(name: &str) -> Option<String> {
@@ -154,7 +154,7 @@ mod tests {
     fn each_leads_to_an_option_that_there_is() {
         for (theirs, ours) in ELSEWHERE {
             assert!(find(theirs).is_none(), "{theirs} is an option of ours");
-            let is_one = |name: &&str| find(name).or_else(|| check::options::find(name)).is_some();
+            let is_one = |name: &&str| find(name).or_else(|| check_table::find(name)).is_some();
             assert!(ours.iter().all(is_one), "{theirs}");
         }
     }

@@ -1,6 +1,7 @@
 //! Options of `run` that mean nothing to `check`: refused, with the way out, where they are typed; passed
 //! over where a variable or a file says them, because there they are meant for the program's own stepdown.
 
+use crate::options::check_table::CHECK;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -83,9 +84,7 @@ pub(crate) fn refusal(argument: &str) -> Option<Error> {
 pub(crate) fn misplaced<'a>(mut names: impl Iterator<Item = &'a OsString>) -> Option<Error> {
     names.find_map(|name| {
         let name = name.to_str().filter(|name| !TOLD.contains(name))?;
-        let option = super::CHECK
-            .iter()
-            .find(|option| option.variable() == name)?;
+        let option = CHECK.iter().find(|option| option.variable() == name)?;
         let fault = Fault::new("the options of check are no variables");
         Some(Error::new(
             name,
@@ -119,7 +118,7 @@ mod tests {
         for (name, _) in FOREIGN {
             assert!(OPTIONS.iter().any(|option| option.name == name), "{name}");
             assert!(shared().all(|option| option.name != name), "{name}");
-            assert!(super::super::find(name).is_none(), "{name}");
+            assert!(crate::options::check_table::find(name).is_none(), "{name}");
             assert!(refusal(&format!("--{name}")).is_some(), "{name}");
         }
     }

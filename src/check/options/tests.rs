@@ -1,6 +1,7 @@
 //! From what was typed to a check.
 
 use super::*;
+use crate::options::check_table::CHECK;
 
 fn settings(options: &[(&'static str, &str)]) -> Settings {
     let mut settings = Settings::default();
