@@ -508,6 +508,7 @@ impl World for Kernel {
     fn act(&mut self, action: Action) {
         match action {
             Action::RunHook { hook, facts } => self.run_hook(hook, &facts),
+            Action::TryNoMore(hook) => self.try_no_more(hook),
             Action::EndHook(hook) => self.end_job(Job::Hook(hook)),
             Action::Start => self.start(),
             Action::Send { target, signal } => self.send(target, signal),

@@ -186,6 +186,8 @@ pub(crate) enum Record {
         pid: i32,
     },
     StartFailed(StartFailure),
+    /// A stop was asked for before the start: the pre-start hook that is running ends, and nothing follows.
+    WillNotStart,
     /// What was asked for with `--ready-when` holds; counted from the child's start.
     Ready {
         #[serde(rename = "after_ms", serialize_with = "millis")]

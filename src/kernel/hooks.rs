@@ -3,7 +3,6 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::call;
@@ -11,13 +10,15 @@ use crate::machine::Facts;
 use crate::plan::call::Call;
 use crate::plan::{Hook, HookPhase};
 use crate::record::{ExitStatus, Sender};
-use crate::sys;
+use crate::sys::{self, signals};
 use crate::words::duration::Shown;
+use crate::words::signal::Signal;
 
 /// Carries out a hook that is a call, in the hook's own process; returns its exit code.
 ///
 /// Before the start it is asked again until its time is over: what it asks for is as likely as not just
-/// being started, too, and so is the name server.
+/// being started, too, and so is the name server. After TERM there is no other attempt, but the one that
+/// is under way is not cut.
 pub(crate) fn call(hook: &Hook, call: &Call, phase: HookPhase) -> u8 {
     let (name, timeout) = (&hook.name, hook.timeout);
     let tell = |why: &str| {
@@ -32,6 +33,7 @@ pub(crate) fn call(hook: &Hook, call: &Call, phase: HookPhase) -> u8 {
             }
         };
     }
+    signals::block_only(&[Signal::PIPE, Signal::TERM]);
     // At the end of its time it is killed, and could not say any more why.
     let until = Instant::now() + timeout.saturating_sub((timeout / 10).min(LAST_WORDS));
     let mut pause = SHORTEST_PAUSE;
@@ -51,7 +53,9 @@ pub(crate) fn call(hook: &Hook, call: &Call, phase: HookPhase) -> u8 {
             tell(&format!("{why}; asked again for {}", Shown(left)));
         }
         told = Some(why);
-        thread::sleep(pause.min(left));
+        if signals::await_only(Signal::TERM, pause.min(left)) {
+            return 1;
+        }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -37,6 +37,18 @@ impl Kernel {
         }
     }
 
+    /// A hook that we carry out ourselves is not tried again when it fails; a program has no such habit.
+    pub(super) fn try_no_more(&mut self, hook: HookId) {
+        let wanted = self.plan.hooks(hook.phase).get(hook.index);
+        if !wanted.is_some_and(|hook| matches!(hook.kind, HookKind::Call(_))) {
+            return;
+        }
+        let is_its = |(_, job): &&(i32, Job)| *job == Job::Hook(hook);
+        if let Some((pid, _)) = self.jobs.iter().find(is_its) {
+            let _ = signals::send(*pid, Signal::TERM);
+        }
+    }
+
     pub(super) fn run_stop_command(&mut self, step: usize, facts: &Facts) {
         let plan = Rc::clone(&self.plan);
         let Some(StepAction::Exec(argv)) = plan.ladder.get(step).map(|step| &step.action) else {

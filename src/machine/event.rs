@@ -123,6 +123,8 @@ pub(crate) enum Action {
         hook: HookId,
         facts: Facts,
     },
+    /// Lets a hook that is tried again until its time is over come to its end.
+    TryNoMore(HookId),
     /// Kills the process group of a hook.
     EndHook(HookId),
     Start,

@@ -133,6 +133,7 @@ impl Machine {
             .is_some_and(|hook| hook.on_failure == OnFailure::Fail);
         self.record_hook(now, result);
         match id.phase {
+            HookPhase::PreStart if self.stop.is_some() => self.enter_sweep(now),
             HookPhase::PreStart if failed && fails => {
                 let name = self.hook_name(id);
                 let message = format!("not started: the pre-start hook {name:?} failed");

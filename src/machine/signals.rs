@@ -48,7 +48,9 @@ impl Machine {
                 self.note_who_has_it(received);
                 self.ask_to_stop(now, Reason::Signal, signal, Some(received));
             }
-            Phase::PreStart { .. } => self.kept.push(Event::Signal(received)),
+            Phase::PreStart { .. } if self.stop.is_none() => {
+                self.kept.push(Event::Signal(received))
+            }
             Phase::Running if reloads => self.act(Action::Reload),
             Phase::Running => self.forward(now, received, signal),
             // That wait was asked for; only a request to stop ends it.
@@ -108,7 +110,7 @@ impl Machine {
                 Some("the child has got KILL")
             }
             (Child::Alive(_), _) => None,
-            _ => Some("the child has ended"),
+            _ => Some(self.why_no_child()),
         };
         match (no_need, self.phase, self.plan.stop_signal) {
             (Some(_), ..) if hurries => self.tell_asked_again(received, signal, Again::Noted),
@@ -168,13 +170,20 @@ impl Machine {
         });
     }
 
+    fn why_no_child(&self) -> &'static str {
+        match self.child {
+            Child::NotStarted => "nothing will be started",
+            _ => "the child has ended",
+        }
+    }
+
     fn forward(&mut self, now: Duration, received: Received, signal: Signal) {
         let dropped = |why| Record::Dropped {
             signal: received.signal,
             why,
         };
         if !matches!(self.child, Child::Alive(_)) {
-            return self.tell(dropped("the child has ended"));
+            return self.tell(dropped(self.why_no_child()));
         }
         let target = self.plan.target;
         if !received.reached_child || signal != received.signal {
@@ -226,7 +235,8 @@ impl Machine {
     /// most programs hurry by themselves then. KILL by hand takes three requests, whatever came between.
     fn faster(&mut self, now: Duration, received: Received, signal: Signal) {
         let waits_for = match self.phase {
-            Phase::PreStop { .. } | Phase::PostStop { .. } | Phase::Drain | Phase::Flush => true,
+            Phase::PreStart { .. } | Phase::PreStop { .. } | Phase::PostStop { .. } => true,
+            Phase::Drain | Phase::Flush => true,
             Phase::Ladder { step } if self.may_hurry(step) => {
                 return self.hurry_child(received, signal, step);
             }
@@ -245,7 +255,7 @@ impl Machine {
             sender: received.sender,
         });
         match self.phase {
-            Phase::PreStop { .. } | Phase::PostStop { .. } => {
+            Phase::PreStart { .. } | Phase::PreStop { .. } | Phase::PostStop { .. } => {
                 self.end_hook(now, HookResult::CutShort);
             }
             Phase::Drain => self.end_drain(now, DrainEnd::CutShort),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Action, Child, HookId, Limits, Machine, Phase, Received, Stage, Stop};
-use crate::plan::{HookPhase, Step};
-use crate::record::{DrainEnd, ExitStatus, HookResult, Reason, Record, killed_by};
+use super::{Action, Child, Limits, Machine, Phase, Received, Stage, Stop};
+use crate::plan::Step;
+use crate::record::{DrainEnd, ExitStatus, Reason, Record, killed_by};
 use crate::words::signal::Signal;
 
 /// Who ends so soon after a signal has most probably ended because of it: it has Docker's grace.
@@ -39,14 +39,13 @@ impl Machine {
         });
         self.set_limits(now);
         match self.phase {
-            Phase::PreStart { hook } => {
-                let hook = HookId {
-                    phase: HookPhase::PreStart,
-                    index: hook,
-                };
-                self.act(Action::EndHook(hook));
-                self.record_hook(now, HookResult::CutShort);
-                self.enter_sweep(now);
+            // A migration that is cut is worse than one that ends: it has its time, and nothing follows.
+            Phase::PreStart { .. } => {
+                self.until = self.before(self.until, |limits| limits.kill_by);
+                self.tell(Record::WillNotStart);
+                if let Some(hook) = self.current_hook() {
+                    self.act(Action::TryNoMore(hook));
+                }
             }
             Phase::Running => {
                 self.act(Action::NotReady);
@@ -60,10 +59,10 @@ impl Machine {
     /// Whether a request to stop is news: nothing has begun yet to come down, or the child's own end
     /// has begun a sweep that only waits.
     pub(super) fn can_be_asked(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::PreStart { .. } | Phase::Running | Phase::Sweep(Stage::Wait)
-        )
+        match self.phase {
+            Phase::PreStart { .. } => self.stop.is_none(),
+            phase => matches!(phase, Phase::Running | Phase::Sweep(Stage::Wait)),
+        }
     }
 
     pub(super) fn was_asked(&self) -> bool {

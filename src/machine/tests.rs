@@ -289,6 +289,7 @@ impl World for Watched<'_> {
             Action::RunHook { hook, facts } => {
                 format!("run the {}{}", self.hook(*hook), self.facts(facts))
             }
+            Action::TryNoMore(hook) => format!("no more attempts of the {}", self.hook(*hook)),
             Action::EndHook(hook) => format!("kill the {}", self.hook(*hook)),
             Action::Send { target, signal } => format!("{signal} to the {target:?}").to_lowercase(),
             Action::Continue(target) => format!("cont to the {target:?}").to_lowercase(),

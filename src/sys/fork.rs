@@ -41,7 +41,7 @@ pub(crate) fn run(job: impl FnOnce() -> u8) -> Result<i32, i32> {
             let _ = nix::sys::prctl::set_pdeathsig(Nix::SIGKILL);
             descriptors::close_from(3);
             descriptors::occupy_closed_streams();
-            signals::block_only(Signal::PIPE);
+            signals::block_only(&[Signal::PIPE]);
             last_resort::is_copy();
             super::exit(job())
         }

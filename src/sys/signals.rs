@@ -79,9 +79,10 @@ impl Drop for Blocked {
     }
 }
 
-/// Lets every signal through but this one, in a forked copy of this process.
-pub(crate) fn block_only(signal: Signal) {
-    set_mask(1 << (signal.number() - 1));
+/// Lets every signal through but these, in a forked copy of this process.
+pub(crate) fn block_only(signals: &[Signal]) {
+    let bit = |signal: &Signal| 1 << (signal.number() - 1);
+    set_mask(signals.iter().map(bit).fold(0, |set, bit: u64| set | bit));
 }
 
 impl Inherited {

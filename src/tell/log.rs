@@ -199,6 +199,7 @@ impl Log {
             // Its end, and nothing new, is told in a moment.
             Record::InFlight { requests: 0, .. } => Level::Debug,
             Record::StopAsked { .. }
+            | Record::WillNotStart
             | Record::Ready { .. }
             | Record::DrainStarted(_)
             | Record::DrainWaits(_)

@@ -333,10 +333,10 @@ fn a_hook_that_was_killed_has_left_nobody() {
             .args(["--pre-start", "sh -c 'sleep 1000 & echo hook; wait'"])
             .child(["true"])
             .start();
-        run.says("hook").signal(Signal::SIGTERM);
+        run.says("hook").asks_again().asks_again();
         run.wait()
-            .code(143)
-            .logged(&["pre-start hook", "killed: going on without it"])
+            .code(130)
+            .logged(&["pre-start hook", "killed"])
             .never_logged(" left")
             .nothing_left();
         // An exec= step that is not waited for any longer is no straggler, either.
@@ -394,16 +394,26 @@ fn a_late_pre_start_hook_prevents_the_start_too() {
 #[test]
 fn a_stop_during_a_pre_start_hook_prevents_the_start() {
     both(|mode| {
+        // The first request hurries nothing: a migration ends.
+        let dir = tempfile::tempdir().expect("a directory");
+        let hook = "sh -c 'echo hook; while ! [ -e go ]; do sleep 0.02; done; echo whole'";
         let mut run = patient(mode)
-            .args(["--pre-start", "sh -c 'echo hook; exec sleep 1000'"])
+            .dir(dir.path())
+            .args(["--pre-start", hook, "--pre-start", "echo second"])
             .args(["--post-stop", "echo end"])
             .child(["echo", "started"])
             .start();
         run.says("hook").signal(Signal::SIGTERM);
+        run.logs("nothing will be started");
+        run.asks_again();
+        fs::write(dir.path().join("go"), "").expect("a directory of our own");
         run.wait()
             .code(143)
+            .said("whole")
             .said("end")
+            .never_said("second")
             .never_said("started")
+            .never_logged("killed")
             .nothing_left();
         // Who takes such an end of the child for a success does so when there was no child yet.
         for (options, code) in [
@@ -418,6 +428,8 @@ fn a_stop_during_a_pre_start_hook_prevents_the_start() {
                 .child(["echo", "started"])
                 .start();
             run.says("hook").signal(Signal::SIGTERM);
+            run.logs("nothing will be started");
+            run.asks_again().asks_again();
             run.wait().code(code).never_said("started");
         }
     });

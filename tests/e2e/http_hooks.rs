@@ -1,6 +1,7 @@
 //! Hooks without a shell: HTTP requests and UDP datagrams against real servers, in scratch images too.
 
-use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::support::server::Server;
 use crate::support::stepdown::can_be_pid1;
 use crate::support::{
-    BOUND, Stepdown, binary, both, docker, need, net, once_within, uninterrupted,
+    BOUND, Stepdown, binary, both, docker, need, net, once_within, uninterrupted, wait_until,
 };
 
 /// A UDP socket of loopback whose reads give up after the bound.
@@ -99,7 +100,7 @@ fn what_is_not_there_yet_is_asked_again_before_the_start() {
         let told = run.logs("asked again");
         assert!(told.contains("onnection refused"), "{told}");
         // It is started, but not ready for the first two that ask.
-        let server = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
         for status in [
             "503 Service Unavailable",
             "503 Service Unavailable",
@@ -141,6 +142,33 @@ fn a_stop_ends_what_is_asked_again_and_again() {
         run.logs("asked again");
         run.signal(Signal::SIGTERM);
         run.wait().code(143).never_said("started").nothing_left();
+    });
+}
+
+#[test]
+fn a_stop_cuts_no_request_that_is_under_way_before_the_start() {
+    both(|mode| {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port of loopback");
+        server.set_nonblocking(true).expect("a socket of our own");
+        let url = format!("POST http://{}/", server.local_addr().expect("it is bound"));
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--hook-timeout", "1000s", "--pre-start", &url])
+            .shell("echo started")
+            .start();
+        let mut asked = None;
+        wait_until("the hook asks", || {
+            asked = server.accept().ok();
+            asked.is_some()
+        });
+        let (mut connection, _) = asked.expect("just waited for");
+        run.signal(Signal::SIGTERM).logs("nothing will be started");
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        connection.write_all(answer).expect("the hook waits for it");
+        let ended = run.wait();
+        ended
+            .code(143)
+            .logged(&["pre-start hook", "done"])
+            .never_said("started");
     });
 }
 

@@ -16,6 +16,8 @@ pub(super) enum Bug {
     SkipsPostStop,
     RunsPostStopEarly,
     RunsPreStopAfterACrash,
+    StartsInSpiteOfAStop,
+    EndsAPreStartHookAtTheFirstTerm,
     TakesASecondTermForInt,
     TakesTheFirstIntForTwo,
     SwallowsATermAfterInt,
@@ -45,7 +47,7 @@ pub(super) enum Bug {
     KeepsQuietAboutWhatHoldsUp,
 }
 
-const BUGS: [(Bug, Promise); 36] = [
+const BUGS: [(Bug, Promise); 38] = [
     (Bug::TakesAStepAgain, Promise::StepsNeverGoBack),
     (Bug::ReturnsToTheFirstSweep, Promise::StepsNeverGoBack),
     (Bug::SpeaksAfterTheEnd, Promise::NothingAfterTheEnd),
@@ -57,6 +59,14 @@ const BUGS: [(Bug, Promise); 36] = [
     (
         Bug::RunsPreStopAfterACrash,
         Promise::PreStopHooksRunOnRequest,
+    ),
+    (
+        Bug::StartsInSpiteOfAStop,
+        Promise::NothingIsStartedOnceAStopIsAsked,
+    ),
+    (
+        Bug::EndsAPreStartHookAtTheFirstTerm,
+        Promise::AFirstRequestHurriesNothing,
     ),
     (
         Bug::TakesASecondTermForInt,
@@ -268,6 +278,12 @@ impl Player {
             Action::RunHook { hook, .. } => hook.phase == HookPhase::PostStop,
             _ => false,
         };
+        let is_pre_start_over = match &action {
+            Action::Record(Record::HookEnded { phase, .. }) => *phase == HookPhase::PreStart,
+            _ => false,
+        };
+        let is_news = Action::Record(Record::WillNotStart);
+        let now = self.machine.since;
         let drops_usr1 = match &action {
             Action::Record(Record::Dropped { signal, .. }) => *signal == named("USR1"),
             _ => false,
@@ -290,7 +306,6 @@ impl Player {
         match self.bug {
             Some(Bug::KillsOnce) if was_killed && action == Action::Sweep(Signal::KILL) => {}
             Some(Bug::LeavesWhoIsBorn) if action == Action::Sweep(Signal::KILL) => {
-                let now = self.machine.since;
                 self.machine.handle(now, Event::NoneLeft);
                 self.outbox.push_back(action);
             }
@@ -319,6 +334,13 @@ impl Player {
                 self.outbox.push_back(action);
                 let early = self.hook_run(HookPhase::PostStop);
                 self.outbox.extend(early);
+            }
+            Some(Bug::StartsInSpiteOfAStop) if self.asked && is_pre_start_over => {
+                self.outbox.extend([action, Action::Start]);
+            }
+            Some(Bug::EndsAPreStartHookAtTheFirstTerm) if action == is_news => {
+                self.outbox.push_back(action);
+                self.machine.end_hook(now, HookResult::CutShort);
             }
             Some(Bug::LetsHooksOverlap) if matches!(action, Action::EndHook(_)) => {}
             Some(Bug::KillsInSpiteOfNoKill)

@@ -7,18 +7,66 @@ fn a_stop_before_the_start_keeps_the_child_from_starting() {
     Story::of("--pre-start slow --post-stop p")
         .hook(HookPhase::PreStart, 0, 5_000, done())
         .at(1_000, signal(Signal::TERM))
+        .at(2_000, signal(Signal::TERM))
+        .at(3_000, signal(Signal::INT))
+        .at(3_500, signal(named("USR1")))
         .tells(
             r#"
             0 -> run the pre-start hook "slow"
             1000 stopping: TERM from pid 9
-            1000 -> kill the pre-start hook "slow"
-            1000 pre-start hook "slow" killed: going on without it (1.0 s)
-            1000 -> run the post-stop hook "p"
-            1000 post-stop hook "p" done (0 s)
-            1000 stopped in 0 s, exit status 143
-            1000 -> exit 143
+            1000 nothing will be started; the pre-start hook that is running ends first
+            1000 -> no more attempts of the pre-start hook "slow"
+            2000 TERM not forwarded: a stop is under way
+            3000 INT from pid 9: once more is faster
+            3500 USR1 not forwarded: nothing will be started
+            5000 pre-start hook "slow" done (5.0 s)
+            5000 -> run the post-stop hook "p"
+            5000 post-stop hook "p" done (0 s)
+            5000 stopped in 4.0 s, exit status 143
+            5000 -> exit 143
             "#,
         );
+}
+
+#[test]
+fn int_again_ends_a_pre_start_hook_before_which_nothing_will_be_started() {
+    Story::of("--pre-start slow --pre-start next --post-stop p --hook-timeout 9s")
+        .hook(HookPhase::PreStart, 0, 8_000, done())
+        .at(1_000, signal(Signal::INT))
+        .at(2_000, signal(Signal::INT))
+        .tells(
+            r#"
+            0 -> run the pre-start hook "slow"
+            1000 stopping: INT from pid 9
+            1000 nothing will be started; the pre-start hook that is running ends first
+            1000 -> no more attempts of the pre-start hook "slow"
+            2000 INT from pid 9: going on at once
+            2000 -> kill the pre-start hook "slow"
+            2000 pre-start hook "slow" killed (2.0 s)
+            2000 -> run the post-stop hook "p"
+            2000 post-stop hook "p" done (0 s)
+            2000 stopped in 1.0 s, exit status 130
+            2000 -> exit 130
+            "#,
+        );
+}
+
+#[test]
+fn after_a_stop_a_pre_start_hook_has_its_own_time_and_that_of_the_deadline() {
+    let told = |options: &str| {
+        Story::of(&format!(
+            "--pre-start slow --hook-timeout 5s --post-stop p {options}"
+        ))
+        .hook(HookPhase::PreStart, 0, 50_000, done())
+        .at(1_000, signal(Signal::TERM))
+        .told()
+    };
+    let line = "pre-start hook \"slow\" killed: its time was over";
+    let told_late = told("");
+    assert!(told_late.contains(&format!("5000 {line}")), "{told_late}");
+    assert!(told_late.ends_with("exit 143"), "{told_late}");
+    let told_soon = told("--deadline 2s");
+    assert!(told_soon.contains(&format!("1900 {line}")), "{told_soon}");
 }
 
 #[test]

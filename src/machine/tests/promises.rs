@@ -14,6 +14,7 @@ pub(super) enum Promise {
     /// Each post-stop hook, in every run, and not before the child's end.
     PostStopHooksRunOnce,
     PreStopHooksRunOnRequest,
+    NothingIsStartedOnceAStopIsAsked,
     ASecondTermChangesNothing,
     /// Whatever phase it meets, and whatever was asked before by another signal.
     AFirstRequestHurriesNothing,
@@ -46,13 +47,14 @@ pub(super) enum Promise {
     TheRunEnds,
 }
 
-pub(super) const ALL: [Promise; 23] = [
+pub(super) const ALL: [Promise; 24] = [
     Promise::StepsNeverGoBack,
     Promise::NothingAfterTheEnd,
     Promise::KillInTime,
     Promise::TheDeadlineHolds,
     Promise::PostStopHooksRunOnce,
     Promise::PreStopHooksRunOnRequest,
+    Promise::NothingIsStartedOnceAStopIsAsked,
     Promise::ASecondTermChangesNothing,
     Promise::AFirstRequestHurriesNothing,
     Promise::ASignalTheChildHasNotHadReachesIt,
@@ -308,6 +310,9 @@ impl Watch {
                     self.comes_to(place, told)?;
                 }
             }
+            Action::Start => {
+                Promise::NothingIsStartedOnceAStopIsAsked.holds(!self.asked, told)?;
+            }
             Action::RunHook { hook, .. } => self.sees_hook(*hook, told)?,
             Action::EndHook(hook) if self.hook == Some(*hook) => self.hook = None,
             Action::Send { signal, .. } => {
@@ -372,10 +377,9 @@ impl Watch {
         let hurries = match action {
             Action::Record(Record::Escalated { .. }) => true,
             Action::Record(Record::DrainEnded { end, .. }) => *end == DrainEnd::CutShort,
-            Action::Record(Record::HookEnded { phase, result, .. }) => {
-                *phase != HookPhase::PreStart && *result == HookResult::CutShort
-            }
-            Action::Record(Record::StopCommandEnded { result }) => *result == HookResult::CutShort,
+            Action::Record(
+                Record::HookEnded { result, .. } | Record::StopCommandEnded { result },
+            ) => *result == HookResult::CutShort,
             _ => false,
         };
         Promise::AFirstRequestHurriesNothing.holds(!(is_first && hurries), told)?;
@@ -396,7 +400,9 @@ impl Watch {
             HookPhase::PostStop => 5,
         };
         match hook.phase {
-            HookPhase::PreStart => {}
+            HookPhase::PreStart => {
+                Promise::NothingIsStartedOnceAStopIsAsked.holds(!self.asked, &told)?;
+            }
             HookPhase::PreStop => Promise::PreStopHooksRunOnRequest.holds(self.asked, &told)?,
             HookPhase::PostStop => {
                 let ended = !self.child_alive || self.left;

@@ -148,6 +148,7 @@ pub(super) const SETUPS: &[Setup] = &[
         starts_late: true,
         happenings: &[
             Term,
+            Int,
             ParentDied,
             Started,
             StartFailed,
@@ -155,6 +156,12 @@ pub(super) const SETUPS: &[Setup] = &[
             HookEnds,
             NobodyIsLeft,
         ],
+        ..BASE
+    },
+    Setup {
+        options: "--pre-start a --pre-start b --post-stop p --hook-timeout 3s --deadline 2s",
+        happenings: &[Term, Int, ChildExits, HookEnds, NobodyIsLeft],
+        length: 4,
         ..BASE
     },
     Setup {

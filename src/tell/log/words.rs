@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::plan::Target;
+use crate::plan::{HookPhase, Target};
 use crate::record::held::Held;
 use crate::record::waited::Waited;
 use crate::record::{
@@ -35,13 +35,21 @@ impl fmt::Display for Words<'_> {
             Record::HookStarted { phase, name } => {
                 write!(f, "{} hook {name:?} started", phase.name())
             }
+            Record::WillNotStart => f.write_str(
+                "nothing will be started; the pre-start hook that is running ends first",
+            ),
             Record::HookEnded {
                 phase,
                 name,
                 result,
                 took,
             } => {
+                let is_before_nothing =
+                    *phase == HookPhase::PreStart && *result == HookResult::CutShort;
                 let (phase, took) = (phase.name(), Shown(*took));
+                if is_before_nothing {
+                    return write!(f, "{phase} hook {name:?} killed ({took})");
+                }
                 write!(f, "{phase} hook {name:?} {result} ({took})")
             }
             Record::DrainStarted(wait) | Record::DrainWaits(wait) => drain_waits(f, wait),
