@@ -18,7 +18,7 @@
 //!    tells them apart. Where the last data went in and out within one jiffy it may have been a
 //!    quick answer, or the next request behind the last answer: see [`TcpInfo::answered_quickly`]. What that leaves
 //!    undecided is owed an answer, for a while.
-//!    What the port speaks ([`Protocol`]) may hide more: then silence alone tells, and a longer one.
+//!    What the port speaks ([`Protocol`](crate::plan::drain::Protocol)) may hide more: then silence alone tells, and a longer one.
 //! 7. A blocking server says more: a thread asleep reading that socket is waiting for the next
 //!    request, and no such thread means that somebody is still working on the answer.
 //! 8. Two consecutive idle looks, some time apart, end the drain.
