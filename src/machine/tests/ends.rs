@@ -138,7 +138,7 @@ fn after_kill_to_the_tree_there_is_no_second_grace() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> term to the child
             0 -> cont to the child
             1000 step 2 of 2: KILL to the tree
@@ -313,7 +313,7 @@ fn a_stop_that_was_asked_for_waits_for_no_straggler() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 30.0 s
+            0 step 1 of 2: TERM to the child, waiting up to 30.0 s
             0 -> term to the child
             0 -> cont to the child
             0 child exited with 0 on step 1 after 0 s

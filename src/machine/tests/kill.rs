@@ -104,7 +104,7 @@ fn kill_is_given_ten_seconds() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> term to the child
             0 -> cont to the child
             1000 step 2 of 2: KILL to the tree

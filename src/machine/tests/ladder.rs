@@ -13,7 +13,7 @@ fn a_child_that_obeys_term_is_down_at_once() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 30.0 s
+            0 step 1 of 2: TERM to the child, waiting up to 30.0 s
             0 -> term to the child
             0 -> cont to the child
             300 child exited with 0 on step 1 after 300 ms
@@ -31,7 +31,7 @@ fn a_child_that_ignores_the_stop_signal_is_killed_after_the_grace() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 2.0 s
+            0 step 1 of 2: TERM to the child, waiting up to 2.0 s
             0 -> term to the child
             0 -> cont to the child
             2000 step 2 of 2: KILL to the tree
@@ -55,7 +55,7 @@ fn pid_1_waits_as_long_as_the_platform_lets_it() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 3: SAME:2s = TERM to the child, waiting up to 2.0 s
+            0 step 1 of 3: TERM:2s to the child, waiting up to 2.0 s
             0 -> term to the child
             0 -> cont to the child
             2000 step 2 of 3: QUIT to the child, waiting until it has ended
@@ -119,7 +119,7 @@ fn pid_1_has_a_grace_of_its_own_where_no_platform_asks() {
             0 started, pid 2
             1000 stopping: --max-runtime is over
             1000 -> notready
-            1000 step 1 of 2: SAME = TERM to the child, waiting up to 30.0 s
+            1000 step 1 of 2: TERM to the child, waiting up to 30.0 s
             1000 -> term to the child
             1000 -> cont to the child
             9000 -> lookwhoisthere { signal: some(term), target: child }
@@ -143,7 +143,7 @@ fn same_is_the_signal_that_asked() {
             0 started, pid 2
             0 stopping: QUIT from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = QUIT to the child, waiting up to 30.0 s
+            0 step 1 of 2: QUIT to the child, waiting up to 30.0 s
             0 -> quit to the child
             0 -> cont to the child
             0 child exited with 0 on step 1 after 0 s

@@ -20,7 +20,7 @@ fn the_deadline_cuts_pre_stop_hooks() {
             7500 -> kill the pre-stop hook "b"
             7500 pre-stop hook "b" killed: its time was over (3.5 s)
             7500 pre-stop hook "c" skipped: the deadline leaves no time for it (0 s)
-            7500 step 1 of 2: SAME = TERM to the child, waiting up to 2.0 s
+            7500 step 1 of 2: TERM to the child, waiting up to 2.0 s
             7500 -> term to the child
             7500 -> cont to the child
             9500 step 2 of 2: KILL to the tree
@@ -47,7 +47,7 @@ fn the_deadline_cuts_the_drain() {
             0 drain: waiting 7.5 s, load balancers do not know yet (--drain-delay)
             7500 -> enddrain
             7500 drain ended by its timeout after 7.5 s
-            7500 step 1 of 2: SAME = TERM to the child, waiting up to 2.0 s
+            7500 step 1 of 2: TERM to the child, waiting up to 2.0 s
             7500 -> term to the child
             7500 -> cont to the child
             9500 step 2 of 2: KILL to the tree
@@ -95,7 +95,7 @@ fn without_a_grace_a_step_has_all_that_is_left_of_the_deadline() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 24.5 s
+            0 step 1 of 2: TERM to the child, waiting up to 24.5 s
             0 -> term to the child
             0 -> cont to the child
             8000 -> lookwhoisthere { signal: some(term), target: child }
@@ -122,7 +122,7 @@ fn the_deadline_cuts_the_sweep() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 2.0 s
+            0 step 1 of 2: TERM to the child, waiting up to 2.0 s
             0 -> term to the child
             0 -> cont to the child
             1000 child exited with 0 on step 1 after 1.0 s
@@ -183,7 +183,7 @@ fn post_stop_hooks_share_what_the_deadline_leaves_them() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 4.5 s
+            0 step 1 of 2: TERM to the child, waiting up to 4.5 s
             0 -> term to the child
             0 -> cont to the child
             4500 step 2 of 2: KILL to the tree
@@ -216,7 +216,7 @@ fn a_child_that_outlives_kill_leaves_the_post_stop_hooks_half_of_their_time() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 5.5 s
+            0 step 1 of 2: TERM to the child, waiting up to 5.5 s
             0 -> term to the child
             0 -> cont to the child
             5500 step 2 of 2: KILL to the tree
@@ -305,7 +305,7 @@ fn waits_of_nothing_are_no_waits() {
             0 drain: waiting until no request is in flight
             0 -> enddrain
             0 drain ended by its timeout after 0 s
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 0 s
+            0 step 1 of 2: TERM to the child, waiting up to 0 s
             0 -> term to the child
             0 -> cont to the child
             0 step 2 of 2: KILL to the tree

@@ -84,7 +84,7 @@ fn a_stop_during_the_start_is_kept_until_exec_is_confirmed() {
             0 USR1 forwarded to the child
             0 stopping: TERM from pid 9
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> term to the child
             0 -> cont to the child
             0 -> int to the child
@@ -182,7 +182,7 @@ fn the_parents_death_is_a_request_to_stop_in_every_phase() {
             0 started, pid 2
             100 stopping with HUP: the parent process died
             100 -> notready
-            100 step 1 of 2: SAME = HUP to the child, waiting up to 1.0 s
+            100 step 1 of 2: HUP to the child, waiting up to 1.0 s
             100 -> hup to the child
             100 -> cont to the child
             1100 step 2 of 2: KILL to the tree
@@ -204,7 +204,7 @@ fn a_parent_that_died_before_the_start_stops_the_child_all_the_same() {
             0 started, pid 2
             0 stopping with HUP: the parent process died
             0 -> notready
-            0 step 1 of 2: SAME = HUP to the child, waiting up to 1.0 s
+            0 step 1 of 2: HUP to the child, waiting up to 1.0 s
             0 -> hup to the child
             0 -> cont to the child
             1000 step 2 of 2: KILL to the tree
@@ -229,7 +229,7 @@ fn max_runtime_counts_from_the_start() {
             1000 started, pid 2
             6000 stopping: --max-runtime is over
             6000 -> notready
-            6000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            6000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             6000 -> term to the child
             6000 -> cont to the child
             6500 child exited with 0 on step 1 after 500 ms
@@ -250,7 +250,7 @@ fn a_stop_before_the_max_runtime_is_not_a_time_out() {
             0 started, pid 2
             4000 stopping: TERM from pid 9
             4000 -> notready
-            4000 step 1 of 2: SAME = TERM to the child, waiting up to 9.0 s
+            4000 step 1 of 2: TERM to the child, waiting up to 9.0 s
             4000 -> term to the child
             4000 -> cont to the child
             6000 child exited with 0 on step 1 after 2.0 s
@@ -283,7 +283,7 @@ fn hooks_run_in_their_order_and_a_failing_one_stops_nothing() {
             30 pre-stop hook "a" failed: exited with 1 (30 ms)
             30 -> run the pre-stop hook "b"
             60 pre-stop hook "b" failed: no such file (30 ms)
-            60 step 1 of 2: SAME = TERM to the child, waiting up to 30.0 s
+            60 step 1 of 2: TERM to the child, waiting up to 30.0 s
             60 -> term to the child
             60 -> cont to the child
             65 child exited with 0 on step 1 after 65 ms
@@ -314,7 +314,7 @@ fn hooks_that_hang_are_killed_and_the_stop_goes_on() {
             1000 -> run the pre-stop hook "b"
             2000 -> kill the pre-stop hook "b"
             2000 pre-stop hook "b" killed: its time was over (1.0 s)
-            2000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            2000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             2000 -> term to the child
             2000 -> cont to the child
             3000 step 2 of 2: KILL to the tree
@@ -357,7 +357,7 @@ fn the_late_end_of_a_killed_hook_is_not_the_end_of_the_next() {
             1000 -> run the pre-stop hook "b"
             2000 -> kill the pre-stop hook "b"
             2000 pre-stop hook "b" killed: its time was over (1.0 s)
-            2000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            2000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             2000 -> term to the child
             2000 -> cont to the child
             3000 step 2 of 2: KILL to the tree
@@ -402,7 +402,7 @@ fn a_second_int_is_faster_in_every_phase() {
             300 INT from pid 9: going on at once
             300 -> enddrain
             300 drain cut short after 100 ms
-            300 step 1 of 2: SAME = INT to the child, waiting up to 9.0 s
+            300 step 1 of 2: INT to the child, waiting up to 9.0 s
             300 -> int to the child
             300 -> cont to the child
             400 child exited with 3 on step 1 after 400 ms

@@ -32,7 +32,7 @@ fn the_new_plan_counts_from_the_next_request_on() {
             1001 configuration reloaded: grace changed; only a restart changes user
             10000 stopping: --max-runtime is over
             10000 -> notready
-            10000 step 1 of 2: SAME = TERM to the child, waiting up to 2.0 s
+            10000 step 1 of 2: TERM to the child, waiting up to 2.0 s
             10000 -> term to the child
             10000 -> cont to the child
             12000 step 2 of 2: KILL to the tree
@@ -77,7 +77,7 @@ fn once_a_stop_is_under_way_its_plan_stands() {
             0 started, pid 2
             1000 stopping: TERM from pid 9
             1000 -> notready
-            1000 step 1 of 2: SAME = TERM to the child, waiting up to 5.0 s
+            1000 step 1 of 2: TERM to the child, waiting up to 5.0 s
             1000 -> term to the child
             1000 -> cont to the child
             1000 configuration not reloaded: a stop is under way

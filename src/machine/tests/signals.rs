@@ -16,7 +16,7 @@ fn int_again_is_told_to_the_child_and_then_takes_the_next_step() {
             0 started, pid 2
             0 stopping: INT from outside the container
             0 -> notready
-            0 step 1 of 3: SAME:5s = INT to the child, waiting up to 5.0 s
+            0 step 1 of 3: INT:5s to the child, waiting up to 5.0 s
             0 -> int to the child
             0 -> cont to the child
             100 -> int to the child
@@ -52,7 +52,7 @@ fn a_stop_signal_that_the_child_has_not_had_is_passed_on_once() {
             0 started, pid 2
             0 stopping: INT from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = INT to the child, waiting up to 9.0 s
+            0 step 1 of 2: INT to the child, waiting up to 9.0 s
             0 -> int to the child
             0 -> cont to the child
             7500 -> term to the child
@@ -85,7 +85,7 @@ fn before_the_ladder_a_stop_signal_waits_until_the_child_has_been_told_the_first
             1000 step 1 of 4: eof:1s, waiting up to 1.0 s
             1000 -> closestdin
             1500 TERM not forwarded: a stop is under way
-            2000 step 2 of 4: SAME:1s = TERM to the child, waiting up to 1.0 s
+            2000 step 2 of 4: TERM:1s to the child, waiting up to 1.0 s
             2000 -> term to the child
             2000 -> cont to the child
             2000 -> int to the child
@@ -232,7 +232,7 @@ fn after_kill_nothing_is_faster() {
             0 started, pid 2
             0 stopping: INT from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = INT to the child, waiting up to 1.0 s
+            0 step 1 of 2: INT to the child, waiting up to 1.0 s
             0 -> int to the child
             0 -> cont to the child
             1000 step 2 of 2: KILL to the tree
@@ -259,7 +259,7 @@ fn a_second_term_changes_nothing() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> term to the child
             0 -> cont to the child
             100 TERM not forwarded: a stop is under way
@@ -288,7 +288,7 @@ fn escalate_on_says_which_signals_are_in_a_hurry() {
             0 started, pid 2
             0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: SAME = TERM to the child, waiting up to 9.0 s
+            0 step 1 of 2: TERM to the child, waiting up to 9.0 s
             0 -> term to the child
             0 -> cont to the child
             100 -> int to the child
@@ -343,7 +343,7 @@ fn other_signals_are_forwarded_in_every_phase_of_the_childs_life() {
             300 USR1 forwarded to the group
             700 -> enddrain
             700 drain ended by its timeout after 500 ms
-            700 step 1 of 2: SAME = TERM to the group, waiting up to 1.0 s
+            700 step 1 of 2: TERM to the group, waiting up to 1.0 s
             700 -> term to the group
             700 -> cont to the group
             800 -> usr1 to the group
@@ -376,7 +376,7 @@ fn rewrite_changes_what_is_forwarded_and_what_same_is() {
             20 WINCH not forwarded: rewritten to 0
             30 stopping: TERM from pid 9
             30 -> notready
-            30 step 1 of 2: SAME = QUIT to the child, waiting up to 30.0 s
+            30 step 1 of 2: QUIT to the child, waiting up to 30.0 s
             30 -> quit to the child
             30 -> cont to the child
             35 child exited with 0 on step 1 after 5 ms
@@ -397,7 +397,7 @@ fn a_stop_signal_that_is_dropped_stops_nothing() {
             0 TERM not forwarded: rewritten to 0
             1000 stopping: --max-runtime is over
             1000 -> notready
-            1000 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            1000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             1000 -> term to the child
             1000 -> cont to the child
             2000 step 2 of 2: KILL to the tree
@@ -423,7 +423,7 @@ fn what_the_terminal_sent_is_not_sent_twice() {
             10 WINCH not forwarded: the child has got it as well
             20 stopping: INT from the terminal or the kernel
             20 -> notready
-            20 step 1 of 2: SAME = INT to the child, sent by the terminal already, waiting up to 5.0 s
+            20 step 1 of 2: INT to the child, sent by the terminal already, waiting up to 5.0 s
             20 -> cont to the child
             30 INT from the terminal or the kernel: once more takes the next step
             40 INT from the terminal or the kernel: going on at once
@@ -488,7 +488,7 @@ fn a_stopped_child_is_left_stopped_only_where_somebody_will_continue_it() {
             30 -> cont to the group
             50 stopping: TERM from pid 9
             50 -> notready
-            50 step 1 of 2: SAME = TERM to the child, waiting up to 5.0 s
+            50 step 1 of 2: TERM to the child, waiting up to 5.0 s
             50 -> term to the child
             50 -> cont to the child
             60 child stopped by TSTP: continued, as nobody else would
@@ -544,7 +544,7 @@ fn what_the_terminal_sent_is_sent_as_something_else() {
             10 HUP forwarded as USR1 to the child
             20 stopping: INT from the terminal or the kernel
             20 -> notready
-            20 step 1 of 2: SAME = TERM to the child, waiting up to 30.0 s
+            20 step 1 of 2: TERM to the child, waiting up to 30.0 s
             20 -> term to the child
             20 -> cont to the child
             20 child exited with 0 on step 1 after 0 s
@@ -582,7 +582,7 @@ fn int_is_forwarded_where_a_shell_has_set_it_to_be_ignored() {
             200 INT forwarded to the child
             300 stopping: TERM from pid 9
             300 -> notready
-            300 step 1 of 2: SAME = TERM to the child, waiting up to 1.0 s
+            300 step 1 of 2: TERM to the child, waiting up to 1.0 s
             300 -> term to the child
             300 -> cont to the child
             400 -> quit to the child

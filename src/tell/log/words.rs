@@ -78,12 +78,18 @@ impl fmt::Display for Words<'_> {
                 passed_on,
                 wait,
             } => {
-                write!(f, "step {step} of {of}: {text}")?;
+                write!(f, "step {step} of {of}: ")?;
+                // What somebody reads in a log is the signal, not by which word of the ladder it was chosen.
+                match (signal, text.strip_prefix("SAME")) {
+                    (Some(signal), Some(rest)) => write!(f, "{signal}{rest}")?,
+                    _ => f.write_str(text)?,
+                }
                 if let Some(signal) = signal {
-                    let says_it = match signal.name() {
-                        Some(name) => text.starts_with(name),
-                        None => text.starts_with(&signal.to_string()),
-                    };
+                    let says_it = text.starts_with("SAME")
+                        || match signal.name() {
+                            Some(name) => text.starts_with(name),
+                            None => text.starts_with(&signal.to_string()),
+                        };
                     if !says_it {
                         write!(f, " = {signal}")?;
                     }
