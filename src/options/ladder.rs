@@ -265,6 +265,9 @@ fn parse_text_step(
 ) -> Result<Step, Fault> {
     let (keyword, body) = step.split_once('=').unwrap_or((step, ""));
     let body_start = start + keyword.len() + 1;
+    if let Some(fault) = divided_behind(text, body_start, (keyword, body), given) {
+        return Err(fault);
+    }
     let mut quotes = Quotes::default();
     let mut last_colon = None;
     for (index, character) in body.char_indices() {
@@ -314,6 +317,45 @@ fn parse_text_step(
         says_wait: wait.is_some(),
         text: step.into(),
     })
+}
+
+/// What is said about `exec=COMMAND;STEP`, and about `stdin=TEXT;STEP`, where all of it would be text.
+fn divided_behind(
+    text: &str,
+    start: usize,
+    (keyword, body): (&str, &str),
+    given: Defaults,
+) -> Option<Fault> {
+    let is_sign = |c: char| [';', '|', '>', '&'].contains(&c);
+    let mut quotes = Quotes::default();
+    let mut characters = body.char_indices();
+    let (at_sign, sign) = characters.find(|(index, c)| quotes.step(*index, *c) && is_sign(*c))?;
+    let (before, rest) = body.split_at(at_sign);
+    let steps = rest
+        .split(is_sign)
+        .map(|step| step.trim_matches([' ', '-']));
+    let steps: Vec<&str> = steps.filter(|step| !step.is_empty()).collect();
+    // A console command may be called as a signal is: stop, int.
+    let is_written_so = |step: &str| {
+        step.starts_with(|c: char| c.is_ascii_uppercase()) || step.contains('=') || step == "eof"
+    };
+    let is_step =
+        |step: &&str| is_written_so(step) && parse_step(step, 0, step.len(), given).is_ok();
+    if steps.is_empty() || !steps.iter().all(is_step) {
+        return None;
+    }
+    let place = start + at_sign;
+    let fault = at(
+        text,
+        place,
+        place + sign.len_utf8(),
+        "steps are divided by commas",
+    );
+    let before = before.trim_end_matches([' ', '-']);
+    let steps = steps.join(",");
+    Some(fault.way_out(format!(
+        "write {keyword}={before},{steps}, or quote what is no step"
+    )))
 }
 
 /// The text of a `stdin=` step: one shell word keeps its meaning, several stay as they stand.
@@ -430,5 +472,27 @@ mod tests {
         assert!(refused("exec=nc host:80").contains("a wait, or part of the text?"));
         assert!(refused("eof@tree").contains("eof has no target"));
         assert!(refused("exec=").contains("needs a command"));
+        for (text, meant) in [
+            ("exec=a;KILL", "exec=a,KILL"),
+            ("exec=a -b:3s;KILL", "exec=a -b:3s,KILL"),
+            ("exec=a && TERM:5s | KILL", "exec=a,TERM:5s,KILL"),
+            ("exec=a -> eof -> KILL", "exec=a,eof,KILL"),
+            ("stdin=stop:5s;KILL", "stdin=stop:5s,KILL"),
+            ("exec='a b';exec=c", "exec='a b',exec=c"),
+        ] {
+            let told = refused(text);
+            let way_out = "steps are divided by commas at column ";
+            assert!(told.starts_with(way_out), "{told}");
+            assert!(
+                told.contains(&format!(": write {meant}, or quote")),
+                "{told}"
+            );
+        }
+        assert!(refused("exec=a;b").contains("only a shell understands"));
+        assert!(refused("exec='a;KILL'").contains("only a shell understands"));
+        assert_eq!(
+            shown("stdin=save;stop"),
+            "Stdin(\"save;stop\") Child Some(8s); Signal(KILL) Tree None"
+        );
     }
 }

@@ -41,6 +41,11 @@ const MALFORMED: &[Malformed] = &[
         "exec=",
         &["exec= needs a command", "write exec='"],
     ),
+    (
+        "ladder",
+        "exec=a;KILL",
+        &["divided by commas at column 7", "write exec=a,KILL"],
+    ),
     ("ladder", "eof@tree", &["eof has no target"]),
     ("ladder", "SAEM", &["did you mean SAME?"]),
     ("stop-signal", "TREM", &["\"TREM\"", "did you mean TERM?"]),
