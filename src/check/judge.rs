@@ -219,7 +219,9 @@ pub(crate) fn judge(story: &Story, promise: &Promise) -> Verdict {
 
 fn impossible(story: &Story) -> Option<String> {
     if story.interrupted {
-        return Some("interrupted before it was over".to_owned());
+        let rest = story.impossible.iter().map(|why| format!("; {why}"));
+        let rest: String = rest.collect();
+        return Some(format!("interrupted before it was over{rest}"));
     }
     if let Some(why) = &story.impossible {
         return Some(why.clone());

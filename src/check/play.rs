@@ -14,10 +14,11 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::fact::{Fact, What};
+use super::fact::{Fact, Left, What};
 use super::options::{Check, Variant};
 use super::story::Story;
 use crate::check::play::conductor::{Conductor, Lines};
+use crate::check::play::containers::{Containers, Engine};
 use crate::check::play::in_flight::{Tally, Told};
 use crate::check::play::stage::{Ends, Stage};
 use crate::look;
@@ -46,7 +47,7 @@ impl Conductor {
                 format!("port {port} is taken before the start: whose it is cannot be told apart");
             return impossible(why);
         }
-        match check.containers.running(&self.inherited) {
+        match self.running(&check.containers) {
             Ok(running) if running.is_empty() => {}
             Ok(running) => {
                 let names: Vec<_> = running.into_iter().map(|left| left.command).collect();
@@ -54,6 +55,12 @@ impl Conductor {
                 return impossible(format!(
                     "before the start there is {names}: whose it is cannot be told apart"
                 ));
+            }
+            Err(_) if self.interrupted > 0 => {
+                return Story {
+                    interrupted: true,
+                    ..Story::default()
+                };
             }
             Err(why) => return impossible(why),
         }
@@ -68,7 +75,14 @@ impl Conductor {
             }
         };
         run.listen(self, told);
-        run.finish(self)
+        run.finish(self, told)
+    }
+
+    /// The containers that run before the start; nothing is to be brought down yet by one who is asked to end.
+    fn running(&mut self, containers: &Containers) -> Result<Vec<Left>, String> {
+        let inherited = self.inherited;
+        let mut read = |from, until| self.read_all(from, until, &mut |interrupted| interrupted > 0);
+        containers.running(&mut Engine::new(inherited, &mut read))
     }
 }
 
@@ -383,7 +397,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes in what is still to come, kills what is left, and hands over the story.
-    fn finish(mut self, conductor: &mut Conductor) -> Story {
+    fn finish(mut self, conductor: &mut Conductor, told: &mut dyn FnMut(&Fact)) -> Story {
         let closing = Instant::now() + CLOSING;
         while let Some((_, lines)) = &self.client
             && lines.from.is_some()
@@ -405,15 +419,14 @@ impl<'a> Run<'a> {
         let left = tree::descendants().unwrap_or_default();
         for member in left.iter().filter(|member| !ours(member.pid)) {
             if let Some(look) = look::at(member.pid) {
-                self.story.remained.push(super::fact::Left {
+                self.story.remained.push(Left {
                     pid: look.pid,
                     command: look.command,
                 });
             }
         }
         stage::kill_all();
-        let containers = &self.check.containers;
-        match containers.remove(self.id_file.as_deref(), &conductor.inherited) {
+        match self.remove_containers(conductor, told) {
             Ok(left) => self.story.remained.extend(left),
             Err(why) => {
                 self.story.impossible.get_or_insert(why);
@@ -429,5 +442,35 @@ impl<'a> Run<'a> {
         }
         self.story.output = self.last_lines.into();
         self.story
+    }
+
+    /// Removes the containers that are left. Who asks us to end hears that this is still to be done; who asks
+    /// again does not wait for it.
+    fn remove_containers(
+        &mut self,
+        conductor: &mut Conductor,
+        told: &mut dyn FnMut(&Fact),
+    ) -> Result<Vec<Left>, String> {
+        let inherited = conductor.inherited;
+        let (story, began, known) = (&mut self.story, self.began, &mut self.interrupted);
+        let mut leave = |interrupted: u32| {
+            let mut leaves = false;
+            while *known < interrupted {
+                *known += 1;
+                leaves |= std::mem::replace(&mut story.interrupted, true);
+                if !leaves {
+                    let text =
+                        "interrupted: containers are still looked for, once more leaves them";
+                    let fact = Fact::new(began.elapsed(), What::Interrupted, text);
+                    told(&fact);
+                    story.facts.push(fact);
+                }
+            }
+            leaves
+        };
+        let mut read = |from, until| conductor.read_all(from, until, &mut leave);
+        let mut engine = Engine::new(inherited, &mut read);
+        let containers = &self.check.containers;
+        containers.remove(self.id_file.as_deref(), &mut engine)
     }
 }

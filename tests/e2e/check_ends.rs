@@ -1,9 +1,15 @@
 //! `stepdown check` that is interrupted or killed in the middle: it ends soon, and leaves nothing.
 
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::iter;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
 use nix::sys::signal::{Signal, kill};
 
 use crate::support::skipped::skip;
-use crate::support::{Stepdown, binary};
+use crate::support::{Stepdown, binary, wait_until};
 
 fn check(options: &[&str]) -> Stepdown {
     Stepdown::new().args(["check"]).args(options)
@@ -43,4 +49,55 @@ fn a_storm_of_forks_is_gone_with_check_and_with_its_init() {
             run.wait().code(125).nothing_left();
         }
     }
+}
+
+/// A client whose engine does not answer any more, once the file `asked` is there.
+fn hanging_client(dir: &Path) -> OsString {
+    let client = dir.join("docker");
+    let dir = dir.display();
+    let script = format!(
+        "#!/bin/sh\n\
+         test -e {dir}/asked || {{ : > {dir}/asked; exit; }}\n\
+         sleep 1000 & : > {dir}/hangs; wait\n"
+    );
+    fs::write(&client, script).expect("our own file");
+    fs::set_permissions(&client, Permissions::from_mode(0o755)).expect("our own file");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let paths = iter::once(dir_of(&client)).chain(std::env::split_paths(&path));
+    std::env::join_paths(paths).expect("plain paths")
+}
+
+fn dir_of(file: &Path) -> PathBuf {
+    file.parent().expect("a directory").to_owned()
+}
+
+#[test]
+fn an_interrupt_is_heard_while_an_engine_does_not_answer() {
+    // Before the start nothing is to be brought down.
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = hanging_client(dir.path());
+    fs::write(dir.path().join("asked"), "").expect("our own file");
+    let hangs = dir.path().join("hangs");
+    let start = || check(&["--container=web", "--after=1ms"]).env("PATH", &path);
+    let mut run = start().shell("echo started").start();
+    wait_until("the engine is asked", || hangs.exists());
+    run.signal(Signal::SIGINT);
+    run.wait()
+        .code(125)
+        .never_said("started")
+        .said("  happened: interrupted before it was over")
+        .nothing_left();
+    // Afterwards it is told that something is still to be done, and the second time it is left.
+    for file in ["asked", "hangs"] {
+        fs::remove_file(dir.path().join(file)).expect("our own file");
+    }
+    let mut run = start().shell("exec sleep 1000").start();
+    wait_until("the engine is asked", || hangs.exists());
+    run.signal(Signal::SIGINT)
+        .says_about("once more leaves them");
+    run.signal(Signal::SIGINT);
+    let ended = run.wait();
+    ended.code(125).nothing_left();
+    let why = "containers cannot be looked at: docker: its answer was not waited for";
+    assert!(ended.stdout.contains(why), "{}", ended.told());
 }

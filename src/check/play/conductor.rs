@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Runtime};
 
+use super::containers::Unread;
 use crate::interrupts::Interrupts;
 use crate::sys::signals::Inherited;
 use crate::sys::{descriptors, watch};
@@ -76,6 +77,37 @@ impl Conductor {
                 () = time_is_up(until) => {}
             }
         });
+    }
+}
+
+impl Conductor {
+    /// Everything that comes through a pipe until its end. Whoever asks us to end is heard at once: `leave` is
+    /// told how often that was, and says whether the rest is not waited for.
+    pub(super) fn read_all(
+        &mut self,
+        from: OwnedFd,
+        until: Instant,
+        leave: &mut dyn FnMut(u32) -> bool,
+    ) -> Result<String, Unread> {
+        let mut lines = Lines::new(from, self).map_err(|_| Unread::Late)?;
+        let mut text = Vec::new();
+        loop {
+            self.wait([lines.from.as_ref(), None, None], Some(until));
+            lines.read(|line| {
+                text.extend(line);
+                text.push(b'\n');
+            });
+            if lines.from.is_none() {
+                text.append(&mut lines.rest);
+                return Ok(String::from_utf8_lossy(&text).into_owned());
+            }
+            if leave(self.interrupted) {
+                return Err(Unread::Interrupted);
+            }
+            if Instant::now() >= until {
+                return Err(Unread::Late);
+            }
+        }
     }
 }
 

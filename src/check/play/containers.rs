@@ -110,12 +110,12 @@ impl Containers {
     ///
     /// # Errors
     /// The engine does not answer.
-    pub(crate) fn running(&self, inherited: &Inherited) -> Result<Vec<Left>, String> {
+    pub(crate) fn running(&self, engine: &mut Engine) -> Result<Vec<Left>, String> {
         // The container of a single run does not exist yet.
         if self.names.is_empty() && !matches!(self.starts, Starts::Project { .. }) {
             return Ok(Vec::new());
         }
-        let found = self.find(None, inherited)?;
+        let found = self.find(None, engine)?;
         Ok(found.into_iter().map(|(_, left)| left).collect())
     }
 
@@ -126,7 +126,7 @@ impl Containers {
     pub(crate) fn remove(
         &self,
         id_file: Option<&Path>,
-        inherited: &Inherited,
+        engine: &mut Engine,
     ) -> Result<Vec<Left>, String> {
         let id = id_file.and_then(|file| std::fs::read_to_string(file).ok());
         if let Some(file) = id_file {
@@ -136,24 +136,24 @@ impl Containers {
         if self.names.is_empty() && self.starts == Starts::Nothing {
             return Ok(Vec::new());
         }
-        let found = self.find(id.as_deref().map(str::trim), inherited)?;
+        let found = self.find(id.as_deref().map(str::trim), engine)?;
         for (id, _) in &found {
             let remove = ["rm", "--force", id].map(OsString::from);
             let words = self.client.iter().cloned().chain(remove);
-            output(&words.collect::<Vec<_>>(), inherited)?;
+            engine.output(&words.collect::<Vec<_>>())?;
         }
         Ok(found.into_iter().map(|(_, left)| left).collect())
     }
 
     /// Ids and names of those that run.
-    fn find(&self, id: Option<&str>, inherited: &Inherited) -> Result<Vec<(String, Left)>, String> {
+    fn find(&self, id: Option<&str>, engine: &mut Engine) -> Result<Vec<(String, Left)>, String> {
         let project = match &self.starts {
-            Starts::Project { list } => output(list, inherited)?,
+            Starts::Project { list } => engine.output(list)?,
             _ => String::new(),
         };
         let list = ["ps", "--no-trunc", "--format", "{{.ID}} {{.Names}}"].map(OsString::from);
         let words = self.client.iter().cloned().chain(list);
-        let text = output(&words.collect::<Vec<_>>(), inherited)?;
+        let text = engine.output(&words.collect::<Vec<_>>())?;
         Ok(chosen(&text, |found, names| {
             id == Some(found)
                 || project.split_whitespace().any(|of| found.starts_with(of))
@@ -214,48 +214,77 @@ fn started(command: &[OsString]) -> Option<(Vec<OsString>, Starts)> {
     (!is_told).then(|| (client.to_vec(), one))
 }
 
-/// What a command prints. We have no other child now.
-fn output(words: &[OsString], inherited: &Inherited) -> Result<String, String> {
-    let name = words
-        .first()
-        .map(|word| word.to_string_lossy().into_owned());
-    let name = name.unwrap_or_default();
-    let failed = |why: String| format!("containers cannot be looked at: {name}: {why}");
-    let argv = spawn::words(words).map_err(|_| failed("a word holds a zero byte".to_owned()))?;
-    let (from, to) = descriptors::pipe().map_err(|errno| failed(error_text(errno as i32)))?;
-    let options = spawn::Options {
-        own_group: true,
-        stdout: Some(to.as_raw_fd()),
-        ..spawn::Options::default()
-    };
-    let path = std::env::var_os("PATH");
-    let pid = {
-        let _blocked = signals::Blocked::all();
-        spawn::spawn(&argv, path.as_deref(), inherited, &options)
-            .map_err(|failure| failed(error_text(failure.errno)))?
-    };
-    drop(to);
-    let text = read(&from, Instant::now() + PATIENCE);
-    if text.is_none() {
-        let _ = signals::send(pid, Signal::KILL);
+/// Asks the engine, and waits for its answers.
+pub(crate) struct Engine<'a> {
+    inherited: Inherited,
+    read: &'a mut dyn FnMut(OwnedFd, Instant) -> Result<String, Unread>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unread {
+    Late,
+    /// Somebody has asked us to end.
+    Interrupted,
+}
+
+impl<'a> Engine<'a> {
+    /// `read` reads everything until the end, or until it is as late as that.
+    pub(crate) fn new(
+        inherited: Inherited,
+        read: &'a mut dyn FnMut(OwnedFd, Instant) -> Result<String, Unread>,
+    ) -> Self {
+        Self { inherited, read }
     }
-    reap::wait_for_end(pid);
-    let status = loop {
-        match reap::next(false) {
-            Reaped::Ended { pid: ended, status } if ended == pid => break status,
-            Reaped::NoChild => return Err(failed("its end is unknown".to_owned())),
-            _ => {}
+
+    /// What a command prints. We have no other child now.
+    fn output(&mut self, words: &[OsString]) -> Result<String, String> {
+        let name = words
+            .first()
+            .map(|word| word.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        let failed = |why: String| format!("containers cannot be looked at: {name}: {why}");
+        let argv =
+            spawn::words(words).map_err(|_| failed("a word holds a zero byte".to_owned()))?;
+        let (from, to) = descriptors::pipe().map_err(|errno| failed(error_text(errno as i32)))?;
+        let options = spawn::Options {
+            own_group: true,
+            stdout: Some(to.as_raw_fd()),
+            ..spawn::Options::default()
+        };
+        let path = std::env::var_os("PATH");
+        let pid = {
+            let _blocked = signals::Blocked::all();
+            spawn::spawn(&argv, path.as_deref(), &self.inherited, &options)
+                .map_err(|failure| failed(error_text(failure.errno)))?
+        };
+        drop(to);
+        let text = (self.read)(from, Instant::now() + PATIENCE);
+        if text.is_err() {
+            // The whole group: a client may be a script, or have a plugin at work.
+            let _ = signals::send(-pid, Signal::KILL);
         }
-    };
-    match (text, status) {
-        (Some(text), ExitStatus::Exited(0)) => Ok(text),
-        (Some(_), status) => Err(failed(format!("exit status {}", status.code()))),
-        (None, _) => Err(failed(format!("no answer in {} s", PATIENCE.as_secs()))),
+        reap::wait_for_end(pid);
+        let status = loop {
+            match reap::next(false) {
+                Reaped::Ended { pid: ended, status } if ended == pid => break status,
+                Reaped::NoChild => return Err(failed("its end is unknown".to_owned())),
+                _ => {}
+            }
+        };
+        match (text, status) {
+            (Ok(text), ExitStatus::Exited(0)) => Ok(text),
+            (Ok(_), status) => Err(failed(format!("exit status {}", status.code()))),
+            (Err(Unread::Late), _) => Err(failed(format!("no answer in {} s", PATIENCE.as_secs()))),
+            (Err(Unread::Interrupted), _) => {
+                Err(failed("its answer was not waited for".to_owned()))
+            }
+        }
     }
 }
 
-/// Everything until the end; `None` when that does not come in time.
-fn read(from: &OwnedFd, until: Instant) -> Option<String> {
+/// Everything until the end, where nobody can ask us to end.
+pub(crate) fn read_undisturbed(from: OwnedFd, until: Instant) -> Result<String, Unread> {
     let mut text = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -263,15 +292,15 @@ fn read(from: &OwnedFd, until: Instant) -> Option<String> {
         let left = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
         let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::from(left)) {
-            Ok(0) => return None,
+            Ok(0) => return Err(Unread::Late),
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return None,
+            Err(_) => return Err(Unread::Late),
         }
-        match nix::unistd::read(from, &mut buffer) {
-            Ok(0) => return Some(String::from_utf8_lossy(&text).into_owned()),
+        match nix::unistd::read(&from, &mut buffer) {
+            Ok(0) => return Ok(String::from_utf8_lossy(&text).into_owned()),
             Ok(count) => text.extend(buffer.iter().take(count)),
             Err(Errno::EINTR) => {}
-            Err(_) => return None,
+            Err(_) => return Err(Unread::Late),
         }
     }
 }

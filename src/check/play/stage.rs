@@ -13,7 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::containers::Containers;
+use super::containers::{self, Containers, Engine};
 use crate::check::fact;
 use crate::check::fact::{Fact, What};
 use crate::drive::{World, drive};
@@ -200,7 +200,8 @@ impl World for Guarded<'_> {
                     inherited,
                     ..
                 } = self.stage;
-                let _ = containers.remove(*id_file, inherited);
+                let mut read = containers::read_undisturbed;
+                let _ = containers.remove(*id_file, &mut Engine::new(*inherited, &mut read));
                 self.kernel.leave();
                 sys::exit(crate::check::CANNOT_CHECK)
             }
