@@ -18,6 +18,7 @@ use crate::options::check_table::CHECK;
 use crate::options::table;
 use crate::options::table::{Kind, OPTIONS, Opt};
 use crate::options::{Settings, Source};
+use crate::sys;
 use crate::words::fault::{Error, Fault};
 use misread::Known;
 
@@ -120,7 +121,7 @@ fn add_environment(settings: &mut Settings) -> Result<(), String> {
 }
 
 fn environment() -> impl Iterator<Item = (OsString, OsString)> {
-    env::vars_os().filter(|(name, _)| name.as_bytes().starts_with(table::PREFIX.as_bytes()))
+    sys::environment::beginning_with(table::PREFIX)
 }
 
 /// The variables of the tools that we take the place of.

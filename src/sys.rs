@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod credentials;
 pub(crate) mod descriptors;
 pub(crate) mod entry;
+pub(crate) mod environment;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod last_resort;

@@ -151,7 +151,7 @@ pub(crate) fn spawn(
     let environment: Option<Vec<*const c_char>> = options.environment.map(pointers);
     let envp = environment
         .as_ref()
-        .map_or_else(own_environment, |list| list.as_ptr());
+        .map_or_else(super::environment::as_is, |list| list.as_ptr());
     let own_pid = NAMES_US.map(|name| digits(options.environment.unwrap_or_default(), name));
     let mut attempt = Attempt {
         options,
@@ -218,15 +218,6 @@ impl Dumpable {
         // SAFETY: as above. 2 can only be had from the kernel, which then refuses.
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, self.0) };
     }
-}
-
-/// Our environment, as exec takes it.
-fn own_environment() -> *const *const c_char {
-    unsafe extern "C" {
-        static environ: *const *const c_char;
-    }
-    // SAFETY: nothing in this program changes the environment after the C runtime has set it up.
-    unsafe { environ }
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
