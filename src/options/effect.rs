@@ -62,22 +62,22 @@ impl Settings {
     }
 
     fn idle(&self, plan: &Plan) -> impl Iterator<Item = Idle> {
-        all(self, plan)
-            .into_iter()
-            .filter(|idle| self.has(idle.name))
+        all(self, plan).into_iter()
     }
 }
 
-/// All that would have no effect in this plan.
+/// All that is said and has no effect in this plan. What is not said costs no words.
 fn all(settings: &Settings, plan: &Plan) -> Vec<Idle> {
     let mut all = Vec::new();
     let mut missing = |name, others: &'static [&'static str], is_missed, why: &str| {
-        all.push(Idle {
-            name,
-            because: Because::Missing(others),
-            is_missed,
-            fault: Fault::new(why).way_out(add(others)),
-        });
+        if settings.has(name) {
+            all.push(Idle {
+                name,
+                because: Because::Missing(others),
+                is_missed,
+                fault: Fault::new(why).way_out(add(others)),
+            });
+        }
     };
     let drain = plan.drain.as_ref();
     let has_ports = drain.is_some_and(|drain| drain.ports != DrainPorts::None);
@@ -118,12 +118,14 @@ fn all(settings: &Settings, plan: &Plan) -> Vec<Idle> {
         missing("reload-on", &["config"], true, why);
     }
     let mut beside = |name, other, is_missed, why: &str, way_out: String| {
-        all.push(Idle {
-            name,
-            because: Because::Beside(other),
-            is_missed,
-            fault: Fault::new(why).way_out(way_out),
-        });
+        if settings.has(name) {
+            all.push(Idle {
+                name,
+                because: Because::Beside(other),
+                is_missed,
+                fault: Fault::new(why).way_out(way_out),
+            });
+        }
     };
     let leave_out = |what: &str| format!("leave it out, or {what}");
     if plan.stragglers == Stragglers::Leave {
