@@ -39,7 +39,17 @@ struct Memory {
 }
 
 impl Memory {
-    fn of(init: Stepdown) -> Self {
+    /// The least of three runs: how deep a stack was by chance does not count.
+    fn of(init: impl Fn() -> Stepdown) -> Self {
+        let all: Vec<Self> = (0..3).map(|_| Self::once(init())).collect();
+        let least = |of: fn(&Self) -> u64| all.iter().map(of).min().expect("three");
+        Self {
+            resident: least(|memory| memory.resident),
+            private_dirty: least(|memory| memory.private_dirty),
+        }
+    }
+
+    fn once(init: Stepdown) -> Self {
         let mut run = init.shell("echo ready; exec sleep 1000").start();
         run.says("ready");
         let pid = run.pid();
@@ -70,11 +80,11 @@ fn less_memory_than_tini() {
     // What was just linked and is not yet on the disk would count as written by the process.
     let file = fs::File::open(program).expect("just built");
     file.sync_all().expect("a disk");
-    let ours = Memory::of(Stepdown::new().program(program));
-    let theirs = Memory::of(Stepdown::new().program(TINI).args(["-s"]));
+    let ours = Memory::of(|| Stepdown::new().program(program));
+    let theirs = Memory::of(|| Stepdown::new().program(TINI).args(["-s"]));
     assert!(
         ours.resident * 100 <= theirs.resident * 75
-            && ours.private_dirty * 100 <= theirs.private_dirty * 90,
+            && ours.private_dirty * 100 <= theirs.private_dirty * 85,
         "{ours:?}, and tini {theirs:?}; does scripts/build-static say why?"
     );
 }
