@@ -242,7 +242,7 @@ fn check_command() -> Command {
         .after_help(
             "Exit status: 0 all promises held; 1 one was broken; 125 it could not be checked.\n\n\
              stepdown check --ready-when tcp:8080 --within 5s --port-free 8080 -- ./server\n\
-             stepdown check --sweep 0ms..2s/50ms --as-pid1 -- ./server\n\
+             stepdown check --offsets 0ms..2s/50ms --as-pid1 -- ./server\n\
              stepdown check --compare --junit report.xml --html report.html -- ./server\n\
              stepdown check --stop-command 'docker stop web' --container web -- docker run --rm --name web image",
         )
@@ -453,6 +453,9 @@ fn with_table(mut command: Command, table: impl IntoIterator<Item = &'static Opt
         };
         if let Some(letter) = option.short {
             arg = arg.short(letter);
+        }
+        if let Some(former) = option.former {
+            arg = arg.alias(former);
         }
         // Any other value that begins with a hyphen is refused with clap's own hint.
         command = command.arg(arg);

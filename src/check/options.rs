@@ -19,7 +19,7 @@ use crate::plan::{Plan, StepAction};
 use crate::words::fault::{Error, Fault};
 use crate::words::list::list;
 use crate::words::signal::Signal;
-use values::{number, outputs, parse_command, parse_expected, parse_ports, parse_sweep};
+use values::{number, outputs, parse_command, parse_expected, parse_offsets, parse_ports};
 
 /// When the signal is sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,7 +52,7 @@ pub(crate) struct Check {
     pub(crate) moment: Moment,
     pub(crate) request: Option<call::Request>,
     pub(crate) runs: u32,
-    /// Offsets from the start; empty without `--sweep`.
+    /// Offsets from the start; empty without `--offsets`.
     pub(crate) offsets: Vec<Duration>,
     pub(crate) containers: Containers,
     /// From the signal until a run is given up.
@@ -84,7 +84,7 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
         return Err(settings.error("signal", fault.way_out("use TERM, INT, QUIT, HUP or USR1")));
     }
     let within = settings.duration("within")?.unwrap_or(DEFAULT_WITHIN);
-    let offsets = settings.one("sweep", parse_sweep)?.unwrap_or_default();
+    let offsets = settings.one("offsets", parse_offsets)?.unwrap_or_default();
     let moment = moment(&mut settings, &offsets)?;
     let request = settings.one("in-flight", call::http)?;
     let in_flight = in_flight(&settings, request.is_some(), &offsets)?;
@@ -260,7 +260,7 @@ fn moment(settings: &mut Settings, offsets: &[Duration]) -> Result<Moment, Error
             let fault = Fault::new(format!(
                 "the offsets count from the start, and --{name} is given"
             ));
-            return Err(settings.error("sweep", fault.way_out(format!("leave out --{name}"))));
+            return Err(settings.error("offsets", fault.way_out(format!("leave out --{name}"))));
         }
     }
     let patience = settings.duration("ready-timeout").ok().flatten();
@@ -304,7 +304,7 @@ fn in_flight(
     }
     if asked && !offsets.is_empty() {
         let fault =
-            Fault::new("requests need a server that is ready, and --sweep does not wait for it");
+            Fault::new("requests need a server that is ready, and --offsets does not wait for it");
         return Err(settings.error("in-flight", fault.way_out("leave out one of them")));
     }
     Ok(asked.then_some(InFlight {

@@ -1,6 +1,6 @@
 //! Every option that only `check` has, once.
 
-use crate::options::table::{Opt, many, one, switch};
+use crate::options::table::{Opt, formerly, many, one, switch};
 
 const MOMENT: &str = "Check: when to stop it";
 const PROMISES: &str = "Check: what is promised";
@@ -79,12 +79,15 @@ pub(crate) const CHECK: &[Opt] = &[
         "How many percent of them complete at least [default: 100]",
     ),
     one("runs", "N", RUNS, "How often [default: 1]"),
-    one(
+    formerly(
         "sweep",
-        "FROM..TO/STEP",
-        RUNS,
-        "A run for each offset of the signal from the start, as 0ms..2s/50ms: finds the windows in \
-         which the signal is lost",
+        one(
+            "offsets",
+            "FROM..TO/STEP",
+            RUNS,
+            "A run for each offset of the signal from the start, as 0ms..2s/50ms: finds the windows in \
+             which the signal is lost",
+        ),
     ),
     switch(
         "as-pid1",

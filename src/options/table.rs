@@ -19,6 +19,8 @@ pub(crate) enum Kind {
 pub(crate) struct Opt {
     pub(crate) name: &'static str,
     pub(crate) short: Option<char>,
+    /// What it was called before; still taken, and shown nowhere.
+    pub(crate) former: Option<&'static str>,
     pub(crate) kind: Kind,
     pub(crate) section: &'static str,
     pub(crate) help: &'static str,
@@ -86,6 +88,7 @@ pub(crate) const fn one(
     Opt {
         name,
         short: None,
+        former: None,
         kind: Kind::One(value),
         section,
         help,
@@ -101,6 +104,7 @@ pub(crate) const fn many(
     Opt {
         name,
         short: None,
+        former: None,
         kind: Kind::Many(value),
         section,
         help,
@@ -111,9 +115,17 @@ pub(crate) const fn switch(name: &'static str, section: &'static str, help: &'st
     Opt {
         name,
         short: None,
+        former: None,
         kind: Kind::Switch,
         section,
         help,
+    }
+}
+
+pub(crate) const fn formerly(former: &'static str, option: Opt) -> Opt {
+    Opt {
+        former: Some(former),
+        ..option
     }
 }
 

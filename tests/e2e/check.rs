@@ -68,7 +68,7 @@ fn a_mistake_is_told_before_anything_is_started() {
     for (option, way_out) in [
         ("--within=soon", "write it as 1500ms, 10s or 1m30s"),
         ("--signal=TREM", "did you mean TERM?"),
-        ("--sweep=1s", "write FROM..TO/STEP"),
+        ("--offsets=1s", "write FROM..TO/STEP"),
         ("--expect-exit=300", "codes go from 0 to 255"),
         ("--port-free=http", "ports go from 1 to 65535"),
         ("--in-flight=https://a/", "use http://"),
@@ -84,6 +84,13 @@ fn a_mistake_is_told_before_anything_is_started() {
         assert!(ended.stderr.contains(name), "{option}: {}", ended.told());
     }
     check(&[]).run().code(125).logged(&["no command to check"]);
+}
+
+#[test]
+fn what_an_option_was_called_before_is_taken() {
+    let ended = check(&["--sweep=1s"]).shell("echo started").run();
+    let way_out = ["--offsets", "write FROM..TO/STEP"];
+    ended.code(125).never_said("started").logged(&way_out);
 }
 
 #[test]
@@ -545,9 +552,13 @@ fn the_json_document_has_this_layout() {
         "max_us min_us p50_us p95_us phase runs variant"
     );
     let json = document(
-        check(&["--json=-", "--sweep=100ms..200ms/100ms", "--expect-exit=0"])
-            .shell("exec sleep 1000")
-            .run(),
+        check(&[
+            "--json=-",
+            "--offsets=100ms..200ms/100ms",
+            "--expect-exit=0",
+        ])
+        .shell("exec sleep 1000")
+        .run(),
     );
     assert_eq!(keys(&json["windows"][0]), "fate from_ms text to_ms variant");
     assert_eq!(json["windows"][0]["fate"], "broken");

@@ -64,7 +64,7 @@ impl Piece<'_> {
         let sweeps = self
             .options
             .iter()
-            .any(|option| option.starts_with("--sweep"));
+            .any(|option| option.starts_with("--offsets"));
         let ready = (!sweeps).then(|| "--ready-line=ready".to_owned());
         Stepdown::new()
             .args(["check".to_owned(), format!("--runs={}", self.runs)])
@@ -163,7 +163,7 @@ fn at_any_pace(piece: impl Fn(u32) -> Ended, shown: impl Fn(&Ended, u32) -> Resu
 /// A piece of the gallery in runs at these moments after its start.
 fn swept(name: &str, state: &str, pace: u32, sweep: [u32; 3], more: &[String]) -> Ended {
     let [from, to, step] = sweep.map(|time| format!("{}ms", time * pace));
-    let sweep = format!("--sweep={from}..{to}/{step}");
+    let sweep = format!("--offsets={from}..{to}/{step}");
     let options: Vec<&str> = std::iter::once(&sweep)
         .chain(more)
         .map(String::as_str)

@@ -115,7 +115,7 @@ fn the_manual_page_has_every_option() {
             line.trim_start().starts_with('-') && words.into_iter().any(|word| word == flag)
         })
     };
-    let check = ["within", "sweep", "as-pid1", "junit", "assume", "timeout"];
+    let check = ["within", "offsets", "as-pid1", "junit", "assume", "timeout"];
     let names = of_help().into_iter().chain(check.map(str::to_owned));
     let missing: Vec<String> = names.filter(|name| !has(name)).collect();
     assert!(missing.is_empty(), "{missing:?} in\n{text}");

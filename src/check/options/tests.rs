@@ -30,20 +30,20 @@ fn names_are_not_those_of_run() {
 
 #[test]
 fn a_sweep_is_a_list_of_offsets() {
-    let offsets = parse_sweep("10ms..40ms/15ms").unwrap();
+    let offsets = parse_offsets("10ms..40ms/15ms").unwrap();
     assert_eq!(offsets, [10, 25, 40].map(Duration::from_millis));
-    let offsets = parse_sweep("0..0/1").unwrap();
+    let offsets = parse_offsets("0..0/1").unwrap();
     assert_eq!(offsets, [Duration::ZERO]);
 }
 
 #[test]
 fn a_mistake_shows_the_way_out() {
     for (name, text, way_out) in [
-        ("sweep", "1s", "write FROM..TO/STEP"),
-        ("sweep", "2s..1s/1ms", "write FROM..TO/STEP"),
-        ("sweep", "0..1/0", "write FROM..TO/STEP"),
-        ("sweep", "0..1h/1ms", "take a longer step"),
-        ("sweep", "0..x/1ms", "at column 4"),
+        ("offsets", "1s", "write FROM..TO/STEP"),
+        ("offsets", "2s..1s/1ms", "write FROM..TO/STEP"),
+        ("offsets", "0..1/0", "write FROM..TO/STEP"),
+        ("offsets", "0..1h/1ms", "take a longer step"),
+        ("offsets", "0..x/1ms", "at column 4"),
         ("expect-exit", "0,256", "codes go from 0 to 255"),
         ("expect-exit", "0,TREM", "did you mean TERM?"),
         ("expect-exit", "", "write codes or signals"),
@@ -58,7 +58,7 @@ fn a_mistake_shows_the_way_out() {
         assert!(message.contains(way_out), "{name} {text}: {message}");
         assert!(message.contains(&format!("--{name}")), "{message}");
     }
-    let message = refused(&[("sweep", "0..1/1"), ("after", "1s")]);
+    let message = refused(&[("offsets", "0..1/1"), ("after", "1s")]);
     assert!(message.contains("leave out --after"), "{message}");
 }
 

@@ -116,7 +116,7 @@ pub(super) fn parse_expected(text: &str) -> Result<Expected, Fault> {
     Ok(expected)
 }
 
-pub(super) fn parse_sweep(text: &str) -> Result<Vec<Duration>, Fault> {
+pub(super) fn parse_offsets(text: &str) -> Result<Vec<Duration>, Fault> {
     const EXAMPLE: &str = "write FROM..TO/STEP, as 0ms..2s/50ms";
     let part = |word: &str| {
         let start = text.find(word).unwrap_or(0);
