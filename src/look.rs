@@ -21,6 +21,8 @@ pub(crate) struct Look {
     pub(crate) threads: u32,
     /// Signals as bits, the lowest being signal 1.
     pub(crate) blocked: u64,
+    /// Came and not taken yet, by the main thread or by any.
+    pub(crate) pending: u64,
     pub(crate) ignored: u64,
     pub(crate) caught: u64,
     /// The kernel function that it sleeps in, where the kernel tells.
@@ -38,7 +40,10 @@ pub(crate) enum Answer {
     Stopped,
     Traced,
     Ignores,
+    /// It blocks it, and has not taken it.
     Blocks,
+    /// It blocks it, and it is not pending: it came by sigwait(3), a signalfd(2) or in another thread.
+    HasTaken,
     Handles,
     /// It has no handler, and the kernel drops what PID 1 of a namespace has no handler for.
     Dropped,
@@ -69,7 +74,8 @@ impl Look {
             "T" => Answer::Stopped,
             "t" => Answer::Traced,
             _ if Self::has(self.ignored, signal) => Answer::Ignores,
-            _ if Self::has(self.blocked, signal) => Answer::Blocks,
+            _ if Self::has(self.blocked & self.pending, signal) => Answer::Blocks,
+            _ if Self::has(self.blocked, signal) => Answer::HasTaken,
             _ if Self::has(self.caught, signal) => Answer::Handles,
             _ if self.is_init => Answer::Dropped,
             _ => Answer::Default,
@@ -123,9 +129,16 @@ fn why(
         return state;
     }
     let signal = had?;
+    let threads = match look.threads {
+        0 | 1 => String::new(),
+        threads => format!(", {threads} threads"),
+    };
     let why = match (look.answer(signal), child) {
         (Answer::Ignores, _) => format!("ignores {signal}"),
-        (Answer::Blocks, _) => format!("blocks {signal}: has not taken it, or works on it"),
+        (Answer::Blocks, _) => format!("blocks {signal} and has not taken it"),
+        (Answer::HasTaken, _) => format!(
+            "has taken {signal}, by sigwait, a signalfd or another thread, and is not done{threads}{function}"
+        ),
         (Answer::Dropped, _) => format!(
             "PID 1 of a namespace of its own, without a handler for {signal}: the kernel drops it"
         ),
@@ -140,13 +153,7 @@ fn why(
                 child.command.escape_debug()
             )
         }
-        (Answer::Handles, _) => {
-            let threads = match look.threads {
-                0 | 1 => String::new(),
-                threads => format!(", {threads} threads"),
-            };
-            format!("handles {signal} and is not done{threads}{function}")
-        }
+        (Answer::Handles, _) => format!("handles {signal} and is not done{threads}{function}"),
         _ => format!("no handler for {signal}: it takes it by sigwait, or is just dying"),
     };
     Some(why)
@@ -189,6 +196,7 @@ fn parse(stat: &str, status: &str) -> Option<Look> {
         state,
         threads: field("Threads:").parse().unwrap_or(1),
         blocked: set("SigBlk:"),
+        pending: set("SigPnd:") | set("ShdPnd:"),
         ignored: set("SigIgn:"),
         caught: set("SigCgt:"),
         waits_in: String::new(),
@@ -207,12 +215,14 @@ mod tests {
 
     #[test]
     fn the_files_of_the_kernel_are_understood() {
-        let status =
-            "Name:\ta b\nThreads:\t3\nSigBlk:\t0000000000004000\nSigIgn:\t0\nSigCgt:\tff\n";
+        let status = "Name:\ta b\nThreads:\t3\nSigPnd:\t1\nShdPnd:\t0000000000004000\n\
+                      SigBlk:\t0000000000004000\nSigIgn:\t0\nSigCgt:\tff\n";
         let look = parse("7 (a) b) S 3 5 6 0 -1", status).unwrap();
         assert_eq!((look.command.as_str(), look.parent), ("a) b", 3));
         assert_eq!((look.session, look.threads), (6, 3));
         assert!(Look::has(look.blocked, Signal::TERM));
+        assert!(Look::has(look.pending, Signal::TERM));
+        assert!(Look::has(look.pending, Signal::HUP));
         assert!(!Look::has(look.caught, Signal::TERM));
         assert!(!look.is_init);
     }
@@ -262,8 +272,13 @@ mod tests {
                 "ignores TERM",
             ),
             (
-                &|look: &mut Look| look.blocked = TERM,
-                "blocks TERM: has not taken it, or works on it",
+                &|look: &mut Look| (look.blocked, look.pending) = (TERM, TERM),
+                "blocks TERM and has not taken it",
+            ),
+            (
+                // Another signal is pending.
+                &|look: &mut Look| (look.blocked, look.pending, look.threads) = (TERM, 1, 2),
+                "has taken TERM, by sigwait, a signalfd or another thread, and is not done, 2 threads",
             ),
             (
                 &|look: &mut Look| {

@@ -1,8 +1,10 @@
 //! A stop hurries nobody unless somebody asks for that: requests that are repeated, and how long a step waits.
 
+use std::ffi::OsStr;
+
 use nix::sys::signal::Signal;
 
-use crate::support::{Mode, Stepdown, both, proc};
+use crate::support::{Mode, Stepdown, binary, both, proc};
 
 /// A child that says which signals have come, and ends with 5 once `condition` of the shell holds: `$i` INTs
 /// and `$t` TERMs have come.
@@ -227,6 +229,20 @@ fn after_eight_seconds_the_log_tells_who_is_still_there_and_why() {
             let run = Stepdown::in_mode(mode).args(options).shell(script).start();
             runs.push((run, why));
         }
+        for (deeds, why) in [
+            ("pause", "(blocks TERM and has not taken it"),
+            (
+                "take 15 pause",
+                "(has taken TERM, by sigwait, a signalfd or another thread, and is not done",
+            ),
+        ] {
+            let deeds = format!("block 2 block 15 say ready {deeds}");
+            let program = [binary::deeds().as_os_str()].into_iter();
+            let run = Stepdown::in_mode(mode)
+                .child(program.chain(deeds.split(' ').map(OsStr::new)))
+                .start();
+            runs.push((run, why));
+        }
         for (run, _) in &mut runs {
             run.says("ready").signal(Signal::SIGTERM);
         }
@@ -234,7 +250,7 @@ fn after_eight_seconds_the_log_tells_who_is_still_there_and_why() {
             if !why.is_empty() {
                 let told = run.logs("still there after 8.0 s: ");
                 assert!(told.contains(*why), "{told}");
-                assert!(told.contains(" sleep"), "{told}");
+                assert!(told.contains(" sleep") || told.contains(" deeds"), "{told}");
                 assert!(!told.contains("999"), "{told}");
                 run.asks_again().asks_again().asks_again();
             }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Promise;
 use crate::check::fact::{Left, What};
 use crate::check::story::{Part, Story};
-use crate::look::Look;
+use crate::look::{Answer, Look};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
@@ -156,6 +156,37 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
             "start the program with exec (exec PROGRAM), or signal all of them (--target group)",
         );
     }
+    let waits = match main.waits_in.as_str() {
+        "" => String::new(),
+        function if function.contains("futex") => {
+            format!(", and now waits for a lock or a thread ({function})")
+        }
+        function => format!(", and now waits in {function}"),
+    };
+    let threads = match main.threads {
+        0 | 1 => String::new(),
+        threads => format!(" with {threads} threads alive"),
+    };
+    let way_out = "look at what it waits for: a lock that is held, a thread that is not told, a connection without a \
+                   timeout";
+    match main.answer(signal) {
+        Answer::Blocks => {
+            return reason(
+                format!("{name} blocks {signal} and does not take it"),
+                format!("unblock {signal}, or wait for it with sigwait or a signalfd"),
+            );
+        }
+        Answer::HasTaken => {
+            return reason(
+                format!(
+                    "{name} has taken {signal}, by sigwait, a signalfd or another thread, and does not come to \
+                     its end{threads}{waits}"
+                ),
+                way_out,
+            );
+        }
+        _ => {}
+    }
     if promise.as_pid1 && !Look::has(main.caught, signal) {
         return reason(
             format!(
@@ -165,24 +196,7 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
             format!("let it handle {signal}, or put an init in front: stepdown -- COMMAND"),
         );
     }
-    if Look::has(main.blocked, signal) {
-        return reason(
-            format!("{name} blocks {signal} and does not take it"),
-            format!("unblock {signal}, or wait for it with sigwait or a signalfd"),
-        );
-    }
     if Look::has(main.caught, signal) {
-        let waits = match main.waits_in.as_str() {
-            "" => String::new(),
-            function if function.contains("futex") => {
-                format!(", and now waits for a lock or a thread ({function})")
-            }
-            function => format!(", and now waits in {function}"),
-        };
-        let threads = match main.threads {
-            0 | 1 => String::new(),
-            threads => format!(" with {threads} threads alive"),
-        };
         return reason(
             format!(
                 "{name} has a handler for {signal}, and does not come to its end{threads}{waits}"

@@ -280,8 +280,19 @@ fn the_reason_is_seen_in_the_process() {
         pid1.contains("is PID 1 and has no handler for TERM"),
         "{pid1}"
     );
-    let blocks = why(|look| (look.blocked, look.caught) = (term, 0), false);
-    assert!(blocks.contains("blocks TERM"), "{blocks}");
+    // What PID 1 blocks the kernel keeps for it.
+    for as_pid1 in [false, true] {
+        let pending = |look: &mut Look| {
+            (look.blocked, look.pending, look.caught) = (term, term, 0);
+        };
+        let blocks = why(pending, as_pid1);
+        assert!(
+            blocks.contains("blocks TERM and does not take it"),
+            "{blocks}"
+        );
+        let taken = why(|look| (look.blocked, look.caught) = (term, 0), as_pid1);
+        assert!(taken.contains("has taken TERM, by sigwait"), "{taken}");
+    }
     let hangs = why(
         |look| (look.threads, look.waits_in) = (3, "futex_wait_queue".to_owned()),
         false,

@@ -17,6 +17,7 @@
    | block SIGNAL, unblock SIGNAL | by number |
    | raise SIGNAL | to itself |
    | await-pending SIGNAL | until it is pending |
+   | take SIGNAL | which is blocked, once it has come |
    | alarm MILLISECONDS | setitimer(2) |
    | exec PROGRAM ARGS... | becomes it | */
 #define _GNU_SOURCE
@@ -190,6 +191,14 @@ static void wait_for_pending(int signal_number)
         usleep(3 * 1000);
 }
 
+static void take(int signal_number)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal_number);
+    need(sigwaitinfo(&set, NULL), "sigwaitinfo");
+}
+
 static void become(void)
 {
     char **command = words;
@@ -235,6 +244,8 @@ static void do_deed(const char *deed)
         raise(number());
     else if (strcmp(deed, "await-pending") == 0)
         wait_for_pending(number());
+    else if (strcmp(deed, "take") == 0)
+        take(number());
     else if (strcmp(deed, "alarm") == 0)
         set_alarm(number());
     else if (strcmp(deed, "exec") == 0)
