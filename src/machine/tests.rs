@@ -13,6 +13,7 @@ use crate::record::{Process, Sender};
 use crate::sim::{Cue, Leftover, Script, Sim};
 use crate::tell::log;
 
+mod asked_again;
 mod bugs;
 mod drain;
 mod ends;
