@@ -23,7 +23,7 @@ mod ladder;
 mod parse;
 pub(crate) mod reload;
 pub(crate) mod table;
-mod to_plan;
+pub(crate) mod to_plan;
 
 pub(crate) use crate::words::fault::{Error, Fault};
 pub(crate) use parse::parse_switch;

@@ -23,9 +23,9 @@ pub(crate) struct Patience {
 }
 
 /// After an answer a pause may follow in which a stream goes on.
-const QUIET: Duration = Duration::from_secs(1);
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
 /// Where an answer that is owed looks like one that was given, it is computed meanwhile.
-const QUIET_UNSEEN: Duration = Duration::from_secs(10);
+pub(crate) const QUIET_UNSEEN: Duration = Duration::from_secs(10);
 
 impl Patience {
     pub(super) fn quiet(self) -> Duration {

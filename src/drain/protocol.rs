@@ -12,7 +12,7 @@ const MOST: u64 = 8;
 
 impl Protocol {
     /// Whether the order of the last data in and out says nothing.
-    pub(super) fn multiplexes(self) -> bool {
+    pub(crate) fn multiplexes(self) -> bool {
         matches!(self, Self::H2 | Self::Ws | Self::Opaque)
     }
 

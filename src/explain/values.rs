@@ -1,12 +1,16 @@
 //! Every option with the value that counts and where it came from: a table for people, lines for machines.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::drain::judge::{QUIET, QUIET_UNSEEN};
 use crate::options::table::{Kind, OPTIONS, Opt};
+use crate::options::to_plan::DEFAULT_HOOK_TIMEOUT;
 use crate::options::{Settings, Source, Value};
-use crate::plan::{Plan, Stdin};
+use crate::plan::drain::{DrainPorts, Protocol};
+use crate::plan::{OWN_GRACE, Plan, Stdin, Stragglers, Target};
 use crate::words::duration::Shown;
 
 /// One value of one option.
@@ -66,8 +70,10 @@ fn rows(settings: &Settings, plan: &Plan) -> Vec<Row> {
             Kind::One(_) | Kind::Switch | Kind::Count => {
                 rows.extend(written.last().map(|value| {
                     let mut row = row(option, value);
-                    if option.name == "ladder" {
-                        row.value = ladder(plan);
+                    match option.name {
+                        "ladder" => row.value = ladder(plan),
+                        "stdin" => row.value = stdin(plan),
+                        _ => {}
                     }
                     row
                 }));
@@ -133,31 +139,105 @@ fn ladder(plan: &Plan) -> String {
     texts.join(",")
 }
 
-/// What counts where nothing was written. Some defaults follow from other options; the others are
-/// taken from the help, so that there is one place for them.
+/// What counts where nothing was written, as the plan has it; `None` where it would mean nothing.
 fn default(option: &Opt, settings: &Settings, plan: &Plan) -> Option<String> {
-    match option.name {
-        "ladder" => Some(ladder(plan)),
+    let drain = plan.drain.as_ref();
+    let text = match option.name {
+        "ladder" => ladder(plan),
         // Each step says it itself.
-        "grace" if plan.first_without_wait().is_none() => None,
-        "grace" => {
-            let default = match plan.deadline {
-                Some(_) => "what is left of the deadline",
-                None if plan.as_pid1 => "as long as the platform lets it",
-                None => "30s",
-            };
-            Some(default.to_owned())
+        "grace" if plan.first_without_wait().is_none() => return None,
+        "grace" => match plan.deadline {
+            Some(_) => "what is left of the deadline".to_owned(),
+            None if plan.as_pid1 => "as long as the platform lets it".to_owned(),
+            None => written(OWN_GRACE),
+        },
+        "stop-on" => plan.stop_on.to_string(),
+        "escalate-on" => plan.escalate_on.to_string(),
+        "target" => match plan.target {
+            Target::Child => "child",
+            Target::Group => "group",
+            Target::Tree => "tree",
         }
-        "ready-when" => plan.readiness.as_ref().map(|ready| ready.text.clone()),
+        .to_owned(),
+        "drain-delay" => written(drain?.delay),
+        "drain-checks-timeout" => written(drain?.checks?.timeout),
+        "drain-quiet" => quiet(&drain?.ports)?,
+        "drain-timeout" => {
+            let drain =
+                drain.filter(|drain| drain.ports != DrainPorts::None || !drain.until.is_empty());
+            written(drain?.timeout)
+        }
+        "hook-timeout" => {
+            let hooks = [&plan.pre_start, &plan.pre_stop, &plan.post_stop];
+            let has_some = hooks.into_iter().any(|hooks| !hooks.is_empty());
+            has_some.then(|| written(DEFAULT_HOOK_TIMEOUT))?
+        }
+        "ready-when" => plan.readiness.as_ref()?.text.clone(),
+        "not-ready-status" => plan.health.as_ref()?.not_ready_status.to_string(),
+        "stdin" => stdin(plan),
+        "subreaper" => on_or_off(plan.subreaper),
+        "cgroup" => on_or_off(plan.cgroup),
+        "stragglers" => match plan.stragglers {
+            Stragglers::Stop => "stop",
+            Stragglers::Wait => "wait",
+            Stragglers::Leave => "leave",
+        }
+        .to_owned(),
+        "sweep-grace" if plan.stragglers == Stragglers::Leave => return None,
+        "sweep-grace" => written(plan.sweep_grace),
         // They are other words for a level.
-        "log-level" if settings.has("verbose") || settings.has("quiet") => None,
-        "stdin" => Some(
-            match plan.stdin {
-                Stdin::Inherit => "inherit",
-                Stdin::Relay => "relay",
-            }
-            .to_owned(),
-        ),
-        _ => option.default().map(str::to_owned),
-    }
+        "log-level" if settings.has("verbose") || settings.has("quiet") => return None,
+        // How it is told is no part of the plan.
+        "log-level" | "log-format" => option.default()?.to_owned(),
+        _ => return None,
+    };
+    Some(text)
 }
+
+/// As it would be typed.
+fn written(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn on_or_off(is_on: bool) -> String {
+    if is_on { "on" } else { "off" }.to_owned()
+}
+
+fn stdin(plan: &Plan) -> String {
+    match plan.stdin {
+        Stdin::Inherit => "inherit",
+        Stdin::Relay => "relay",
+    }
+    .to_owned()
+}
+
+/// Each protocol has its own.
+fn quiet(ports: &DrainPorts) -> Option<String> {
+    let ports = match ports {
+        DrainPorts::None => return None,
+        DrainPorts::Auto => return Some(written(QUIET)),
+        DrainPorts::List(ports) => ports,
+    };
+    let mut others = Vec::new();
+    for (port, protocol) in ports {
+        let name = Protocol::ALL.iter().find(|(_, known)| known == protocol);
+        let (name, _) = name?;
+        match protocol {
+            Protocol::Http => {}
+            Protocol::Tls => others.push(format!("first requests of {port}/{name}")),
+            Protocol::H2 | Protocol::Ws | Protocol::Opaque => {
+                others.push(format!("{port}/{name}"));
+            }
+        }
+    }
+    let (short, long) = (written(QUIET), written(QUIET_UNSEEN));
+    let has_short = |(_, protocol): &(u16, Protocol)| !protocol.multiplexes();
+    Some(match (others.is_empty(), ports.iter().any(has_short)) {
+        (true, _) => short,
+        (false, false) => long,
+        (false, true) => format!("{short}, {long} for {}", others.join(", ")),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use super::reload::is_reloaded;
 use super::{Settings, Source};
 use crate::plan::drain::DrainPorts;
-use crate::plan::{Plan, StepAction, Stragglers};
+use crate::plan::{Plan, Step, StepAction, Stragglers};
 use crate::words::fault::{Error, Fault};
 
 /// Why an option has no effect.
@@ -138,6 +138,16 @@ fn all(settings: &Settings, plan: &Plan) -> Vec<Idle> {
         let why = "each step of the ladder says itself how long it waits";
         let way_out = leave_out("leave out the wait of a step");
         beside("grace", "ladder", false, why, way_out);
+    }
+    if settings.switch("no-kill") == Ok(true) && plan.ladder.last().is_some_and(Step::is_kill) {
+        let why = "the ladder ends with KILL";
+        beside(
+            "no-kill",
+            "ladder",
+            false,
+            why,
+            leave_out("leave out that step"),
+        );
     }
     if let (Ok(Some(signal)), Ok(ladder)) = (settings.signal("stop-signal"), settings.ladder())
         && !ladder.iter().any(|step| step.action == StepAction::Same)

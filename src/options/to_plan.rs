@@ -26,7 +26,7 @@ use crate::words::signal::{Signal, SignalSet};
 
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_CHECKS_TIMEOUT: Duration = Duration::from_secs(10);
-const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_SWEEP_GRACE: Duration = Duration::from_secs(2);
 
 /// The options that name a file to be written, and what such a file may be called.
