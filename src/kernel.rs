@@ -292,6 +292,11 @@ impl Kernel {
 
     /// `None` where the machine has nothing to know, or `reap` says that there is nothing more.
     fn reap_one(&mut self) -> Option<Event> {
+        if self.terminal.is_some()
+            && let Some(taken) = self.terminal_comes_first()
+        {
+            return self.received(taken);
+        }
         match reap::next(true) {
             Reaped::Ended { pid, status } => self.ended(pid, status),
             Reaped::Stopped { pid, signal } if self.main == Some(pid) => {
@@ -396,6 +401,7 @@ impl Kernel {
         }
         let reached_child = self.reached_child(taken);
         if reached_child {
+            self.halt.terminal_came |= [Signal::INT, Signal::QUIT].contains(&signal);
             let group = nix::unistd::getpgrp().as_raw();
             self.told.group(group, signal, Instant::now());
         }

@@ -21,7 +21,13 @@ pub(super) struct Halt {
     /// It got a stop signal while we knew of no stop: one that is told now was there before, or would
     /// keep the child from obeying.
     owed: bool,
+    /// INT or QUIT from the terminal has come, or was waited for.
+    pub(super) terminal_came: bool,
 }
+
+/// How long a signal from the terminal that has reached the child may take to reach us. The kernel sends it
+/// to all in one go, so this is time enough.
+const SOON: Duration = Duration::from_millis(20);
 
 impl Halt {
     /// It was stopped; true where it is to go on at once.
@@ -114,6 +120,17 @@ impl Kernel {
             }
             Sender::Outside => false,
         }
+    }
+
+    /// What the terminal sends goes to the processes of a group one after the other: a child may have died
+    /// of it before it is pending for us. It counts first, while the child can still be seen to have had it
+    /// as well; otherwise what the child leaves behind would be asked twice.
+    pub(super) fn terminal_comes_first(&mut self) -> Option<Taken> {
+        let main = self.main.filter(|_| !self.halt.terminal_came)?;
+        let signal = reap::died_of(main)?;
+        let typed = [Signal::INT, Signal::QUIT].contains(&signal) && self.shares_terminal();
+        self.halt.terminal_came = true;
+        typed.then(|| signals::take_only(signal, SOON))?
     }
 
     pub(super) fn shares_terminal(&self) -> bool {

@@ -85,6 +85,23 @@ pub(crate) fn was_continued(pid: i32) -> bool {
     }
 }
 
+/// The signal of which a child has died, if it has; its end is left for `next`.
+pub(crate) fn died_of(pid: i32) -> Option<Signal> {
+    let id = libc::id_t::try_from(pid).ok()?;
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the info lives through the call, which fills it in as waitid(2) says or leaves it zero.
+    let (died, number) = unsafe {
+        libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags);
+        let info = info.assume_init();
+        (
+            info.si_pid() == pid && info.si_code != libc::CLD_EXITED,
+            info.si_status(),
+        )
+    };
+    Signal::from_number(number).filter(|_| died)
+}
+
 fn exit_status(status: i32) -> ExitStatus {
     match Signal::from_number(libc::WTERMSIG(status)).filter(|_| libc::WIFSIGNALED(status)) {
         Some(signal) => ExitStatus::Killed {

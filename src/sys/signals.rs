@@ -182,7 +182,12 @@ pub(crate) fn drop_pending(signal: Signal) -> bool {
 
 /// Waits for this signal and leaves all others where they are; false where it does not come in time.
 pub(crate) fn await_only(signal: Signal, timeout: Duration) -> bool {
-    take_of(1 << (signal.number() - 1), Some(timeout)).is_some()
+    take_only(signal, timeout).is_some()
+}
+
+/// Takes this signal, for which it waits so long, and leaves all others where they are.
+pub(crate) fn take_only(signal: Signal, timeout: Duration) -> Option<Taken> {
+    take_of(1 << (signal.number() - 1), Some(timeout))
 }
 
 /// Takes all that is pending. Async-signal-safe.

@@ -1,7 +1,7 @@
 //! Whom the sweep tells what: nobody twice, roots first, and each of those that are left for as long as was said.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -9,7 +9,7 @@ use crate::support::ended::Ended;
 use crate::support::pty::{CTRL_C, Pty, prompt};
 use crate::support::skipped::skip;
 use crate::support::stepdown::can_be_pid1;
-use crate::support::{Mode, Stepdown, binary, both, need, proc, wait_until};
+use crate::support::{BOUND, Mode, Stepdown, binary, both, need, proc, wait_until};
 
 /// Long enough to fail the story if it were ever slept out.
 const LONG: &str = "1h";
@@ -323,17 +323,12 @@ fn a_storm_of_forks_within_a_limit_is_gone_with_an_ordinary_process() {
         run.wait_for("the limit is reached", |run| {
             run.mark().processes().len() > 150
         });
-        let asked = Instant::now();
         run.signal(Signal::SIGTERM);
-        run.wait()
+        // The storm itself takes what CPU there is.
+        run.wait_within(3 * BOUND)
             .code(143)
             .logged(&["nothing is left"])
             .nothing_left();
-        assert!(
-            asked.elapsed() < Duration::from_secs(9),
-            "{:?}",
-            asked.elapsed()
-        );
     }
 }
 

@@ -162,11 +162,12 @@ impl Pty {
         self.screen.text().replace('\r', "")
     }
 
-    /// Asserts how many of the lines until now are this one.
+    /// Asserts how many of the lines until now are this one, or end with it: what is written at the same time
+    /// by two may share a line.
     #[track_caller]
     pub(crate) fn showed_times(&mut self, line: &str, times: usize) -> &mut Self {
         let screen = self.screen();
-        let count = screen.lines().filter(|seen| *seen == line).count();
+        let count = screen.lines().filter(|seen| seen.ends_with(line)).count();
         assert_eq!(count, times, "{line:?} in\n{}", self.told());
         self
     }
