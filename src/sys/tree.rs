@@ -53,7 +53,7 @@ pub(crate) fn kin(pid: i32) -> Kin {
     }
     let ours = own_pid();
     let proc = Proc::open();
-    let parent_of = |pid| Some(proc.as_ref()?.stat(pid)?.parent);
+    let parent_of = |pid| proc.as_ref()?.parent(pid);
     let mut ancestor = pid;
     // A chain of parents has no loop, but it can change while it is followed.
     for _ in 0..4096 {

@@ -154,6 +154,13 @@ impl Proc {
         SignalSet::from_mask(mask.unwrap_or(0))
     }
 
+    /// The parent of a process, 0 outside our PID namespace; `None` once it is gone. Whoever is reaped while
+    /// its file is read has no parent there any more, and looks as if that were outside.
+    pub(super) fn parent(&self, pid: i32) -> Option<i32> {
+        let member = self.stat(pid)?;
+        (member.parent != 0 || !member.ended).then_some(member.parent)
+    }
+
     pub(super) fn stat(&self, pid: i32) -> Option<Member> {
         let mut name = [0_u8; 32];
         write!(Cursor::new(&mut name[..]), "{pid}/stat\0").ok()?;

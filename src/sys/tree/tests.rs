@@ -56,6 +56,17 @@ fn pids(members: Option<Vec<Member>>) -> Vec<i32> {
 }
 
 #[test]
+fn who_is_reaped_while_it_is_looked_at_is_gone_and_not_from_outside() {
+    let (_root, proc) = fake_proc(&[
+        (7, 0, 0, 'X', "-"),
+        (8, 0, 8, 'S', "-"),
+        (9, 3, 9, 'Z', "-"),
+    ]);
+    let parents = [7, 8, 9, 10].map(|pid| proc.parent(pid));
+    assert_eq!(parents, [None, Some(0), Some(3), None]);
+}
+
+#[test]
 fn the_children_files_are_followed_where_the_kernel_has_them() {
     // 40 stands in no list: only a scan would find it. 31 has just lost its parent 30 and is
     // in two lists. 99 has ended between the reads.
