@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::support::cgroup::Group;
+use crate::support::dead_runs;
 use crate::support::docker::{self, Image};
 use crate::support::mark::Mark;
 use crate::support::stepdown::can_be_pid1;
@@ -202,4 +203,35 @@ fn the_number_of_skipped_stories_is_said_last() {
 fn images_are_gone_after_the_run_and_the_next_one_has_its_own() {
     need!(docker::available());
     assert!(docker::scratch().contains(machine::name()));
+}
+
+/// They were killed, so they removed nothing themselves.
+#[test]
+fn images_of_runs_that_are_over_go_and_no_others() {
+    need!(docker::available());
+    let labelled = |name, run: &str| {
+        let line = format!("LABEL {}={run}", machine::LABEL);
+        Image::from_scratch(name)
+            .link("/nothing", "nowhere")
+            .line(line)
+            .build()
+    };
+    // No run has a process that was started at the boot; the place of the second one is not ours.
+    let over = format!("{}-1", machine::name().rsplit_once('-').expect("numbers").0);
+    let gone = labelled("over", &over);
+    let stays = [
+        labelled("elsewhere", "e2e-0-4194304-1"),
+        labelled("ours", machine::name()),
+    ];
+    dead_runs::remove();
+    let is_there = |tag: &str| {
+        let inspected = Command::new("docker")
+            .args(["image", "inspect", tag])
+            .output();
+        inspected.expect("docker").status.success()
+    };
+    assert!(!is_there(&gone), "{gone}");
+    for tag in stays {
+        assert!(is_there(&tag), "{tag}");
+    }
 }

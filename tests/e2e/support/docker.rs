@@ -17,7 +17,7 @@ use super::ended::Ended;
 use super::mark::Mark;
 use super::output::Output;
 use super::pty::Pty;
-use super::{BOUND, binary, holds_within, machine};
+use super::{BOUND, binary, dead_runs, holds_within, machine};
 
 /// As [`BOUND`], for what an engine has to do: it makes and removes containers for other stories as well.
 const ENGINE_BOUND: Duration = Duration::from_secs(3 * BOUND.as_secs());
@@ -130,7 +130,7 @@ impl Image {
         // Of this run alone, which removes it after its last story.
         let run = machine::name();
         let tag = format!("stepdown-test-{}:{run}-{:016x}", self.name, hasher.finish());
-        prune();
+        dead_runs::remove_once();
         if docker(["image", "inspect", &tag]).is_ok_and(|seen| seen.status.success()) {
             return tag;
         }
@@ -143,15 +143,6 @@ impl Image {
         ]);
         tag
     }
-}
-
-/// Removes what runs that were killed left behind a day ago.
-fn prune() {
-    static DONE: OnceLock<()> = OnceLock::new();
-    DONE.get_or_init(|| {
-        let old = ["--filter", "label=stepdown-test", "--filter", "until=24h"];
-        let _ = docker(["image", "prune", "--all", "--force"].iter().chain(&old));
-    });
 }
 
 fn place(root: &Path, inside: &str) -> PathBuf {

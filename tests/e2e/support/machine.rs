@@ -5,9 +5,11 @@
 //! temporary directory, or was started with it.
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::DefaultHasher;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,9 +26,24 @@ use super::{BOUND, holds_within, skipped};
 /// Containers have run, and docker can be asked what is left of them.
 pub(crate) static USES_DOCKER: AtomicBool = AtomicBool::new(false);
 
+pub(crate) const LABEL: &str = "stepdown-test";
+
 /// The label of every image that a story makes, and so of every container of one.
 pub(crate) fn label() -> String {
-    format!("stepdown-test={}", name())
+    format!("{LABEL}={}", name())
+}
+
+/// Where pids mean what they mean to us: this PID namespace since this boot.
+pub(super) fn place() -> &'static str {
+    static PLACE: OnceLock<String> = OnceLock::new();
+    PLACE.get_or_init(|| {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let mut hasher = DefaultHasher::new();
+        (boot, namespace).hash(&mut hasher);
+        // Short: sockets have the name in their path.
+        format!("{:04x}", hasher.finish() & 0xffff)
+    })
 }
 
 /// What this run is called: no other one, now or before, has the name.
@@ -35,7 +52,7 @@ pub(crate) fn name() -> &'static str {
     NAME.get_or_init(|| {
         let this = Pid::this();
         let started = proc::process(this).map_or(0, |process| process.started);
-        format!("e2e-{this}-{started}")
+        format!("e2e-{}-{this}-{started}", place())
     })
 }
 
@@ -283,7 +300,7 @@ fn images() -> Vec<String> {
 }
 
 /// The lines that docker says.
-fn docker<const N: usize>(
+pub(super) fn docker<const N: usize>(
     command: [&str; N],
     more: impl IntoIterator<Item = impl Into<OsString>>,
 ) -> Vec<String> {

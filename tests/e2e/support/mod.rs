@@ -8,6 +8,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod cgroup;
+pub(crate) mod dead_runs;
 pub(crate) mod docker;
 pub(crate) mod drainee;
 pub(crate) mod ended;
