@@ -1,6 +1,6 @@
 //! The one loop: the next event, the machine's answer, the actions carried out.
 //!
-//! `run` and `check` play it in the real world (`kernel`), `explain` in the simulated one (`explain::sim`).
+//! `run` and `check` play it in the real world (`kernel`), `explain` in the simulated one (`sim`).
 
 use std::time::Duration;
 

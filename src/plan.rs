@@ -1,6 +1,6 @@
 //! The plan: everything a run was asked to do, parsed and resolved, and how its time is shared out.
 //!
-//! A `Plan` is plain data. It is built by `settings` before anything is started, read by the machine,
+//! A `Plan` is plain data. It is built by `options` before anything is started, read by the machine,
 //! and printed by `explain`.
 
 pub(crate) mod budget;
