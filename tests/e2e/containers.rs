@@ -89,7 +89,7 @@ fn docker_decides_how_long_a_stop_may_take() {
         .wait()
         .code(137)
         .never_logged("KILL")
-        .logged(&["still there after 8.0 s", "actor (ignores TERM)"])
+        .logged(&["still there after 8.", "actor (ignores TERM)"])
         .stopped_no_sooner_than(Duration::from_secs(9));
 }
 
