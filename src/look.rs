@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Target;
 use crate::record::waited::Waited;
+use crate::sys::stat::Stat;
 use crate::sys::tree;
 use crate::words::signal::Signal;
 
@@ -161,13 +162,14 @@ fn why(
 
 /// One process; `None` when it is gone or there is no /proc.
 pub(crate) fn at(pid: i32) -> Option<Look> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let waits_in = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    let mut look = parse(&stat, &status)?;
-    look.pid = pid;
-    look.waits_in = waits_in.trim_matches(['\0', '0', '\n']).to_owned();
-    Some(look)
+    Some(Look {
+        pid,
+        waits_in: waits_in.trim_matches(['\0', '0', '\n']).to_owned(),
+        ..of(stat, &status)
+    })
 }
 
 /// Everybody below us.
@@ -176,24 +178,19 @@ pub(crate) fn everybody() -> Vec<Look> {
     members.iter().filter_map(|member| at(member.pid)).collect()
 }
 
-fn parse(stat: &str, status: &str) -> Option<Look> {
-    let (before, after) = stat.rsplit_once(')')?;
-    let (_, command) = before.split_once('(')?;
-    let mut fields = after.split_ascii_whitespace();
-    let state = fields.next()?.to_owned();
-    let parent = fields.next()?.parse().ok()?;
-    let session = fields.nth(1)?.parse().ok()?;
+/// All but the pid and what it waits in.
+fn of(stat: Stat, status: &str) -> Look {
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.map_or("", str::trim)
     };
     let set = |name| u64::from_str_radix(field(name), 16).unwrap_or(0);
-    Some(Look {
+    Look {
         pid: 0,
-        parent,
-        session,
-        command: command.to_owned(),
-        state,
+        parent: stat.parent,
+        session: stat.session,
+        command: stat.command,
+        state: stat.state.to_string(),
         threads: field("Threads:").parse().unwrap_or(1),
         blocked: set("SigBlk:"),
         pending: set("SigPnd:") | set("ShdPnd:"),
@@ -201,7 +198,7 @@ fn parse(stat: &str, status: &str) -> Option<Look> {
         caught: set("SigCgt:"),
         waits_in: String::new(),
         is_init: is_init(field("NSpid:")),
-    })
+    }
 }
 
 /// The last of the pids that it has in the namespaces from ours inwards.
@@ -217,7 +214,7 @@ mod tests {
     fn the_files_of_the_kernel_are_understood() {
         let status = "Name:\ta b\nThreads:\t3\nSigPnd:\t1\nShdPnd:\t0000000000004000\n\
                       SigBlk:\t0000000000004000\nSigIgn:\t0\nSigCgt:\tff\n";
-        let look = parse("7 (a) b) S 3 5 6 0 -1", status).unwrap();
+        let look = of(Stat::parse(b"7 (a) b) S 3 5 6 0 -1").unwrap(), status);
         assert_eq!((look.command.as_str(), look.parent), ("a) b", 3));
         assert_eq!((look.session, look.threads), (6, 3));
         assert!(Look::has(look.blocked, Signal::TERM));

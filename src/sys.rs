@@ -21,6 +21,7 @@ pub(crate) mod reap;
 pub(crate) mod signals;
 pub(crate) mod slate;
 pub(crate) mod spawn;
+pub(crate) mod stat;
 pub(crate) mod stderr;
 pub(crate) mod stdin;
 pub(crate) mod stdout;

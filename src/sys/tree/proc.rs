@@ -11,6 +11,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::record::Process;
+use crate::sys::stat::Stat;
 use crate::words::signal::SignalSet;
 
 /// A process, as /proc/PID/stat has it (proc_pid_stat(5)).
@@ -31,6 +32,23 @@ pub(crate) struct Member {
     pub(super) ended: bool,
     /// A thread of the kernel itself.
     in_kernel: bool,
+}
+
+impl Member {
+    pub(super) fn new(pid: i32, stat: Stat) -> Self {
+        let has_ended = matches!(stat.state, 'Z' | 'X' | 'x') && stat.threads <= 1;
+        Self {
+            pid,
+            parent: stat.parent,
+            group: stat.group,
+            started: stat.started,
+            stopped: stat.state == 'T',
+            from_outside: false,
+            ended: has_ended,
+            in_kernel: stat.flags & PF_KTHREAD != 0,
+            command: stat.command,
+        }
+    }
 }
 
 impl From<Member> for Process {
@@ -169,7 +187,8 @@ impl Proc {
         let file = openat(self.directory.as_fd(), name, flags, Mode::empty()).ok()?;
         let mut text = [0_u8; 1024];
         let length = File::from(file).read(&mut text).ok()?;
-        parse_stat(pid, text.get(..length)?)
+        let stat = Stat::parse(text.get(..length)?)?;
+        Some(Member::new(pid, stat))
     }
 }
 
@@ -183,32 +202,4 @@ fn descend(children: &mut HashMap<i32, Vec<Member>>, root: i32) -> Vec<Member> {
         next += 1;
     }
     found
-}
-
-/// The command stands in parentheses and may hold parentheses itself: the last one closes it.
-pub(super) fn parse_stat(pid: i32, stat: &[u8]) -> Option<Member> {
-    let stat = String::from_utf8_lossy(stat);
-    let open = stat.find('(')?;
-    let close = stat.rfind(')')?;
-    let command = stat.get(open + 1..close)?.to_owned();
-    let mut fields = stat.get(close + 1..)?.split_ascii_whitespace();
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    let group = fields.next()?.parse().ok()?;
-    // Counted from the field after the group (proc_pid_stat(5), 6 and on).
-    let flags = fields.nth(3).and_then(|flags| flags.parse().ok());
-    let threads = fields.nth(10).and_then(|threads| threads.parse().ok());
-    let started = fields.nth(1).and_then(|started| started.parse().ok());
-    let ended = matches!(state, "Z" | "X" | "x") && threads.unwrap_or(1) <= 1;
-    Some(Member {
-        pid,
-        parent,
-        group,
-        command,
-        started: started.unwrap_or(0),
-        stopped: state == "T",
-        from_outside: false,
-        ended,
-        in_kernel: flags.unwrap_or(0) & PF_KTHREAD != 0,
-    })
 }

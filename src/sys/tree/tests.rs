@@ -1,36 +1,14 @@
 //! Trees made up in a directory, and processes of our own that are pinned.
 
-use super::proc::parse_stat;
 use super::*;
-
-#[test]
-fn a_command_may_hold_parentheses_and_spaces() {
-    let member = parse_stat(7, b"7 (a) (b c) S 3 5 7 0 -1").unwrap();
-    assert_eq!(
-        (member.command.as_str(), member.parent, member.group),
-        ("a) (b c", 3, 5)
-    );
-}
+use crate::sys::stat::Stat;
 
 #[test]
 fn a_process_whose_first_thread_has_ended_lives_as_long_as_another_does() {
     let stat = |threads: i32| format!("7 (a) Z 3 5 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 9");
-    assert!(parse_stat(7, stat(1).as_bytes()).unwrap().ended);
-    assert!(!parse_stat(7, stat(2).as_bytes()).unwrap().ended);
-}
-
-#[test]
-fn what_is_no_stat_is_nobody() {
-    for stat in [
-        &b""[..],
-        b"7",
-        b"7 (a",
-        b"7 (a) S",
-        b"7 (a) S x 1",
-        b"7 )a( S 1 1",
-    ] {
-        assert_eq!(parse_stat(7, stat), None);
-    }
+    let member = |threads| Member::new(7, Stat::parse(stat(threads).as_bytes()).unwrap());
+    assert!(member(1).ended);
+    assert!(!member(2).ended);
 }
 
 /// A directory like /proc: pid, parent, group, state and children of each process.
