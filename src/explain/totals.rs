@@ -1,0 +1,154 @@
+//! What follows the timeline: the phases inside the deadline, the worst case, and what the platform has to allow.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::worst_case::{Worst, worst};
+use crate::machine::{KILL_PATIENCE, TELLING_AFTER};
+use crate::plan::budget::Budget;
+use crate::plan::{OWN_GRACE, Plan, Stdin, Step};
+use crate::words::duration::Shown;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn budget(text: &mut String, plan: &Plan) {
+    let (Some(budget), Some(deadline)) = (plan.budget(), plan.deadline) else {
+        return;
+    };
+    let Budget {
+        ladder_by,
+        kill_by,
+        give_up_by,
+        gone_by,
+    } = budget;
+    let _ = writeln!(
+        text,
+        "\nThe deadline of {} bounds every phase:\n",
+        Shown(deadline)
+    );
+    let mut line = |at: Duration, what: &str| {
+        let _ = writeln!(text, "{:>12}  {what}", Shown(at).to_string());
+    };
+    match (plan.pre_stop.is_empty(), plan.drain.is_some()) {
+        (true, false) => {}
+        (true, true) => line(ladder_by, "the drain has ended, the ladder begins"),
+        (false, false) => line(
+            ladder_by,
+            "the pre-stop hooks have ended, the ladder begins",
+        ),
+        (false, true) => line(
+            ladder_by,
+            "pre-stop hooks and drain have ended, the ladder begins",
+        ),
+    }
+    if plan.ladder.last().is_some_and(Step::is_kill) {
+        line(kill_by, "KILL is sent");
+        line(give_up_by, "what not even KILL has ended is left alone");
+    } else {
+        line(kill_by, "the child is left alone (--no-kill)");
+    }
+    if !plan.post_stop.is_empty() {
+        line(gone_by, "the post-stop hooks have ended");
+    }
+    line(deadline, "stepdown is gone");
+}
+
+pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
+    let Some(Worst { took, when }) = worst(plan) else {
+        return without_end(text, plan);
+    };
+    let _ = writeln!(
+        text,
+        "\nWorst case: {} from the request to stop:\n{when}.",
+        Shown(took)
+    );
+    let may_hang = plan.deadline.is_none() && plan.ladder.last().is_some_and(Step::is_kill);
+    if may_hang {
+        let _ = writeln!(
+            text,
+            "A process that hangs in the kernel, so that not even KILL ends it, is left after {} more.",
+            Shown(KILL_PATIENCE)
+        );
+    }
+    // The deadline is kept with a margin. Without one a second is put on top: whoever counts began to
+    // count a moment before us.
+    let needed = plan.deadline.unwrap_or(took.saturating_add(SECOND));
+    let seconds = needed
+        .as_secs()
+        .saturating_add(u64::from(needed.subsec_nanos() > 0));
+    let _ = writeln!(
+        text,
+        "Give the container at least {seconds} s: docker stop -t {seconds}, \
+         stop_grace_period: {seconds}s,\nterminationGracePeriodSeconds: {seconds}, \
+         TimeoutStopSec={seconds}."
+    );
+    if plan.deadline.is_none() && plan.first_without_wait().is_some() {
+        let _ = writeln!(
+            text,
+            "Without --grace an ordinary process waits {} in a step; PID 1 waits as long as the platform lets\n\
+             it (--as pid1). After {} the log tells who is still there, and why.",
+            Shown(OWN_GRACE),
+            Shown(TELLING_AFTER)
+        );
+    }
+    relay(text, plan);
+}
+
+/// What is to be known where nothing of ours ends the wait.
+fn without_end(text: &mut String, plan: &Plan) {
+    text.push('\n');
+    if !plan.waits_for_platform() {
+        text.push_str(
+            "Worst case: without end. The ladder has no KILL, and there is no --deadline.\n",
+        );
+        return relay(text, plan);
+    }
+    text.push_str(
+        "Worst case: as long as the platform lets it. Without --grace and --deadline PID 1 leaves KILL to whoever\n\
+         asks for the stop: docker stop -t, stop_grace_period, terminationGracePeriodSeconds, TimeoutStopSec.\n",
+    );
+    let _ = writeln!(
+        text,
+        "After {} the log tells who is still there, and why.",
+        Shown(TELLING_AFTER)
+    );
+    let first = plan.first_without_wait().unwrap_or_default();
+    let is_missed = |step: &Step| !step.is_kill();
+    if let Some(step) = plan.ladder.get(first)
+        && plan.ladder.iter().skip(first + 1).any(is_missed)
+    {
+        let _ = writeln!(
+            text,
+            "Step {} has no wait, so the steps after it are not taken: give it one, as {}:10s.",
+            first + 1,
+            step.text
+        );
+    }
+    let mut lost = Vec::new();
+    if !plan.post_stop.is_empty() {
+        lost.push("the post-stop hooks do not run");
+    }
+    if plan.keeps_files {
+        lost.push("report, state and metrics files do not tell of this stop");
+    }
+    if !lost.is_empty() {
+        let _ = writeln!(
+            text,
+            "When that KILL comes, {}.\nA --grace or --deadline that is shorter than the platform's prevents that.",
+            lost.join(",\nand ")
+        );
+    }
+    let _ = writeln!(
+        text,
+        "An ordinary process waits {} in a step without a wait, then sends KILL (--as process).",
+        Shown(OWN_GRACE)
+    );
+    relay(text, plan);
+}
+
+fn relay(text: &mut String, plan: &Plan) {
+    if plan.stdin == Stdin::Relay {
+        text.push_str("Standard input is relayed to the child.\n");
+    }
+}

@@ -1,0 +1,159 @@
+//! How long the stop of a plan can take at most, played in the simulated world.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{asked, play};
+use crate::plan::Plan;
+use crate::sim::{Leftover, Script};
+
+/// What may go wrong, and how long the stop takes then.
+pub(super) struct Worst {
+    pub(super) took: Duration,
+    pub(super) when: &'static str,
+}
+
+/// The longest stop there can be; `None` is one without end.
+pub(super) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
+    let stubborn = Script {
+        asked: asked(plan, &Script::default()),
+        leftover: Leftover::Kill,
+        clients_hang: true,
+        ..Script::default()
+    };
+    let ignores = play(plan, stubborn.clone(), None);
+    if ignores.endless {
+        return None;
+    }
+    let mut cases = vec![Worst {
+        took: ignores.took(),
+        when: "nothing but KILL ends the child and what it leaves behind, and hooks use up their time",
+    }];
+    // Had KILL hit the whole tree, nobody would be left to be asked and waited for.
+    if let Some(at) = ignores.killed_at {
+        cases.push(Worst {
+            took: play(plan, stubborn.clone(), Some(at)).took(),
+            when: "the child ends just before KILL, and what it leaves behind ignores TERM",
+        });
+    }
+    if plan.deadline.is_some() {
+        let hangs = Script {
+            immortal: true,
+            leftover: Leftover::Nothing,
+            ..stubborn
+        };
+        cases.push(Worst {
+            took: play(plan, hangs, None).took(),
+            when: "not even KILL ends the child",
+        });
+    }
+    // The first of equal ones: the likelier.
+    cases.into_iter().reduce(
+        |worst, case| {
+            if case.took > worst.took { case } else { worst }
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Settings, Source};
+    use crate::words::duration;
+
+    fn plan(options: &[(&'static str, &str)]) -> Rc<Plan> {
+        let mut settings = Settings::default();
+        for (name, text) in options {
+            settings.add(name, *text, Source::Flag);
+        }
+        Rc::new(settings.plan().unwrap())
+    }
+
+    fn seconds(options: &[(&'static str, &str)]) -> Option<f64> {
+        worst(&plan(options)).map(|worst| worst.took.as_secs_f64())
+    }
+
+    /// Each figure is added up by hand from the waits of the plan.
+    #[test]
+    fn the_worst_case_is_the_sum_of_all_waits() {
+        // The grace, then the sweep's.
+        assert_eq!(seconds(&[]), Some(30.0 + 2.0));
+        assert_eq!(seconds(&[("sweep-grace", "0")]), Some(30.0));
+        assert_eq!(seconds(&[("stragglers", "leave")]), Some(30.0));
+        assert_eq!(
+            seconds(&[
+                ("ladder", "TERM:1s,INT:2s,QUIT:3s"),
+                ("sweep-grace", "500ms")
+            ]),
+            Some(1.0 + 2.0 + 3.0 + 0.5)
+        );
+        // After KILL to the child alone the others still have their grace.
+        assert_eq!(
+            seconds(&[("ladder", "TERM:1s,KILL@child")]),
+            Some(1.0 + 2.0)
+        );
+        let hooks = [
+            ("pre-stop", "a"),
+            ("pre-stop", "b"),
+            ("post-stop", "c"),
+            ("hook-timeout", "3s"),
+            ("grace", "1s"),
+        ];
+        assert_eq!(seconds(&hooks), Some(3.0 + 3.0 + 1.0 + 2.0 + 3.0));
+        // The drain, and two seconds for what a client does not take.
+        let drain = [
+            ("drain-port", "80"),
+            ("drain-timeout", "20s"),
+            ("grace", "1s"),
+        ];
+        assert_eq!(seconds(&drain), Some(20.0 + 1.0 + 2.0 + 2.0));
+        assert_eq!(
+            seconds(&[("max-runtime", "9s"), ("grace", "1s")]),
+            Some(1.0 + 2.0)
+        );
+    }
+
+    #[test]
+    fn without_kill_and_deadline_there_is_no_worst_case() {
+        assert_eq!(seconds(&[("no-kill", "on")]), None);
+        assert!(seconds(&[("no-kill", "on"), ("deadline", "5s")]).is_some());
+    }
+
+    #[test]
+    fn pid_1_leaves_kill_to_the_platform_unless_somebody_says_a_time() {
+        let seconds = |options: &[(&'static str, &str)]| {
+            let mut plan = Plan::clone(&plan(options));
+            plan.as_pid1 = true;
+            worst(&Rc::new(plan)).map(|worst| worst.took.as_secs_f64())
+        };
+        assert_eq!(seconds(&[]), None);
+        assert_eq!(seconds(&[("ladder", "TERM:1s,INT")]), None);
+        assert_eq!(seconds(&[("grace", "9s")]), Some(9.0 + 2.0));
+        assert_eq!(seconds(&[("ladder", "TERM:1s,KILL")]), Some(1.0 + 2.0));
+        assert!(seconds(&[("deadline", "9s")]).is_some());
+        // Nobody but us would send KILL.
+        let by_itself = [("max-runtime", "9s"), ("stop-on", "")];
+        assert_eq!(seconds(&by_itself), Some(30.0 + 2.0));
+    }
+
+    #[test]
+    fn the_worst_case_is_within_the_deadline() {
+        let options = [
+            ("pre-stop", "a"),
+            ("post-stop", "b"),
+            ("drain-port", "80"),
+            ("sweep-grace", "60s"),
+        ];
+        for deadline in ["0", "100ms", "1s", "10s", "1h"] {
+            let mut options = options.to_vec();
+            options.push(("deadline", deadline));
+            let worst = seconds(&options).unwrap();
+            let deadline = duration::parse(deadline).unwrap();
+            assert!(worst <= deadline.as_secs_f64(), "{worst} {deadline:?}");
+            assert!(
+                worst >= deadline.as_secs_f64() * 0.85,
+                "{worst} {deadline:?}"
+            );
+        }
+    }
+}
