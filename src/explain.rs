@@ -203,7 +203,10 @@ fn timeline(text: &mut String, plan: &Plan, played: &Played) {
             let _ = writeln!(text, "{:>12}  the child is waited for {how_long}", "...");
             return;
         }
-        if matches!(record, Record::Started { .. } | Record::HookStarted { .. }) {
+        if matches!(
+            record,
+            Record::Started { .. } | Record::HookStarted { .. } | Record::NotReady { .. }
+        ) {
             continue;
         }
         let after = at.saturating_sub(played.t0);
@@ -221,10 +224,16 @@ fn timeline(text: &mut String, plan: &Plan, played: &Played) {
 /// The record as people read it; who will send the signal is not known yet.
 fn told(record: &Record) -> String {
     match *record {
-        Record::StopAsked { reason, signal, .. } => log::text(&Record::StopAsked {
+        Record::StopAsked {
+            reason,
+            signal,
+            deadline,
+            ..
+        } => log::text(&Record::StopAsked {
             reason,
             signal,
             sender: None,
+            deadline,
         }),
         _ => log::text(record),
     }

@@ -9,7 +9,6 @@ use std::ffi::{CString, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::getppid;
@@ -28,9 +27,6 @@ use crate::sys::signals::{self, Inherited, Taken};
 use crate::sys::slate::Slate;
 use crate::sys::terminal::Terminal;
 use crate::sys::{descriptors, last_resort};
-use crate::tell::endpoint::Endpoint;
-use crate::tell::endpoint::status::Status;
-use crate::tell::metrics::totals::Totals;
 use crate::words::signal::{Signal, SignalSet};
 use relay::Order;
 
@@ -97,7 +93,6 @@ pub(crate) struct Kernel {
     inherited_descriptors: Option<descriptors::Inherited>,
     relay: Option<relay::Sender>,
     connections: Connections,
-    endpoint: Option<Arc<Endpoint>>,
     /// The service manager that started us.
     upward: Upward,
     /// The child's `NOTIFY_SOCKET`, where it is one of ours.
@@ -169,7 +164,6 @@ impl Kernel {
             connections: Connections::default(),
             killed: BTreeSet::new(),
             told: telling::Told::default(),
-            endpoint: None,
             // Where another tool's place is taken, which has no stop sequence, the service manager hears
             // what it would hear from that tool: nothing.
             upward: if plan.stop_on.is_empty() && plan.readiness.is_none() {
@@ -224,33 +218,34 @@ impl Kernel {
         self.inherited_descriptors = Some(descriptors::Inherited::default());
     }
 
-    /// Opens what must be there before anything is started: the health endpoint, the child's
-    /// notification socket. `totals` are those of the runs before, where somebody keeps them.
+    /// Opens what must be there before anything is started: the child's notification socket, and the event
+    /// loop where there is something to wait for from the beginning.
     ///
     /// # Errors
     /// What could not be opened, as it is to be told.
-    pub(crate) fn open(&mut self, totals: Option<Totals>) -> Result<Option<Arc<Endpoint>>, String> {
+    pub(crate) fn open(&mut self) -> Result<(), String> {
         let plan = Rc::clone(&self.plan);
         if !plan.opens_before_start() {
-            return Ok(None);
+            return Ok(());
         }
         let reactor = Reactor::new().map_err(|error| format!("no event loop: {error}"))?;
-        if let Some(health) = &plan.health {
-            let totals = totals.unwrap_or_default();
-            let endpoint = Endpoint::open(&reactor, &plan, health, self.began, totals)?;
-            self.endpoint = Some(endpoint);
-        }
         if plan.awaits_notification() {
-            let endpoint = self.endpoint.clone();
-            self.notify_socket = Some(notify::open(
-                &reactor,
-                self.upward.clone(),
-                endpoint,
-                plan.takes_ready_from_child(),
-            )?);
+            let awaits_ready = plan.takes_ready_from_child();
+            let socket = notify::open(&reactor, self.upward.clone(), awaits_ready)?;
+            self.notify_socket = Some(socket);
         }
         self.reactor = Some(reactor);
-        Ok(self.endpoint.clone())
+        Ok(())
+    }
+
+    /// The event loop, once it is open.
+    pub(crate) fn open_reactor(&self) -> Option<&Reactor> {
+        self.reactor.as_ref()
+    }
+
+    /// The zero of all times.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
     }
 
     fn watch_parent(&mut self) {
@@ -421,12 +416,6 @@ impl Kernel {
         }
     }
 
-    fn change_status(&self, change: impl FnOnce(&mut Status)) {
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.change(change);
-        }
-    }
-
     fn reactor(&mut self) -> Option<&Reactor> {
         if self.reactor.is_none() {
             match Reactor::new() {
@@ -535,7 +524,6 @@ impl World for Kernel {
             Action::Adopt(plan) => {
                 self.passed_on = plan.passed_on();
                 self.plan = plan;
-                self.change_status(|status| status.deadline = self.plan.deadline);
                 if let Some(reloader) = &mut self.reloader {
                     reloader.adopt();
                 }
@@ -544,7 +532,7 @@ impl World for Kernel {
             Action::SendBeyondGroup(signal) => self.send_beyond_group(signal),
             Action::AwaitReady(facts) => self.await_ready(&facts),
             // In a plain run nobody has to be told.
-            Action::Ready if self.endpoint.is_some() || self.upward.is_somebody() => self.ready(),
+            Action::Ready if self.upward.is_somebody() => self.ready(),
             Action::Ready => {}
             Action::NotReady => self.not_ready(),
             Action::StartDrain => self.connections.start(&self.plan),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::plan::{Plan, Target};
 use crate::record::held::Held;
-use crate::record::{CountedFrom, ExitStatus, HookResult, Reason, Record, StartFailure};
+use crate::record::{CountedFrom, ExitStatus, HookResult, NotReady, Reason, Record, StartFailure};
 use crate::words::signal::{Signal, SignalSet};
 
 mod answer;
@@ -191,6 +191,8 @@ pub(crate) struct Machine {
     was_ready: bool,
     ready_by: Option<Duration>,
     not_yet: Option<String>,
+    /// Since when it says that it is stopping on its own account.
+    stopping_since: Option<Duration>,
     /// The balancers know that we are not ready any more (`--drain-checks`).
     balancers_told: bool,
     failure: Option<StartFailure>,
@@ -267,6 +269,7 @@ impl Machine {
             was_ready: false,
             ready_by: None,
             not_yet: None,
+            stopping_since: None,
             balancers_told: false,
             failure: None,
             out_of_memory: false,
@@ -359,8 +362,8 @@ impl Machine {
                 self.ask_to_stop(now, Reason::ParentDied, signal, None);
             }
             (Phase::Running, Event::Ready) => self.is_ready(now),
-            (Phase::Running, Event::NotYetReady(why)) => self.not_yet = Some(why),
-            (Phase::Running, Event::ChildStopping) => self.act(Action::NotReady),
+            (Phase::Running, Event::NotYetReady(why)) => self.not_yet_ready(why),
+            (Phase::Running, Event::ChildStopping) => self.not_ready(now, NotReady::ChildStopping),
             (_, Event::Ready | Event::NotYetReady(_) | Event::ChildStopping) => {}
             (_, Event::ChildExited(status)) => self.child_exited(now, status),
             (
@@ -436,6 +439,7 @@ impl Machine {
             (Phase::Flush, Event::Flushed) => self.finish(now),
             (Phase::Flush, Event::Flushing) => self.until = self.flush_until(now),
             (_, Event::Flushing | Event::Flushed) => {}
+            (_, Event::ChildSays(status)) => self.tell(Record::ChildSays { status }),
             (_, Event::Extend(by)) => self.extend(now, by),
             (Phase::Running, Event::Reloaded(reload)) => self.reloaded(*reload),
             (_, Event::Reloaded(_)) => self.tell(Record::ReloadRefused {

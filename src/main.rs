@@ -15,10 +15,10 @@
 //! | `call` | HTTP requests and UDP datagrams, for hooks and for `stepdown health` |
 //! | `options` | every option, once; from text (flags, variables, the file) to a `Plan`, or an error that shows the way out |
 //! | `reactor` | the event loop, for whatever else than signals and children is waited for |
-//! | `tell` | who is told what happens: the log, `/status`, metrics, files |
 //! | `look` | how a process looks in /proc, and what it does with a signal |
 //! | `drain` | which connections have a request in flight: the rules, and the looks that feed them |
 //! | `kernel` | the real world; its parts wait for input and output, and relay them |
+//! | `tell` | who is told what happens: the log, `/status`, metrics, files; nothing but the records |
 //! | `interrupts` | requests to end `check` or `health`, which are no init, awaited on tokio |
 //! | `health` | asks a health endpoint |
 //! | `explain` | the timeline that the simulated world tells, and where each value came from |
@@ -179,7 +179,10 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
         kernel.watch_memory();
     }
     let totals = files.as_ref().map(|files| files.totals().clone());
-    let (endpoint, mut machine) = match kernel.open(totals) {
+    let opened = kernel
+        .open()
+        .and_then(|()| Endpoint::open(kernel.open_reactor(), &plan, kernel.began(), totals));
+    let (endpoint, mut machine) = match opened {
         Ok(endpoint) => (endpoint, Machine::new(plan)),
         // From here on a refusal is an end like any other: with its report, its hooks and its place among
         // the last runs.
@@ -205,7 +208,8 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
 }
 
 /// All who are told what happens in a run. Words and files are for when there is time: the signal that a
-/// record is about does not wait for them. The endpoint hears all at once, as actions change its state, too.
+/// record is about does not wait for them. The endpoint hears all at once: it says "not ready" before
+/// anything else of the stop begins.
 struct Everybody {
     untold: Vec<(Duration, Record)>,
     log: Log,

@@ -160,6 +160,17 @@ pub(crate) enum DrainWait {
     Requests { ports: bool, until: Vec<String> },
 }
 
+/// Why the child is not ready any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NotReady {
+    /// A stop was asked for.
+    StopAsked,
+    /// The child says that it is stopping on its own account (sd_notify(3), `STOPPING=1`).
+    ChildStopping,
+    ChildExited,
+}
+
 /// What became of a further request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -184,6 +195,8 @@ pub(crate) enum Again {
 pub(crate) enum Record {
     Started {
         pid: i32,
+        /// It is ready from its start on: nothing was asked for with `--ready-when`.
+        ready: bool,
     },
     StartFailed(StartFailure),
     /// A stop was asked for before the start: the pre-start hook that is running ends, and nothing follows.
@@ -193,10 +206,41 @@ pub(crate) enum Record {
         #[serde(rename = "after_ms", serialize_with = "millis")]
         after: Duration,
     },
+    /// What was asked for with `--ready-when` does not hold yet, for another reason than before.
+    NotYetReady {
+        why: String,
+    },
+    /// From now on balancers shall send no requests.
+    NotReady {
+        why: NotReady,
+        /// How many answers of "not ready" make a balancer know (`--drain-checks`); they count from now on.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        checks: Option<u32>,
+    },
+    /// The child has said that it is ready after all; counted from when it was not ready any more.
+    ReadyAgain {
+        #[serde(rename = "after_ms", serialize_with = "millis")]
+        after: Duration,
+    },
+    /// What the child says of itself (sd_notify(3), `STATUS=`); empty where it takes that back.
+    ChildSays {
+        status: String,
+    },
+    /// The child asks for more time (sd_notify(3), `EXTEND_TIMEOUT_USEC`).
+    Extended {
+        #[serde(rename = "by_ms", serialize_with = "millis")]
+        by: Duration,
+        /// How long what is under way may last from now on; the deadline may grant less.
+        #[serde(rename = "left_ms", serialize_with = "millis")]
+        left: Duration,
+    },
     StopAsked {
         reason: Reason,
         signal: Option<Signal>,
         sender: Option<Sender>,
+        /// In how much time all must be over (`--deadline`).
+        #[serde(rename = "deadline_ms", serialize_with = "optional_millis")]
+        deadline: Option<Duration>,
     },
     HookStarted {
         phase: HookPhase,

@@ -88,7 +88,7 @@ pub(crate) struct Left {
 /// What a record says to the judge.
 pub(crate) fn what(record: &Record) -> What {
     match record {
-        Record::Started { pid } => What::Started { pid: *pid },
+        Record::Started { pid, .. } => What::Started { pid: *pid },
         Record::StartFailed(failure) => What::StartFailed { code: failure.code },
         Record::Ready { .. } => What::Ready,
         Record::StopAsked { .. } => What::StopAsked,

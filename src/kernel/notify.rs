@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
@@ -15,7 +14,6 @@ use crate::reactor::Reactor;
 use crate::sys;
 use crate::sys::notify::Sender;
 use crate::sys::tree::{self, Kin};
-use crate::tell::endpoint::Endpoint;
 
 /// A message, taken apart.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -127,7 +125,6 @@ impl Upward {
 pub(crate) fn open(
     reactor: &Reactor,
     upward: Upward,
-    endpoint: Option<Arc<Endpoint>>,
     awaits_ready: bool,
 ) -> Result<String, String> {
     let failed = |why: String| format!("notify: no socket: {why}");
@@ -138,11 +135,11 @@ pub(crate) fn open(
     let child = Child {
         socket,
         upward,
-        endpoint,
         events: reactor.sender(),
         refused: false,
         awaits_ready,
         in_flight: None,
+        status: String::new(),
         unheard: false,
     };
     reactor.runtime().spawn(child.listen());
@@ -152,13 +149,14 @@ pub(crate) fn open(
 struct Child {
     socket: AsyncFd<OwnedFd>,
     upward: Upward,
-    endpoint: Option<Arc<Endpoint>>,
     events: mpsc::UnboundedSender<Event>,
     refused: bool,
     /// Whether `READY=1` counts: not where something else is looked at for that.
     awaits_ready: bool,
     /// What was said last to be in flight.
     in_flight: Option<u32>,
+    /// What was said last of how it is (`STATUS=`).
+    status: String,
     /// The last message could not be passed on, which was told.
     unheard: bool,
 }
@@ -201,8 +199,11 @@ impl Child {
         if let (Err(why), false) = (passed_on, was_unheard) {
             self.send(Event::Trouble(why));
         }
-        if let (Some(endpoint), Some(text)) = (&self.endpoint, message.status) {
-            endpoint.change(|status| status.text = Some(text).filter(|text| !text.is_empty()));
+        if let Some(status) = message.status
+            && self.status != status
+        {
+            self.status.clone_from(&status);
+            self.send(Event::ChildSays(status));
         }
         if let Some(by) = message.extend {
             self.send(Event::Extend(by));

@@ -1,4 +1,4 @@
-//! Says who is ready: looks at the child until it is, and tells the endpoint and the service manager.
+//! Says who is ready: looks at the child until it is, and tells the service manager.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,24 +20,11 @@ use crate::sys::slate::Slate;
 
 impl Kernel {
     pub(super) fn ready(&mut self) {
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.ready();
-        }
         self.say(b"READY=1");
     }
 
     pub(super) fn not_ready(&mut self) {
         self.stop_looking();
-        if let Some(endpoint) = &self.endpoint
-            && let Some(checks) = self.plan.drain.as_ref().and_then(|drain| drain.checks)
-        {
-            endpoint.tell_after(checks.times);
-        }
-        let now = self.now();
-        self.change_status(|status| {
-            status.ready = false;
-            status.stopping.get_or_insert(now);
-        });
         self.say(b"STOPPING=1");
     }
 

@@ -244,7 +244,7 @@ impl Machine {
 
     /// When the drain ends at the latest: its timeout, but never before its delay or while the checks may
     /// still come, nor before the child wants it to.
-    fn drain_until(&self) -> Duration {
+    pub(super) fn drain_until(&self) -> Duration {
         let timeout = self
             .plan
             .drain

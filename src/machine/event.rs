@@ -32,6 +32,8 @@ pub(crate) enum Event {
     NotYetReady(String),
     /// The child says that it is stopping on its own account (`STOPPING=1`).
     ChildStopping,
+    /// The child says something else of itself than before (`STATUS=`).
+    ChildSays(String),
     ChildExited(ExitStatus),
     /// The main child was stopped, and we have a terminal.
     ChildStopped {
@@ -148,9 +150,9 @@ pub(crate) enum Action {
     },
     /// Looks until what `--ready-when` asks for holds.
     AwaitReady(Facts),
-    /// The child is ready: balancers may send to it.
+    /// The child is ready: the service manager is told.
     Ready,
-    /// It is not, or no more; nobody looks for it any longer.
+    /// It is not, or no more: nobody looks at it any longer, and the service manager is told.
     NotReady,
     StartDrain,
     /// Asks the program about each `--drain-until`, again and again until the drain ends.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Action, Child, Machine, Phase};
 use crate::plan::HookPhase;
-use crate::record::{Reason, Record, StartFailure};
+use crate::record::{NotReady, Reason, Record, StartFailure};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
@@ -23,7 +23,8 @@ impl Machine {
         self.child = Child::Alive(pid);
         self.started_at = now;
         self.enter(now, Phase::Running, None);
-        self.tell(Record::Started { pid });
+        let ready = self.plan.readiness.is_none();
+        self.tell(Record::Started { pid, ready });
         self.await_ready(now);
         for event in std::mem::take(&mut self.kept) {
             self.handle(now, event);
@@ -41,14 +42,42 @@ impl Machine {
     }
 
     pub(super) fn is_ready(&mut self, now: Duration) {
+        let stopping_since = self.stopping_since.take();
         if !std::mem::replace(&mut self.was_ready, true) {
             let after = now.saturating_sub(self.started_at);
             self.tell(Record::Ready { after });
+        } else if let Some(since) = stopping_since {
+            let after = now.saturating_sub(since);
+            self.tell(Record::ReadyAgain { after });
         }
         self.ready_by = None;
         // What they were told of a stop that did not come (`STOPPING=1`) counts no more.
         self.balancers_told = false;
         self.act(Action::Ready);
+    }
+
+    pub(super) fn not_yet_ready(&mut self, why: String) {
+        if self.not_yet.as_ref() != Some(&why) {
+            self.not_yet = Some(why.clone());
+            self.tell(Record::NotYetReady { why });
+        }
+    }
+
+    /// Told before anything of the stop begins: it is what the time of balancers counts from.
+    pub(super) fn not_ready(&mut self, now: Duration, why: NotReady) {
+        let is_news = match why {
+            NotReady::ChildStopping => self.stopping_since.is_none(),
+            // In a plain run nobody was told that it is ready.
+            _ => self.plan.readiness.is_some() || self.plan.health.is_some(),
+        };
+        if is_news {
+            let drain = self.plan.drain.as_ref();
+            let checks = drain.and_then(|drain| drain.checks);
+            let checks = checks.map(|checks| checks.times);
+            self.tell(Record::NotReady { why, checks });
+        }
+        self.stopping_since.get_or_insert(now);
+        self.act(Action::NotReady);
     }
 
     /// As systemd takes it (systemd.service(5), `TimeoutStartSec=`): the start has failed, and what was

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Action, Child, Limits, Machine, Phase, Received, Stage, Stop};
 use crate::plan::Step;
-use crate::record::{DrainEnd, ExitStatus, Reason, Record, killed_by};
+use crate::record::{DrainEnd, ExitStatus, NotReady, Reason, Record, killed_by};
 use crate::words::signal::Signal;
 
 /// Who ends so soon after a signal has most probably ended because of it: it has Docker's grace.
@@ -36,6 +36,7 @@ impl Machine {
             reason,
             signal: Some(told).filter(|_| reason != Reason::MaxRuntime),
             sender: received.map(|received| received.sender),
+            deadline: self.plan.deadline,
         });
         self.set_limits(now);
         match self.phase {
@@ -48,7 +49,7 @@ impl Machine {
                 }
             }
             Phase::Running => {
-                self.act(Action::NotReady);
+                self.not_ready(now, NotReady::StopAsked);
                 self.enter_pre_stop(now, 0);
             }
             Phase::Sweep(_) => self.sweep_term(now),
@@ -123,7 +124,7 @@ impl Machine {
             Phase::Running => {
                 self.tell_what_was_no_stop(now, status);
                 self.begin_end(now, Reason::Exit);
-                self.act(Action::NotReady);
+                self.not_ready(now, NotReady::ChildExited);
                 self.enter_sweep(now);
             }
             // The hooks of a stop that was asked for run to their end: what they take down
@@ -168,19 +169,31 @@ impl Machine {
     /// now, never past the deadline; the start counts as a step. KILL is not bargained with, and hooks have timeouts of their own.
     pub(super) fn extend(&mut self, now: Duration, by: Duration) {
         let wanted = now.saturating_add(by);
-        self.ready_by = self.ready_by.map(|until| until.max(wanted));
-        match (self.phase, self.child) {
+        let until = match (self.phase, self.child) {
+            (Phase::Running, _) => {
+                self.ready_by = self.ready_by.map(|until| until.max(wanted));
+                self.ready_by
+            }
             (Phase::Drain, _) => {
                 self.drain.extended_until = self.drain.extended_until.max(wanted);
-                self.look_at_drain(now);
+                Some(self.drain_until())
             }
             (Phase::Ladder { step }, Child::Alive(_)) => {
                 let is_kill = self.plan.ladder.get(step).is_some_and(Step::is_kill);
-                if let (Some(until), false) = (self.until, is_kill) {
+                let until = self.until.filter(|_| !is_kill);
+                if let Some(until) = until {
                     self.until = self.before(Some(until.max(wanted)), |limits| limits.kill_by);
                 }
+                until.and(self.until)
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(until) = until {
+            let left = until.saturating_sub(now);
+            self.tell(Record::Extended { by, left });
+        }
+        if self.phase == Phase::Drain {
+            self.look_at_drain(now);
         }
     }
 }

@@ -23,6 +23,7 @@ mod ladder;
 mod limits;
 mod phases;
 mod promises;
+mod readiness;
 mod reload;
 mod setups;
 mod signals;

@@ -68,14 +68,27 @@ struct State {
 }
 
 impl Endpoint {
-    /// Binds and listens; serves as soon as the loop waits. `began` is the zero of all times, `totals` are
-    /// those of the runs before.
+    /// The endpoint of a run that wants one: binds and listens, serves as soon as the loop waits. `began` is the
+    /// zero of all times, `totals` are those of the runs before where somebody keeps them.
     ///
     /// # Errors
     /// Why no address can be listened on, as it is to be told.
     pub(crate) fn open(
-        reactor: &Reactor,
+        reactor: Option<&Reactor>,
         plan: &Plan,
+        began: Instant,
+        totals: Option<Totals>,
+    ) -> Result<Option<Arc<Self>>, String> {
+        match (&plan.health, reactor) {
+            (Some(health), Some(reactor)) => {
+                Self::listen(reactor, health, began, totals.unwrap_or_default()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn listen(
+        reactor: &Reactor,
         health: &Health,
         began: Instant,
         totals: Totals,
@@ -98,7 +111,7 @@ impl Endpoint {
             not_ready: StatusCode::from_u16(health.not_ready_status)
                 .unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
             state: Mutex::new(State {
-                status: Status::new(plan),
+                status: Status::new(),
                 metrics: Metrics::new(SystemTime::now() - began.elapsed(), totals),
                 checkers: Checkers::default(),
             }),
@@ -124,24 +137,7 @@ impl Endpoint {
         let mut state = self.state();
         state.status.tell(at, record);
         state.metrics.tell(at, record);
-    }
-
-    /// Changes what no record tells.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.state().status);
-    }
-
-    /// Has `Event::BalancersTold` sent once each balancer was answered "not ready" this often.
-    pub(crate) fn tell_after(&self, answers: u32) {
-        self.state().checkers.tell_after(answers);
-    }
-
-    /// `/readyz` says yes, for the first time or again.
-    pub(crate) fn ready(&self) {
-        let mut state = self.state();
-        state.status.ready = true;
-        state.status.stopping = None;
-        state.checkers.ready_again();
+        state.checkers.tell(record);
     }
 
     fn all_know(&self) -> bool {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::plan::voice::{Format, Level, Voice};
-use crate::record::{ExitStatus, Record};
+use crate::record::{ExitStatus, NotReady, Record};
 use crate::sys;
 use crate::words::signal::SignalSet;
 use words::Words;
@@ -198,7 +198,14 @@ impl Log {
             Record::ChildExited { .. } | Record::Ended(_) if !self.asked => Level::Debug,
             // Its end, and nothing new, is told in a moment.
             Record::InFlight { requests: 0, .. } => Level::Debug,
-            Record::StopAsked { .. }
+            // What it stops for is told beside it.
+            Record::NotReady {
+                why: NotReady::StopAsked | NotReady::ChildExited,
+                ..
+            } => Level::Debug,
+            Record::NotReady { .. }
+            | Record::ReadyAgain { .. }
+            | Record::StopAsked { .. }
             | Record::WillNotStart
             | Record::Ready { .. }
             | Record::DrainStarted(_)
@@ -215,6 +222,9 @@ impl Log {
             Record::Reaped { .. } if self.voice.reaped => Level::Error,
             Record::Reaped { .. }
             | Record::HeldUp { .. }
+            | Record::NotYetReady { .. }
+            | Record::ChildSays { .. }
+            | Record::Extended { .. }
             | Record::Started { .. }
             | Record::HookStarted { .. }
             | Record::Forwarded { .. }

@@ -298,6 +298,68 @@ fn a_child_that_stops_on_its_own_account_is_not_ready_any_more() {
 }
 
 #[test]
+fn what_the_child_says_has_one_name_in_the_log_in_the_report_and_in_the_status() {
+    both(|mode| {
+        let stage = Stage::new();
+        let port = crate::support::net::free_port();
+        let report = stage.dir.path().join("report.json");
+        let notify = Stepdown::in_mode(mode)
+            .args(["--ready-when=notify", "-v", "--log-format=json"])
+            .args(["--ladder=TERM:10s,KILL", "--deadline=100s"])
+            .args(["--health-listen", &format!("127.0.0.1:{port}")])
+            .args(["--report".as_ref(), report.as_os_str()]);
+        let (mut run, mut orders) = stage.start(notify);
+        run.logs(r#""event":"not-yet-ready","why":"the child has not said READY=1""#);
+        order(&mut run, &mut orders, r"say READY=1\nSTATUS=at work");
+        run.logs(r#""event":"child-says","status":"at work""#);
+        assert_eq!(crate::health::json(port)["status"], "at work");
+        order(&mut run, &mut orders, "say STOPPING=1");
+        run.logs(r#""level":"info","event":"not-ready","why":"child-stopping""#);
+        order(&mut run, &mut orders, r"say READY=1\nSTATUS=");
+        run.logs(r#""level":"info","event":"ready-again","after_ms":"#);
+        wait_until("nothing is said any more", || {
+            crate::health::json(port)["status"].is_null()
+        });
+        order(&mut run, &mut orders, "deaf");
+        run.signal(Signal::SIGTERM);
+        run.logs(r#""level":"debug","event":"not-ready","why":"stop-asked""#);
+        order(&mut run, &mut orders, "say EXTEND_TIMEOUT_USEC=20000000");
+        run.logs(r#""event":"extended","by_ms":20000,"left_ms":20000"#);
+        writeln!(orders, "exit 3").expect("the child reads");
+        run.wait().code(3);
+        let report = std::fs::read_to_string(report).expect("it was written");
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        let names = report["records"].as_array().expect("a list").iter();
+        let names: Vec<&str> = names
+            .filter_map(|record| record["event"].as_str())
+            .collect();
+        let of_readiness = [
+            "not-yet-ready",
+            "ready",
+            "child-says",
+            "not-ready",
+            "ready-again",
+            "extended",
+        ];
+        let told: Vec<&str> = names
+            .into_iter()
+            .filter(|name| of_readiness.contains(name))
+            .collect();
+        let expected = [
+            "not-yet-ready",
+            "child-says",
+            "ready",
+            "not-ready",
+            "child-says",
+            "ready-again",
+            "not-ready",
+            "extended",
+        ];
+        assert_eq!(told, expected);
+    });
+}
+
+#[test]
 fn balancers_that_were_told_of_a_stop_that_did_not_come_are_told_again() {
     let stage = Stage::new();
     let port = crate::support::net::free_port();

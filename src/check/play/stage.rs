@@ -25,6 +25,7 @@ use crate::record::Record;
 use crate::sys::signals::Inherited;
 use crate::sys::tree::Member;
 use crate::sys::{self, namespaces, reap, signals, tree};
+use crate::tell::endpoint::Endpoint;
 use crate::words::signal::Signal;
 
 /// What one run is played with.
@@ -78,7 +79,10 @@ impl Stage<'_> {
         let offset = self.began.elapsed();
         let mut kernel = Kernel::new(Rc::clone(&plan), self.command.clone(), self.inherited);
         kernel.keep_descriptors();
-        let endpoint = match kernel.open(None) {
+        let opened = kernel
+            .open()
+            .and_then(|()| Endpoint::open(kernel.open_reactor(), &plan, kernel.began(), None));
+        let endpoint = match opened {
             Ok(endpoint) => endpoint,
             Err(why) => return self.impossible(ends, &why),
         };
@@ -98,7 +102,7 @@ impl Stage<'_> {
                     endpoint.tell(at, record);
                 }
                 let at = at.saturating_add(offset);
-                if let Record::Started { pid } = record {
+                if let Record::Started { pid, .. } = record {
                     main = Some(*pid);
                 }
                 // Before KILL, and before what is left is told to go: afterwards nobody is there to look at.

@@ -276,12 +276,14 @@ fn a_child_that_wants_more_time_stretches_the_drain() {
             0 -> startdrain
             0 drain: waiting until no request is in flight
             100 drain: 1 in flight, 900 ms left
+            500 the child asks for more time: it has 3.0 s
             1100 drain: 2 in flight, 2.4 s left
             3500 -> enddrain
             3500 drain ended by its timeout after 3.5 s, 2 requests interrupted
             3500 step 1 of 2: TERM to the child, waiting up to 1.0 s
             3500 -> term to the child
             3500 -> cont to the child
+            3600 the child asks for more time: it has 3.0 s
             6600 step 2 of 2: KILL to the tree
             6600 -> kill to the tree
             6600 child died of KILL on step 2 after 6.6 s

@@ -163,6 +163,8 @@ fn the_child_may_ask_for_more_time_but_kill_is_not_bargained_with() {
             0 step 1 of 2: TERM:2s to the child, waiting up to 2.0 s
             0 -> term to the child
             0 -> cont to the child
+            1000 the child asks for more time: it has 5.0 s
+            2000 the child asks for more time: it has 4.0 s
             6000 step 2 of 2: KILL:1s to the tree
             6000 -> kill to the tree
             7000 child 2 is still there, going without it
@@ -187,6 +189,7 @@ fn more_time_never_passes_the_deadline() {
             0 step 1 of 2: TERM:2s to the child, waiting up to 2.0 s
             0 -> term to the child
             0 -> cont to the child
+            1000 the child asks for more time: it has 3.8 s
             4750 step 2 of 2: KILL to the tree
             4750 -> kill to the tree
             4750 child died of KILL on step 2 after 4.8 s

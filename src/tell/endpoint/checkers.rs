@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::record::Record;
+
 /// The clients of `/readyz` by address, each presumably a balancer.
 #[derive(Debug, Default)]
 pub(crate) struct Checkers {
@@ -28,12 +30,16 @@ const MOST: usize = 256;
 const PATIENCE: u32 = 3;
 
 impl Checkers {
-    pub(crate) fn tell_after(&mut self, answers: u32) {
-        self.enough = Some(answers);
+    pub(crate) fn tell(&mut self, record: &Record) {
+        match record {
+            Record::NotReady { checks, .. } => self.enough = *checks,
+            Record::Ready { .. } | Record::ReadyAgain { .. } => self.ready_again(),
+            _ => {}
+        }
     }
 
-    /// We are ready again: what anybody was told before is outdated.
-    pub(crate) fn ready_again(&mut self) {
+    /// What anybody was told before is outdated.
+    fn ready_again(&mut self) {
         self.told = false;
         for checker in self.known.values_mut() {
             checker.refused = 0;
@@ -88,6 +94,7 @@ impl Checkers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::NotReady;
 
     const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
@@ -99,7 +106,12 @@ mod tests {
     /// Each checks at these seconds while ready.
     fn checked(checks: &[(IpAddr, u64)]) -> Checkers {
         let mut checkers = Checkers::default();
-        checkers.tell_after(2);
+        let why = NotReady::StopAsked;
+        let enough = Some(2);
+        checkers.tell(&Record::NotReady {
+            why,
+            checks: enough,
+        });
         for (who, when) in checks {
             assert!(!checkers.answered(at(*when), *who, None));
         }
@@ -143,7 +155,7 @@ mod tests {
         assert!(!checkers.answered(at(3), A, Some(at(3))));
         assert!(checkers.answered(at(4), A, Some(at(3))));
         assert!(checkers.all_know());
-        checkers.ready_again();
+        checkers.tell(&Record::ReadyAgain { after: at(1) });
         assert!(!checkers.all_know());
         assert!(!checkers.answered(at(5), A, None));
         assert!(!checkers.answered(at(6), A, Some(at(6))));

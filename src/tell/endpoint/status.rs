@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::plan::Plan;
 use crate::record::Record;
 use crate::record::held::Held;
 use crate::tell::phase::Phase;
@@ -34,14 +33,11 @@ pub(crate) struct Status {
     /// When we are gone at the latest.
     pub(crate) gone_by: Option<Duration>,
     /// What the child says of itself (sd_notify(3), `STATUS=`).
-    pub(crate) text: Option<String>,
-    pub(crate) deadline: Option<Duration>,
-    /// Whether a child that was started is ready only when a record says so.
-    gated: bool,
+    says: Option<String>,
 }
 
 impl Status {
-    pub(crate) fn new(plan: &Plan) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             phase: Phase::new(),
             ready: false,
@@ -51,22 +47,31 @@ impl Status {
             in_flight: None,
             held_up: None,
             gone_by: None,
-            text: None,
-            deadline: plan.deadline,
-            gated: plan.readiness.is_some(),
+            says: None,
         }
     }
 
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
         self.phase.tell(record);
         match record {
-            Record::Started { pid } => {
+            Record::Started { pid, ready } => {
                 self.child = Some(*pid);
                 self.started = Some(at);
-                self.ready = !self.gated;
+                self.ready = *ready;
             }
-            Record::StopAsked { .. } => {
-                self.gone_by = self.deadline.map(|deadline| at.saturating_add(deadline));
+            Record::Ready { .. } | Record::ReadyAgain { .. } => {
+                self.ready = true;
+                self.stopping = None;
+            }
+            Record::NotReady { .. } => {
+                self.ready = false;
+                self.stopping.get_or_insert(at);
+            }
+            Record::ChildSays { status } => {
+                self.says = Some(status.clone()).filter(|status| !status.is_empty());
+            }
+            Record::StopAsked { deadline, .. } => {
+                self.gone_by = deadline.map(|deadline| at.saturating_add(deadline));
             }
             Record::InFlight { requests, .. } => self.in_flight = Some(*requests),
             Record::HeldUp {
@@ -110,7 +115,7 @@ impl Status {
             in_flight: self.in_flight,
             held_up,
             deadline_left_ms: self.gone_by.map(|by| millis(by.saturating_sub(now))),
-            status: self.text.as_deref(),
+            status: self.says.as_deref(),
         };
         serde_json::to_string(&json).unwrap_or_default() + "\n"
     }

@@ -9,7 +9,7 @@
 //! | `started_at`, `ended_at` | UTC, RFC 3339 with milliseconds |
 //! | `plan` | what was asked for: `ladder` (each step's `step`, `target`, `wait_ms`), `stop_on`, `deadline_ms`, `max_runtime_ms`, `hooks` (each with `phase`, `name`, `timeout_ms`), `drain` (whether), `sweep_grace_ms` |
 //! | `records` | what happened, in order: `time_ms` since the start, `event`, and the fields of the event, as `--log-format json` has them |
-//! | `records_omitted` | how many records from the middle of a long run were left out |
+//! | `records_omitted` | how many records were left out: from the middle of a long run, and `child-says` with another one right behind |
 //! | `outcome` | `code` (the exit status), `reason`, `status` (of the child), `escalated`, `took_ms` (of the stop), `clean` |
 //!
 //! Neither the child's environment nor that of hooks is in it: they hold secrets.
@@ -140,6 +140,16 @@ impl RunReport {
             time_ms: millis(at),
             record: record.clone(),
         };
+        // Some programs say every few seconds how they are: the last word of those in a row is kept.
+        let before = self.last.back_mut().or(self.first.last_mut());
+        if let Some(before) = before
+            && let (Record::ChildSays { .. }, Record::ChildSays { .. }) =
+                (&before.record, &record.record)
+        {
+            *before = record;
+            self.omitted += 1;
+            return;
+        }
         if self.first.len() < FIRST {
             return self.first.push(record);
         }
@@ -181,6 +191,25 @@ impl RunReport {
 mod tests {
     use super::*;
     use crate::options::Settings;
+
+    #[test]
+    fn of_what_the_child_says_in_a_row_the_last_is_kept() {
+        let plan = Settings::default().plan().unwrap();
+        let mut report = RunReport::new(&[], &plan);
+        let says = |number: usize| {
+            let status = number.to_string();
+            Record::ChildSays { status }
+        };
+        for number in 0..FIRST + LAST {
+            report.tell(Duration::ZERO, &says(number));
+        }
+        assert_eq!((report.first.len(), report.last.len()), (1, 0));
+        assert_eq!(report.first[0].record, says(FIRST + LAST - 1));
+        report.tell(Duration::ZERO, &Record::WillNotStart);
+        report.tell(Duration::ZERO, &says(1));
+        assert_eq!(report.first.len(), 3);
+        assert_eq!(report.omitted, (FIRST + LAST - 1) as u64);
+    }
 
     #[test]
     fn a_long_run_keeps_its_beginning_and_its_end() {

@@ -6,8 +6,8 @@ use crate::plan::{HookPhase, Target};
 use crate::record::held::Held;
 use crate::record::waited::Waited;
 use crate::record::{
-    Again, CountedFrom, DrainEnd, DrainWait, ExitStatus, HookResult, Outcome, Process, Reason,
-    Record, Sender,
+    Again, CountedFrom, DrainEnd, DrainWait, ExitStatus, HookResult, NotReady, Outcome, Process,
+    Reason, Record, Sender,
 };
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
@@ -24,13 +24,21 @@ pub(super) struct Words<'a>(pub(super) &'a Record);
 impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Record::Started { pid } => write!(f, "started, pid {pid}"),
+            Record::Started { pid, .. } => write!(f, "started, pid {pid}"),
             Record::StartFailed(failure) => f.write_str(&failure.message),
             Record::Ready { after } => write!(f, "ready after {}", Shown(*after)),
+            Record::NotYetReady { why } => write!(f, "not ready yet: {why}"),
+            Record::NotReady { why, .. } => write!(f, "not ready: {why}"),
+            Record::ReadyAgain { after } => write!(f, "ready again after {}", Shown(*after)),
+            Record::ChildSays { status } => write!(f, "the child says {status:?}"),
+            Record::Extended { left, .. } => {
+                write!(f, "the child asks for more time: it has {}", Shown(*left))
+            }
             Record::StopAsked {
                 reason,
                 signal,
                 sender,
+                ..
             } => stop_asked(f, *reason, *signal, *sender),
             Record::HookStarted { phase, name } => {
                 write!(f, "{} hook {name:?} started", phase.name())
@@ -296,6 +304,16 @@ impl fmt::Display for ExitStatus {
                 write!(f, "died of {signal}{core}")
             }
         }
+    }
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StopAsked => "a stop was asked for",
+            Self::ChildStopping => "the child says that it is stopping",
+            Self::ChildExited => "the child has exited",
+        })
     }
 }
 

@@ -1,0 +1,101 @@
+//! Ready or not: each change is a record, and a run in which nobody asks has none.
+
+use super::*;
+
+/// The records about readiness of a child that is told of as these events say, one a millisecond.
+fn told(options: &str, events: &[Event]) -> Vec<String> {
+    let mut machine = Machine::new(Rc::new(plan(options)));
+    let mut told = Vec::new();
+    for (at, event) in (0..).zip([Event::Started { pid: 2 }].iter().chain(events)) {
+        machine.handle(ms(at), event.clone());
+        while let Some(action) = machine.poll() {
+            if let Action::Record(
+                record @ (Record::Ready { .. }
+                | Record::NotYetReady { .. }
+                | Record::NotReady { .. }
+                | Record::ReadyAgain { .. }),
+            ) = action
+            {
+                told.push(format!("{at} {}", log::text(&record)));
+            }
+        }
+    }
+    told
+}
+
+fn not_yet(why: &str) -> Event {
+    Event::NotYetReady(why.to_owned())
+}
+
+#[test]
+fn why_it_is_not_ready_yet_is_told_when_that_changes() {
+    let events = [
+        not_yet("refused"),
+        not_yet("refused"),
+        not_yet("404"),
+        Event::Ready,
+        Event::Ready,
+    ];
+    assert_eq!(
+        told("--ready-when tcp:80", &events),
+        [
+            "1 not ready yet: refused",
+            "3 not ready yet: 404",
+            "4 ready after 4 ms"
+        ]
+    );
+}
+
+#[test]
+fn a_stop_that_the_child_announces_is_told_once_and_so_is_that_it_does_not_come() {
+    let events = [
+        Event::Ready,
+        Event::ChildStopping,
+        Event::ChildStopping,
+        Event::Ready,
+        Event::ChildStopping,
+        signal(Signal::TERM),
+    ];
+    assert_eq!(
+        told("--ready-when notify", &events),
+        [
+            "1 ready after 1 ms",
+            "2 not ready: the child says that it is stopping",
+            "4 ready again after 2 ms",
+            "5 not ready: the child says that it is stopping",
+            "6 not ready: a stop was asked for",
+        ]
+    );
+}
+
+#[test]
+fn that_it_is_not_ready_is_told_to_whom_it_was_told_that_it_is() {
+    let exits = [Event::ChildExited(ExitStatus::Exited(0))];
+    let stops = [signal(Signal::TERM)];
+    for options in ["--health-listen :1", "--ready-when notify"] {
+        assert_eq!(told(options, &stops), ["1 not ready: a stop was asked for"]);
+        assert_eq!(told(options, &exits), ["1 not ready: the child has exited"]);
+    }
+    assert_eq!(told("", &stops), [""; 0]);
+    assert_eq!(told("", &exits), [""; 0]);
+}
+
+#[test]
+fn balancers_learn_of_the_stop_before_anything_else_of_it_happens() {
+    for options in ["", "--pre-stop a", "--drain-checks 2"] {
+        let options = format!("--health-listen :1 {options}");
+        let mut machine = Machine::new(Rc::new(plan(&options)));
+        machine.handle(ms(0), Event::Started { pid: 2 });
+        while machine.poll().is_some() {}
+        machine.handle(ms(1), signal(Signal::TERM));
+        let actions: Vec<Action> = std::iter::from_fn(|| machine.poll()).collect();
+        assert!(matches!(
+            actions[0],
+            Action::Record(Record::StopAsked { .. })
+        ));
+        let checks = options.contains("checks").then_some(2);
+        let why = NotReady::StopAsked;
+        assert_eq!(actions[1], Action::Record(Record::NotReady { why, checks }));
+        assert!(actions.len() > 3, "{actions:?}");
+    }
+}
