@@ -13,11 +13,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::check::options::{self as check_options, Check, foreign};
 use crate::dropin::{self, Meaning, Tool};
 use crate::explain as explaining;
-use crate::health::Question;
-use crate::options::check_table::CHECK;
-use crate::options::table;
-use crate::options::table::{Kind, OPTIONS, Opt};
-use crate::options::{Settings, Source};
+use crate::health::{PATIENCE, Question};
+use crate::options::check::CHECK;
+use crate::options::definition::written;
+use crate::options::{Kind, OPTIONS, Opt, PREFIX, Settings, Source};
 use crate::sys;
 use crate::words::fault::{Error, Fault};
 use misread::Known;
@@ -121,7 +120,7 @@ fn add_environment(settings: &mut Settings) -> Result<(), String> {
 }
 
 fn environment() -> impl Iterator<Item = (OsString, OsString)> {
-    sys::environment::beginning_with(table::PREFIX)
+    sys::environment::beginning_with(PREFIX)
 }
 
 /// The variables of the tools that we take the place of.
@@ -235,7 +234,7 @@ fn explain(arguments: Vec<OsString>) -> Result<Invocation, String> {
 
 fn check_command() -> Command {
     // Its own options first: they are what somebody asks for who asks for this help.
-    let command = with_table(with_command(Command::new("check")), CHECK);
+    let command = with_table(with_command(Command::new("check")), all(CHECK));
     with_table(command, foreign::shared())
         .about("Test how COMMAND shuts down; exit 0 when all promises held, 1 when one was broken")
         .override_usage("stepdown check [OPTIONS] -- COMMAND [ARGS]...")
@@ -254,7 +253,7 @@ fn check(arguments: Vec<OsString>) -> Result<Invocation, String> {
         Err(other) => return other,
     };
     let mut settings = Settings::default();
-    take_table(&matches, &mut settings, CHECK);
+    take_table(&matches, &mut settings, all(CHECK));
     take_table(&matches, &mut settings, foreign::shared());
     let words: Vec<OsString> = matches
         .get_raw("command")
@@ -289,7 +288,10 @@ fn health_command() -> Command {
             Arg::new("timeout")
                 .long("timeout")
                 .value_name("DUR")
-                .help("How long an answer may take [default: 5s]"),
+                .help(format!(
+                    "How long an answer may take [default: {}]",
+                    written(PATIENCE)
+                )),
         )
         .arg(
             Arg::new("wait")
@@ -409,8 +411,8 @@ fn with_command(command: Command) -> Command {
 }
 
 fn with_options(command: Command) -> Command {
-    let mut command = with_table(with_command(command), OPTIONS);
-    for flag in dropin::FLAGS {
+    let mut command = with_table(with_command(command), all(OPTIONS));
+    for flag in &dropin::FLAGS {
         // Of flags for the same option the last one counts.
         let others = dropin::FLAGS
             .iter()
@@ -435,11 +437,15 @@ fn with_options(command: Command) -> Command {
     )
 }
 
+fn all(options: &'static [&'static Opt]) -> impl Iterator<Item = &'static Opt> {
+    options.iter().copied()
+}
+
 fn with_table(mut command: Command, table: impl IntoIterator<Item = &'static Opt>) -> Command {
     for option in table {
         let mut arg = Arg::new(option.name)
             .long(option.name)
-            .help(option.help)
+            .help(option.full_help())
             .help_heading(option.section);
         arg = match option.kind {
             Kind::One(value) | Kind::Many(value) => arg
@@ -451,12 +457,10 @@ fn with_table(mut command: Command, table: impl IntoIterator<Item = &'static Opt
             Kind::Switch => arg.action(ArgAction::SetTrue).overrides_with(option.name),
             Kind::Count => arg.action(ArgAction::Count),
         };
-        if let Some(letter) = option.short {
+        if let Some(letter) = option.letter {
             arg = arg.short(letter);
         }
-        if let Some(former) = option.former {
-            arg = arg.alias(former);
-        }
+        arg = arg.aliases(option.former);
         // Any other value that begins with a hyphen is refused with clap's own hint.
         command = command.arg(arg);
     }
@@ -465,8 +469,8 @@ fn with_table(mut command: Command, table: impl IntoIterator<Item = &'static Opt
 
 /// Takes over what was typed, option by option.
 fn take(matches: &ArgMatches, settings: &mut Settings) {
-    take_table(matches, settings, OPTIONS);
-    for flag in dropin::FLAGS {
+    take_table(matches, settings, all(OPTIONS));
+    for flag in &dropin::FLAGS {
         if matches.get_flag(flag.id) && !settings.has(flag.option) {
             settings.add(flag.option, flag.value, Source::Flag);
         }
@@ -482,14 +486,14 @@ fn take_table(
         match option.kind {
             Kind::One(_) | Kind::Many(_) => {
                 for value in matches.get_raw(option.name).into_iter().flatten() {
-                    settings.add(option.name, value, Source::Flag);
+                    settings.add(option, value, Source::Flag);
                 }
             }
             Kind::Switch if matches.get_flag(option.name) => {
-                settings.add(option.name, "on", Source::Flag);
+                settings.add(option, "on", Source::Flag);
             }
             Kind::Count if matches.get_count(option.name) > 0 => {
-                settings.add(option.name, "on", Source::Flag);
+                settings.add(option, "on", Source::Flag);
             }
             Kind::Switch | Kind::Count => {}
         }

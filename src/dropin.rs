@@ -13,8 +13,11 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::options::table;
-use crate::options::{Settings, Source};
+use crate::options::left::SUBREAPER;
+use crate::options::signals::{PARENT_DEATH_SIGNAL, REWRITE, STOP_ON, TARGET};
+use crate::options::status::SUCCESS_EXIT;
+use crate::options::told::{LOG_LEVEL, LOG_REAPED, QUIET, VERBOSE};
+use crate::options::{Opt, Settings, Source};
 use crate::plan::FailureCodes;
 use crate::words::signal::Signal;
 
@@ -43,19 +46,19 @@ pub(crate) struct Flag {
     pub(crate) id: &'static str,
     pub(crate) letter: char,
     pub(crate) long: Option<&'static str>,
-    pub(crate) option: &'static str,
+    pub(crate) option: &'static Opt,
     pub(crate) value: &'static str,
     pub(crate) help: &'static str,
 }
 
 /// Flags that are understood under our own name. The others (`-e`, `-p`, `-r`, `-v`, `-w`) are letters
 /// of options of ours that mean the same.
-pub(crate) const FLAGS: [Flag; 3] = [
+pub(crate) static FLAGS: [Flag; 3] = [
     Flag {
         id: "flag-g",
         letter: 'g',
         long: None,
-        option: "target",
+        option: &TARGET,
         value: "group",
         help: "The same as --target group, as tini has it",
     },
@@ -63,7 +66,7 @@ pub(crate) const FLAGS: [Flag; 3] = [
         id: "flag-c",
         letter: 'c',
         long: Some("single-child"),
-        option: "target",
+        option: &TARGET,
         value: "child",
         help: "The same as --target child, as dumb-init has it",
     },
@@ -71,7 +74,7 @@ pub(crate) const FLAGS: [Flag; 3] = [
         id: "flag-s",
         letter: 's',
         long: None,
-        option: "subreaper",
+        option: &SUBREAPER,
         value: "on",
         help: "The same as --subreaper on, as tini has it",
     },
@@ -211,7 +214,7 @@ impl Tool {
 }
 
 /// The options that say how much is told.
-const TELLING: [&str; 3] = ["log-level", "verbose", "quiet"];
+static TELLING: [&Opt; 3] = [&LOG_LEVEL, &VERBOSE, &QUIET];
 
 /// Reads the arguments, the tool's name first, as the tool would.
 ///
@@ -292,7 +295,7 @@ impl Line {
         value: OsString,
     ) -> Result<Option<Meaning>, String> {
         let text = value.to_string_lossy().into_owned();
-        let mut set = |name, text: &str| self.settings.add(name, text, Source::Flag);
+        let mut set = |option, text: &str| self.settings.add(option, text, Source::Flag);
         match (tool, letter) {
             (Tool::Tini, 'h') => return Ok(Some(Meaning::Print(tool.help()))),
             (_, 'h') => return Ok(Some(Meaning::PrintError(tool.help()))),
@@ -301,21 +304,21 @@ impl Line {
             (_, 'l' | 'L') => return Ok(Some(Meaning::Print(LICENSE.to_owned()))),
             (_, 'v') => self.verbosity += 1,
             (_, 'P') => self.pause = true,
-            (_, 'g') => set("target", "group"),
-            (_, 's') => set("subreaper", "on"),
-            (_, 'w') => set("log-reaped", "on"),
+            (_, 'g') => set(&TARGET, "group"),
+            (_, 's') => set(&SUBREAPER, "on"),
+            (_, 'w') => set(&LOG_REAPED, "on"),
             (_, 'c') => self.single_child = true,
             (_, 'e') => match number(&text).filter(|code| (0..=255).contains(code)) {
-                Some(code) => set("success-exit", &code.to_string()),
+                Some(code) => set(&SUCCESS_EXIT, &code.to_string()),
                 None => return Err(format!("-e {text}: not an exit code from 0 to 255")),
             },
             // A name with SIG in front, and none of the real-time signals.
             (_, 'p') => match Signal::parse(&text).ok().filter(|s| s.number() < 32) {
-                Some(_) if text.starts_with("SIG") => set("parent-death-signal", &text),
+                Some(_) if text.starts_with("SIG") => set(&PARENT_DEATH_SIGNAL, &text),
                 _ => return Err(format!("-p {text}: not a signal, write it as SIGTERM")),
             },
             (_, 'r') => match rewrite(&text) {
-                Some((from, to)) => set("rewrite", &format!("{from}:{to}")),
+                Some((from, to)) => set(&REWRITE, &format!("{from}:{to}")),
                 None => {
                     return Err(format!(
                         "-r {text}: not FROM:TO with signal numbers from 1 to 31"
@@ -340,7 +343,7 @@ impl Line {
             self.single_child = true;
         }
         if self.single_child {
-            self.settings.add("target", "child", Source::Flag);
+            self.settings.add(&TARGET, "child", Source::Flag);
         }
         let (verbosity, source) = match tool {
             // The variable is a level, and takes the place of the flags.
@@ -356,7 +359,7 @@ impl Line {
         };
         if source == Source::Flag && verbosity != 1 {
             self.settings
-                .add("log-level", level(verbosity), Source::Flag);
+                .add(&LOG_LEVEL, level(verbosity), Source::Flag);
         }
         let mut settings = self.settings;
         settings
@@ -364,40 +367,30 @@ impl Line {
             .map_err(|error| error.to_string())?;
         if tool == Tool::Tini
             && variable("TINI_KILL_PROCESS_GROUP").is_some()
-            && !settings.is_set_above_file("target")
+            && !settings.is_set_above_file(&TARGET)
         {
-            settings.add("target", "group", Source::Environment);
+            settings.add(&TARGET, "group", Source::Environment);
         }
         if tool == Tool::DumbInit {
-            settings.add_default("target", "group");
+            settings.add_default(&TARGET, "group");
         }
         if source == Source::Environment
-            && !TELLING.iter().any(|name| settings.is_set_above_file(name))
+            && !TELLING
+                .iter()
+                .any(|option| settings.is_set_above_file(option))
         {
-            settings.add("log-level", level(verbosity), source);
+            settings.add(&LOG_LEVEL, level(verbosity), source);
         }
-        if !TELLING.iter().any(|name| settings.has(name)) {
-            settings.add_default("log-level", "warn");
+        if !TELLING.iter().any(|option| settings.has(option)) {
+            settings.add_default(&LOG_LEVEL, "warn");
         }
         // Before the user's own rules, which are stronger.
-        settings.add_default("rewrite", tool.rewrites(self.single_child));
-        if !settings.names().any(shapes_the_stop) {
-            settings.add_default("stop-on", "");
+        settings.add_default(&REWRITE, tool.rewrites(self.single_child));
+        if !settings.options().any(|option| option.shapes_stop) {
+            settings.add_default(&STOP_ON, "");
         }
         settings.failure_codes = tool.codes();
         Ok(settings)
-    }
-}
-
-/// Whether somebody who sets this option wants the stop sequence, not plain forwarding.
-fn shapes_the_stop(name: &str) -> bool {
-    let section = table::find(name).map(|option| option.section);
-    match section {
-        None | Some(table::FILE | table::CHILD | table::LEFT | table::TOLD_SECTION) => false,
-        Some(table::SIGNALS | table::STATUS) => {
-            ["stop-on", "escalate-on", "clean-stop"].contains(&name)
-        }
-        Some(_) => true,
     }
 }
 
@@ -410,15 +403,17 @@ pub(crate) fn add_environment(
     for (key, value) in environment {
         let Some(key) = key.to_str() else { continue };
         let (option, text) = match key {
-            "TINI_SUBREAPER" => ("subreaper", "on"),
-            "TINI_KILL_PROCESS_GROUP" => ("target", "group"),
-            "TINI_VERBOSITY" => ("log-level", level(leading_number(&value.to_string_lossy()))),
-            "DUMB_INIT_DEBUG" if value == "1" => ("log-level", "debug"),
-            "DUMB_INIT_SETSID" if value == "0" => ("target", "child"),
+            "TINI_SUBREAPER" => (&SUBREAPER, "on"),
+            "TINI_KILL_PROCESS_GROUP" => (&TARGET, "group"),
+            "TINI_VERBOSITY" => (&LOG_LEVEL, level(leading_number(&value.to_string_lossy()))),
+            "DUMB_INIT_DEBUG" if value == "1" => (&LOG_LEVEL, "debug"),
+            "DUMB_INIT_SETSID" if value == "0" => (&TARGET, "child"),
             _ => continue,
         };
-        let is_set = if option == "log-level" {
-            TELLING.iter().any(|name| settings.is_set_above_file(name))
+        let is_set = if option == &LOG_LEVEL {
+            TELLING
+                .iter()
+                .any(|option| settings.is_set_above_file(option))
         } else {
             settings.is_set_above_file(option)
         };

@@ -26,7 +26,8 @@ pub(crate) struct Question {
     wait: Duration,
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may take, where nobody says it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// From one answer to the next question.
 const PAUSE: Duration = Duration::from_millis(200);
 

@@ -87,7 +87,6 @@ use machine::Machine;
 use options::Settings;
 use options::reload::Reloader;
 use plan::FailureCodes;
-use plan::voice::Voice;
 use record::{Record, StartFailure};
 use sys::signals::Inherited;
 use tell::endpoint::Endpoint;
@@ -159,8 +158,7 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
         .and_then(|()| settings.check(&mut plan))
         .map_err(|error| error.to_string())?;
     let plan = Rc::new(plan);
-    let voice: Voice = settings.voice().map_err(|error| error.to_string())?;
-    let mut log = Log::new(voice);
+    let mut log = Log::new(plan.voice);
     let reloader = (!plan.reload_on.is_empty()).then(|| Reloader::new(settings));
     for (_, why) in settings.missed(&plan) {
         let message = format!("without effect: {why}");

@@ -21,6 +21,7 @@ use crate::plan::drain::Drain;
 use crate::plan::listen::Listen;
 use crate::plan::readiness::{Readiness, ReadyWhen};
 use crate::plan::until::UntilWhen;
+use crate::plan::voice::Voice;
 use crate::words::signal::{Signal, SignalSet};
 
 /// Whom a signal is sent to.
@@ -33,6 +34,15 @@ pub(crate) enum Target {
     Group,
     /// Every living descendant, whatever its session.
     Tree,
+}
+
+/// The default is the first.
+impl Target {
+    pub(crate) const ALL: [(&'static str, Self); 3] = [
+        ("child", Self::Child),
+        ("group", Self::Group),
+        ("tree", Self::Tree),
+    ];
 }
 
 /// What one step of the ladder does.
@@ -128,6 +138,15 @@ pub(crate) enum Stragglers {
     Leave,
 }
 
+/// The default is the first.
+impl Stragglers {
+    pub(crate) const ALL: [(&'static str, Self); 3] = [
+        ("stop", Self::Stop),
+        ("wait", Self::Wait),
+        ("leave", Self::Leave),
+    ];
+}
+
 /// Where the child's standard input comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stdin {
@@ -135,6 +154,11 @@ pub(crate) enum Stdin {
     Inherit,
     /// A pipe into which ours is relayed, so that steps can write to it.
     Relay,
+}
+
+impl Stdin {
+    pub(crate) const ALL: [(&'static str, Self); 2] =
+        [("inherit", Self::Inherit), ("relay", Self::Relay)];
 }
 
 /// Codes and signals that become exit status 0 (`--success-exit`).
@@ -218,6 +242,8 @@ pub(crate) struct Plan {
     pub(crate) pre_start: Vec<Hook>,
     pub(crate) pre_stop: Vec<Hook>,
     pub(crate) post_stop: Vec<Hook>,
+    /// How long a hook may take that does not say it itself.
+    pub(crate) hook_timeout: Duration,
     pub(crate) readiness: Option<Readiness>,
     pub(crate) health: Option<Health>,
     pub(crate) drain: Option<Drain>,
@@ -231,6 +257,8 @@ pub(crate) struct Plan {
     pub(crate) cgroup: bool,
     pub(crate) parent_death_signal: Option<Signal>,
     pub(crate) child: ChildSettings,
+    /// How it is told what happens.
+    pub(crate) voice: Voice,
     pub(crate) failure_codes: FailureCodes,
     /// Somebody has said how long a step waits (`--grace`).
     pub(crate) says_grace: bool,
@@ -270,51 +298,6 @@ impl Plan {
             HookPhase::PreStop => &self.pre_stop,
             HookPhase::PostStop => &self.post_stop,
         }
-    }
-
-    /// This plan with all that can change while the child runs taken from another one.
-    ///
-    /// # Errors
-    /// The child that runs was not started for such a stop.
-    pub(crate) fn reloaded(&self, fresh: Self) -> Result<Self, &'static str> {
-        let writes = |step: &Step| matches!(step.action, StepAction::Stdin(_) | StepAction::Eof);
-        if self.stdin == Stdin::Inherit && fresh.ladder.iter().any(writes) {
-            return Err(
-                "ladder: a stdin= or eof step needs the relay, which only a restart sets up",
-            );
-        }
-        let counts = fresh
-            .drain
-            .as_ref()
-            .is_some_and(|drain| drain.checks.is_some());
-        if self.health.is_none() && counts {
-            return Err(
-                "drain-checks: nobody answers the checks, and only a restart sets up the endpoint",
-            );
-        }
-        if !self.awaits_notification() && fresh.drains_until(|when| *when == UntilWhen::Notify) {
-            return Err(
-                "drain-until: notify needs a socket for the child, which only a restart sets up",
-            );
-        }
-        Ok(Self {
-            ladder: fresh.ladder,
-            says_grace: fresh.says_grace,
-            stop_on: fresh.stop_on,
-            escalate_on: fresh.escalate_on,
-            rewrite: fresh.rewrite,
-            target: fresh.target,
-            deadline: fresh.deadline,
-            max_runtime: fresh.max_runtime,
-            pre_stop: fresh.pre_stop,
-            post_stop: fresh.post_stop,
-            drain: fresh.drain,
-            sweep_grace: fresh.sweep_grace,
-            stragglers: fresh.stragglers,
-            success_exit: fresh.success_exit,
-            clean_stop: fresh.clean_stop,
-            ..self.clone()
-        })
     }
 
     /// The command lines of hooks, steps and the condition for ready.
@@ -385,7 +368,7 @@ impl Plan {
         matches!(when, None | Some(ReadyWhen::Notify))
     }
 
-    fn drains_until(&self, is_wanted: impl Fn(&UntilWhen) -> bool) -> bool {
+    pub(crate) fn drains_until(&self, is_wanted: impl Fn(&UntilWhen) -> bool) -> bool {
         let until = self.drain.iter().flat_map(|drain| &drain.until);
         until.into_iter().any(|until| is_wanted(&until.when))
     }

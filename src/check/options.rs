@@ -9,7 +9,15 @@ use std::time::Duration;
 
 use super::judge::{InFlight, Promise};
 use super::play::containers::Containers;
-use crate::options::table::OPTIONS;
+use crate::options::check::{
+    AFTER, ALLOW_KILL, ALLOW_LEFT, AS_PID1, COMPARE, CONTAINER, DEFAULT_AFTER,
+    DEFAULT_IN_FLIGHT_COUNT, DEFAULT_MIN_COMPLETE, DEFAULT_RUNS, DEFAULT_SIGNAL, DEFAULT_WITHIN,
+    EXPECT_EXIT, IN_FLIGHT, IN_FLIGHT_COUNT, MIN_COMPLETE, OFFSETS, PORT_FREE, READY_LINE, RUNS,
+    SIGNAL, STOP_COMMAND, WITHIN,
+};
+use crate::options::readiness::{READY_TIMEOUT, READY_WHEN};
+use crate::options::signals::REWRITE;
+use crate::options::stop::{DEADLINE, GRACE, LADDER};
 use crate::options::{Settings, Source};
 use crate::plan::budget::total;
 use crate::plan::call;
@@ -66,9 +74,6 @@ pub(crate) struct Check {
     pub(crate) quiet: bool,
 }
 
-/// Docker's own patience (docker stop).
-const DEFAULT_WITHIN: Duration = Duration::from_secs(10);
-const DEFAULT_AFTER: Duration = Duration::from_secs(1);
 const DEFAULT_READY: Duration = Duration::from_secs(30);
 
 /// Makes a check of what was typed.
@@ -77,54 +82,54 @@ const DEFAULT_READY: Duration = Duration::from_secs(30);
 /// The first value that cannot be what was meant, with the way out.
 pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Check, Error> {
     foreign::pass_over(&mut settings);
-    let level = settings.voice()?.level;
-    let signal = settings.signal("signal")?.unwrap_or(Signal::TERM);
+    let signal = settings.signal(&SIGNAL)?.unwrap_or(DEFAULT_SIGNAL);
     if signal == Signal::KILL || signal == Signal::STOP {
         let fault = Fault::new("no program can act on it");
-        return Err(settings.error("signal", fault.way_out("use TERM, INT, QUIT, HUP or USR1")));
+        return Err(settings.error(&SIGNAL, fault.way_out("use TERM, INT, QUIT, HUP or USR1")));
     }
-    let within = settings.duration("within")?.unwrap_or(DEFAULT_WITHIN);
-    let offsets = settings.one("offsets", parse_offsets)?.unwrap_or_default();
+    let within = settings.duration(&WITHIN)?.unwrap_or(DEFAULT_WITHIN);
+    let offsets = settings.one(&OFFSETS, parse_offsets)?.unwrap_or_default();
     let moment = moment(&mut settings, &offsets)?;
-    let request = settings.one("in-flight", call::http)?;
+    let request = settings.one(&IN_FLIGHT, call::http)?;
     let in_flight = in_flight(&settings, request.is_some(), &offsets)?;
     let mut ports = Vec::new();
-    for some in settings.many("port-free", parse_ports)? {
+    for some in settings.many(&PORT_FREE, parse_ports)? {
         ports.extend(some);
     }
-    let compare = settings.switch("compare")?;
-    let as_pid1 = settings.switch("as-pid1")? || compare;
-    let stop_command = settings.one("stop-command", parse_command)?;
+    let compare = settings.switch(&COMPARE)?;
+    let as_pid1 = settings.switch(&AS_PID1)? || compare;
+    let stop_command = settings.one(&STOP_COMMAND, parse_command)?;
     let mut promise = Promise {
         signal,
         steps: Vec::new(),
         signals: Vec::new(),
         within,
-        expect: settings.one("expect-exit", parse_expected)?,
-        allow_kill: settings.switch("allow-kill")?,
-        allow_left: settings.switch("allow-left")?,
+        expect: settings.one(&EXPECT_EXIT, parse_expected)?,
+        allow_kill: settings.switch(&ALLOW_KILL)?,
+        allow_left: settings.switch(&ALLOW_LEFT)?,
         ports,
         in_flight,
         as_pid1,
     };
-    if stop_command.is_some() && settings.has("ladder") {
+    if stop_command.is_some() && settings.has(&LADDER) {
         let fault = Fault::new("there is a ladder already");
         let way_out = "write it as a step, --ladder 'exec=COMMAND'";
-        return Err(settings.error("stop-command", fault.way_out(way_out)));
+        return Err(settings.error(&STOP_COMMAND, fault.way_out(way_out)));
     }
     settings.refuse_idle(&settings.plan()?)?;
-    let mut typed = settings.typed(OPTIONS);
-    if !settings.has("grace") && !settings.has("deadline") {
+    let mut typed = settings.typed();
+    if !settings.has(&GRACE) && !settings.has(&DEADLINE) {
         // KILL comes when the promise is broken: waiting longer would tell nothing.
-        settings.add("grace", format!("{}ms", within.as_millis()), Source::Flag);
+        settings.add(&GRACE, format!("{}ms", within.as_millis()), Source::Flag);
         // In front of the command it comes soon enough for the promise to be kept.
         typed.push(format!("--grace={}ms", within.as_millis() * 3 / 4).into());
     }
     let mut plan = settings.plan()?;
+    let level = plan.voice.level;
     settings.check(&mut plan)?;
     if plan.rewritten(signal).is_none() {
         let fault = Fault::new(format!("{signal} is dropped, and the stop never begins"));
-        return Err(settings.error("rewrite", fault.way_out("leave this rule out")));
+        return Err(settings.error(&REWRITE, fault.way_out("leave this rule out")));
     }
     plan.stop_on.insert(signal);
     plan.child.own_namespaces = as_pid1;
@@ -144,7 +149,7 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
             promise,
         }]
     };
-    let names = settings.one("container", |text| {
+    let names = settings.one(&CONTAINER, |text| {
         Ok(list(text).map(|(_, name)| name.to_owned()).collect())
     })?;
     let containers = Containers::of(&command, names.unwrap_or_default());
@@ -155,8 +160,8 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
         moment,
         request,
         runs: settings
-            .one("runs", |text| number(text, 1, 100_000))?
-            .unwrap_or(1),
+            .one(&RUNS, |text| number(text, 1, 100_000))?
+            .unwrap_or(DEFAULT_RUNS),
         offsets,
         containers,
         limit,
@@ -206,19 +211,19 @@ fn both(
     })?;
     let signal = promise.signal;
     let mut watching = Settings::default();
-    for name in ["ready-when", "ready-timeout"] {
-        if let Some(text) = settings.one(name, |text| Ok(text.to_owned()))? {
-            watching.add(name, text, Source::Flag);
+    for option in [&READY_WHEN, &READY_TIMEOUT] {
+        if let Some(text) = settings.one(option, |text| Ok(text.to_owned()))? {
+            watching.add(option, text, Source::Flag);
         }
         // What the command itself says goes through the inner one.
-        let prefix = format!("--{name}=");
+        let prefix = format!("--{}=", option.name);
         let notify = "--ready-when=notify";
         typed.retain(|word| word == notify || !word.to_string_lossy().starts_with(&prefix));
     }
     let within = promise.within.as_millis();
-    watching.add("grace", format!("{within}ms"), Source::Flag);
+    watching.add(&GRACE, format!("{within}ms"), Source::Flag);
     let mut watching = watching.plan()?;
-    if settings.has("stop-command") {
+    if settings.has(&STOP_COMMAND) {
         watching.ladder.clone_from(&plan.ladder);
     }
     watching.stop_on.insert(signal);
@@ -252,25 +257,26 @@ fn both(
 }
 
 fn moment(settings: &mut Settings, offsets: &[Duration]) -> Result<Moment, Error> {
-    let line = settings.one("ready-line", |text| Ok(text.to_owned()))?;
-    let ready = line.is_some() || settings.has("ready-when");
-    let after = settings.duration("after")?;
-    for name in ["after", "ready-line", "ready-when"] {
-        if !offsets.is_empty() && settings.has(name) {
+    let line = settings.one(&READY_LINE, |text| Ok(text.to_owned()))?;
+    let ready = line.is_some() || settings.has(&READY_WHEN);
+    let after = settings.duration(&AFTER)?;
+    for option in [&AFTER, &READY_LINE, &READY_WHEN] {
+        if !offsets.is_empty() && settings.has(option) {
+            let name = option.name;
             let fault = Fault::new(format!(
                 "the offsets count from the start, and --{name} is given"
             ));
-            return Err(settings.error("offsets", fault.way_out(format!("leave out --{name}"))));
+            return Err(settings.error(&OFFSETS, fault.way_out(format!("leave out --{name}"))));
         }
     }
-    let patience = settings.duration("ready-timeout").ok().flatten();
+    let patience = settings.duration(&READY_TIMEOUT).ok().flatten();
     if line.is_some() {
-        if settings.has("ready-when") {
+        if settings.has(&READY_WHEN) {
             let fault = Fault::new("--ready-when says already what is waited for");
-            return Err(settings.error("ready-line", fault.way_out("leave out one of them")));
+            return Err(settings.error(&READY_LINE, fault.way_out("leave out one of them")));
         }
         // The machine knows nothing of lines; the time is watched here.
-        settings.remove("ready-timeout");
+        settings.remove(&READY_TIMEOUT);
     }
     Ok(Moment {
         ready,
@@ -285,31 +291,31 @@ fn in_flight(
     asked: bool,
     offsets: &[Duration],
 ) -> Result<Option<InFlight>, Error> {
-    let count = settings.one("in-flight-count", |text| number(text, 1, 10_000))?;
-    let min_complete = settings.one("min-complete", |text| {
+    let count = settings.one(&IN_FLIGHT_COUNT, |text| number(text, 1, 10_000))?;
+    let min_complete = settings.one(&MIN_COMPLETE, |text| {
         let percent = text.trim().trim_end_matches('%').parse::<f64>();
         let percent = percent.ok().filter(|p| (0.0..=100.0).contains(p));
         percent.ok_or_else(|| {
             Fault::new(format!("{text:?} is no percentage")).way_out("write a number from 0 to 100")
         })
     })?;
-    for (name, given) in [
-        ("in-flight-count", count.is_some()),
-        ("min-complete", min_complete.is_some()),
+    for (option, given) in [
+        (&IN_FLIGHT_COUNT, count.is_some()),
+        (&MIN_COMPLETE, min_complete.is_some()),
     ] {
         if given && !asked {
             let fault = Fault::new("there are no requests");
-            return Err(settings.error(name, fault.way_out("add --in-flight URL")));
+            return Err(settings.error(option, fault.way_out("add --in-flight URL")));
         }
     }
     if asked && !offsets.is_empty() {
         let fault =
             Fault::new("requests need a server that is ready, and --offsets does not wait for it");
-        return Err(settings.error("in-flight", fault.way_out("leave out one of them")));
+        return Err(settings.error(&IN_FLIGHT, fault.way_out("leave out one of them")));
     }
     Ok(asked.then_some(InFlight {
-        count: count.unwrap_or(10),
-        min_complete: min_complete.unwrap_or(100.0),
+        count: count.unwrap_or(DEFAULT_IN_FLIGHT_COUNT),
+        min_complete: min_complete.unwrap_or_else(|| DEFAULT_MIN_COMPLETE.into()),
     }))
 }
 

@@ -8,21 +8,11 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::cli;
+use crate::options;
 use crate::words::fault::{Error, Fault};
 
 /// The shells that there are scripts for.
 pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
-
-/// Options whose values are a few fixed words.
-const WORDS: [(&str, &[&str]); 7] = [
-    ("target", &["child", "group", "tree"]),
-    ("stdin", &["inherit", "relay"]),
-    ("subreaper", &["on", "off"]),
-    ("cgroup", &["on", "off"]),
-    ("stragglers", &["stop", "wait", "leave"]),
-    ("log-level", &["error", "warn", "info", "debug"]),
-    ("log-format", &["text", "json"]),
-];
 
 /// The completion script for a shell.
 ///
@@ -58,9 +48,9 @@ pub(crate) fn completions(shell: Option<&str>) -> Result<String, Error> {
 /// With what a shell can say about values; the parser itself needs none of it.
 fn hinted(command: Command) -> Command {
     command.mut_args(|arg| {
-        let words = WORDS.iter().find(|(name, _)| arg.get_id() == *name);
-        if let Some((_, words)) = words {
-            return arg.value_parser(PossibleValuesParser::new(*words));
+        let option = options::find(arg.get_id().as_str());
+        if let Some(option) = option.filter(|option| !option.words.is_empty()) {
+            return arg.value_parser(PossibleValuesParser::new(option.words));
         }
         let value = arg.get_value_names().and_then(<[_]>::first);
         match value.map_or("", |value| value.as_str()) {
@@ -164,18 +154,6 @@ fn own_options(subcommand: &Command) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::table;
-
-    #[test]
-    fn the_words_are_those_of_the_help() {
-        for (name, words) in WORDS {
-            let help = table::find(name).unwrap();
-            let told = format!("{:?} {}", help.kind, help.help);
-            for word in words {
-                assert!(told.contains(word), "{word} of --{name}: {told}");
-            }
-        }
-    }
 
     #[test]
     fn clap_finds_no_fault_with_the_tree() {

@@ -6,9 +6,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::check::options::foreign;
 use crate::dropin;
-use crate::options::check_table::CHECK;
-use crate::options::parse_switch;
-use crate::options::table::{Kind, OPTIONS, Opt};
+use crate::options::check::CHECK;
+use crate::options::{Kind, OPTIONS, Opt, names, parse_switch};
 use crate::words::fault::{Error, Fault};
 use crate::words::suggest;
 
@@ -16,7 +15,7 @@ use crate::words::suggest;
 #[derive(Clone, Copy)]
 pub(super) struct Known {
     /// Those of `check`, or none.
-    own: &'static [Opt],
+    own: &'static [&'static Opt],
     /// What is said about an option that is not for this command line.
     foreign: fn(&str) -> Option<Error>,
 }
@@ -46,12 +45,13 @@ impl Known {
     }
 
     fn all(self) -> impl Iterator<Item = &'static Opt> + Clone {
-        self.own.iter().chain(OPTIONS)
+        OPTIONS.iter().chain(self.own).copied()
     }
 
-    fn names(self) -> impl Iterator<Item = &'static str> + Clone {
-        let all = self.all().map(|option| option.name);
-        all.filter(move |name| !self.is_foreign(name))
+    /// Those that are taken.
+    fn taken(self) -> impl Iterator<Item = &'static Opt> + Clone {
+        self.all()
+            .filter(move |option| !self.is_foreign(option.name))
     }
 
     fn is_foreign(self, name: &str) -> bool {
@@ -68,7 +68,10 @@ impl Known {
             if text == "--" || !text.starts_with('-') {
                 return None;
             }
-            let named = |name: &str| self.all().find(|option| option.name == name);
+            let named = |name: &str| {
+                self.all()
+                    .find(|option| option.spellings().any(|spelling| spelling == name))
+            };
             let split = text
                 .strip_prefix("--")
                 .and_then(|text| text.split_once('='));
@@ -81,12 +84,11 @@ impl Known {
                 Some(name) => named(name),
                 // The last letter takes the next word.
                 None => self.all().find(|option| {
-                    let letter = option.short;
+                    let letter = option.letter;
                     letter.is_some_and(|letter| text.ends_with(letter)) && text.len() == 2
                 }),
             };
-            let takes = |option: &&Opt| matches!(option.kind, Kind::One(_) | Kind::Many(_));
-            let word = match option.filter(takes) {
+            let word = match option.filter(|option| option.takes_value()) {
                 Some(option) => {
                     at += 1;
                     let value = arguments
@@ -118,8 +120,9 @@ impl Known {
             Some((name, value)) => (name, format!("={value}")),
             None => (text.trim_start_matches('-'), String::new()),
         };
-        let own = self.names().filter(|known| *known == name);
-        let meant: Vec<&str> = own.chain(suggest::elsewhere(name, self.names())).collect();
+        let own = self.taken().filter(|option| option.name == name);
+        let elsewhere = names::elsewhere(name, self.taken());
+        let meant: Vec<&str> = own.chain(elsewhere).map(|option| option.name).collect();
         let question = suggest::question(&meant, |name| format!("--{name}{value}"))?;
         Some(Error::new(
             text,
@@ -140,10 +143,15 @@ impl Known {
         let name = argument.strip_prefix("--").unwrap_or_default();
         let name = name.split('=').next().unwrap_or_default();
         let flags = dropin::FLAGS.iter().filter_map(|flag| flag.long);
-        let names = self.names().chain(["help", "version"]).chain(flags);
+        let others = ["help", "version"].into_iter().chain(flags);
+        let mut meant = names::meant(name, self.taken());
+        if meant.is_empty() {
+            meant.extend(suggest::nearest(name, others.clone()));
+        }
+        let all = self.taken().map(|option| option.name).chain(others);
         let shown = |name: &str| format!("--{name}");
-        let way_out = suggest::question(&suggest::meant(name, names.clone()), shown)
-            .or_else(|| suggest::question(&suggest::longer(name, names), shown))
+        let way_out = suggest::question(&meant, shown)
+            .or_else(|| suggest::question(&suggest::longer(name, all), shown))
             .or_else(|| self.unquoted(argument, arguments))
             .unwrap_or_else(|| "see --help; a command that begins so stands after --".to_owned());
         Some(Error::new(argument, fault.way_out(way_out)))

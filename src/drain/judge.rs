@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rules::{Connection, Segments, State, TcpInfo, Wait};
-use crate::plan::drain::Protocol;
+use crate::plan::drain::{Protocol, QUIET, QUIET_UNSEEN};
 use crate::record::held::Why;
 
 /// How long after an answer a client without another request acknowledges it, in milliseconds, besides the
@@ -21,11 +21,6 @@ pub(crate) struct Patience {
     /// How long a drain may take: nobody is waited for longer than that.
     pub(crate) longest: Duration,
 }
-
-/// After an answer a pause may follow in which a stream goes on.
-pub(crate) const QUIET: Duration = Duration::from_secs(1);
-/// Where an answer that is owed looks like one that was given, it is computed meanwhile.
-pub(crate) const QUIET_UNSEEN: Duration = Duration::from_secs(10);
 
 impl Patience {
     pub(super) fn quiet(self) -> Duration {

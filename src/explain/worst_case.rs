@@ -58,13 +58,13 @@ pub(super) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{Settings, Source};
+    use crate::options::Settings;
     use crate::words::duration;
 
     fn plan(options: &[(&'static str, &str)]) -> Rc<Plan> {
         let mut settings = Settings::default();
         for (name, text) in options {
-            settings.add(name, *text, Source::Flag);
+            settings.set(name, text);
         }
         Rc::new(settings.plan().unwrap())
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use crate::options::table;
+use crate::options::{self, OPTIONS, Opt};
 use crate::sys::error_text;
 use crate::words::suggest;
 use file::{File, HEAD, machine_name, own_machine};
@@ -257,13 +257,13 @@ fn option(program: &str, command: &[OsString]) -> Option<String> {
         None => (name, None),
     };
     let by_letter = |letter: char| {
-        let of = |option: &&table::Opt| option.short == Some(letter);
-        table::OPTIONS.iter().find(of)
+        let of = |option: &&Opt| option.letter == Some(letter);
+        OPTIONS.iter().copied().find(of)
     };
     let mut letters = name.chars();
     let known = match (program.starts_with("--"), letters.next(), letters.next()) {
         (false, Some(letter), None) => by_letter(letter),
-        _ => table::find(name),
+        _ => options::find(name),
     };
     let before = "options of stepdown stand before --";
     let Some(known) = known else {
@@ -272,7 +272,7 @@ fn option(program: &str, command: &[OsString]) -> Option<String> {
              the command to give, and --entrypoint replaces it)"
         ));
     };
-    let takes = !matches!(known.kind, table::Kind::Switch | table::Kind::Count);
+    let takes = known.takes_value();
     let following = || {
         let word = command.get(1).filter(|_| takes)?;
         Some(word.to_string_lossy().into_owned())
@@ -319,7 +319,7 @@ fn subcommand(program: &str) -> Option<String> {
     if program == "help" {
         return Some(" (for help: stepdown --help)".to_owned());
     }
-    let near = suggest::nearest(program, table::SUBCOMMANDS)?;
+    let near = suggest::nearest(program, options::SUBCOMMANDS)?;
     let place = if near == program { ", without --" } else { "" };
     Some(format!(" (for the subcommand: stepdown {near}{place})"))
 }

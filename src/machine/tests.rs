@@ -3,9 +3,7 @@
 use super::*;
 use crate::drive::{World, drive};
 use crate::machine::Answer;
-use crate::options::table;
-use crate::options::table::Kind;
-use crate::options::{Settings, Source};
+use crate::options::{self, Settings};
 use crate::plan::drain::{Checks, Drain, DrainPorts};
 use crate::plan::{HookPhase, Step, StepAction};
 use crate::record::waited::Waited;
@@ -41,12 +39,10 @@ fn plan(options: &str) -> Plan {
     let mut settings = Settings::default();
     let mut words = shlex::split(options).unwrap().into_iter();
     while let Some(word) = words.next() {
-        let option = table::find(word.strip_prefix("--").unwrap()).unwrap();
-        let text = match option.kind {
-            Kind::Switch | Kind::Count => "on".to_owned(),
-            Kind::One(_) | Kind::Many(_) => words.next().unwrap(),
-        };
-        settings.add(option.name, text, Source::Flag);
+        let name = word.strip_prefix("--").unwrap();
+        let takes_value = options::find(name).unwrap().takes_value();
+        let text = takes_value.then(|| words.next().unwrap());
+        settings.set(name, text.as_deref().unwrap_or("on"));
     }
     settings.plan().unwrap()
 }

@@ -2,37 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::options::Settings;
-use crate::options::config;
-use crate::options::table::OPTIONS;
+use super::config::CONFIG;
+use super::settings::Settings;
+use super::{OPTIONS, toml_file};
 use crate::plan::Plan;
 use crate::plan::reload::Reload;
-
-/// Options that can change while the child runs: everything about the stop, and nothing about the
-/// child, the listeners and what stepdown tells. `Plan::reloaded` takes over the same.
-const RELOADED: [&str; 17] = [
-    "ladder",
-    "stop-signal",
-    "grace",
-    "deadline",
-    "no-kill",
-    "max-runtime",
-    "stop-on",
-    "escalate-on",
-    "rewrite",
-    "target",
-    "pre-stop",
-    "post-stop",
-    "hook-timeout",
-    "stragglers",
-    "sweep-grace",
-    "success-exit",
-    "clean-stop",
-];
-
-pub(super) fn is_reloaded(option: &str) -> bool {
-    RELOADED.contains(&option) || option.starts_with("drain-")
-}
 
 /// Knows what the run was started with.
 #[derive(Clone, Debug)]
@@ -46,7 +20,7 @@ pub(crate) struct Reloader {
 impl Reloader {
     /// `None` where no file was named. To be called before the directory is left.
     pub(crate) fn new(settings: &Settings) -> Option<Self> {
-        let path = settings.file("config")?.path;
+        let path = settings.file(&CONFIG)?.path;
         Some(Self {
             settings: settings.clone(),
             path,
@@ -63,16 +37,25 @@ impl Reloader {
         let plan = fresh
             .plan()
             .map_err(|error| first_line(error.to_string()))?;
-        let differs = |name: &&str| !self.settings.says_the_same(&fresh, name);
-        if let Some((_, why)) = fresh.missed(&plan).find(|(name, _)| differs(name)) {
+        let changed = OPTIONS
+            .iter()
+            .filter(|option| !self.settings.says_the_same(&fresh, option));
+        let changed: Vec<_> = changed.copied().collect();
+        if let Some((_, why)) = fresh
+            .missed(&plan)
+            .find(|(option, _)| changed.contains(option))
+        {
             return Err(why);
         }
-        let plan = running.reloaded(plan).map_err(str::to_owned)?;
-        let names = || OPTIONS.iter().map(|option| option.name).filter(differs);
+        let names = |is_reloaded: bool| {
+            let options = changed.iter();
+            let options = options.filter(move |option| option.reload.is_some() == is_reloaded);
+            options.map(|option| option.name).collect()
+        };
         let reload = Reload {
-            plan,
-            changed: names().filter(|name| is_reloaded(name)).collect(),
-            needs_restart: names().filter(|name| !is_reloaded(name)).collect(),
+            plan: reloaded(running, &plan)?,
+            changed: names(true),
+            needs_restart: names(false),
         };
         self.read = Some(fresh);
         Ok(reload)
@@ -80,7 +63,7 @@ impl Reloader {
 
     fn settings_of(&self, path: &Path) -> Result<Settings, String> {
         let mut settings = self.settings.without_file();
-        config::add(&mut settings, path).map_err(|error| error.to_string())?;
+        toml_file::add(&mut settings, path).map_err(|error| error.to_string())?;
         Ok(settings)
     }
 
@@ -90,6 +73,18 @@ impl Reloader {
             self.settings = read;
         }
     }
+}
+
+/// The plan of the run that is under way, with all that can change taken from another one.
+///
+/// # Errors
+/// The child that runs was not started for such a stop.
+pub(super) fn reloaded(running: &Plan, fresh: &Plan) -> Result<Plan, &'static str> {
+    let mut plan = running.clone();
+    for take_over in OPTIONS.iter().filter_map(|option| option.reload) {
+        take_over(&mut plan, fresh)?;
+    }
+    Ok(plan)
 }
 
 /// A log is read by the line: the text that the first one points into is in the file.

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::config;
+use super::config::CONFIG;
+use super::definition::{Kind, Opt, variable};
 use super::parse::{divided, parse_choice, parse_received, parse_signal, parse_switch};
-use super::table::Kind;
-use super::{check_table, table};
-use crate::plan::voice::{Format, Level, Voice};
+use super::{OPTIONS, PREFIX, TOLD, find, names, toml_file};
 use crate::plan::{FailureCodes, OnFailure};
 use crate::words::duration;
 use crate::words::fault::{Error, Fault};
@@ -68,6 +67,8 @@ pub(crate) struct Value {
     pub(crate) text: OsString,
     pub(crate) source: Source,
     pub(crate) hook: Option<Box<HookTable>>,
+    /// The name by which the option was called, where that is known.
+    pub(super) spelling: Option<&'static str>,
     /// The entries of an array, which are divided by commas in the text.
     entries: Vec<Entry>,
 }
@@ -86,7 +87,16 @@ impl Value {
             text: text.into(),
             source,
             hook: None,
+            spelling: None,
             entries: Vec::new(),
+        }
+    }
+
+    /// With the name by which the option was called.
+    pub(super) fn spelled(self, name: &'static str) -> Self {
+        Self {
+            spelling: Some(name),
+            ..self
         }
     }
 
@@ -132,7 +142,7 @@ impl fmt::Display for NamedFile {
 /// All values that were written, by option; the strongest source of each option only.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Settings {
-    values: Vec<(&'static str, Value)>,
+    values: Vec<(&'static Opt, Value)>,
     /// Those of stepdown, or of the tool whose place it takes.
     pub(crate) failure_codes: FailureCodes,
     /// The plan is one for PID 1.
@@ -140,55 +150,71 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn add(&mut self, name: &'static str, text: impl Into<OsString>, source: Source) {
-        self.add_value(name, Value::new(text, source));
+    pub(crate) fn add(&mut self, option: &'static Opt, text: impl Into<OsString>, source: Source) {
+        self.add_value(option, Value::new(text, source));
     }
 
-    pub(crate) fn add_value(&mut self, name: &'static str, value: Value) {
-        self.values.push((name, value));
+    pub(super) fn add_value(&mut self, option: &'static Opt, value: Value) {
+        self.values.push((option, value));
+    }
+
+    /// As it would be typed.
+    #[cfg(test)]
+    pub(crate) fn set(&mut self, name: &str, text: &str) {
+        let of_check = || {
+            super::check::CHECK
+                .iter()
+                .find(|option| option.name == name)
+        };
+        let option = find(name).or_else(|| of_check().copied());
+        self.add(option.expect("an option"), text, Source::Flag);
+    }
+
+    /// Nothing was written at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.is_empty()
     }
 
     /// Whether a flag or a variable has named this option.
-    pub(crate) fn is_set_above_file(&self, name: &str) -> bool {
+    pub(crate) fn is_set_above_file(&self, option: &'static Opt) -> bool {
         let above = |value: &Value| !matches!(value.source, Source::File(_));
-        self.values
-            .iter()
-            .any(|(known, value)| *known == name && above(value))
+        self.values(option).any(above)
     }
 
     /// Adds a value that is weaker than those that are there already; of options that are repeated
     /// it comes first.
-    pub(crate) fn add_default(&mut self, name: &'static str, text: &'static str) {
+    pub(crate) fn add_default(&mut self, option: &'static Opt, text: &'static str) {
         let value = Value::new(text, Source::Flag);
-        self.values.insert(0, (name, value));
+        self.values.insert(0, (option, value));
     }
 
     /// The options that have a value.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.values.iter().map(|(name, _)| *name)
+    pub(crate) fn options(&self) -> impl Iterator<Item = &'static Opt> {
+        self.values.iter().map(|(option, _)| *option)
     }
 
-    pub(crate) fn remove(&mut self, name: &str) {
-        self.values.retain(|(known, _)| *known != name);
+    pub(crate) fn remove(&mut self, option: &Opt) {
+        self.values.retain(|(known, _)| *known != option);
     }
 
-    /// The options of `table` that were typed, as they would be typed again.
-    pub(crate) fn typed(&self, table: &[table::Opt]) -> Vec<OsString> {
-        let typed = self.values.iter().filter_map(|(name, value)| {
-            let option = table.iter().find(|option| option.name == *name)?;
-            (value.source == Source::Flag).then_some(())?;
-            let mut text = OsString::from(format!("--{name}"));
-            if !matches!(option.kind, Kind::Switch | Kind::Count) {
-                text.push("=");
-                text.push(&value.text);
-            }
-            Some(text)
+    /// The options of `run` that were typed, as they would be typed again.
+    pub(crate) fn typed(&self) -> Vec<OsString> {
+        let typed = self.values.iter().filter_map(|(option, value)| {
+            let is_it = value.source == Source::Flag && OPTIONS.contains(option);
+            is_it.then(|| {
+                let mut text = OsString::from(format!("--{}", option.name));
+                if option.takes_value() {
+                    text.push("=");
+                    text.push(&value.text);
+                }
+                text
+            })
         });
         typed.collect()
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.values.iter().any(|(known, _)| *known == name)
+    pub(crate) fn has(&self, option: &'static Opt) -> bool {
+        self.last(option).is_some()
     }
 
     /// Adds what the environment says about options that no flag named, then what the file says that
@@ -205,41 +231,38 @@ impl Settings {
         let variables: Vec<_> = environment.into_iter().collect();
         let is_hook = variables.iter().any(|(key, _)| key == "STEPDOWN_PHASE");
         for (key, text) in variables {
-            let Some(key) = key.to_str().filter(|key| key.starts_with(table::PREFIX)) else {
+            let Some(key) = key.to_str().filter(|key| key.starts_with(PREFIX)) else {
                 continue;
             };
             if is_service_link(key, &text) {
                 continue;
             }
-            let name = key[table::PREFIX.len()..]
-                .replace('_', "-")
-                .to_ascii_lowercase();
-            let Some(option) = table::find(&name).filter(|option| option.variable() == key) else {
+            let name = key[PREFIX.len()..].replace('_', "-").to_ascii_lowercase();
+            let Some((option, spelling)) = find_variable(key, &name) else {
                 // Hooks are told `STEPDOWN_SIGNAL`, and much else; who sets it alone means an option.
-                let told = table::TOLD.contains(&key) && (is_hook || key != "STEPDOWN_SIGNAL");
+                let told = TOLD.contains(&key) && (is_hook || key != "STEPDOWN_SIGNAL");
                 if !told && !key.starts_with("STEPDOWN_LAST_") {
                     refuse_almost_an_option(key, &name)?;
                 }
                 continue;
             };
             // An image's variable can be emptied (`docker run -e STEPDOWN_GRACE=`), but not unset.
-            if text.is_empty() || self.has(option.name) {
+            if text.is_empty() || self.has(option) {
                 continue;
             }
+            let mut add = |text: &OsStr| {
+                let value = Value::new(text, Source::Environment);
+                self.add_value(option, value.spelled(spelling));
+            };
             match option.kind {
                 // Several values stand on a line each.
                 Kind::Many(_) => {
-                    for line in text
-                        .as_bytes()
-                        .split(|b| *b == b'\n')
-                        .filter(|l| !l.is_empty())
-                    {
-                        self.add(option.name, OsStr::from_bytes(line), Source::Environment);
+                    let lines = text.as_bytes().split(|b| *b == b'\n');
+                    for line in lines.filter(|line| !line.is_empty()) {
+                        add(OsStr::from_bytes(line));
                     }
                 }
-                Kind::One(_) | Kind::Switch | Kind::Count => {
-                    self.add(option.name, text, Source::Environment);
-                }
+                Kind::One(_) | Kind::Switch | Kind::Count => add(&text),
             }
         }
         self.add_file()
@@ -254,153 +277,180 @@ impl Settings {
     }
 
     /// Whether an option is written the same way in both, wherever.
-    pub(crate) fn says_the_same(&self, other: &Self, name: &str) -> bool {
+    pub(crate) fn says_the_same(&self, other: &Self, option: &'static Opt) -> bool {
         let written = |settings: &Self| -> Vec<(OsString, Option<Box<HookTable>>)> {
-            let named = settings.values.iter().filter(|(known, _)| *known == name);
-            named
-                .map(|(_, value)| (value.text.clone(), value.hook.clone()))
+            settings
+                .values(option)
+                .map(|value| (value.text.clone(), value.hook.clone()))
                 .collect()
         };
         written(self) == written(other)
     }
 
     /// The file that an option names, with an absolute path: the directory of the start is left later.
-    pub(crate) fn file(&self, name: &'static str) -> Option<NamedFile> {
-        let value = self.all(name).next_back()?;
+    pub(crate) fn file(&self, option: &'static Opt) -> Option<NamedFile> {
+        let value = self.last(option)?;
         let path = Path::new(&value.text);
         // Without a current directory it stays what it is.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let place = value.place(name);
+        let place = value.place(option);
         Some(NamedFile { place, path })
     }
 
     fn add_file(&mut self) -> Result<(), Error> {
-        let path = self
-            .all("config")
-            .next_back()
-            .map(|value| value.text.clone());
+        let path = self.last(&CONFIG).map(|value| value.text.clone());
         match path.filter(|path| !path.is_empty()) {
-            Some(path) => config::add(self, Path::new(&path)),
+            Some(path) => toml_file::add(self, Path::new(&path)),
             None => Ok(()),
         }
     }
 
     /// What was written for an option, the weaker first.
-    pub(crate) fn values(&self, name: &'static str) -> impl Iterator<Item = &Value> {
-        self.all(name)
+    pub(crate) fn values(&self, option: &'static Opt) -> impl DoubleEndedIterator<Item = &Value> {
+        let all = self.values.iter();
+        all.filter(move |(known, _)| *known == option)
+            .map(|(_, value)| value)
     }
 
-    pub(crate) fn all(&self, name: &'static str) -> impl DoubleEndedIterator<Item = &Value> {
-        let known = table::find(name).or_else(|| check_table::find(name));
-        debug_assert!(
-            known.is_some() || name.starts_with("ready-"),
-            "{name} is no option"
-        );
-        self.values
-            .iter()
-            .filter(move |(known, _)| *known == name)
-            .map(|(_, value)| value)
+    /// What counts of an option that has one value.
+    pub(super) fn last(&self, option: &'static Opt) -> Option<&Value> {
+        self.values(option).next_back()
+    }
+
+    /// What was written for an option, where anything was.
+    pub(super) fn given(&self, option: &'static Opt) -> Option<Given<'_>> {
+        let last = self.last(option)?;
+        Some(Given {
+            settings: self,
+            option,
+            last,
+        })
+    }
+
+    /// Whether one option was written in a place that wins over that of the other.
+    pub(super) fn is_stronger(&self, option: &'static Opt, than: &'static Opt) -> bool {
+        let rank = |option| self.last(option).map(|value| value.source.rank());
+        rank(option)
+            .zip(rank(than))
+            .is_some_and(|(ours, theirs)| ours < theirs)
     }
 
     pub(crate) fn one<T>(
         &self,
-        name: &'static str,
+        option: &'static Opt,
         parse: impl FnOnce(&str) -> Result<T, Fault>,
     ) -> Result<Option<T>, Error> {
-        let value = self.all(name).next_back();
-        value.map(|value| value.parse(name, parse)).transpose()
+        let value = self.last(option);
+        value.map(|value| value.parse(option, parse)).transpose()
     }
 
     pub(crate) fn many<T>(
         &self,
-        name: &'static str,
+        option: &'static Opt,
         mut parse: impl FnMut(&str) -> Result<T, Fault>,
     ) -> Result<Vec<T>, Error> {
-        self.all(name)
-            .map(|value| value.parse(name, &mut parse))
+        self.values(option)
+            .map(|value| value.parse(option, &mut parse))
             .collect()
     }
 
-    pub(crate) fn duration(&self, name: &'static str) -> Result<Option<Duration>, Error> {
-        self.one(name, |text| {
-            duration::parse(text).map_err(|bad| Fault::new(bad.to_string()).way_out(bad.way_out()))
-        })
+    pub(crate) fn duration(&self, option: &'static Opt) -> Result<Option<Duration>, Error> {
+        self.one(option, parse_duration)
     }
 
-    pub(crate) fn signal(&self, name: &'static str) -> Result<Option<Signal>, Error> {
-        self.one(name, parse_signal)
+    pub(crate) fn signal(&self, option: &'static Opt) -> Result<Option<Signal>, Error> {
+        self.one(option, parse_signal)
     }
 
-    pub(super) fn signals(&self, name: &'static str) -> Result<Option<SignalSet>, Error> {
-        self.one(name, |text| {
-            list(text)
-                .map(|(start, word)| {
-                    let fault = |fault: Fault| match divided(word) {
-                        Some(way_out) => {
-                            Fault::new(format!("signals are divided by commas, not as in {word:?}"))
-                                .way_out(way_out)
-                        }
-                        None => fault,
-                    };
-                    parse_received(word).map_err(|f| fault(f).at(text, start, start + word.len()))
-                })
-                .collect::<Result<SignalSet, Fault>>()
-        })
+    pub(super) fn signals(&self, option: &'static Opt) -> Result<Option<SignalSet>, Error> {
+        self.one(option, parse_signals)
     }
 
-    pub(crate) fn switch(&self, name: &'static str) -> Result<bool, Error> {
-        Ok(self.one(name, parse_switch)?.unwrap_or(false))
+    pub(crate) fn switch(&self, option: &'static Opt) -> Result<bool, Error> {
+        Ok(self.one(option, parse_switch)?.unwrap_or(false))
     }
 
     pub(super) fn choice<T: Copy>(
         &self,
-        name: &'static str,
+        option: &'static Opt,
         choices: &[(&'static str, T)],
     ) -> Result<Option<T>, Error> {
-        self.one(name, |text| parse_choice(text, choices))
+        self.one(option, |text| parse_choice(text, choices))
     }
 
-    /// How to tell, from `--log-level`, `--log-format`, `-v` and `-q`.
-    pub(crate) fn voice(&self) -> Result<Voice, Error> {
-        let levels = [
-            ("error", Level::Error),
-            ("warn", Level::Warn),
-            ("info", Level::Info),
-            ("debug", Level::Debug),
-        ];
-        let level = self.choice("log-level", &levels)?.unwrap_or(Level::Info);
-        let (quiet, verbose) = (self.switch("quiet")?, self.switch("verbose")?);
-        // Three options for one thing: a flag wins over a file that says the same in another word.
-        let rank = |name| self.all(name).next_back().map(|value| value.source.rank());
-        let names = ["log-level", "quiet", "verbose"];
-        let strongest = names.into_iter().filter_map(rank).min();
-        let level = match () {
-            () if verbose && rank("verbose") == strongest => Level::Debug,
-            () if quiet && rank("quiet") == strongest => Level::Error,
-            () => level,
-        };
-        let formats = [("text", Format::Text), ("json", Format::Json)];
-        let format = self.choice("log-format", &formats)?.unwrap_or(Format::Text);
-        let reaped = self.switch("log-reaped")?;
-        Ok(Voice {
-            level,
-            format,
-            reaped,
-        })
-    }
-
-    pub(crate) fn error(&self, name: &'static str, fault: Fault) -> Error {
-        match self.all(name).next_back() {
-            Some(value) => value.fault(name, fault),
-            None => Error::new(format!("--{name}"), fault),
+    pub(crate) fn error(&self, option: &'static Opt, fault: Fault) -> Error {
+        match self.last(option) {
+            Some(value) => value.fault(option, fault),
+            None => Error::new(format!("--{}", option.name), fault),
         }
     }
+}
+
+/// An option that was written.
+pub(crate) struct Given<'a> {
+    pub(super) settings: &'a Settings,
+    option: &'static Opt,
+    /// What counts where it has one value.
+    pub(super) last: &'a Value,
+}
+
+impl Given<'_> {
+    pub(super) fn one<T>(&self, parse: impl FnOnce(&str) -> Result<T, Fault>) -> Result<T, Error> {
+        self.last.parse(self.option, parse)
+    }
+
+    /// All values, the weaker first.
+    pub(super) fn each<T>(
+        &self,
+        parse: impl FnMut(&str) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, Error> {
+        self.settings.many(self.option, parse)
+    }
+
+    pub(super) fn duration(&self) -> Result<Duration, Error> {
+        self.one(parse_duration)
+    }
+
+    pub(super) fn signals(&self) -> Result<SignalSet, Error> {
+        self.one(parse_signals)
+    }
+
+    pub(super) fn switch(&self) -> Result<bool, Error> {
+        self.one(parse_switch)
+    }
+
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Result<T, Error> {
+        self.one(|text| parse_choice(text, choices))
+    }
+
+    pub(super) fn error(&self, fault: Fault) -> Error {
+        self.last.fault(self.option, fault)
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, Fault> {
+    duration::parse(text).map_err(|bad| Fault::new(bad.to_string()).way_out(bad.way_out()))
+}
+
+fn parse_signals(text: &str) -> Result<SignalSet, Fault> {
+    list(text)
+        .map(|(start, word)| {
+            let fault = |fault: Fault| match divided(word) {
+                Some(way_out) => {
+                    Fault::new(format!("signals are divided by commas, not as in {word:?}"))
+                        .way_out(way_out)
+                }
+                None => fault,
+            };
+            parse_received(word).map_err(|f| fault(f).at(text, start, start + word.len()))
+        })
+        .collect()
 }
 
 impl Value {
     pub(super) fn parse<T>(
         &self,
-        name: &'static str,
+        option: &'static Opt,
         parse: impl FnOnce(&str) -> Result<T, Fault>,
     ) -> Result<T, Error> {
         let text = self
@@ -408,32 +458,52 @@ impl Value {
             .to_str()
             .ok_or_else(|| Fault::new("the value is not UTF-8"));
         text.and_then(parse)
-            .map_err(|fault| self.fault(name, fault))
+            .map_err(|fault| self.fault(option, fault))
     }
 
-    pub(super) fn fault(&self, name: &'static str, fault: Fault) -> Error {
+    pub(super) fn fault(&self, option: &'static Opt, fault: Fault) -> Error {
         let entry = fault.start().and_then(|start| {
             let mut before = self.entries.iter().rev();
             before.find(|entry| entry.start <= start)
         });
         match entry {
             Some(entry) => Error::new(
-                format!("{}: {name}", entry.place),
+                format!("{}: {}", entry.place, self.name(option)),
                 fault.within(entry.start, entry.end),
             ),
-            None => Error::new(self.place(name), fault),
+            None => Error::new(self.place(option), fault),
         }
     }
 
-    pub(super) fn place(&self, name: &'static str) -> String {
+    /// The name by which the option was called.
+    fn name(&self, option: &'static Opt) -> &'static str {
+        self.spelling.unwrap_or(option.name)
+    }
+
+    fn place(&self, option: &'static Opt) -> String {
+        let name = self.name(option);
         match &self.source {
             Source::Flag => format!("--{name}"),
-            Source::Environment => {
-                table::find(name).map_or_else(|| name.to_owned(), table::Opt::variable)
-            }
+            Source::Environment => variable(name),
             Source::File(place) => format!("{place}: {name}"),
         }
     }
+
+    /// The flag, the variable, or file and line.
+    pub(crate) fn short_place(&self, option: &'static Opt) -> String {
+        match &self.source {
+            Source::Flag | Source::Environment => self.place(option),
+            Source::File(place) => format!("{}:{}", place.path, place.line),
+        }
+    }
+}
+
+/// The option whose variable this is, and by which name it is called there.
+fn find_variable(key: &str, name: &str) -> Option<(&'static Opt, &'static str)> {
+    let option = find(name)?;
+    let mut spellings = option.spellings();
+    let spelling = spellings.find(|spelling| variable(spelling) == key)?;
+    Some((option, spelling))
 }
 
 /// A variable that Kubernetes makes for a service named stepdown, or whose name begins so (Service,
@@ -441,7 +511,7 @@ impl Value {
 fn is_service_link(key: &str, text: &OsStr) -> bool {
     // stepdown-drain is a name that a service can have, and its address no port to be drained.
     let is_address = || text.as_bytes().windows(3).any(|part| part == b"://");
-    key.strip_prefix(table::PREFIX).is_some_and(|rest| {
+    key.strip_prefix(PREFIX).is_some_and(|rest| {
         let is_port = rest.ends_with("_PORT") && is_address();
         let rest = rest.strip_prefix("SERVICE_").unwrap_or(rest);
         rest == "HOST" || rest == "PORT" || rest.starts_with("PORT_") || is_port
@@ -451,14 +521,21 @@ fn is_service_link(key: &str, text: &OsStr) -> bool {
 /// A typing error would pass unseen otherwise, and so would the name of another tool's option. Others that
 /// begin alike are not ours.
 fn refuse_almost_an_option(key: &str, name: &str) -> Result<(), Error> {
-    let names = || table::OPTIONS.iter().map(|option| option.name);
-    let variable = |name: &str| table::find(name).map_or_else(String::new, table::Opt::variable);
-    let theirs = suggest::elsewhere(name, names());
-    let all: Vec<String> = names().map(variable).collect();
-    let near = suggest::nearest(key, all.iter().map(String::as_str));
-    let question =
-        suggest::question(&theirs, variable).or_else(|| suggest::question(&[near?], str::to_owned));
-    question.map_or(Ok(()), |question| {
+    let options = || OPTIONS.iter().copied();
+    let mut meant = names::elsewhere(name, options());
+    if meant.is_empty() {
+        let all = options().flat_map(|option| {
+            let spellings = option.spellings();
+            spellings.map(move |spelling| (option, variable(spelling)))
+        });
+        let all: Vec<(&Opt, String)> = all.collect();
+        let near = suggest::nearest(key, all.iter().map(|(_, variable)| &**variable));
+        let near = near.and_then(|near| all.iter().find(|(_, variable)| variable == near));
+        meant.extend(near.map(|(option, _)| *option));
+    }
+    let variables: Vec<String> = meant.iter().map(|option| option.variable()).collect();
+    let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
+    suggest::question(&variables, str::to_owned).map_or(Ok(()), |question| {
         let fault = Fault::new("no option has this name");
         Err(Error::new(key, fault.way_out(question)))
     })

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use crate::plan::until::Until;
 
+/// How long a connection is quiet to count as idle, where nobody has said it: after an answer a pause may follow
+/// in which a stream goes on.
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
+/// The same where an answer that is owed looks like one that was given: it is computed meanwhile.
+pub(crate) const QUIET_UNSEEN: Duration = Duration::from_secs(10);
+
 /// The drain: between the pre-stop hooks and the ladder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Drain {

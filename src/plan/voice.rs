@@ -12,11 +12,24 @@ pub(crate) enum Level {
     Debug,
 }
 
+impl Level {
+    pub(crate) const ALL: [(&'static str, Self); 4] = [
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+    ];
+}
+
 /// For whom lines are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Format {
     Text,
     Json,
+}
+
+impl Format {
+    pub(crate) const ALL: [(&'static str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
 }
 
 /// What was asked for with `--log-level` and `--log-format`.

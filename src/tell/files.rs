@@ -7,6 +7,7 @@ mod state;
 use std::ffi::OsString;
 use std::time::{Duration, SystemTime};
 
+use crate::options::told::{METRICS_FILE, REPORT, STATE_FILE};
 use crate::options::{NamedFile, Settings};
 use crate::plan::Plan;
 use crate::record::Record;
@@ -40,8 +41,8 @@ impl Files {
         plan: &Plan,
         command: &[OsString],
     ) -> Option<(Self, Vec<String>)> {
-        let (report, state) = (settings.file("report"), settings.file("state-file"));
-        let metrics_file = settings.file("metrics-file");
+        let (report, state) = (settings.file(&REPORT), settings.file(&STATE_FILE));
+        let metrics_file = settings.file(&METRICS_FILE);
         if report.is_none() && state.is_none() && metrics_file.is_none() {
             return None;
         }

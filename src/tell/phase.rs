@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::drive::drive;
     use crate::machine::{Event, Machine};
-    use crate::options::{Settings, Source};
+    use crate::options::Settings;
     use crate::record::ExitStatus;
     use crate::sim::{Script, Sim};
     use crate::words::signal::Signal;
@@ -88,7 +88,7 @@ mod tests {
     ) -> Vec<&'static str> {
         let mut settings = Settings::default();
         for (name, value) in options {
-            settings.add(name, (*value).to_owned(), Source::Flag);
+            settings.set(name, value);
         }
         let mut machine = Machine::new(Rc::new(settings.plan().unwrap()));
         let mut world = Sim::new(script);

@@ -389,12 +389,12 @@ fn explain_shows_every_value_and_where_it_came_from() {
             .filter(|w| !w.is_empty())
             .collect()
     };
-    assert_eq!(line("grace"), ["grace", "3", "--grace"]);
+    assert_eq!(line("grace"), ["grace", "3s", "--grace"]);
     assert_eq!(
         line("sweep-grace"),
-        ["sweep-grace", "1500ms", "STEPDOWN_SWEEP_GRACE"]
+        ["sweep-grace", "1s 500ms", "STEPDOWN_SWEEP_GRACE"]
     );
-    assert_eq!(line("stop-on"), ["stop-on", "TERM,HUP", "stepdown.toml:1"]);
+    assert_eq!(line("stop-on"), ["stop-on", "HUP,TERM", "stepdown.toml:1"]);
     assert_eq!(
         line("post-stop"),
         ["post-stop", "bye: true (priority 2)", "stepdown.toml:5"]
@@ -417,8 +417,8 @@ fn explain_tells_the_values_as_json_too() {
     let (dir, _path) = file(EXPLAINED);
     let text = explained(dir.path(), &["--json"]);
     for line in [
-        r#"{"event":"setting","name":"grace","value":"3","source":"flag","place":"--grace"}"#,
-        r#"{"event":"setting","name":"stop-on","value":"TERM,HUP","source":"file","place":"stepdown.toml:1"}"#,
+        r#"{"event":"setting","name":"grace","value":"3s","source":"flag","place":"--grace"}"#,
+        r#"{"event":"setting","name":"stop-on","value":"HUP,TERM","source":"file","place":"stepdown.toml:1"}"#,
         r#"{"event":"setting","name":"target","value":"child","source":"default","place":null}"#,
     ] {
         assert!(text.lines().any(|seen| seen == line), "{line} in\n{text}");

@@ -420,7 +420,7 @@ fn options_that_contradict_each_other_are_told() {
 fn a_stop_signal_that_no_step_sends_is_told() {
     let parts = [
         "the ladder has no SAME",
-        "name INT in --ladder, or leave out one of the two",
+        "name it in --ladder, or leave out one of the two",
     ];
     let start = || Stepdown::new().args(["--stop-signal=INT", "--ladder=TERM:1s"]);
     refused(start, "--stop-signal", &parts);

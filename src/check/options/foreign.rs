@@ -1,59 +1,19 @@
 //! Options of `run` that mean nothing to `check`: refused, with the way out, where they are typed; passed
 //! over where a variable or a file says them, because there they are meant for the program's own stepdown.
 
-use crate::options::check_table::CHECK;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::dropin;
 use crate::dropin::Tool;
-use crate::options::Settings;
-use crate::options::table::{OPTIONS, Opt, TOLD};
+use crate::options::check::CHECK;
+use crate::options::{OPTIONS, Opt, Settings, TOLD};
 use crate::words::fault::{Error, Fault};
-
-/// The options, and what to do without them.
-const FOREIGN: [(&str, &str); 14] = [
-    ("reload-on", "leave it out: nothing is reloaded in a run"),
-    (
-        "no-kill",
-        "leave it out: a stop that needs KILL breaks a promise, and a run has to end",
-    ),
-    ("max-runtime", "say by --after when the signal is sent"),
-    ("stop-on", "name the signal that is sent by --signal"),
-    ("escalate-on", "say by --ladder how the stop goes on"),
-    (
-        "parent-death-signal",
-        "leave it out: the end of check always ends the run",
-    ),
-    ("success-exit", "name the codes by --expect-exit"),
-    (
-        "clean-stop",
-        "leave it out: the end by a signal of the stop is expected, or name the codes by --expect-exit",
-    ),
-    ("log-level", "use -v or -q"),
-    ("log-format", "write --json FILE"),
-    ("log-reaped", "use -v"),
-    ("report", "write all runs with --json FILE"),
-    (
-        "state-file",
-        "leave it out: runs that are tried are not counted; --json FILE writes all of them",
-    ),
-    (
-        "metrics-file",
-        "leave it out: runs that are tried are not counted; --json FILE writes all of them",
-    ),
-];
 
 /// The options of `run` that `check` has, too.
 pub(crate) fn shared() -> impl Iterator<Item = &'static Opt> {
-    OPTIONS
-        .iter()
-        .filter(|option| way_out(option.name).is_none())
-}
-
-fn way_out(name: &str) -> Option<&'static str> {
-    let found = FOREIGN.iter().find(|(known, _)| *known == name);
-    found.map(|(_, way_out)| *way_out)
+    let options = OPTIONS.iter().copied();
+    options.filter(|option| option.not_in_check.is_none())
 }
 
 /// The error for an argument that `run` knows and `check` does not.
@@ -63,12 +23,12 @@ pub(crate) fn refusal(argument: &str) -> Option<Error> {
         .and_then(|rest| rest.chars().next());
     let word = argument.strip_prefix("--");
     let word = word.map(|word| word.split_once('=').map_or(word, |(name, _)| name));
-    let is_named = |option: &&Opt| match word {
-        Some(word) => option.name == word,
-        None => option.short.is_some() && option.short == letter,
+    let is_named = |option: &&&Opt| match word {
+        Some(word) => option.spellings().any(|spelling| spelling == word),
+        None => option.letter.is_some() && option.letter == letter,
     };
     if let Some(option) = OPTIONS.iter().find(is_named) {
-        let fault = Fault::new("check has no use for it").way_out(way_out(option.name)?);
+        let fault = Fault::new("check has no use for it").way_out(option.not_in_check?);
         return Some(Error::new(format!("--{}", option.name), fault));
     }
     let flag = dropin::FLAGS.iter().find(|flag| match word {
@@ -76,7 +36,7 @@ pub(crate) fn refusal(argument: &str) -> Option<Error> {
         None => Some(flag.letter) == letter,
     })?;
     let fault = Fault::new("check does not take the place of another tool");
-    let way_out = format!("write --{} {}", flag.option, flag.value);
+    let way_out = format!("write --{} {}", flag.option.name, flag.value);
     Some(Error::new(argument, fault.way_out(way_out)))
 }
 
@@ -95,8 +55,11 @@ pub(crate) fn misplaced<'a>(mut names: impl Iterator<Item = &'a OsString>) -> Op
 
 /// Forgets what variables and the file say about options that mean nothing here.
 pub(super) fn pass_over(settings: &mut Settings) {
-    for (name, _) in FOREIGN {
-        settings.remove(name);
+    let foreign = OPTIONS
+        .iter()
+        .filter(|option| option.not_in_check.is_some());
+    for option in foreign {
+        settings.remove(option);
     }
 }
 
@@ -114,12 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_an_option_of_run_and_none_of_ours() {
-        for (name, _) in FOREIGN {
-            assert!(OPTIONS.iter().any(|option| option.name == name), "{name}");
-            assert!(shared().all(|option| option.name != name), "{name}");
-            assert!(crate::options::check_table::find(name).is_none(), "{name}");
-            assert!(refusal(&format!("--{name}")).is_some(), "{name}");
+    fn names_are_told_apart() {
+        let shared: Vec<&Opt> = shared().collect();
+        for option in OPTIONS {
+            let is_refused = refusal(&format!("--{}", option.name)).is_some();
+            assert_eq!(is_refused, !shared.contains(option), "{option:?}");
         }
     }
 

@@ -1,12 +1,12 @@
 //! From what was typed to a check.
 
 use super::*;
-use crate::options::check_table::CHECK;
+use crate::options::check::CHECK;
 
 fn settings(options: &[(&'static str, &str)]) -> Settings {
     let mut settings = Settings::default();
     for (name, text) in options {
-        settings.add(name, *text, Source::Flag);
+        settings.set(name, text);
     }
     settings
 }
@@ -21,7 +21,7 @@ fn refused(options: &[(&'static str, &str)]) -> String {
 fn names_are_not_those_of_run() {
     for option in CHECK {
         assert!(
-            crate::options::table::find(option.name).is_none(),
+            crate::options::find(option.name).is_none(),
             "{}",
             option.name
         );

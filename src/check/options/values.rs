@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use super::Output;
 use crate::check::judge::Expected;
-use crate::options::{Settings, parse_signal};
+use crate::options::check::{HTML, JSON, JUNIT};
+use crate::options::{Opt, Settings, parse_signal};
 use crate::sys::error_text;
 use crate::words::command_line;
 use crate::words::duration;
 use crate::words::fault::{Error, Fault};
 use crate::words::list::list;
+
+static OUTPUTS: [&Opt; 3] = [&JSON, &JUNIT, &HTML];
 
 const MOST_OFFSETS: u128 = 10_000;
 
@@ -19,8 +22,8 @@ const MOST_OFFSETS: u128 = 10_000;
 /// is started, as far as that can be known.
 pub(super) fn outputs(settings: &Settings) -> Result<[Option<Output>; 3], Error> {
     let mut outputs: [Option<Output>; 3] = [None, None, None];
-    for (at, name) in ["json", "junit", "html"].into_iter().enumerate() {
-        let found = settings.one(name, parse_output)?;
+    for (at, option) in OUTPUTS.into_iter().enumerate() {
+        let found = settings.one(option, parse_output)?;
         if let Some(taken) = outputs
             .iter()
             .position(|other| other.is_some() && *other == found)
@@ -29,9 +32,9 @@ pub(super) fn outputs(settings: &Settings) -> Result<[Option<Output>; 3], Error>
                 Some(Some(path)) => path.display().to_string(),
                 _ => "standard output".to_owned(),
             };
-            let taken = ["json", "junit", "html"].get(taken).unwrap_or(&name);
+            let taken = OUTPUTS.get(taken).unwrap_or(&option).name;
             let fault = Fault::new(format!("--{taken} goes to {to} already"));
-            return Err(settings.error(name, fault.way_out("name another file")));
+            return Err(settings.error(option, fault.way_out("name another file")));
         }
         if let Some(output) = outputs.get_mut(at) {
             *output = found;

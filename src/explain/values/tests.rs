@@ -1,12 +1,15 @@
 //! Each row of the table says what the plan has: typed as it stands there, it changes nothing.
 
 use super::*;
+use crate::options::drain::DRAIN_QUIET;
+use crate::options::stop::STOP_SIGNAL;
+use crate::plan::OWN_GRACE;
 
 fn settings(options: &[&'static str]) -> Settings {
     let mut settings = Settings::default();
     for option in options {
         let (name, value) = option.split_once('=').expect("an option with a value");
-        settings.add(name, value, Source::Flag);
+        settings.set(name, value);
     }
     settings
 }
@@ -52,10 +55,7 @@ fn plan(settings: &Settings) -> Plan {
 
 /// Whether the plan has the same, and drains in the same time.
 fn is_same(one: &Plan, other: &Plan) -> bool {
-    let quiet = |plan: &Plan| {
-        let drain = plan.drain.as_ref()?;
-        drain.quiet.map(written).or_else(|| quiet(&drain.ports))
-    };
+    let quiet = DRAIN_QUIET.shown;
     let rest = |plan: &Plan| {
         let mut plan = plan.clone();
         plan.drain.iter_mut().for_each(|drain| drain.quiet = None);
@@ -76,12 +76,12 @@ fn each_row_typed_as_it_stands_changes_nothing() {
                 continue;
             };
             let mut typed = settings.clone();
-            typed.remove(option.name);
+            typed.remove(option);
             if option.name == "ladder" {
                 // It has the signal that stands in place of SAME.
-                typed.remove("stop-signal");
+                typed.remove(&STOP_SIGNAL);
             }
-            typed.add(option.name, row.value.clone(), Source::Flag);
+            typed.add(option, row.value.clone(), Source::Flag);
             let mut after = plan(&typed);
             after.stop_signal = before.stop_signal;
             assert!(
@@ -105,7 +105,7 @@ fn each_default_of_the_help_is_what_some_plan_has() {
             let rows = rows_of(&settings(start));
             rows.iter().any(|row| {
                 let is_it = row.name == option.name && row.source == "default";
-                let first = default.split(';').next().unwrap_or(default);
+                let first = default.split(';').next().unwrap_or(&default);
                 is_it && same(&row.value, first)
             })
         };

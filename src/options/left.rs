@@ -1,0 +1,90 @@
+//! `--help`, "What is left": what becomes of processes that outlive the child.
+
+use std::time::Duration;
+
+use super::definition::{Because, Idle, Kind, Opt, Preset, on_or_off, word, words, written};
+use super::parse::parse_switch;
+use crate::plan::Stragglers;
+
+const SECTION: Opt = Opt {
+    section: "What is left",
+    ..Opt::BASE
+};
+
+pub(super) const DEFAULT_SUBREAPER: bool = true;
+pub(super) const DEFAULT_CGROUP: bool = false;
+pub(super) const DEFAULT_STRAGGLERS: Stragglers = Stragglers::ALL[0].1;
+pub(super) const DEFAULT_SWEEP_GRACE: Duration = Duration::from_secs(2);
+
+pub(crate) static SUBREAPER: Opt = Opt {
+    name: "subreaper",
+    kind: Kind::One("on|off"),
+    help: "Adopt orphaned descendants when not PID 1 (PR_SET_CHILD_SUBREAPER)",
+    default: Some(Preset::Switch(DEFAULT_SUBREAPER)),
+    words: &["on", "off"],
+    put: |given, plan| {
+        plan.subreaper = given.one(parse_switch)?;
+        Ok(())
+    },
+    shown: |plan| Some(on_or_off(plan.subreaper).to_owned()),
+    ..SECTION
+};
+
+pub(crate) static CGROUP: Opt = Opt {
+    name: "cgroup",
+    kind: Kind::One("on|off"),
+    help: "Start the child in a cgroup of its own below stepdown's, so that KILL for all that is left is one \
+           write to cgroup.kill (cgroup v2, writable)",
+    default: Some(Preset::Switch(DEFAULT_CGROUP)),
+    words: &["on", "off"],
+    put: |given, plan| {
+        plan.cgroup = given.one(parse_switch)?;
+        Ok(())
+    },
+    shown: |plan| Some(on_or_off(plan.cgroup).to_owned()),
+    ..SECTION
+};
+
+pub(crate) static STRAGGLERS: Opt = Opt {
+    name: "stragglers",
+    kind: Kind::One("MODE"),
+    help: "What the child leaves behind: stop, wait or leave",
+    default: Some(Preset::Word(Stragglers::ALL[0].0)),
+    words: &words(&Stragglers::ALL),
+    put: |given, plan| {
+        plan.stragglers = given.choice(&Stragglers::ALL)?;
+        Ok(())
+    },
+    shown: |plan| word(&Stragglers::ALL, &plan.stragglers),
+    reload: Some(|plan, fresh| {
+        plan.stragglers = fresh.stragglers;
+        Ok(())
+    }),
+    ..SECTION
+};
+
+pub(crate) static SWEEP_GRACE: Opt = Opt {
+    name: "sweep-grace",
+    kind: Kind::One("DUR"),
+    help: "Between TERM and KILL for what is left, or the rest of --grace if that is longer",
+    default: Some(Preset::Time(DEFAULT_SWEEP_GRACE)),
+    put: |given, plan| {
+        plan.sweep_grace = given.duration()?;
+        Ok(())
+    },
+    shown: |plan| {
+        let counts = plan.stragglers != Stragglers::Leave;
+        counts.then(|| written(plan.sweep_grace))
+    },
+    reload: Some(|plan, fresh| {
+        plan.sweep_grace = fresh.sweep_grace;
+        Ok(())
+    }),
+    idle: Some(Idle {
+        when: |_, plan| plan.stragglers == Stragglers::Leave,
+        why: "nothing that the child leaves behind is stopped",
+        because: Because::Beside(&STRAGGLERS, "leave it out, or leave out --stragglers leave"),
+        is_missed: false,
+    }),
+    ..SECTION
+};

@@ -1,0 +1,112 @@
+//! `--help`, "Readiness": when the child is ready, and who is told.
+
+use super::definition::{Because, Idle, Kind, Opt, Preset, written};
+use super::drain;
+use super::settings::Given;
+use crate::plan::drain::DrainPorts;
+use crate::plan::listen::Listen;
+use crate::plan::readiness::{self, Readiness, ReadyWhen};
+use crate::plan::{Health, Plan};
+use crate::words::fault::{Error, Fault};
+
+const SECTION: Opt = Opt {
+    section: "Readiness",
+    shapes_stop: true,
+    put,
+    ..Opt::BASE
+};
+
+const DEFAULT_NOT_READY_STATUS: u16 = 503;
+
+pub(crate) static READY_WHEN: Opt = Opt {
+    name: "ready-when",
+    kind: Kind::One("CONDITION"),
+    help: "Ready when tcp:PORT[,PORT] is listened on, http:URL answers 2xx, exec:COMMAND exits with 0, \
+           file:PATH is made or changed, or with notify when the child says so (NOTIFY_SOCKET); \
+           without it from the start, or with --health-listen once the --drain-port is listened on",
+    shown: |plan| Some(plan.readiness.as_ref()?.text.clone()),
+    ..SECTION
+};
+
+pub(crate) static READY_TIMEOUT: Opt = Opt {
+    name: "ready-timeout",
+    kind: Kind::One("DUR"),
+    help: "A child that is not ready by then is stopped, with exit status 125; without it, it has all the time",
+    shown: |plan| plan.readiness.as_ref()?.timeout.map(written),
+    idle: Some(Idle {
+        when: |_, plan| plan.readiness.is_none(),
+        why: "there is nothing to wait for",
+        because: Because::Missing(&[&READY_WHEN]),
+        is_missed: true,
+    }),
+    ..SECTION
+};
+
+pub(crate) static HEALTH_LISTEN: Opt = Opt {
+    name: "health-listen",
+    elsewhere: &[
+        "port",
+        "healthcheck",
+        "health",
+        "health-port",
+        "health-addr",
+    ],
+    kind: Kind::One("ADDR:PORT"),
+    help: "Serve /livez, /readyz, /status and /metrics there; :PORT is all addresses",
+    shown: |plan| Some(plan.health.as_ref()?.listen.text.clone()),
+    ..SECTION
+};
+
+pub(crate) static NOT_READY_STATUS: Opt = Opt {
+    name: "not-ready-status",
+    kind: Kind::One("CODE"),
+    help: "HTTP status of /readyz while starting and stopping",
+    default: Some(Preset::Number(DEFAULT_NOT_READY_STATUS as u32)),
+    shown: |plan| Some(plan.health.as_ref()?.not_ready_status.to_string()),
+    idle: Some(Idle {
+        when: |_, plan| plan.health.is_none(),
+        why: "there is no endpoint",
+        because: Because::Missing(&[&HEALTH_LISTEN]),
+        is_missed: false,
+    }),
+    ..SECTION
+};
+
+fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
+    let settings = given.settings;
+    let timeout = settings.duration(&READY_TIMEOUT)?;
+    let when = settings.one(&READY_WHEN, |text| {
+        Ok((readiness::parse(text)?, text.to_owned()))
+    })?;
+    let listen = settings.one(&HEALTH_LISTEN, Listen::parse)?;
+    let is_asked = timeout.is_some() || listen.is_some();
+    let condition = match (when, drain::ports(settings)?) {
+        (Some(condition), _) => Some(condition),
+        // A server that is going to be drained is ready when it listens on its ports.
+        (None, Some(DrainPorts::List(ports))) if is_asked => {
+            let ports: Vec<u16> = ports.into_iter().map(|(port, _)| port).collect();
+            let names: Vec<String> = ports.iter().map(u16::to_string).collect();
+            Some((ReadyWhen::Tcp(ports), format!("tcp:{}", names.join(","))))
+        }
+        (None, _) => None,
+    };
+    plan.readiness = condition.map(|(when, text)| Readiness {
+        when,
+        timeout,
+        text,
+    });
+    let status = settings.one(&NOT_READY_STATUS, parse_status)?;
+    plan.health = listen.map(|listen| Health {
+        listen,
+        not_ready_status: status.unwrap_or(DEFAULT_NOT_READY_STATUS),
+    });
+    Ok(())
+}
+
+fn parse_status(text: &str) -> Result<u16, Fault> {
+    let status = text.trim().parse().ok();
+    status.filter(|s| (400..600).contains(s)).ok_or_else(|| {
+        Fault::new(format!("{text:?} is no HTTP status that says no"))
+            .way_out("write one from 400 to 599, as 503 or 404")
+    })
+}

@@ -1,0 +1,176 @@
+//! `--help`, "What it tells": the log, and the files that outlive the run.
+
+use std::os::unix::ffi::OsStrExt;
+
+use super::definition::{Kind, Opt, Preset, if_on, word, words};
+use super::settings::{Given, Settings};
+use crate::plan::Plan;
+use crate::plan::voice::{Format, Level};
+use crate::sys::error_text;
+use crate::words::fault::{Error, Fault};
+
+const SECTION: Opt = Opt {
+    section: "What it tells",
+    ..Opt::BASE
+};
+
+pub(super) const DEFAULT_LEVEL: (&str, Level) = Level::ALL[2];
+pub(super) const DEFAULT_FORMAT: (&str, Format) = Format::ALL[0];
+
+pub(crate) static LOG_LEVEL: Opt = Opt {
+    name: "log-level",
+    elsewhere: &["log"],
+    kind: Kind::One("LEVEL"),
+    help: "error, warn, info or debug",
+    default: Some(Preset::Word(DEFAULT_LEVEL.0)),
+    words: &words(&Level::ALL),
+    not_in_check: Some("use -v or -q"),
+    put: put_level,
+    shown: |plan| word(&Level::ALL, &plan.voice.level),
+    ..SECTION
+};
+
+pub(crate) static LOG_FORMAT: Opt = Opt {
+    name: "log-format",
+    elsewhere: &["log"],
+    kind: Kind::One("FORMAT"),
+    help: "text or json",
+    default: Some(Preset::Word(DEFAULT_FORMAT.0)),
+    words: &words(&Format::ALL),
+    not_in_check: Some("write --json FILE"),
+    put: |given, plan| {
+        plan.voice.format = given.choice(&Format::ALL)?;
+        Ok(())
+    },
+    shown: |plan| word(&Format::ALL, &plan.voice.format),
+    ..SECTION
+};
+
+pub(crate) static VERBOSE: Opt = Opt {
+    name: "verbose",
+    letter: Some('v'),
+    elsewhere: &["debug"],
+    kind: Kind::Count,
+    help: "Tell more: forwarded signals, reaped orphans",
+    put: put_level,
+    ..SECTION
+};
+
+pub(crate) static REPORT: Opt = Opt {
+    name: "report",
+    kind: Kind::One("FILE"),
+    help: "Write one JSON document of the whole run at the end",
+    not_in_check: Some("write all runs with --json FILE"),
+    put: put_file,
+    ..SECTION
+};
+
+pub(crate) static STATE_FILE: Opt = Opt {
+    name: "state-file",
+    kind: Kind::One("FILE"),
+    help: "Keep there what the last runs were: told to the child and hooks as STEPDOWN_LAST_*, and where \
+           metrics begin",
+    not_in_check: Some(NOT_COUNTED),
+    put: put_file,
+    ..SECTION
+};
+
+pub(crate) static METRICS_FILE: Opt = Opt {
+    name: "metrics-file",
+    kind: Kind::One("FILE"),
+    help: "Keep metrics there for the textfile collector of node_exporter, whose directory it is to be in, \
+           named *.prom",
+    not_in_check: Some(NOT_COUNTED),
+    put: |given, plan| {
+        put_file(given, plan)?;
+        if given.last.text.as_bytes().ends_with(b".prom") {
+            return Ok(());
+        }
+        let shown = given.last.text.to_string_lossy();
+        let fault = Fault::new(format!("{shown}: node_exporter reads *.prom only"));
+        Err(given.error(fault.way_out("name a file so, as DIRECTORY/stepdown.prom")))
+    },
+    ..SECTION
+};
+
+pub(crate) static QUIET: Opt = Opt {
+    name: "quiet",
+    letter: Some('q'),
+    elsewhere: &["silent"],
+    kind: Kind::Switch,
+    help: "Tell errors only",
+    put: put_level,
+    ..SECTION
+};
+
+pub(crate) static LOG_REAPED: Opt = Opt {
+    name: "log-reaped",
+    letter: Some('w'),
+    kind: Kind::Switch,
+    help: "Tell about each orphan that was reaped, at any level",
+    not_in_check: Some("use -v"),
+    put: |given, plan| {
+        plan.voice.reaped = given.switch()?;
+        Ok(())
+    },
+    shown: |plan| if_on(plan.voice.reaped),
+    ..SECTION
+};
+
+const NOT_COUNTED: &str =
+    "leave it out: runs that are tried are not counted; --json FILE writes all of them";
+
+/// The options that name a file to be written, and what such a file may be called.
+static FILES: [(&Opt, &str); 3] = [
+    (&REPORT, "run.json"),
+    (&STATE_FILE, "state.json"),
+    (&METRICS_FILE, "stepdown.prom"),
+];
+
+/// Three options for one thing: a flag wins over a file that says the same in another word.
+fn put_level(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
+    let settings = given.settings;
+    let level = settings.choice(&LOG_LEVEL, &Level::ALL)?;
+    let (quiet, verbose) = (settings.switch(&QUIET)?, settings.switch(&VERBOSE)?);
+    let rank = |option| settings.last(option).map(|value| value.source.rank());
+    let names = [&LOG_LEVEL, &QUIET, &VERBOSE];
+    let strongest = names.into_iter().filter_map(rank).min();
+    plan.voice.level = match () {
+        () if verbose && rank(&VERBOSE) == strongest => Level::Debug,
+        () if quiet && rank(&QUIET) == strongest => Level::Error,
+        () => level.unwrap_or(DEFAULT_LEVEL.1),
+    };
+    Ok(())
+}
+
+/// The name is looked at here, the file by whoever writes it.
+fn put_file(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
+    if given.last.text.is_empty() {
+        let fault = Fault::new("the name is empty");
+        return Err(given.error(fault.way_out("name a file, or leave it out")));
+    }
+    plan.keeps_files = true;
+    Ok(())
+}
+
+/// Whether the files can be written, as far as that can be known before anything starts.
+///
+/// # Errors
+/// A directory is named.
+pub(super) fn check(settings: &Settings) -> Result<(), Error> {
+    for (option, example) in FILES {
+        let Some(file) = settings.file(option) else {
+            continue;
+        };
+        // One that is missing may be made by then; a directory will not become a file.
+        let bytes = file.path.as_os_str().as_bytes();
+        if bytes.ends_with(b"/") || file.path.is_dir() {
+            let shown = file.path.display();
+            let fault = Fault::new(format!("{shown}: {}", error_text(libc::EISDIR)));
+            let inside = file.path.join(example);
+            let way_out = format!("name a file in it, as {}", inside.display());
+            return Err(settings.error(option, fault.way_out(way_out)));
+        }
+    }
+    Ok(())
+}
