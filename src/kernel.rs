@@ -33,7 +33,7 @@ use relay::Order;
 mod asking;
 mod cannot_start;
 mod cgroup;
-mod children;
+mod child;
 pub(crate) mod hooks;
 mod job_control;
 mod jobs;
