@@ -4,9 +4,8 @@
 //! and children can happen, waiting is one `rt_sigtimedwait`; where input has to be relayed the reactor
 //! waits instead, for the same signals.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::ffi::{CString, OsString};
-use std::os::fd::OwnedFd;
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,18 +15,20 @@ use nix::unistd::getppid;
 use crate::drain::connections::Connections;
 use crate::drive::World;
 use crate::kernel::notify::Upward;
-use crate::kernel::probe::{Identity, Probe};
-use crate::machine::{Action, Event, HookId, Received};
+use crate::machine::{Action, Event, Received};
 use crate::options::reload::Reloader;
 use crate::plan::{Plan, StepAction};
 use crate::reactor::{Reactor, Wake};
 use crate::record::{ExitStatus, HookResult, Sender};
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::{self, Inherited, Taken};
-use crate::sys::slate::Slate;
 use crate::sys::terminal::Terminal;
 use crate::sys::{descriptors, last_resort};
 use crate::words::signal::{Signal, SignalSet};
+use asking::Asking;
+use child::{Child, Start};
+use jobs::{Job, Jobs};
+use readiness::Readiness;
 use relay::Order;
 
 mod asking;
@@ -45,83 +46,41 @@ mod relay;
 mod sending;
 mod telling;
 
-/// A process of ours that is not the main child.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Job {
-    Hook(HookId),
-    StopCommand {
-        step: usize,
-    },
-    /// A look whether the child is ready.
-    Probe {
-        look: u32,
-    },
-    /// A question about one of `Kernel::asks`.
-    Ask {
-        index: usize,
-        look: u32,
-    },
-}
-
 /// See the module's first sentence.
 pub(crate) struct Kernel {
     plan: Rc<Plan>,
-    command: Vec<OsString>,
-    inherited: Inherited,
     began: Instant,
     /// Who started us; another parent later means that it died.
     parent: i32,
     own_pid: i32,
-    main: Option<i32>,
-    halt: job_control::Halt,
-    /// The child's process group, if it has one of its own, as long as anybody is in it.
-    group: Option<i32>,
-    jobs: Vec<(i32, Job)>,
+    start: Start,
+    child: Child,
+    readiness: Readiness,
+    jobs: Jobs,
+    asking: Asking,
+    reaping: Reaping,
     queue: VecDeque<Event>,
-    /// SIGCHLD came, or may have: reap before waiting.
-    reap: bool,
-    /// Children taken since anything else had its turn.
-    reaped_in_a_row: u32,
-    told_none: bool,
     /// `Plan::passed_on`.
     passed_on: SignalSet,
     terminal: Option<Terminal>,
-    /// The directory of the start, held only for hooks and stop commands.
-    directory: Option<OwnedFd>,
     reactor: Option<Reactor>,
-    /// What was inherited above 2, where the reactor was needed before the start; else it is not asked.
-    inherited_descriptors: Option<descriptors::Inherited>,
-    relay: Option<relay::Sender>,
     connections: Connections,
     /// The service manager that started us.
     upward: Upward,
-    /// The child's `NOTIFY_SOCKET`, where it is one of ours.
-    notify_socket: Option<String>,
-    probe: Option<Probe>,
-    /// While it drains: what the program is asked (`--drain-until`).
-    asks: Vec<asking::Ask>,
-    /// The process groups of hooks, stop commands and looks that got KILL: what is left of them is dying.
-    given_up: Vec<i32>,
-    /// The file of `file:PATH` as it was before the start.
-    ready_file: Option<Identity>,
-    /// The environment of probes and questions that are commands.
-    probe_environment: Vec<CString>,
-    /// Where a probe that is a request says why the answer is no.
-    probe_slate: Option<Slate>,
-    /// Who has got KILL from us: the next round names and counts only others.
-    killed: BTreeSet<i32>,
-    /// Who has had a signal that was not for the child alone.
-    told: telling::Told,
     told_no_proc: bool,
-    /// KILL was sent by us, to whomever.
-    sent_kill: bool,
     memory: memory::Memory,
-    /// The child's own, with `--cgroup`.
-    cgroup: cgroup::Held,
     /// There only with `--reload-on`.
     reloader: Option<Reloader>,
-    /// What child and hooks are told of the last run (`--state-file`).
-    last: Vec<(OsString, OsString)>,
+}
+
+/// Which children are to be taken from the kernel.
+#[derive(Default)]
+struct Reaping {
+    /// SIGCHLD came, or may have: reap before waiting.
+    is_due: bool,
+    /// Children taken since anything else had its turn.
+    in_a_row: u32,
+    told_none: bool,
 }
 
 /// After so many children the others get their turn: orphans may come faster than they can be reaped.
@@ -136,34 +95,28 @@ impl Kernel {
             let _ = nix::sys::prctl::set_child_subreaper(true);
         }
         let parent = getppid().as_raw();
-        let inherited_descriptors = plan.opens_before_start().then(descriptors::Inherited::find);
-        let mut kernel = Self {
+        let start = Start {
             command,
             inherited,
+            descriptors: plan.opens_before_start().then(descriptors::Inherited::find),
+            last: Vec::new(),
+            notify_socket: None,
+        };
+        let mut kernel = Self {
             began: Instant::now(),
             parent,
             own_pid,
-            main: None,
-            halt: job_control::Halt::default(),
-            group: None,
-            jobs: Vec::new(),
+            start,
+            child: Child::default(),
+            readiness: Readiness::default(),
+            jobs: Jobs::new(&plan),
+            asking: Asking::default(),
+            reaping: Reaping::default(),
             queue: VecDeque::new(),
-            reap: false,
-            reaped_in_a_row: 0,
-            told_none: false,
             passed_on: plan.passed_on(),
             terminal: Terminal::open(),
-            directory: if plan.runs_commands() {
-                descriptors::hold_directory()
-            } else {
-                None
-            },
             reactor: None,
-            inherited_descriptors,
-            relay: None,
             connections: Connections::default(),
-            killed: BTreeSet::new(),
-            told: telling::Told::default(),
             // Where another tool's place is taken, which has no stop sequence, the service manager hears
             // what it would hear from that tool: nothing.
             upward: if plan.stop_on.is_empty() && plan.readiness.is_none() {
@@ -171,19 +124,9 @@ impl Kernel {
             } else {
                 Upward::from_environment()
             },
-            notify_socket: None,
-            probe: None,
-            asks: Vec::new(),
-            given_up: Vec::new(),
-            ready_file: None,
-            probe_environment: Vec::new(),
-            probe_slate: None,
             told_no_proc: false,
-            sent_kill: false,
             memory: memory::Memory::default(),
-            cgroup: cgroup::Held::default(),
             reloader: None,
-            last: Vec::new(),
             plan,
         };
         kernel.watch_parent();
@@ -195,7 +138,7 @@ impl Kernel {
 
     /// Variables for the child, the hooks and the stop commands.
     pub(crate) fn tell_last(&mut self, last: Vec<(OsString, OsString)>) {
-        self.last = last;
+        self.start.last = last;
     }
 
     /// What `Action::Reload` asks.
@@ -215,7 +158,7 @@ impl Kernel {
 
     /// Closes nothing after the start: somebody else in this process holds descriptors, too.
     pub(crate) fn keep_descriptors(&mut self) {
-        self.inherited_descriptors = Some(descriptors::Inherited::default());
+        self.start.descriptors = Some(descriptors::Inherited::default());
     }
 
     /// Opens what must be there before anything is started: the child's notification socket, and the event
@@ -232,7 +175,7 @@ impl Kernel {
         if plan.awaits_notification() {
             let awaits_ready = plan.takes_ready_from_child();
             let socket = notify::open(&reactor, self.upward.clone(), awaits_ready)?;
-            self.notify_socket = Some(socket);
+            self.start.notify_socket = Some(socket);
         }
         self.reactor = Some(reactor);
         Ok(())
@@ -274,7 +217,7 @@ impl Kernel {
         if let Some(terminal) = &self.terminal {
             terminal.restore();
         }
-        self.cgroup.remove();
+        self.child.cgroup.remove();
     }
 
     pub(crate) fn has_terminal(&self) -> bool {
@@ -294,27 +237,27 @@ impl Kernel {
         }
         match reap::next(true) {
             Reaped::Ended { pid, status } => self.ended(pid, status),
-            Reaped::Stopped { pid, signal } if self.main == Some(pid) => {
-                if self.halt.stops() {
+            Reaped::Stopped { pid, signal } if self.child.pid == Some(pid) => {
+                if self.child.halt.stops() {
                     let _ = signals::send(pid, Signal::CONT);
                 }
                 self.child_stopped(pid, signal)
             }
-            Reaped::Continued { pid } if self.main == Some(pid) => {
-                self.halt.was_continued();
+            Reaped::Continued { pid } if self.child.pid == Some(pid) => {
+                self.child.halt.was_continued();
                 None
             }
             Reaped::Stopped { .. } | Reaped::Continued { .. } => None,
             Reaped::Nothing => {
-                self.reap = false;
+                self.reaping.is_due = false;
                 None
             }
             Reaped::NoChild => {
-                self.reap = false;
-                if self.told_none || self.is_cgroup_populated() {
+                self.reaping.is_due = false;
+                if self.reaping.told_none || self.is_cgroup_populated() {
                     return None;
                 }
-                self.told_none = true;
+                self.reaping.told_none = true;
                 Some(Event::NoneLeft)
             }
         }
@@ -322,16 +265,17 @@ impl Kernel {
 
     fn ended(&mut self, pid: i32, status: ExitStatus) -> Option<Event> {
         // From now on another process may get this pid.
-        self.killed.remove(&pid);
-        self.given_up.retain(|group| !signals::is_empty(*group));
+        self.child.killed.remove(&pid);
+        self.jobs
+            .given_up
+            .retain(|group| !signals::is_empty(*group));
         self.suspect_lack_of_memory(pid, status);
-        if self.main == Some(pid) {
-            self.main = None;
+        if self.child.pid == Some(pid) {
+            self.child.pid = None;
             last_resort::child_ended(status);
             return self.after_what_is_queued(Event::ChildExited(status));
         }
-        let job = self.jobs.iter().position(|(job, _)| *job == pid);
-        let event = match job.map(|index| self.jobs.swap_remove(index).1) {
+        let event = match self.jobs.take(pid) {
             Some(Job::Hook(hook)) => Event::HookEnded {
                 hook,
                 result: HookResult::Ended(status),
@@ -370,7 +314,8 @@ impl Kernel {
             && !(self.plan.parent_death_signal.is_some()
                 && taken.sender == Sender::Pid(self.parent))
             && self
-                .main
+                .child
+                .pid
                 .is_some_and(|main| signals::send(main, taken.signal).is_ok())
     }
 
@@ -379,7 +324,7 @@ impl Kernel {
         let Taken { signal, sender } = taken;
         if signal == Signal::CHLD {
             // A hint only: several children may stand behind one, and none behind a forged one.
-            self.reap = true;
+            self.reaping.is_due = true;
             return None;
         }
         // What our own writing raised is nobody's message to the child. Anything else that bears our
@@ -396,9 +341,9 @@ impl Kernel {
         }
         let reached_child = self.reached_child(taken);
         if reached_child {
-            self.halt.terminal_came |= [Signal::INT, Signal::QUIT].contains(&signal);
+            self.child.halt.terminal_came |= [Signal::INT, Signal::QUIT].contains(&signal);
             let group = nix::unistd::getpgrp().as_raw();
-            self.told.group(group, signal, Instant::now());
+            self.child.told.group(group, signal, Instant::now());
         }
         let ignored = [Signal::INT, Signal::QUIT].contains(&signal) && signals::is_ignored(signal);
         Some(Event::Signal(Received {
@@ -436,8 +381,8 @@ impl World for Kernel {
         if let Some(event) = self.queue.pop_front() {
             return Some(event);
         }
-        while self.reap && self.reaped_in_a_row < IN_A_ROW {
-            self.reaped_in_a_row += 1;
+        while self.reaping.is_due && self.reaping.in_a_row < IN_A_ROW {
+            self.reaping.in_a_row += 1;
             if let Some(event) = self.reap_one() {
                 return Some(event);
             }
@@ -450,7 +395,7 @@ impl World for Kernel {
             if let Some(event) = self.pending() {
                 return event;
             }
-            self.reaped_in_a_row = 0;
+            self.reaping.in_a_row = 0;
             let now = self.now();
             self.connections.look(now, &mut self.queue);
             if let Some(event) = self.queue.pop_front() {
@@ -467,8 +412,8 @@ impl World for Kernel {
                 self.ask();
                 continue;
             }
-            if self.cgroup.is_look_due(now) {
-                self.reap = true;
+            if self.child.cgroup.is_look_due(now) {
+                self.reaping.is_due = true;
                 continue;
             }
             let until = [
@@ -476,11 +421,11 @@ impl World for Kernel {
                 self.probe_at(),
                 self.ask_at(),
                 self.connections.next_look(),
-                self.cgroup.next_look(),
+                self.child.cgroup.next_look(),
             ];
             let until = until.into_iter().flatten().min();
             let mut timeout = until.map(|until| until.saturating_sub(now));
-            if self.reap {
+            if self.reaping.is_due {
                 // More have ended. The kernel would name CHLD before any signal with a higher number.
                 signals::drop_pending(Signal::CHLD);
                 timeout = Some(Duration::ZERO);

@@ -1,9 +1,11 @@
 //! Asks the program itself whether anything is in flight (`--drain-until`), again and again until the drain ends.
 
+use std::ffi::CString;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Job, Kernel};
+use super::Kernel;
+use super::jobs::Job;
 use crate::drain::until;
 use crate::drive::World;
 use crate::kernel::hooks;
@@ -24,12 +26,20 @@ pub(super) struct Ask {
     slate: Option<Slate>,
 }
 
+/// What the program is asked while it drains.
+#[derive(Default)]
+pub(super) struct Asking {
+    asks: Vec<Ask>,
+    /// The environment of questions that are commands.
+    environment: Vec<CString>,
+}
+
 impl Kernel {
     pub(super) fn ask_program(&mut self, facts: &Facts) {
         let now = self.now();
         let plan = Rc::clone(&self.plan);
         let until = plan.drain.iter().flat_map(|drain| &drain.until);
-        self.asks = until
+        self.asking.asks = until
             .enumerate()
             // Who says it itself is not asked.
             .filter(|(_, until)| until.when != UntilWhen::Notify)
@@ -40,7 +50,7 @@ impl Kernel {
                 slate: None,
             })
             .collect();
-        self.probe_environment = hooks::environment(facts, &self.last);
+        self.asking.environment = hooks::environment(facts, &self.start.last);
     }
 
     /// Asks anew: what was answered until now does not count.
@@ -48,7 +58,7 @@ impl Kernel {
         let now = self.now();
         self.queue
             .retain(|event| !matches!(event, Event::Answered { .. }));
-        for ask in &mut self.asks {
+        for ask in &mut self.asking.asks {
             match ask.probe.running() {
                 Some(_) => ask.outdated = true,
                 None => ask.probe = Probe::new(now, None),
@@ -58,14 +68,19 @@ impl Kernel {
 
     /// When to call `ask` at the latest.
     pub(super) fn ask_at(&self) -> Option<Duration> {
-        self.asks.iter().map(|ask| ask.probe.due()).min()
+        self.asking.asks.iter().map(|ask| ask.probe.due()).min()
     }
 
     /// Asks about all that is due, and ends what takes too long.
     pub(super) fn ask(&mut self) {
         let now = self.now();
-        for index in 0..self.asks.len() {
-            let Some(ask) = self.asks.get(index).filter(|ask| ask.probe.due() <= now) else {
+        for index in 0..self.asking.asks.len() {
+            let Some(ask) = self
+                .asking
+                .asks
+                .get(index)
+                .filter(|ask| ask.probe.due() <= now)
+            else {
                 continue;
             };
             match ask.probe.running() {
@@ -81,7 +96,7 @@ impl Kernel {
 
     fn begin_to_ask(&mut self, now: Duration, index: usize) {
         let plan = Rc::clone(&self.plan);
-        let Some(ask) = self.asks.get(index) else {
+        let Some(ask) = self.asking.asks.get(index) else {
             return;
         };
         let until = plan.drain.as_ref();
@@ -94,9 +109,9 @@ impl Kernel {
         let begun = match &until.when {
             UntilWhen::Notify => return,
             UntilWhen::Exec(argv) => {
-                let environment = std::mem::take(&mut self.probe_environment);
+                let environment = std::mem::take(&mut self.asking.environment);
                 let begun = self.run_job(job, argv, &environment);
-                self.probe_environment = environment;
+                self.asking.environment = environment;
                 begun
             }
             when @ (UntilWhen::Http(_) | UntilWhen::Metric(..)) => {
@@ -111,7 +126,7 @@ impl Kernel {
                 })
             }
         };
-        if let Some(ask) = self.asks.get_mut(index) {
+        if let Some(ask) = self.asking.asks.get_mut(index) {
             ask.slate = slate;
             ask.probe.looking(now);
         }
@@ -123,7 +138,7 @@ impl Kernel {
     /// A process that has asked is over.
     pub(super) fn ask_ended(&mut self, index: usize, look: u32, status: ExitStatus) {
         let plan = Rc::clone(&self.plan);
-        let Some(ask) = self.asks.get_mut(index) else {
+        let Some(ask) = self.asking.asks.get_mut(index) else {
             return;
         };
         let until = plan.drain.as_ref();
@@ -136,7 +151,7 @@ impl Kernel {
 
     fn answered(&mut self, index: usize, answer: Answer) {
         let now = self.now();
-        let Some(ask) = self.asks.get_mut(index) else {
+        let Some(ask) = self.asking.asks.get_mut(index) else {
             return;
         };
         ask.probe.again(now);
@@ -150,8 +165,8 @@ impl Kernel {
 
     /// Nobody wants to know any more.
     pub(super) fn stop_asking(&mut self) {
-        if !self.asks.is_empty() {
-            self.asks = Vec::new();
+        if !self.asking.asks.is_empty() {
+            self.asking.asks = Vec::new();
             self.end_jobs(|job| matches!(job, Job::Ask { .. }));
         }
     }

@@ -66,17 +66,17 @@ impl Kernel {
             return;
         }
         match Cgroup::make() {
-            Ok(cgroup) => self.cgroup.cgroup = Some(cgroup),
+            Ok(cgroup) => self.child.cgroup.cgroup = Some(cgroup),
             Err(why) => self.go_on_without_cgroup(&why),
         }
     }
 
     /// The start is over; `errno` is why the child could not enter, or 0.
     pub(super) fn entered_cgroup(&mut self, errno: i32) {
-        if let Some(cgroup) = &mut self.cgroup.cgroup {
+        if let Some(cgroup) = &mut self.child.cgroup.cgroup {
             cgroup.close_door();
             if errno != 0 {
-                self.cgroup.remove();
+                self.child.cgroup.remove();
                 let why = format!("the child could not enter: {}", error_text(errno));
                 self.go_on_without_cgroup(&why);
             }
@@ -92,14 +92,14 @@ impl Kernel {
     /// Asked once we have no children: whether somebody lives of whom we are no ancestor. If so we look
     /// again, and again.
     pub(super) fn is_cgroup_populated(&mut self) -> bool {
-        let cgroup = self.cgroup.cgroup.as_ref();
+        let cgroup = self.child.cgroup.cgroup.as_ref();
         if !cgroup.is_some_and(Cgroup::is_populated) {
             return false;
         }
-        let held = &mut self.cgroup;
+        let held = &mut self.child.cgroup;
         held.pause = (held.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let now = self.began.elapsed();
-        self.cgroup.next_look = Some(now.saturating_add(self.cgroup.pause));
+        self.child.cgroup.next_look = Some(now.saturating_add(self.child.cgroup.pause));
         true
     }
 
@@ -108,16 +108,16 @@ impl Kernel {
     /// They are named before, as afterwards there is nobody to be named. Who was forked between the two
     /// is dead and nameless.
     pub(super) fn kill_cgroup(&mut self) -> Vec<Member> {
-        let Some(cgroup) = &self.cgroup.cgroup else {
+        let Some(cgroup) = &self.child.cgroup.cgroup else {
             return Vec::new();
         };
         let named = tree::living(&cgroup.pids());
         let killed = cgroup.kill();
-        self.cgroup.look_soon();
+        self.child.cgroup.look_soon();
         match killed {
             Ok(()) => named,
             Err(errno) => {
-                if !std::mem::replace(&mut self.cgroup.told_refused, true) {
+                if !std::mem::replace(&mut self.child.cgroup.told_refused, true) {
                     self.go_on_without_cgroup(&format!("cgroup.kill: {}", error_text(errno)));
                 }
                 Vec::new()
@@ -128,20 +128,20 @@ impl Kernel {
     /// Those in it whom the tree does not have: without a subreaper orphans leave that, but not the
     /// cgroup.
     pub(super) fn others_in_cgroup(&mut self, known: &[Member]) -> Vec<Member> {
-        let Some(cgroup) = &self.cgroup.cgroup else {
+        let Some(cgroup) = &self.child.cgroup.cgroup else {
             return Vec::new();
         };
         let known: HashSet<i32> = known.iter().map(|member| member.pid).collect();
         let mut others = cgroup.pids();
         // The main child has its own rules, so that it gets a signal once.
-        others.retain(|pid| !known.contains(pid) && self.main != Some(*pid));
-        self.cgroup.look_soon();
+        others.retain(|pid| !known.contains(pid) && self.child.pid != Some(*pid));
+        self.child.cgroup.look_soon();
         tree::living(&others)
     }
 
     /// Signals one of those, if it is still in it; true when it got all of them.
     pub(super) fn send_in_cgroup(&self, member: &Member, signals: &[Signal]) -> bool {
-        let cgroup = self.cgroup.cgroup.as_ref();
+        let cgroup = self.child.cgroup.cgroup.as_ref();
         cgroup
             .is_some_and(|cgroup| tree::signal_pinned(member.pid, signals, |pid| cgroup.holds(pid)))
     }

@@ -1,13 +1,16 @@
 //! Starts the main child: its environment, its standard input, and what is told when it cannot start.
 
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::AtomicI32;
 
-use super::Kernel;
 use super::cannot_start::{Attempt, Typed};
+use super::job_control::Halt;
 use super::jobs::path_of;
+use super::telling::Told;
+use super::{Kernel, cgroup};
 use crate::kernel::hooks;
 use crate::kernel::relay;
 use crate::kernel::relay::Order;
@@ -15,9 +18,42 @@ use crate::machine::Event;
 use crate::options::identity;
 use crate::plan::{Plan, Stdin, StepAction};
 use crate::record::StartFailure;
+use crate::sys::signals::Inherited;
 use crate::sys::spawn::{Directory, Failure, Null, Stage};
 use crate::sys::terminal::Terminal;
 use crate::sys::{descriptors, error_text, last_resort, spawn};
+
+/// What every start of the command needs.
+pub(super) struct Start {
+    pub(super) command: Vec<OsString>,
+    pub(super) inherited: Inherited,
+    /// What was inherited above 2, where the reactor was needed before the start; else it is not asked.
+    pub(super) descriptors: Option<descriptors::Inherited>,
+    /// What child and hooks are told of the last run (`--state-file`).
+    pub(super) last: Vec<(OsString, OsString)>,
+    /// The child's `NOTIFY_SOCKET`, where it is one of ours.
+    pub(super) notify_socket: Option<String>,
+}
+
+/// The main child, and what is known of its tree.
+#[derive(Default)]
+pub(super) struct Child {
+    /// `None` before its start and once it has been reaped.
+    pub(super) pid: Option<i32>,
+    /// Its process group, if it has one of its own, as long as anybody is in it.
+    pub(super) group: Option<i32>,
+    pub(super) halt: Halt,
+    /// Where its standard input is relayed.
+    pub(super) relay: Option<relay::Sender>,
+    /// Its own, with `--cgroup`.
+    pub(super) cgroup: cgroup::Held,
+    /// Who of the tree has had a signal that was not for the child alone.
+    pub(super) told: Told,
+    /// Who has got KILL from us: the next round names and counts only others.
+    pub(super) killed: BTreeSet<i32>,
+    /// KILL was sent by us, to whomever.
+    pub(super) sent_kill: bool,
+}
 
 impl Kernel {
     pub(super) fn start(&mut self) {
@@ -25,21 +61,21 @@ impl Kernel {
         self.take_what_came_before_the_child();
         match self.spawn_child() {
             Ok(pid) => {
-                self.main = Some(pid);
-                self.group = Some(pid).filter(|_| self.terminal.is_none());
+                self.child.pid = Some(pid);
+                self.child.group = Some(pid).filter(|_| self.terminal.is_none());
                 last_resort::prepare(pid);
                 self.queue.push_back(Event::Started { pid });
                 self.begin_to_watch_memory();
             }
             Err(failure) => self.queue.push_back(Event::StartFailed(failure)),
         }
-        self.told_none = false;
-        self.reap = true;
+        self.reaping.told_none = false;
+        self.reaping.is_due = true;
     }
 
     fn spawn_child(&mut self) -> Result<i32, StartFailure> {
         let failed = |message| StartFailure { code: 125, message };
-        let argv = spawn::words(&self.command)
+        let argv = spawn::words(&self.start.command)
             .map_err(|_| failed("an argument holds a NUL byte".to_owned()))?;
         let pipe = match self.plan.stdin {
             Stdin::Inherit => None,
@@ -53,8 +89,9 @@ impl Kernel {
         self.make_cgroup();
         let refused = AtomicI32::new(0);
         let settings = &self.plan.child;
-        let notify_socket = self.notify_socket.as_deref();
-        let environment = child_environment(&self.plan, &self.last, self.own_pid, notify_socket);
+        let notify_socket = self.start.notify_socket.as_deref();
+        let environment =
+            child_environment(&self.plan, &self.start.last, self.own_pid, notify_socket);
         let workdir = settings.workdir.as_deref().map(descriptors::path);
         let options = spawn::Options {
             environment: environment.as_deref(),
@@ -72,11 +109,13 @@ impl Kernel {
             identity: settings.user.as_ref(),
             no_new_privs: settings.no_new_privs,
             own_namespaces: settings.own_namespaces,
-            cgroup: self.cgroup.entry(&refused),
+            cgroup: self.child.cgroup.entry(&refused),
         };
         let path = path_of(environment.as_deref());
-        let started = spawn::spawn(&argv, path.as_deref(), &self.inherited, &options)
-            .map_err(|failure| start_failure(&failure, &self.command, path.as_deref(), &self.plan));
+        let started = spawn::spawn(&argv, path.as_deref(), &self.start.inherited, &options)
+            .map_err(|failure| {
+                start_failure(&failure, &self.start.command, path.as_deref(), &self.plan)
+            });
         self.entered_cgroup(refused.into_inner());
         let pid = started?;
         let write = pipe.map(|(_, write)| write);
@@ -91,18 +130,23 @@ impl Kernel {
         let keep_open = |step: &crate::plan::Step| matches!(step.action, StepAction::Stdin(_));
         let keep_open = self.plan.ladder.iter().any(keep_open);
         if let Some(reactor) = self.reactor() {
-            self.relay = Some(relay::start(reactor, write, keep_open));
+            self.child.relay = Some(relay::start(reactor, write, keep_open));
         }
     }
 
     /// Lets go of what was only inherited for the child.
     fn let_go(&mut self, pipe: Option<&OwnedFd>) {
-        match &self.inherited_descriptors {
+        match &self.start.descriptors {
             Some(inherited) => inherited.close(),
             None => {
                 let terminal = self.terminal.iter().map(Terminal::descriptor);
-                let held = self.directory.iter().chain(pipe).map(AsRawFd::as_raw_fd);
-                let held = held.chain(self.cgroup.descriptor());
+                let held = self
+                    .jobs
+                    .directory
+                    .iter()
+                    .chain(pipe)
+                    .map(AsRawFd::as_raw_fd);
+                let held = held.chain(self.child.cgroup.descriptor());
                 descriptors::close_all_but(terminal.chain(held).collect());
             }
         }
@@ -111,7 +155,12 @@ impl Kernel {
     }
 
     pub(super) fn order(&mut self, order: Order) {
-        if !self.relay.as_ref().is_some_and(|relay| relay.order(order)) {
+        if !self
+            .child
+            .relay
+            .as_ref()
+            .is_some_and(|relay| relay.order(order))
+        {
             self.trouble("the child's standard input is closed already".to_owned());
         }
     }

@@ -67,8 +67,8 @@ impl Kernel {
     /// Lets those of the target who are stopped go on, so that they can act on what they were sent. Who
     /// runs gets no CONT: programs have handlers for it.
     pub(super) fn continue_stopped(&mut self, target: Target) {
-        let Some(main) = self.main else { return };
-        let main_is_stopped = self.halt.asked_to_end();
+        let Some(main) = self.child.pid else { return };
+        let main_is_stopped = self.child.halt.asked_to_end();
         let group = main;
         let looked = match target {
             Target::Child => {
@@ -97,7 +97,7 @@ impl Kernel {
     /// Whether the child has got a signal that we got, too, so that it must not get it a second time.
     pub(super) fn reached_child(&mut self, taken: Taken) -> bool {
         let Taken { signal, sender } = taken;
-        let Some(main) = self.main.filter(|_| self.shares_terminal()) else {
+        let Some(main) = self.child.pid.filter(|_| self.shares_terminal()) else {
             return false;
         };
         match sender {
@@ -109,7 +109,7 @@ impl Kernel {
                 !(for_leader && terminal::is_session_leader())
             }
             // `fg` after the whole job was stopped, by a STOP that nobody can see coming.
-            Sender::Pid(_) if signal == Signal::CONT => self.halt.takes_continued(main),
+            Sender::Pid(_) if signal == Signal::CONT => self.child.halt.takes_continued(main),
             // A program that suspends itself stops its whole job, and takes us for a part of it. Sent
             // back to it, its own TSTP would suspend it again and again where nothing can stop it (an
             // orphaned group, as in a container).
@@ -126,15 +126,15 @@ impl Kernel {
     /// of it before it is pending for us. It counts first, while the child can still be seen to have had it
     /// as well; otherwise what the child leaves behind would be asked twice.
     pub(super) fn terminal_comes_first(&mut self) -> Option<Taken> {
-        let main = self.main.filter(|_| !self.halt.terminal_came)?;
+        let main = self.child.pid.filter(|_| !self.child.halt.terminal_came)?;
         let signal = reap::died_of(main)?;
         let typed = [Signal::INT, Signal::QUIT].contains(&signal) && self.shares_terminal();
-        self.halt.terminal_came = true;
+        self.child.halt.terminal_came = true;
         typed.then(|| signals::take_only(signal, SOON))?
     }
 
     pub(super) fn shares_terminal(&self) -> bool {
-        self.terminal.is_some() && self.main.is_some_and(terminal::is_in_our_group)
+        self.terminal.is_some() && self.child.pid.is_some_and(terminal::is_in_our_group)
     }
 
     /// The main child was stopped; `None` where that is settled already.
@@ -152,12 +152,12 @@ impl Kernel {
     }
 
     pub(super) fn suspend(&mut self, signal: Signal) {
-        let (Some(terminal), Some(main)) = (&self.terminal, self.main) else {
+        let (Some(terminal), Some(main)) = (&self.terminal, self.child.pid) else {
             return;
         };
         let resumed = terminal.suspend(main, signal);
         if resumed.is_some() {
-            self.halt.stopped = false;
+            self.child.halt.stopped = false;
         }
         if resumed == Some(true) {
             self.send(Target::Group, Signal::CONT);

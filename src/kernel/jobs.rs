@@ -1,19 +1,73 @@
 //! Runs hooks, stop commands, looks at readiness and questions to the program as processes, each in a group of its own.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
+use super::Kernel;
 use super::cannot_start::Attempt;
-use super::{Job, Kernel};
 use crate::kernel::hooks;
 use crate::machine::{Event, Facts, HookId};
-use crate::plan::{HookKind, StepAction};
+use crate::plan::{HookKind, Plan, StepAction};
 use crate::record::HookResult;
 use crate::sys::spawn::{Directory, Null, Stage};
-use crate::sys::{error_text, fork, signals, spawn};
+use crate::sys::{descriptors, error_text, fork, signals, spawn};
 use crate::words::signal::Signal;
+
+/// A process of ours that is not the main child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Job {
+    Hook(HookId),
+    StopCommand {
+        step: usize,
+    },
+    /// A look whether the child is ready.
+    Probe {
+        look: u32,
+    },
+    /// A question about one of `Asking::asks`.
+    Ask {
+        index: usize,
+        look: u32,
+    },
+}
+
+/// The processes of ours that are not the main child.
+pub(super) struct Jobs {
+    /// Each is the leader of its own process group.
+    pub(super) running: Vec<(i32, Job)>,
+    /// The process groups of those that got KILL: what is left of them is dying.
+    pub(super) given_up: Vec<i32>,
+    /// The directory of the start, held only for hooks and stop commands.
+    pub(super) directory: Option<OwnedFd>,
+}
+
+impl Jobs {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let directory = if plan.runs_commands() {
+            descriptors::hold_directory()
+        } else {
+            None
+        };
+        Self {
+            running: Vec::new(),
+            given_up: Vec::new(),
+            directory,
+        }
+    }
+
+    /// Whether it is the process group of one that was not given up.
+    pub(super) fn has_group(&self, group: i32) -> bool {
+        self.running.iter().any(|(job, _)| *job == group)
+    }
+
+    /// Takes the one with this pid, which has ended.
+    pub(super) fn take(&mut self, pid: i32) -> Option<Job> {
+        let index = self.running.iter().position(|(job, _)| *job == pid)?;
+        Some(self.running.swap_remove(index).1)
+    }
+}
 
 impl Kernel {
     pub(super) fn run_hook(&mut self, hook: HookId, facts: &Facts) {
@@ -44,7 +98,7 @@ impl Kernel {
             return;
         }
         let is_its = |(_, job): &&(i32, Job)| *job == Job::Hook(hook);
-        if let Some((pid, _)) = self.jobs.iter().find(is_its) {
+        if let Some((pid, _)) = self.jobs.running.iter().find(is_its) {
             let _ = signals::send(*pid, Signal::TERM);
         }
     }
@@ -69,10 +123,10 @@ impl Kernel {
         environment: &[CString],
     ) -> Result<(), String> {
         // Whatever becomes of the attempt, a zombie of it included: the machine will ask who is left.
-        self.told_none = false;
-        self.reap = true;
+        self.reaping.told_none = false;
+        self.reaping.is_due = true;
         let argv = spawn::words(command).map_err(|_| "an argument holds a NUL byte".to_owned())?;
-        let directory = self.directory.as_ref();
+        let directory = self.jobs.directory.as_ref();
         let options = spawn::Options {
             environment: Some(environment),
             own_group: true,
@@ -89,9 +143,9 @@ impl Kernel {
             ..spawn::Options::default()
         };
         let path = path_of(Some(environment));
-        match spawn::spawn(&argv, path.as_deref(), &self.inherited, &options) {
+        match spawn::spawn(&argv, path.as_deref(), &self.start.inherited, &options) {
             Ok(pid) => {
-                self.jobs.push((pid, job));
+                self.jobs.running.push((pid, job));
                 Ok(())
             }
             Err(failure) if failure.stage == Stage::Exec => Err(Attempt {
@@ -108,10 +162,10 @@ impl Kernel {
 
     pub(super) fn run_forked(&mut self, job: Job, work: impl FnOnce() -> u8) -> Result<(), String> {
         // As in `run_job`.
-        self.told_none = false;
-        self.reap = true;
+        self.reaping.told_none = false;
+        self.reaping.is_due = true;
         let pid = fork::run(work).map_err(error_text)?;
-        self.jobs.push((pid, job));
+        self.jobs.running.push((pid, job));
         Ok(())
     }
 
@@ -122,11 +176,11 @@ impl Kernel {
     /// Kills them with their whole groups. What is left of those has been dealt with: it is nothing that
     /// the child has left behind.
     pub(super) fn end_jobs(&mut self, chosen: impl Fn(&Job) -> bool) {
-        for (pid, _) in self.jobs.iter().filter(|(_, job)| chosen(job)) {
+        for (pid, _) in self.jobs.running.iter().filter(|(_, job)| chosen(job)) {
             // The leader is not reaped yet, so its group is still its own.
             let _ = signals::send(-pid, Signal::KILL);
-            self.sent_kill = true;
-            self.given_up.push(*pid);
+            self.child.sent_kill = true;
+            self.jobs.given_up.push(*pid);
         }
     }
 }

@@ -58,13 +58,13 @@ impl Kernel {
 
     /// A process has ended.
     pub(super) fn suspect_lack_of_memory(&mut self, pid: i32, status: ExitStatus) {
-        let is_main = self.main == Some(pid);
+        let is_main = self.child.pid == Some(pid);
         // A shell in front says of its child's death what it would be in `$?`.
         let is_kill = status.code() == killed_by(Signal::KILL);
         // A master reaps its workers itself, and what it says then is a code of its own. Where the counter is that
         // of the container there is no doubt about it.
         let gave_up = self.own_pid == 1 && matches!(status, ExitStatus::Exited(1..=125));
-        if is_kill && !self.sent_kill || is_main && (self.memory.watched || gave_up) {
+        if is_kill && !self.child.sent_kill || is_main && (self.memory.watched || gave_up) {
             self.look_at_memory();
         }
     }
@@ -95,6 +95,6 @@ impl Kernel {
             "STEPDOWN_OOM_KILLS".into(),
             kills.unwrap_or_default().into(),
         );
-        self.last.iter().cloned().chain([kills]).collect()
+        self.start.last.iter().cloned().chain([kills]).collect()
     }
 }

@@ -1,9 +1,11 @@
 //! Says who is ready: looks at the child until it is, and tells the service manager.
 
+use std::ffi::CString;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Job, Kernel};
+use super::Kernel;
+use super::jobs::Job;
 use crate::call;
 use crate::drain::connections::pids_of_tree;
 use crate::drain::look;
@@ -17,6 +19,18 @@ use crate::plan::Plan;
 use crate::plan::readiness::ReadyWhen;
 use crate::record::ExitStatus;
 use crate::sys::slate::Slate;
+
+/// How it is found out whether the child is ready.
+#[derive(Default)]
+pub(super) struct Readiness {
+    probe: Option<Probe>,
+    /// The file of `file:PATH` as it was before the start.
+    file_before: Option<Identity>,
+    /// The environment of a look that is a command.
+    environment: Vec<CString>,
+    /// Where a look that is a request says why the answer is no.
+    said: Option<Slate>,
+}
 
 impl Kernel {
     pub(super) fn ready(&mut self) {
@@ -37,7 +51,7 @@ impl Kernel {
     /// The file of `file:PATH` as it is before the start.
     pub(super) fn remember_ready_file(&mut self) {
         if let Some(ReadyWhen::File(path)) = when(&self.plan) {
-            self.ready_file = Identity::of(path);
+            self.readiness.file_before = Identity::of(path);
         }
     }
 
@@ -49,23 +63,23 @@ impl Kernel {
                 return self.queue.push_back(Event::NotYetReady(why));
             }
             Some(ReadyWhen::Exec(_)) => {
-                self.probe_environment = hooks::environment(facts, &[]);
+                self.readiness.environment = hooks::environment(facts, &[]);
             }
             Some(_) => {}
         }
-        self.probe = Some(Probe::new(self.now(), self.ready_file));
+        self.readiness.probe = Some(Probe::new(self.now(), self.readiness.file_before));
     }
 
     /// When to call `probe` at the latest.
     pub(super) fn probe_at(&self) -> Option<Duration> {
-        self.probe.as_ref().map(Probe::due)
+        self.readiness.probe.as_ref().map(Probe::due)
     }
 
     /// The next look, or the end of one that takes too long.
     pub(super) fn probe(&mut self) {
         let plan = Rc::clone(&self.plan);
         let now = self.now();
-        let (Some(when), Some(probe)) = (when(&plan), &mut self.probe) else {
+        let (Some(when), Some(probe)) = (when(&plan), &mut self.readiness.probe) else {
             return;
         };
         if let Some(look) = probe.running() {
@@ -81,16 +95,18 @@ impl Kernel {
                 // Who leaves the tree may well be the server.
                 let stays = self.own_pid == 1 || plan.subreaper;
                 let tree = stays.then_some(pids_of_tree);
-                return self.seen(match look::first_not_listened_on(ports, self.main, tree) {
-                    Ok(None) => Ok(()),
-                    Ok(Some(Missing { port, taken: false })) => {
-                        Err(format!("nobody listens on port {port}"))
-                    }
-                    Ok(Some(Missing { port, taken: true })) => Err(format!(
-                        "port {port} is listened on by another process only"
-                    )),
-                    Err(why) => Err(why.to_string()),
-                });
+                return self.seen(
+                    match look::first_not_listened_on(ports, self.child.pid, tree) {
+                        Ok(None) => Ok(()),
+                        Ok(Some(Missing { port, taken: false })) => {
+                            Err(format!("nobody listens on port {port}"))
+                        }
+                        Ok(Some(Missing { port, taken: true })) => Err(format!(
+                            "port {port} is listened on by another process only"
+                        )),
+                        Err(why) => Err(why.to_string()),
+                    },
+                );
             }
             ReadyWhen::File(path) => {
                 let holds = probe.file_holds(path);
@@ -106,17 +122,17 @@ impl Kernel {
                     }
                     u8::from(answer.is_err())
                 });
-                self.probe_slate = slate;
+                self.readiness.said = slate;
                 begun
             }
             ReadyWhen::Exec(argv) => {
-                let environment = std::mem::take(&mut self.probe_environment);
+                let environment = std::mem::take(&mut self.readiness.environment);
                 let begun = self.run_job(job, argv, &environment);
-                self.probe_environment = environment;
+                self.readiness.environment = environment;
                 begun
             }
         };
-        match (begun, &mut self.probe) {
+        match (begun, &mut self.readiness.probe) {
             (Ok(()), Some(probe)) => probe.looking(now),
             (Err(why), _) => self.seen(Err(why)),
             (Ok(()), None) => {}
@@ -125,8 +141,8 @@ impl Kernel {
 
     /// A look that took a process is over.
     pub(super) fn look_ended(&mut self, look: u32, status: ExitStatus) {
-        if self.probe.as_ref().and_then(Probe::running) == Some(look) {
-            let said = self.probe_slate.take().and_then(|slate| slate.read());
+        if self.readiness.probe.as_ref().and_then(Probe::running) == Some(look) {
+            let said = self.readiness.said.take().and_then(|slate| slate.read());
             self.seen(match status {
                 ExitStatus::Exited(0) => Ok(()),
                 status => Err(said.unwrap_or_else(|| format!("it {status}"))),
@@ -136,7 +152,7 @@ impl Kernel {
 
     /// Nobody wants to know any more.
     fn stop_looking(&mut self) {
-        self.probe = None;
+        self.readiness.probe = None;
         self.end_jobs(|job| matches!(job, Job::Probe { .. }));
     }
 
@@ -144,11 +160,11 @@ impl Kernel {
         let now = self.now();
         match holds {
             Ok(()) => {
-                self.probe = None;
+                self.readiness.probe = None;
                 self.queue.push_back(Event::Ready);
             }
             Err(why) => {
-                if let Some(probe) = &mut self.probe {
+                if let Some(probe) = &mut self.readiness.probe {
                     probe.again(now);
                 }
                 self.queue.push_back(Event::NotYetReady(why));

@@ -23,9 +23,9 @@ pub(super) struct Reached {
 
 impl Kernel {
     pub(super) fn send(&mut self, target: Target, signal: Signal) {
-        let Some(main) = self.main else { return };
+        let Some(main) = self.child.pid else { return };
         if signal.stops_a_process() {
-            self.halt.asked_to_stop();
+            self.child.halt.asked_to_stop();
         }
         let sent = match target {
             Target::Child => signals::send(main, signal),
@@ -35,7 +35,7 @@ impl Kernel {
                 Ok(())
             }
         };
-        self.sent_kill |= signal == Signal::KILL;
+        self.child.sent_kill |= signal == Signal::KILL;
         if let Err(errno) = sent
             && errno != libc::ESRCH
         {
@@ -45,7 +45,7 @@ impl Kernel {
 
     fn send_to_group(&mut self, main: i32, signal: Signal) -> Result<(), i32> {
         if !self.shares_terminal() {
-            self.told.group(main, signal, Instant::now());
+            self.child.told.group(main, signal, Instant::now());
             return signals::send(-main, signal);
         }
         // On a terminal the child's group is ours and the calling shell's job: others in it, the rest
@@ -53,7 +53,7 @@ impl Kernel {
         let ours = nix::unistd::getpgrp().as_raw();
         match tree::signal(signal, |member| member.group == ours) {
             Some(reached) => {
-                self.told.members(&reached, signal);
+                self.child.told.members(&reached, signal);
                 Ok(())
             }
             None => {
@@ -82,15 +82,14 @@ impl Kernel {
     pub(super) fn send_beyond_group(&mut self, signal: Signal) {
         let ours = nix::unistd::getpgrp().as_raw();
         match tree::signal(signal, |member| member.group != ours) {
-            Some(reached) => self.told.members(&reached, signal),
+            Some(reached) => self.child.told.members(&reached, signal),
             None => self.tell_no_proc("only the child's process group can be found"),
         }
     }
 
     /// Whether this process is one that the child has left behind, and no hook that is at work.
     pub(super) fn is_left(&self, member: &Member) -> bool {
-        let is_ours = self.jobs.iter().any(|(job, _)| *job == member.group);
-        !is_ours && !self.given_up.contains(&member.group)
+        !self.jobs.has_group(member.group) && !self.jobs.given_up.contains(&member.group)
     }
 
     /// Signals every descendant, and tells whom KILL has reached for the first time.
@@ -102,11 +101,13 @@ impl Kernel {
         let Some(mut reached) = reached else {
             return self.signal_without_proc(signal);
         };
-        let child = reached.iter().any(|member| self.main == Some(member.pid));
+        let child = reached
+            .iter()
+            .any(|member| self.child.pid == Some(member.pid));
         let mut others = self.others_in_cgroup(&reached);
         others.retain(|member| self.send_in_cgroup(member, &[signal]));
         reached.append(&mut others);
-        self.told.members(&reached, signal);
+        self.child.told.members(&reached, signal);
         let named = Vec::new();
         Reached { named, child }
     }
@@ -115,10 +116,11 @@ impl Kernel {
     pub(super) fn look_who_is_there(&mut self, signal: Option<Signal>, target: Target) {
         // Enough to see why; a tree of thousands is not read for a line.
         const ENOUGH: usize = 256;
-        let Some(main) = self.main else { return };
-        let is_job = |group| self.jobs.iter().any(|(job, _)| *job == group);
+        let Some(main) = self.child.pid else { return };
         let members = tree::descendants().unwrap_or_default();
-        let others = members.iter().filter(|member| !is_job(member.group));
+        let others = members
+            .iter()
+            .filter(|member| !self.jobs.has_group(member.group));
         let others = others.map(|member| member.pid).filter(|pid| *pid != main);
         let pids = iter::once(main).chain(others.take(ENOUGH));
         let looks: Vec<_> = pids.filter_map(look::at).collect();
@@ -132,18 +134,20 @@ impl Kernel {
         let (reached, child) = if self.own_pid == 1 {
             // One call hits all at once, so that not even a fork bomb can outrun it (kill(2), pid -1).
             let mut named = tree::namespace().unwrap_or_default();
-            named.retain(|member| !self.given_up.contains(&member.group));
+            named.retain(|member| !self.jobs.given_up.contains(&member.group));
             (named, signals::send(-1, signal).is_ok())
         } else {
             match tree::signal(signal, |member| self.is_left(member)) {
                 Some(reached) => {
-                    let child = reached.iter().any(|member| self.main == Some(member.pid));
+                    let child = reached
+                        .iter()
+                        .any(|member| self.child.pid == Some(member.pid));
                     (reached, child)
                 }
                 None => (Vec::new(), self.signal_without_proc(signal).child),
             }
         };
-        let is_new = |member: &Member| self.killed.insert(member.pid);
+        let is_new = |member: &Member| self.child.killed.insert(member.pid);
         let everybody = in_cgroup.into_iter().chain(reached);
         let named = everybody.filter(is_new).map(Process::from).collect();
         Reached { named, child }
@@ -155,15 +159,16 @@ impl Kernel {
             signals::send(-1, signal).is_ok()
         } else {
             self.tell_no_proc("only the child's process group can be found");
-            let is_childs = self.group.is_some() && self.group == self.main.and_then(group_of);
-            let sent = self.group.map(|group| signals::send(-group, signal));
+            let is_childs =
+                self.child.group.is_some() && self.child.group == self.child.pid.and_then(group_of);
+            let sent = self.child.group.map(|group| signals::send(-group, signal));
             // Once it is empty its number may become that of another group.
             if sent == Some(Err(libc::ESRCH)) {
-                self.group = None;
+                self.child.group = None;
             }
             is_childs && sent == Some(Ok(()))
         };
-        self.told.everybody(signal);
+        self.child.told.everybody(signal);
         let named = Vec::new();
         Reached { named, child }
     }
@@ -179,8 +184,8 @@ impl Kernel {
             Signal::STOP => self.stop_everybody(),
             signal => self.signal_everybody(signal).named,
         };
-        self.sent_kill |= signal == Signal::KILL;
-        self.reap = true;
+        self.child.sent_kill |= signal == Signal::KILL;
+        self.reaping.is_due = true;
         self.queue.push_back(Event::Swept { signal, processes });
     }
 
@@ -190,10 +195,10 @@ impl Kernel {
             return Vec::new();
         }
         let reached = tree::signal(Signal::STOP, |member| {
-            self.is_left(member) && !self.told.has_stopped(member)
+            self.is_left(member) && !self.child.told.has_stopped(member)
         });
         let reached = reached.unwrap_or_default();
-        self.told.members(&reached, Signal::STOP);
+        self.child.told.members(&reached, Signal::STOP);
         reached.into_iter().map(Process::from).collect()
     }
 }

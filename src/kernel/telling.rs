@@ -68,7 +68,7 @@ impl Told {
 
 impl Kernel {
     pub(super) fn tell_left(&mut self, whom: Whom) {
-        self.reap = true;
+        self.reaping.is_due = true;
         let signal = Signal::TERM;
         let processes = match Tree::look() {
             Some(tree) => self.tell_left_in(&tree, whom),
@@ -114,7 +114,7 @@ impl Kernel {
                 told.push(member.clone());
             }
         }
-        self.told.members(&told, Signal::TERM);
+        self.child.told.members(&told, Signal::TERM);
         self.queue.push_back(Event::NotTold { before, held_back });
         told.into_iter().map(Process::from).collect()
     }
@@ -128,7 +128,7 @@ impl Kernel {
         wanted: SignalSet,
         platform: Option<u64>,
     ) -> Had {
-        let (sure, perhaps) = self.told.had(member);
+        let (sure, perhaps) = self.child.told.had(member);
         let asks = |had: SignalSet| {
             let mut had = had.iter().filter(|signal| wanted.contains(*signal));
             let mut ignored = None;
@@ -168,10 +168,10 @@ impl Kernel {
     fn tell_left_without_proc(&mut self, whom: Whom) -> Vec<Process> {
         let has_had = |told: SignalSet| told.iter().any(|signal| whom.had.contains(signal));
         let of_group = |(_, signal, _): &(i32, Signal, Instant)| whom.had.contains(*signal);
-        if has_had(self.told.everybody) {
+        if has_had(self.child.told.everybody) {
             return Vec::new();
         }
-        if self.told.groups.iter().any(of_group) && !whom.rest {
+        if self.child.told.groups.iter().any(of_group) && !whom.rest {
             let (before, held_back) = (Vec::new(), true);
             self.queue.push_back(Event::NotTold { before, held_back });
             return Vec::new();
