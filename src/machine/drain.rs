@@ -1,13 +1,13 @@
 //! Waits until no request is in flight, and at the very end until the answers have left the kernel.
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Action, Asked, Child, DrainState, HeldUp, Machine, Phase, Waits};
+use super::{Action, Machine, Outbox, Phase};
 use crate::machine::Answer;
-use crate::plan::drain::DrainPorts;
-use crate::plan::until::IN_FLIGHT;
-use crate::plan::until::{Until, UntilWhen};
+use crate::plan::drain::{Drain, DrainPorts};
+use crate::plan::until::{IN_FLIGHT, Until, UntilWhen};
 use crate::record::held::Held;
 use crate::record::{DrainEnd, DrainWait, Record};
 
@@ -20,6 +20,60 @@ const TELLING_PAUSE: Duration = Duration::from_secs(1);
 
 /// So many different reasons why an answer is not known are told, each once.
 const MOST_TOLD: usize = 8;
+
+/// The drain that is under way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Draining {
+    /// When its timeout is over, and when it ends whatever is still to be waited for.
+    timeout_at: Duration,
+    limit: Option<Duration>,
+    /// Until then balancers are given time to learn of the stop: the delay, and their checks.
+    delay_until: Duration,
+    checks_until: Duration,
+    /// What was said to be waited for.
+    waits: Waits,
+    /// The child has asked for time until then (`EXTEND_TIMEOUT_USEC`).
+    extended_until: Duration,
+    requests: u32,
+    settled: bool,
+    /// When the last look was told, and whether another one was asked for at the end of the delay.
+    looked_at: Duration,
+    asked_again: bool,
+    /// Which number was told last, and when.
+    told: u32,
+    told_at: Option<Duration>,
+    /// What is known of each `--drain-until`.
+    asked: Vec<Asked>,
+    held_up: HeldUp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waits {
+    Delay,
+    Checks,
+    Requests,
+}
+
+/// The connections that hold up the drain.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct HeldUp {
+    connections: u32,
+    oldest: Vec<Held>,
+    /// When they were looked at.
+    at: Duration,
+    is_news: bool,
+    told_at: Option<Duration>,
+}
+
+/// What is known of one `--drain-until`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Asked {
+    answer: Answer,
+    /// When that was answered.
+    at: Duration,
+    /// Why it was not known; each was told once.
+    told: Vec<String>,
+}
 
 impl Asked {
     fn nothing_yet(until: &Until) -> Self {
@@ -38,154 +92,84 @@ impl Asked {
     }
 }
 
-impl Machine {
-    pub(super) fn enter_drain(&mut self, now: Duration) {
-        let alive = matches!(self.child, Child::Alive(_));
-        let Some(drain) = self.plan.drain.as_ref().filter(|_| alive) else {
-            return self.take_step(now, 0);
-        };
-        let counts = drain.ports != DrainPorts::None;
-        let conditions = drain.until.len();
-        let checks = drain.checks.filter(|_| !self.balancers_told);
-        let checks = checks.map_or(Duration::ZERO, |checks| checks.timeout);
-        let delay_until = now.saturating_add(drain.delay);
-        self.act(Action::StartDrain);
-        self.enter(now, Phase::Drain, None);
-        self.drain = DrainState {
-            delay_until,
+/// Whether connections are looked at.
+fn counts(plan: &Drain) -> bool {
+    plan.ports != DrainPorts::None
+}
+
+impl Draining {
+    /// `checks` is how long the balancers' checks are waited for.
+    fn begin(now: Duration, plan: &Drain, checks: Duration, limit: Option<Duration>) -> Self {
+        let mut draining = Self {
+            timeout_at: now.saturating_add(plan.timeout),
+            limit,
+            delay_until: now.saturating_add(plan.delay),
             checks_until: now.saturating_add(checks),
             waits: Waits::Requests,
             extended_until: now,
             requests: 0,
-            settled: !counts,
+            settled: !counts(plan),
             looked_at: now,
             asked_again: false,
             told: 0,
             told_at: None,
+            asked: plan.until.iter().map(Asked::nothing_yet).collect(),
+            held_up: HeldUp::default(),
         };
-        self.held_up = HeldUp::default();
-        let asked = self.until().iter().map(Asked::nothing_yet);
-        self.asked = asked.collect();
-        self.drain.waits = self.waits(now);
-        let wait = self.drain_wait(now);
-        self.tell(Record::DrainStarted(wait));
-        if conditions > 0 {
-            let facts = self.facts(now, "drain");
-            self.act(Action::AskProgram { facts, conditions });
-        }
-        if let Some(number) = self.says_in_flight {
-            self.count_said(now, number);
-        }
-        self.look_at_drain(now);
+        draining.waits = draining.waits(now);
+        draining
     }
 
     /// Until when balancers are given time.
     fn told_by(&self) -> Duration {
-        self.drain.delay_until.max(self.drain.checks_until)
+        self.delay_until.max(self.checks_until)
+    }
+
+    /// When it ends at the latest: after its timeout, but never before its delay or while the checks may
+    /// still come, nor before the child wants it to.
+    fn end(&self) -> Duration {
+        let until = self.timeout_at.max(self.told_by()).max(self.extended_until);
+        self.limit.map_or(until, |limit| limit.min(until))
     }
 
     fn waits(&self, now: Duration) -> Waits {
-        if now < self.drain.delay_until {
+        if now < self.delay_until {
             Waits::Delay
-        } else if now < self.drain.checks_until {
+        } else if now < self.checks_until {
             Waits::Checks
         } else {
             Waits::Requests
         }
     }
 
-    fn drain_wait(&self, now: Duration) -> DrainWait {
-        let end = self.drain_until();
+    fn wait(&self, now: Duration, plan: &Drain) -> DrainWait {
+        let end = self.end();
         let left = |until: Duration| until.min(end).saturating_sub(now);
-        let checks = self.plan.drain.as_ref().and_then(|drain| drain.checks);
-        match self.drain.waits {
+        match self.waits {
             Waits::Delay => DrainWait::Delay {
-                left: left(self.drain.delay_until),
+                left: left(self.delay_until),
             },
             Waits::Checks => DrainWait::Checks {
-                times: checks.map_or(0, |checks| checks.times),
-                left: left(self.drain.checks_until),
+                times: plan.checks.map_or(0, |checks| checks.times),
+                left: left(self.checks_until),
             },
             Waits::Requests => DrainWait::Requests {
-                ports: self.counts(),
-                until: self
-                    .until()
-                    .iter()
-                    .map(|until| until.text.clone())
-                    .collect(),
+                ports: counts(plan),
+                until: plan.until.iter().map(|until| until.text.clone()).collect(),
             },
         }
     }
 
-    /// Whether connections are looked at.
-    fn counts(&self) -> bool {
-        let drain = self.plan.drain.as_ref();
-        drain.is_some_and(|drain| drain.ports != DrainPorts::None)
+    /// The child wants it to last until then; when it ends now.
+    pub(super) fn extend(&mut self, until: Duration) -> Duration {
+        self.extended_until = self.extended_until.max(until);
+        self.end()
     }
 
-    fn until(&self) -> &[Until] {
-        let drain = self.plan.drain.as_ref();
-        drain.map_or(&[], |drain| &drain.until)
-    }
-
-    pub(super) fn answered(&mut self, now: Duration, condition: usize, answer: Answer) {
-        let text = self.until().get(condition).map(|until| until.text.clone());
-        let (Some(asked), Some(text)) = (self.asked.get_mut(condition), text) else {
-            return;
-        };
-        let mut news = None;
-        if let Answer::NotKnown(why) = &answer
-            && asked.told.len() < MOST_TOLD
-            && !asked.told.contains(why)
-        {
-            asked.told.push(why.clone());
-            news = Some(format!("--drain-until {text}: {why}"));
-        }
-        asked.answer = answer;
-        asked.at = now;
-        if let Some(message) = news {
-            self.tell(Record::Trouble { message });
-        }
-        self.look_at_drain(now);
-    }
-
-    /// The child may say it long before the drain: its last word counts.
-    pub(super) fn says_in_flight(&mut self, now: Duration, number: u32) {
-        self.says_in_flight = Some(number);
-        if self.phase == Phase::Drain {
-            self.count_said(now, number);
-            self.look_at_drain(now);
-        }
-    }
-
-    fn count_said(&mut self, now: Duration, number: u32) {
-        let plan = Rc::clone(&self.plan);
-        let until = plan.drain.iter().flat_map(|drain| &drain.until);
-        for (asked, until) in self.asked.iter_mut().zip(until) {
-            if until.when == UntilWhen::Notify {
-                asked.answer = Answer::of_number(number);
-                asked.at = now;
-            }
-        }
-    }
-
-    /// Whether every `--drain-until` holds, by an answer that is no older than this. What the child
-    /// says by itself stays true until it says something else.
-    fn all_hold(&self, since: Duration) -> bool {
-        let mut known = self.asked.iter().zip(self.until());
-        known.all(|(asked, until)| {
-            let is_fresh = asked.at >= since || until.when == UntilWhen::Notify;
-            asked.answer == Answer::Holds && is_fresh
-        })
-    }
-
-    /// How many are in flight, seen from whichever side sees most.
-    fn most_in_flight(&self) -> u32 {
-        let said = self.asked.iter().filter_map(|asked| match asked.answer {
-            Answer::NotYet { in_flight, .. } => in_flight,
-            Answer::Holds | Answer::NotKnown(_) => None,
-        });
-        said.max().unwrap_or(0).max(self.drain.requests)
+    pub(super) fn in_flight(&mut self, now: Duration, requests: u32, settled: bool) {
+        self.requests = requests;
+        self.settled = settled;
+        self.looked_at = now;
     }
 
     pub(super) fn held_up(&mut self, now: Duration, connections: u32, oldest: Vec<Held>) {
@@ -198,11 +182,118 @@ impl Machine {
             is_news: connections > 0 || told_at.is_some(),
             told_at,
         };
-        self.look_at_drain(now);
     }
 
-    /// Tells what holds up the drain, when that has changed, but no more often than once a second.
-    fn tell_held_up(&mut self, now: Duration) -> Option<Duration> {
+    fn answered(
+        &mut self,
+        now: Duration,
+        until: &Until,
+        (condition, answer): (usize, Answer),
+        outbox: &mut Outbox,
+    ) {
+        let Some(asked) = self.asked.get_mut(condition) else {
+            return;
+        };
+        if let Answer::NotKnown(why) = &answer
+            && asked.told.len() < MOST_TOLD
+            && !asked.told.contains(why)
+        {
+            asked.told.push(why.clone());
+            let message = format!("--drain-until {}: {why}", until.text);
+            outbox.tell(Record::Trouble { message });
+        }
+        asked.answer = answer;
+        asked.at = now;
+    }
+
+    fn count_said(&mut self, now: Duration, plan: &Drain, number: u32) {
+        for (asked, until) in self.asked.iter_mut().zip(&plan.until) {
+            if until.when == UntilWhen::Notify {
+                asked.answer = Answer::of_number(number);
+                asked.at = now;
+            }
+        }
+    }
+
+    /// Whether every `--drain-until` holds, by an answer that is no older than this. What the child
+    /// says by itself stays true until it says something else.
+    fn all_hold(&self, plan: &Drain, since: Duration) -> bool {
+        let mut known = self.asked.iter().zip(&plan.until);
+        known.all(|(asked, until)| {
+            let is_fresh = asked.at >= since || until.when == UntilWhen::Notify;
+            asked.answer == Answer::Holds && is_fresh
+        })
+    }
+
+    /// How many are in flight, seen from whichever side sees most.
+    fn most_in_flight(&self) -> u32 {
+        let said = self.asked.iter().filter_map(|asked| match asked.answer {
+            Answer::NotYet { in_flight, .. } => in_flight,
+            Answer::Holds | Answer::NotKnown(_) => None,
+        });
+        said.max().unwrap_or(0).max(self.requests)
+    }
+
+    /// How it ends, or when to look again.
+    fn look(
+        &mut self,
+        now: Duration,
+        plan: &Drain,
+        outbox: &mut Outbox,
+    ) -> ControlFlow<DrainEnd, Duration> {
+        let end = self.end();
+        let told_by = self.told_by();
+        let is_idle = now >= told_by && self.settled && self.all_hold(plan, Duration::ZERO);
+        // What came in the last moment of the delay came from a balancer that did not know.
+        let looked = !counts(plan) || self.asked_again || self.looked_at >= told_by;
+        let is_fresh = looked && self.all_hold(plan, told_by);
+        if is_idle && (is_fresh || now >= end) {
+            return Break(DrainEnd::Drained);
+        }
+        if now >= end {
+            return Break(DrainEnd::TimedOut);
+        }
+        if is_idle && !self.asked_again {
+            self.asked_again = true;
+            self.settled = !counts(plan);
+            outbox.act(Action::LookAgain);
+        } else if !is_idle && self.waits(now) != self.waits {
+            self.waits = self.waits(now);
+            outbox.tell(Record::DrainWaits(self.wait(now, plan)));
+        }
+        let waits = [self.delay_until, self.checks_until];
+        let next = waits.into_iter().filter(|until| now < *until).min();
+        let tell = self.tell_in_flight(now, end, outbox);
+        let held = self.tell_held_up(now, outbox);
+        let times = [next, tell, held].into_iter().flatten();
+        Continue(times.fold(end, Duration::min))
+    }
+
+    /// Tells how many requests are in flight, when that has changed; or when it is to be told. Under load
+    /// the number changes with every look, and once a second is enough to follow it.
+    fn tell_in_flight(
+        &mut self,
+        now: Duration,
+        end: Duration,
+        outbox: &mut Outbox,
+    ) -> Option<Duration> {
+        let requests = self.most_in_flight();
+        if requests == self.told {
+            return None;
+        }
+        let due = self.told_at.map(|at| at.saturating_add(TELLING_PAUSE));
+        if due.is_some_and(|due| now < due) {
+            return due;
+        }
+        self.told = requests;
+        self.told_at = Some(now);
+        let left = end.saturating_sub(now);
+        outbox.tell(Record::InFlight { requests, left });
+        None
+    }
+
+    /// Tells what holds it up, when that has changed, but no more often than once a second.
+    fn tell_held_up(&mut self, now: Duration, outbox: &mut Outbox) -> Option<Duration> {
         if !self.held_up.is_news {
             return None;
         }
@@ -219,109 +310,116 @@ impl Machine {
             held.waited = held.waited.saturating_add(since);
         }
         let connections = self.held_up.connections;
-        self.tell(Record::HeldUp {
+        outbox.tell(Record::HeldUp {
             connections,
             oldest,
         });
         None
     }
 
-    pub(super) fn in_flight(&mut self, now: Duration, requests: u32, settled: bool) {
-        self.drain.requests = requests;
-        self.drain.settled = settled;
-        self.drain.looked_at = now;
+    /// Tells what it could not wait for; how many are interrupted.
+    fn tell_end(&mut self, now: Duration, plan: &Drain, end: DrainEnd, outbox: &mut Outbox) -> u32 {
+        let interrupted = match end {
+            DrainEnd::Drained => 0,
+            _ => self.most_in_flight(),
+        };
+        if interrupted > 0 {
+            self.held_up.told_at = None;
+            self.tell_held_up(now, outbox);
+        }
+        if end == DrainEnd::TimedOut {
+            self.tell_unmet(plan, outbox);
+        }
+        interrupted
+    }
+
+    fn tell_unmet(&mut self, plan: &Drain, outbox: &mut Outbox) {
+        for (asked, until) in std::mem::take(&mut self.asked).into_iter().zip(&plan.until) {
+            let why = match asked.answer {
+                Answer::Holds => continue,
+                Answer::NotYet { why, .. } | Answer::NotKnown(why) => why,
+            };
+            let until = until.text.clone();
+            outbox.tell(Record::DrainUnmet { until, why });
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn enter_drain(&mut self, now: Duration) {
+        let plan = Rc::clone(&self.plan);
+        let Some(plan) = plan.drain.as_ref().filter(|_| self.child.is_alive()) else {
+            return self.take_step(now, 0);
+        };
+        let checks = plan.checks.filter(|_| !self.balancers_told);
+        let checks = checks.map_or(Duration::ZERO, |checks| checks.timeout);
+        let limit = self.stop.limits.map(|limits| limits.ladder_by);
+        let mut draining = Draining::begin(now, plan, checks, limit);
+        self.act(Action::StartDrain);
+        self.tell(Record::DrainStarted(draining.wait(now, plan)));
+        let conditions = plan.until.len();
+        if conditions > 0 {
+            let facts = self.facts(now, "drain");
+            self.act(Action::AskProgram { facts, conditions });
+        }
+        if let Some(number) = self.child.says_in_flight {
+            draining.count_said(now, plan, number);
+        }
+        self.enter(now, Phase::Drain(draining), None);
         self.look_at_drain(now);
+    }
+
+    /// What the drain that is under way works with.
+    fn draining(&mut self) -> Option<(&mut Draining, &Drain, &mut Outbox)> {
+        match (&mut self.phase, &self.plan.drain) {
+            (Phase::Drain(draining), Some(plan)) => Some((draining, plan, &mut self.outbox)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn answered(&mut self, now: Duration, condition: usize, answer: Answer) {
+        if let Some((draining, plan, outbox)) = self.draining()
+            && let Some(until) = plan.until.get(condition)
+        {
+            draining.answered(now, until, (condition, answer), outbox);
+            self.look_at_drain(now);
+        }
+    }
+
+    /// The child may say it long before the drain: its last word counts.
+    pub(super) fn says_in_flight(&mut self, now: Duration, number: u32) {
+        self.child.says_in_flight = Some(number);
+        if let Some((draining, plan, _)) = self.draining() {
+            draining.count_said(now, plan, number);
+            self.look_at_drain(now);
+        }
     }
 
     /// They need no more time, but the delay is kept.
     pub(super) fn balancers_told(&mut self, now: Duration) {
         self.balancers_told = true;
-        if self.phase == Phase::Drain {
-            self.drain.checks_until = self.drain.checks_until.min(now);
+        if let Phase::Drain(draining) = &mut self.phase {
+            draining.checks_until = draining.checks_until.min(now);
             self.look_at_drain(now);
         }
     }
 
-    /// When the drain ends at the latest: its timeout, but never before its delay or while the checks may
-    /// still come, nor before the child wants it to.
-    pub(super) fn drain_until(&self) -> Duration {
-        let timeout = self
-            .plan
-            .drain
-            .as_ref()
-            .map_or(Duration::ZERO, |drain| drain.timeout);
-        let until = self.since.saturating_add(timeout);
-        let until = until.max(self.told_by()).max(self.drain.extended_until);
-        self.before(Some(until), |limits| limits.ladder_by)
-            .unwrap_or(until)
-    }
-
     pub(super) fn look_at_drain(&mut self, now: Duration) {
-        let end = self.drain_until();
-        let told_by = self.told_by();
-        let told = now >= told_by;
-        let counts = self.counts();
-        let is_idle = told && self.drain.settled && self.all_hold(Duration::ZERO);
-        // What came in the last moment of the delay came from a balancer that did not know.
-        let looked = !counts || self.drain.asked_again || self.drain.looked_at >= told_by;
-        let is_fresh = looked && self.all_hold(told_by);
-        if is_idle && (is_fresh || now >= end) {
-            self.end_drain(now, DrainEnd::Drained);
-        } else if now >= end {
-            self.end_drain(now, DrainEnd::TimedOut);
-        } else {
-            if is_idle && !self.drain.asked_again {
-                self.drain.asked_again = true;
-                self.drain.settled = !counts;
-                self.act(Action::LookAgain);
-            } else if !is_idle && self.waits(now) != self.drain.waits {
-                self.drain.waits = self.waits(now);
-                let wait = self.drain_wait(now);
-                self.tell(Record::DrainWaits(wait));
-            }
-            let waits = [self.drain.delay_until, self.drain.checks_until];
-            let next = waits.into_iter().filter(|until| now < *until).min();
-            let tell = self.tell_in_flight(now, end);
-            let held = self.tell_held_up(now);
-            self.until = [next, tell, held, Some(end)].into_iter().flatten().min();
+        let Some((draining, plan, outbox)) = self.draining() else {
+            return;
+        };
+        match draining.look(now, plan, outbox) {
+            Continue(next) => self.until = Some(next),
+            Break(end) => self.end_drain(now, end),
         }
-    }
-
-    /// Tells how many requests are in flight, when that has changed; or when it is to be told. Under load
-    /// the number changes with every look, and once a second is enough to follow it.
-    fn tell_in_flight(&mut self, now: Duration, end: Duration) -> Option<Duration> {
-        let requests = self.most_in_flight();
-        if requests == self.drain.told {
-            return None;
-        }
-        let due = self
-            .drain
-            .told_at
-            .map(|at| at.saturating_add(TELLING_PAUSE));
-        if due.is_some_and(|due| now < due) {
-            return due;
-        }
-        self.drain.told = requests;
-        self.drain.told_at = Some(now);
-        let left = end.saturating_sub(now);
-        self.tell(Record::InFlight { requests, left });
-        None
     }
 
     pub(super) fn end_drain(&mut self, now: Duration, end: DrainEnd) {
         self.act(Action::EndDrain);
-        let interrupted = if end == DrainEnd::Drained {
-            0
-        } else {
-            self.most_in_flight()
+        let Some((draining, plan, outbox)) = self.draining() else {
+            return;
         };
-        if interrupted > 0 {
-            self.held_up.told_at = None;
-            self.tell_held_up(now);
-        }
-        if end == DrainEnd::TimedOut {
-            self.tell_unmet();
-        }
+        let interrupted = draining.tell_end(now, plan, end, outbox);
         let took = now.saturating_sub(self.since);
         self.tell(Record::DrainEnded {
             end,
@@ -331,21 +429,8 @@ impl Machine {
         self.take_step(now, 0);
     }
 
-    fn tell_unmet(&mut self) {
-        let plan = Rc::clone(&self.plan);
-        let until = plan.drain.iter().flat_map(|drain| &drain.until);
-        for (asked, until) in std::mem::take(&mut self.asked).into_iter().zip(until) {
-            let why = match asked.answer {
-                Answer::Holds => continue,
-                Answer::NotYet { why, .. } | Answer::NotKnown(why) => why,
-            };
-            let until = until.text.clone();
-            self.tell(Record::DrainUnmet { until, why });
-        }
-    }
-
     pub(super) fn enter_flush(&mut self, now: Duration) {
-        if !self.counts() {
+        if !self.plan.drain.as_ref().is_some_and(counts) {
             return self.finish(now);
         }
         self.enter(now, Phase::Flush, None);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Child, Facts, HookId, Machine, Phase, Stage};
+use super::{Action, Facts, HookId, Life, Machine, Phase};
 use crate::plan::budget::total;
 use crate::plan::{Hook, HookPhase, OnFailure, Stragglers};
 use crate::record::{ExitStatus, HookResult, Reason, Record, StartFailure};
@@ -15,7 +15,7 @@ impl Machine {
                 now,
                 HookPhase::PreStop,
                 hook,
-                self.limits.map(|l| l.ladder_by),
+                self.stop.limits.map(|l| l.ladder_by),
             );
         } else {
             self.enter_drain(now);
@@ -24,7 +24,7 @@ impl Machine {
 
     pub(super) fn enter_post_stop(&mut self, now: Duration, hook: usize) {
         // With --no-kill the child that is still there would be hit by the sweep.
-        let spared = matches!(self.child, Child::Left(_)) && !self.may_kill();
+        let spared = matches!(self.child.life, Life::Left(_)) && !self.may_kill();
         if hook < self.plan.post_stop.len() {
             let share = self.post_stop_share(now, hook);
             self.run_hook(now, HookPhase::PostStop, hook, share);
@@ -35,14 +35,14 @@ impl Machine {
         {
             self.enter_flush(now);
         } else {
-            self.enter(now, Phase::LastSweep(Stage::Look), Some(now));
+            self.enter(now, Phase::LastSweep(None), Some(now));
         }
     }
 
     /// When a post-stop hook must have ended: where time is too short for all, each gets its share, so
     /// that one that hangs does not take the others' time.
     fn post_stop_share(&self, now: Duration, hook: usize) -> Option<Duration> {
-        let gone_by = self.limits?.gone_by;
+        let gone_by = self.stop.limits?.gone_by;
         let left = gone_by.saturating_sub(now);
         let mut timeouts = self.plan.post_stop.iter().map(|hook| hook.timeout);
         let own = timeouts.nth(hook).unwrap_or_default();
@@ -57,7 +57,7 @@ impl Machine {
 
     pub(super) fn current_hook(&self) -> Option<HookId> {
         let (phase, index) = match self.phase {
-            Phase::PreStart { hook } => (HookPhase::PreStart, hook),
+            Phase::PreStart { hook, .. } => (HookPhase::PreStart, hook),
             Phase::PreStop { hook } => (HookPhase::PreStop, hook),
             Phase::PostStop { hook } => (HookPhase::PostStop, hook),
             _ => return None,
@@ -87,7 +87,10 @@ impl Machine {
         let until = now.saturating_add(timeout);
         let until = limit.map_or(until, |limit| limit.min(until));
         let at = match phase {
-            HookPhase::PreStart => Phase::PreStart { hook: index },
+            HookPhase::PreStart => Phase::PreStart {
+                hook: index,
+                kept: self.take_kept(),
+            },
             HookPhase::PreStop => Phase::PreStop { hook: index },
             HookPhase::PostStop => Phase::PostStop { hook: index },
         };
@@ -133,7 +136,7 @@ impl Machine {
             .is_some_and(|hook| hook.on_failure == OnFailure::Fail);
         self.record_hook(now, result);
         match id.phase {
-            HookPhase::PreStart if self.stop.is_some() => self.enter_sweep(now),
+            HookPhase::PreStart if self.stop.begun.is_some() => self.enter_sweep(now),
             HookPhase::PreStart if failed && fails => {
                 let name = self.hook_name(id);
                 let message = format!("not started: the pre-start hook {name:?} failed");
@@ -146,61 +149,57 @@ impl Machine {
     }
 
     pub(super) fn facts(&self, now: Duration, phase: &'static str) -> Facts {
-        let status = match self.child {
-            Child::Ended(_, status) => Some(status),
-            _ => None,
-        };
         let ended = phase == HookPhase::PostStop.name();
-        let received = self.stop.and_then(|stop| stop.received);
+        let begun = self.stop.begun;
+        let received = begun.and_then(|begun| begun.received);
         Facts {
             phase,
-            reason: self.stop.map(|stop| stop.reason),
+            reason: begun.map(|begun| begun.reason),
             signal: received.map(|received| received.signal),
             sender: received.map(|received| received.sender),
-            child: match self.child {
-                Child::NotStarted => None,
-                Child::Alive(pid) | Child::Ended(pid, _) | Child::Left(pid) => Some(pid),
-            },
-            status,
-            escalated: self.escalated,
-            remaining: self.limits.map(|limits| limits.gone_by.saturating_sub(now)),
+            child: self.child.pid(),
+            status: self.child.status(),
+            escalated: self.stop.escalated,
+            remaining: self
+                .stop
+                .limits
+                .map(|limits| limits.gone_by.saturating_sub(now)),
             result: ended.then(|| self.service_result(now)),
         }
     }
 
     /// systemd.exec(5), "Environment Variables Set on Process Invocation".
     fn service_result(&self, now: Duration) -> &'static str {
-        if self.failure.is_some() {
-            return match self.child {
-                Child::NotStarted => "resources",
+        if self.child.failure.is_some() {
+            return match self.child.life {
+                Life::NotStarted => "resources",
                 // It was started, and was not ready in time.
                 _ => "timeout",
             };
         }
-        let timed_out = self
-            .stop
-            .is_some_and(|stop| stop.reason == Reason::MaxRuntime);
-        if timed_out || self.escalated {
+        let begun = self.stop.begun;
+        let timed_out = begun.is_some_and(|begun| begun.reason == Reason::MaxRuntime);
+        if timed_out || self.stop.escalated {
             return "timeout";
         }
-        match self.child {
+        match self.child.life {
             _ if self.outcome(now).code == 0 => "success",
-            Child::Ended(_, ExitStatus::Exited(_)) => "exit-code",
-            Child::Ended(_, ExitStatus::Killed { core: true, .. }) => "core-dump",
+            Life::Ended(_, ExitStatus::Exited(_)) => "exit-code",
+            Life::Ended(_, ExitStatus::Killed { core: true, .. }) => "core-dump",
             // systemd.service(5): HUP, INT, TERM and PIPE are a clean death.
-            Child::Ended(_, ExitStatus::Killed { signal, .. })
+            Life::Ended(_, ExitStatus::Killed { signal, .. })
                 if [Signal::HUP, Signal::INT, Signal::TERM, Signal::PIPE].contains(&signal) =>
             {
                 "success"
             }
-            Child::Ended(_, ExitStatus::Killed { signal, .. })
-                if signal == Signal::KILL && self.out_of_memory =>
+            Life::Ended(_, ExitStatus::Killed { signal, .. })
+                if signal == Signal::KILL && self.child.out_of_memory =>
             {
                 "oom-kill"
             }
-            Child::Ended(..) => "signal",
-            Child::NotStarted => "success",
-            Child::Alive(_) | Child::Left(_) => "timeout",
+            Life::Ended(..) => "signal",
+            Life::NotStarted => "success",
+            Life::Alive(_) | Life::Left(_) => "timeout",
         }
     }
 }

@@ -4,19 +4,34 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Action, Child, KILL_PATIENCE, Machine, Phase, TELLING_AFTER};
+use super::{Action, KILL_PATIENCE, Life, Machine, Phase, TELLING_AFTER};
 use crate::plan::{OWN_GRACE, Step, StepAction, Stragglers, Target};
 use crate::record::{HookResult, Reason, Record};
 use crate::words::signal::Signal;
+
+/// Which step is under way, and what has come of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ladder {
+    /// Past the last one where all are taken and the child may not be killed.
+    pub(super) step: usize,
+    /// When the first step was taken.
+    pub(super) began: Duration,
+    /// When it is told who is still there, where nobody has said how long that may take.
+    pub(super) tell_waits_at: Option<Duration>,
+    /// The stop command of this step is running.
+    pub(super) runs_command: bool,
+    /// The child was told to hurry in this step.
+    pub(super) hurried: bool,
+}
 
 impl Machine {
     /// Takes a step of the ladder, or what comes after the last one.
     pub(super) fn take_step(&mut self, now: Duration, index: usize) {
         self.end_stop_command(HookResult::CutShort);
-        let Child::Alive(pid) = self.child else {
+        let Life::Alive(pid) = self.child.life else {
             return self.enter_sweep(now);
         };
-        let late = self.limits.is_some_and(|limits| now >= limits.kill_by);
+        let late = self.stop.limits.is_some_and(|limits| now >= limits.kill_by);
         let plan = Rc::clone(&self.plan);
         let is_last = index + 1 == plan.ladder.len();
         let Some(step) = plan.ladder.get(index) else {
@@ -36,47 +51,65 @@ impl Machine {
             let wait = wait.map(|wait| now.saturating_add(wait));
             self.before(wait, |limits| limits.kill_by)
         };
-        let goes_on = matches!(self.phase, Phase::Ladder { .. });
-        self.enter(now, Phase::Ladder { step: index }, wait);
+        let mut ladder = self.ladder_at(now, index);
         if step.is_kill() {
-            self.tell_waits_at = None;
-        } else if !goes_on {
-            self.ladder_since = now;
-            let tells = !self.plan.says_grace;
-            self.tell_waits_at = tells.then(|| now.saturating_add(TELLING_AFTER));
+            ladder.tell_waits_at = None;
         }
+        self.enter(now, Phase::Ladder(ladder), wait);
         self.carry_out(now, index, step);
+    }
+
+    /// The ladder at this step, whether it begins there or goes on.
+    fn ladder_at(&self, now: Duration, step: usize) -> Ladder {
+        let (began, tell_waits_at) = match &self.phase {
+            Phase::Ladder(ladder) => (ladder.began, ladder.tell_waits_at),
+            _ => {
+                let tells = !self.plan.says_grace;
+                (now, tells.then(|| now.saturating_add(TELLING_AFTER)))
+            }
+        };
+        Ladder {
+            step,
+            began,
+            tell_waits_at,
+            runs_command: false,
+            hurried: false,
+        }
     }
 
     /// Whoever reads the log of a stop that is cut off by another one's KILL finds there why it took so long.
     pub(super) fn ask_who_is_there(&mut self) {
-        self.tell_waits_at = None;
-        let Phase::Ladder { step } = self.phase else {
+        let Phase::Ladder(ladder) = &mut self.phase else {
             return;
         };
-        let step = self.plan.ladder.get(step).or(self.plan.ladder.last());
+        ladder.tell_waits_at = None;
+        let steps = &self.plan.ladder;
+        let step = steps.get(ladder.step).or(steps.last());
         let target = step.map_or(self.plan.target, |step| step.target);
         let signal = step.and_then(|step| self.signal_of(step));
-        let signal = signal.or(self.sent.iter().last());
+        let signal = signal.or(self.stop.sent.iter().last());
         self.act(Action::LookWhoIsThere { signal, target });
     }
 
-    fn signal_of(&self, step: &Step) -> Option<Signal> {
+    pub(super) fn signal_of(&self, step: &Step) -> Option<Signal> {
         match step.action {
             StepAction::Signal(signal) => Some(signal),
-            StepAction::Same => Some(self.stop.map_or(Signal::TERM, |stop| stop.signal)),
+            StepAction::Same => {
+                let begun = self.stop.begun;
+                Some(begun.map_or(Signal::TERM, |begun| begun.signal))
+            }
             _ => None,
         }
     }
 
     fn carry_out(&mut self, now: Duration, index: usize, step: &Step) {
         let signal = self.signal_of(step);
-        let received = self.stop.and_then(|stop| stop.received);
-        let by_terminal = self.sent.is_empty()
+        let received = self.stop.begun.and_then(|begun| begun.received);
+        let by_terminal = self.stop.sent.is_empty()
             && received.is_some_and(|r| r.reached_child && Some(r.signal) == signal);
         // Who has been passed it on need not be told twice.
         let passed_on = step.target == self.plan.target
-            && signal.is_some_and(|signal| self.requests.passed_on.contains(signal));
+            && signal.is_some_and(|signal| self.stop.requests.passed_on.contains(signal));
         self.tell(Record::Step {
             step: index + 1,
             of: self.plan.ladder.len(),
@@ -94,7 +127,9 @@ impl Machine {
             StepAction::Stdin(_) => self.act(Action::WriteStdin { step: index }),
             StepAction::Eof => self.act(Action::CloseStdin),
             StepAction::Exec(_) => {
-                self.stop_command = Some(index);
+                if let Phase::Ladder(ladder) = &mut self.phase {
+                    ladder.runs_command = true;
+                }
                 let facts = self.facts(now, "stop");
                 self.act(Action::RunStopCommand { step: index, facts });
             }
@@ -116,11 +151,11 @@ impl Machine {
         passed_on: bool,
     ) {
         if signal == Signal::KILL {
-            self.escalated = true;
-            self.tree_killed |= target == Target::Tree;
+            self.stop.escalated = true;
+            self.stop.tree_killed |= target == Target::Tree;
         }
         if by_terminal {
-            self.sent.insert(signal);
+            self.stop.sent.insert(signal);
             if target == Target::Tree {
                 self.act(Action::SendBeyondGroup(signal));
             }
@@ -134,14 +169,15 @@ impl Machine {
     /// sends signals to PID 1, because a timer of ours that is shorter than the one that was set there loses
     /// data; or as long as we say ourselves, because nobody else would ever send KILL.
     fn own_grace(&self) -> Option<Duration> {
-        let by_signal = self.stop.is_some_and(|stop| stop.reason == Reason::Signal);
+        let begun = self.stop.begun;
+        let by_signal = begun.is_some_and(|begun| begun.reason == Reason::Signal);
         let by_platform = self.plan.as_pid1 && by_signal;
-        (!by_platform && self.limits.is_none()).then_some(OWN_GRACE)
+        (!by_platform && self.stop.limits.is_none()).then_some(OWN_GRACE)
     }
 
     /// Sends a signal that is to end the child, and sees to it that it can act on it.
     pub(super) fn send_to_stop(&mut self, target: Target, signal: Signal) {
-        self.sent.insert(signal);
+        self.stop.sent.insert(signal);
         self.act(Action::Send { target, signal });
         self.continue_who_is_stopped(target, signal);
     }
@@ -156,19 +192,14 @@ impl Machine {
 
     /// All steps are taken and the child lives: it hangs in the kernel, or KILL was forbidden.
     fn ladder_is_over(&mut self, now: Duration, pid: i32) {
-        let out_of_time = self.limits.is_some_and(|limits| now >= limits.kill_by);
+        let kill_by = self.stop.limits.map(|limits| limits.kill_by);
+        let out_of_time = kill_by.is_some_and(|kill_by| now >= kill_by);
         if !self.may_kill() && !out_of_time {
-            let until = self.limits.map(|limits| limits.kill_by);
-            return self.enter(
-                now,
-                Phase::Ladder {
-                    step: self.plan.ladder.len(),
-                },
-                until,
-            );
+            let ladder = self.ladder_at(now, self.plan.ladder.len());
+            return self.enter(now, Phase::Ladder(ladder), kill_by);
         }
-        self.child = Child::Left(pid);
-        self.hopeless = true;
+        self.child.life = Life::Left(pid);
+        self.stop.hopeless = true;
         self.tell(Record::ChildLeft { pid });
         // Nobody waits for a tree that cannot become empty, but who still can die shall.
         if self.may_kill() && self.plan.stragglers != Stragglers::Leave {
@@ -186,19 +217,33 @@ impl Machine {
         self.plan.ladder.last().is_some_and(Step::is_kill)
     }
 
+    /// The step whose stop command is running.
+    pub(super) fn stop_command(&self) -> Option<usize> {
+        match &self.phase {
+            Phase::Ladder(ladder) => ladder.runs_command.then_some(ladder.step),
+            _ => None,
+        }
+    }
+
     fn end_stop_command(&mut self, result: HookResult) {
-        if let Some(step) = self.stop_command.take() {
+        if let Some(step) = self.stop_command() {
             self.act(Action::EndStopCommand { step });
-            self.tell(Record::StopCommandEnded { result });
+            self.command_ended(result);
         }
     }
 
     pub(super) fn stop_command_ended(&mut self, now: Duration, result: HookResult) {
-        self.stop_command = None;
-        self.tell(Record::StopCommandEnded { result });
+        self.command_ended(result);
         // The child had ended before, and only its stop command was waited for.
-        if matches!(self.phase, Phase::Ladder { .. }) && !matches!(self.child, Child::Alive(_)) {
+        if !self.child.is_alive() {
             self.enter_sweep(now);
         }
+    }
+
+    fn command_ended(&mut self, result: HookResult) {
+        if let Phase::Ladder(ladder) = &mut self.phase {
+            ladder.runs_command = false;
+        }
+        self.tell(Record::StopCommandEnded { result });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Child, Machine, Phase};
+use super::{Action, Life, Machine, Phase};
 use crate::record::{ExitStatus, Outcome, Reason, Record, killed_by};
 use crate::words::signal::Signal;
 
@@ -18,24 +18,22 @@ impl Machine {
     }
 
     pub(super) fn outcome(&self, now: Duration) -> Outcome {
-        let reason = self.stop.map_or(Reason::Exit, |stop| stop.reason);
-        let status = match self.child {
-            Child::Ended(_, status) => Some(status),
-            _ => None,
-        };
-        let took = now.saturating_sub(self.stop.map_or(now, |stop| stop.at));
+        let begun = self.stop.begun;
+        let reason = begun.map_or(Reason::Exit, |begun| begun.reason);
+        let status = self.child.status();
+        let took = now.saturating_sub(begun.map_or(now, |begun| begun.at));
         let code = self.exit_code(reason, status);
         Outcome {
             code,
             reason,
             status,
-            escalated: self.escalated,
+            escalated: self.stop.escalated,
             took,
         }
     }
 
     fn exit_code(&self, reason: Reason, status: Option<ExitStatus>) -> u8 {
-        if let Some(failure) = &self.failure {
+        if let Some(failure) = &self.child.failure {
             return failure.code;
         }
         if reason == Reason::MaxRuntime {
@@ -43,13 +41,13 @@ impl Machine {
         }
         let listed = &self.plan.success_exit;
         let Some(status) = status else {
-            return match (self.child, self.stop) {
+            return match (self.child.life, self.stop.begun) {
                 // The stop came before the start: nothing ran that could have failed, and the
                 // status is what it would be had the signal ended the child.
-                (Child::NotStarted, Some(stop)) => {
-                    let code = killed_by(stop.signal);
+                (Life::NotStarted, Some(begun)) => {
+                    let code = killed_by(begun.signal);
                     let is_listed =
-                        listed.signals.contains(stop.signal) || listed.codes.contains(&code);
+                        listed.signals.contains(begun.signal) || listed.codes.contains(&code);
                     let is_success = self.plan.clean_stop || is_listed;
                     if is_success { 0 } else { code }
                 }
@@ -64,7 +62,7 @@ impl Machine {
         let of_ladder =
             |signal: Signal| signal != Signal::KILL && status.code() == killed_by(signal);
         let asked = reason != Reason::Exit;
-        let clean = self.plan.clean_stop && asked && self.sent.iter().any(of_ladder);
+        let clean = self.plan.clean_stop && asked && self.stop.sent.iter().any(of_ladder);
         if by_signal || clean || listed.codes.contains(&status.code()) {
             0
         } else {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Action, Child, Event, Machine, Phase, Received, Stage};
+use super::{Action, Event, Life, Machine, Phase, Received, Stage};
 use crate::plan::reload::Reload;
 use crate::plan::{Step, StepAction, Target};
 use crate::record::{Again, DrainEnd, HookResult, Reason, Record};
@@ -25,8 +25,6 @@ pub(super) struct Requests {
     pub(super) passed_on: SignalSet,
     /// Requests to stop that everybody in the child's group has got as well.
     pub(super) by_terminal: SignalSet,
-    /// The step of the ladder in which it was told to hurry.
-    pub(super) hurried_in: Option<usize>,
 }
 
 impl Machine {
@@ -43,18 +41,18 @@ impl Machine {
         let counts = |set: SignalSet| set.contains(received.signal) && !received.ignored;
         let (stops, hurries) = (counts(self.plan.stop_on), counts(self.plan.escalate_on));
         let reloads = self.plan.reload_on.contains(received.signal);
-        match self.phase {
-            _ if self.can_be_asked() && stops => {
+        let can_be_asked = self.can_be_asked();
+        let only_waits = self.only_waits();
+        match &mut self.phase {
+            _ if can_be_asked && stops => {
                 self.note_who_has_it(received);
                 self.ask_to_stop(now, Reason::Signal, signal, Some(received));
             }
-            Phase::PreStart { .. } if self.stop.is_none() => {
-                self.kept.push(Event::Signal(received))
-            }
-            Phase::Running if reloads => self.act(Action::Reload),
-            Phase::Running => self.forward(now, received, signal),
+            Phase::PreStart { kept, .. } if can_be_asked => kept.push(Event::Signal(received)),
+            Phase::Running(_) if reloads => self.act(Action::Reload),
+            Phase::Running(_) => self.forward(now, received, signal),
             // That wait was asked for; only a request to stop ends it.
-            Phase::Sweep(Stage::Wait) if !reloads => self.forward(now, received, signal),
+            _ if only_waits && !reloads => self.forward(now, received, signal),
             _ if stops || hurries => self.asked_again(now, received, signal, (stops, hurries)),
             // The plan of a stop stands.
             _ if reloads => self.drop_signal(received, "a stop is under way"),
@@ -69,7 +67,7 @@ impl Machine {
 
     fn note_who_has_it(&mut self, received: Received) {
         if received.reached_child {
-            self.requests.by_terminal.insert(received.signal);
+            self.stop.requests.by_terminal.insert(received.signal);
         }
     }
 
@@ -82,12 +80,12 @@ impl Machine {
         signal: Signal,
         (stops, hurries): (bool, bool),
     ) {
-        let is_first = !self.requests.came.contains(received.signal);
+        let is_first = !self.stop.requests.came.contains(received.signal);
         if !is_first && !hurries {
             return self.drop_signal(received, "a stop is under way");
         }
-        self.requests.came.insert(received.signal);
-        self.requests.count = self.requests.count.saturating_add(1);
+        self.stop.requests.came.insert(received.signal);
+        self.stop.requests.count = self.stop.requests.count.saturating_add(1);
         match (is_first, stops) {
             (true, true) => self.pass_on(received, signal, hurries),
             (true, false) => self.forward(now, received, signal),
@@ -103,16 +101,22 @@ impl Machine {
         if has_it && self.plan.target == Target::Tree {
             self.act(Action::SendBeyondGroup(signal));
         }
-        let no_need = match (self.child, self.phase) {
-            _ if has_it => Some("the child has got it as well"),
-            (Child::Alive(_), _) if self.sent.contains(signal) => Some("the child has had it"),
-            (Child::Alive(_), Phase::Ladder { step }) if self.is_kill(step) => {
-                Some("the child has got KILL")
-            }
-            (Child::Alive(_), _) => None,
-            _ => Some(self.why_no_child()),
+        let step = match &self.phase {
+            Phase::Ladder(ladder) => Some(ladder.step),
+            _ => None,
         };
-        match (no_need, self.phase, self.plan.stop_signal) {
+        let no_need = if has_it {
+            Some("the child has got it as well")
+        } else if !self.child.is_alive() {
+            Some(self.why_no_child())
+        } else if self.stop.sent.contains(signal) {
+            Some("the child has had it")
+        } else if step.is_some_and(|step| self.is_kill(step)) {
+            Some("the child has got KILL")
+        } else {
+            None
+        };
+        match (no_need, step, self.plan.stop_signal) {
             (Some(_), ..) if hurries => self.tell_asked_again(received, signal, Again::Noted),
             (Some(why), ..) => self.drop_signal(received, why),
             (None, _, Some(_)) if hurries => {
@@ -121,12 +125,12 @@ impl Machine {
             (None, _, Some(stands_for_it)) => {
                 self.tell_asked_again(received, stands_for_it, Again::StoodFor);
             }
-            (None, Phase::Ladder { step }, None) if step >= self.told_in() => {
+            (None, Some(step), None) if step >= self.told_in() => {
                 self.send_besides(signal);
                 self.tell_asked_again(received, signal, Again::PassedOn);
             }
             (None, ..) => {
-                self.requests.owed.insert(signal);
+                self.stop.requests.owed.insert(signal);
                 self.tell_asked_again(received, signal, Again::Waits);
             }
         }
@@ -141,8 +145,8 @@ impl Machine {
 
     /// The child has been told the signal that asked: now come those that came after it.
     pub(super) fn pass_on_what_is_owed(&mut self) {
-        let owed = std::mem::take(&mut self.requests.owed);
-        let had = self.sent;
+        let owed = std::mem::take(&mut self.stop.requests.owed);
+        let had = self.stop.sent;
         for signal in owed.iter().filter(|signal| !had.contains(*signal)) {
             self.send_besides(signal);
             let (received, target) = (signal, self.plan.target);
@@ -156,7 +160,7 @@ impl Machine {
 
     /// Sends a stop signal besides the steps: one that comes to it later need not send it again.
     fn send_besides(&mut self, signal: Signal) {
-        self.requests.passed_on.insert(signal);
+        self.stop.requests.passed_on.insert(signal);
         self.send_to_stop(self.plan.target, signal);
     }
 
@@ -171,8 +175,8 @@ impl Machine {
     }
 
     fn why_no_child(&self) -> &'static str {
-        match self.child {
-            Child::NotStarted => "nothing will be started",
+        match self.child.life {
+            Life::NotStarted => "nothing will be started",
             _ => "the child has ended",
         }
     }
@@ -182,7 +186,7 @@ impl Machine {
             signal: received.signal,
             why,
         };
-        if !matches!(self.child, Child::Alive(_)) {
+        if !self.child.is_alive() {
             return self.tell(dropped(self.why_no_child()));
         }
         let target = self.plan.target;
@@ -190,13 +194,13 @@ impl Machine {
             self.act(Action::Send { target, signal });
         } else if target == Target::Tree {
             self.act(Action::SendBeyondGroup(signal));
-        } else if signal == Signal::TSTP && self.phase != Phase::Running {
+        } else if signal == Signal::TSTP && !matches!(self.phase, Phase::Running(_)) {
             // Others of the job may stop where the child does not, and hold it up (vfork(2)).
             return self.continue_job(signal);
         } else {
             return self.tell(dropped("the child has got it as well"));
         }
-        self.forwarded = Some((received.signal, now));
+        self.child.forwarded = Some((received.signal, now));
         self.tell(Record::Forwarded {
             signal,
             received: received.signal,
@@ -208,7 +212,7 @@ impl Machine {
     /// nobody could ever continue us, or a stop is under way, stopping would be the end of all that is
     /// to come. So the child goes on then, as a PID 1 does, for which the kernel ignores such signals.
     pub(super) fn child_stopped(&mut self, signal: Signal, shell_waits: bool) {
-        if self.phase == Phase::Running && shell_waits {
+        if matches!(self.phase, Phase::Running(_)) && shell_waits {
             self.tell(Record::Suspended);
             return self.act(Action::Suspend(signal));
         }
@@ -221,8 +225,8 @@ impl Machine {
     /// All of it: the terminal stops every process of the job.
     fn continue_job(&mut self, signal: Signal) {
         // A ladder may stop the child on purpose.
-        let by_ladder = self.sent.iter().any(|sent| sent.stops_a_process());
-        if !by_ladder && matches!(self.child, Child::Alive(_)) {
+        let by_ladder = self.stop.sent.iter().any(|sent| sent.stops_a_process());
+        if !by_ladder && self.child.is_alive() {
             self.tell(Record::NotSuspended { signal });
             self.act(Action::Send {
                 target: Target::Group,
@@ -234,17 +238,23 @@ impl Machine {
     /// Faster: what is waited for ends. On the ladder the child itself is told first, once in a step, as
     /// most programs hurry by themselves then. KILL by hand takes three requests, whatever came between.
     fn faster(&mut self, now: Duration, received: Received, signal: Signal) {
-        let waits_for = match self.phase {
+        let waits_for = match &self.phase {
             Phase::PreStart { .. } | Phase::PreStop { .. } | Phase::PostStop { .. } => true,
-            Phase::Drain | Phase::Flush => true,
-            Phase::Ladder { step } if self.may_hurry(step) => {
-                return self.hurry_child(received, signal, step);
+            Phase::Drain(_) | Phase::Flush => true,
+            Phase::Ladder(ladder) => {
+                let (step, hurried) = (ladder.step, ladder.hurried);
+                if !hurried && self.child.is_alive() && !self.is_kill(step) {
+                    return self.hurry_child(received, signal);
+                }
+                step + 1 < self.plan.ladder.len()
             }
-            Phase::Ladder { step } => step + 1 < self.plan.ladder.len(),
-            Phase::Sweep(Stage::Look | Stage::Term) if self.requests.count < KILL_BY_HAND => {
-                return self.tell_asked_again(received, signal, Again::Noted);
+            Phase::Sweep(sweep) => {
+                let waits = matches!(sweep.stage, Stage::Look | Stage::Term(_));
+                if waits && self.stop.requests.count < KILL_BY_HAND {
+                    return self.tell_asked_again(received, signal, Again::Noted);
+                }
+                waits
             }
-            Phase::Sweep(stage) => matches!(stage, Stage::Look | Stage::Term),
             _ => false,
         };
         if !waits_for {
@@ -254,24 +264,21 @@ impl Machine {
             signal: received.signal,
             sender: received.sender,
         });
-        match self.phase {
+        match &self.phase {
             Phase::PreStart { .. } | Phase::PreStop { .. } | Phase::PostStop { .. } => {
                 self.end_hook(now, HookResult::CutShort);
             }
-            Phase::Drain => self.end_drain(now, DrainEnd::CutShort),
-            Phase::Ladder { step } => self.take_step(now, step + 1),
+            Phase::Drain(_) => self.end_drain(now, DrainEnd::CutShort),
+            Phase::Ladder(ladder) => self.take_step(now, ladder.step + 1),
             Phase::Flush => self.finish(now),
             _ => self.sweep_kill(now),
         }
     }
 
-    fn may_hurry(&self, step: usize) -> bool {
-        let is_new = self.requests.hurried_in != Some(step);
-        is_new && matches!(self.child, Child::Alive(_)) && !self.is_kill(step)
-    }
-
-    fn hurry_child(&mut self, received: Received, signal: Signal, step: usize) {
-        self.requests.hurried_in = Some(step);
+    fn hurry_child(&mut self, received: Received, signal: Signal) {
+        if let Phase::Ladder(ladder) = &mut self.phase {
+            ladder.hurried = true;
+        }
         let target = self.plan.target;
         let has_it = received.reached_child && signal == received.signal;
         if !has_it {

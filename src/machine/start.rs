@@ -2,71 +2,104 @@
 
 use std::time::Duration;
 
-use super::{Action, Child, Machine, Phase};
+use super::{Action, Event, Life, Machine, Phase};
 use crate::plan::HookPhase;
 use crate::record::{NotReady, Reason, Record, StartFailure};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
+
+/// How far the child is on its way to be ready.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Readiness {
+    /// It has been, if only once.
+    was: bool,
+    /// When it must be at the latest.
+    pub(super) by: Option<Duration>,
+    /// Why it was not at the last look.
+    not_yet: Option<String>,
+    /// Since when it says that it is stopping on its own account.
+    stopping_since: Option<Duration>,
+}
 
 impl Machine {
     pub(super) fn enter_pre_start(&mut self, now: Duration, hook: usize) {
         if hook < self.plan.pre_start.len() {
             self.run_hook(now, HookPhase::PreStart, hook, None);
         } else {
-            self.enter(now, Phase::Starting, None);
+            let kept = self.take_kept();
+            self.enter(now, Phase::Starting { kept }, None);
             self.none_left = false;
             self.act(Action::Start);
         }
     }
 
     pub(super) fn started(&mut self, now: Duration, pid: i32) {
-        self.child = Child::Alive(pid);
-        self.started_at = now;
-        self.enter(now, Phase::Running, None);
+        self.child.life = Life::Alive(pid);
+        self.child.started_at = now;
+        let kept = self.take_kept();
+        let timeout = self.plan.readiness.as_ref().and_then(|r| r.timeout);
+        let readiness = Readiness {
+            by: timeout.map(|timeout| now.saturating_add(timeout)),
+            ..Readiness::default()
+        };
+        self.enter(now, Phase::Running(readiness), None);
         let ready = self.plan.readiness.is_none();
         self.tell(Record::Started { pid, ready });
-        self.await_ready(now);
-        for event in std::mem::take(&mut self.kept) {
+        if ready {
+            // It is from its start on.
+            self.act(Action::Ready);
+        } else {
+            let facts = self.facts(now, "ready");
+            self.act(Action::AwaitReady(facts));
+        }
+        for event in kept {
             self.handle(now, event);
         }
     }
 
-    fn await_ready(&mut self, now: Duration) {
-        let Some(readiness) = &self.plan.readiness else {
-            // It is from its start on.
-            return self.act(Action::Ready);
-        };
-        self.ready_by = readiness.timeout.map(|timeout| now.saturating_add(timeout));
-        let facts = self.facts(now, "ready");
-        self.act(Action::AwaitReady(facts));
+    pub(super) fn take_kept(&mut self) -> Vec<Event> {
+        match &mut self.phase {
+            Phase::PreStart { kept, .. } | Phase::Starting { kept } => std::mem::take(kept),
+            _ => Vec::new(),
+        }
     }
 
     pub(super) fn is_ready(&mut self, now: Duration) {
-        let stopping_since = self.stopping_since.take();
-        if !std::mem::replace(&mut self.was_ready, true) {
-            let after = now.saturating_sub(self.started_at);
+        let Phase::Running(readiness) = &mut self.phase else {
+            return;
+        };
+        readiness.by = None;
+        let stopping_since = readiness.stopping_since.take();
+        if !std::mem::replace(&mut readiness.was, true) {
+            let after = now.saturating_sub(self.child.started_at);
             self.tell(Record::Ready { after });
         } else if let Some(since) = stopping_since {
             let after = now.saturating_sub(since);
             self.tell(Record::ReadyAgain { after });
         }
-        self.ready_by = None;
         // What they were told of a stop that did not come (`STOPPING=1`) counts no more.
         self.balancers_told = false;
         self.act(Action::Ready);
     }
 
     pub(super) fn not_yet_ready(&mut self, why: String) {
-        if self.not_yet.as_ref() != Some(&why) {
-            self.not_yet = Some(why.clone());
+        if let Phase::Running(readiness) = &mut self.phase
+            && readiness.not_yet.as_ref() != Some(&why)
+        {
+            readiness.not_yet = Some(why.clone());
             self.tell(Record::NotYetReady { why });
         }
     }
 
     /// Told before anything of the stop begins: it is what the time of balancers counts from.
     pub(super) fn not_ready(&mut self, now: Duration, why: NotReady) {
+        let Phase::Running(readiness) = &mut self.phase else {
+            return;
+        };
+        let is_first = readiness.stopping_since.is_none();
+        readiness.stopping_since.get_or_insert(now);
         let is_news = match why {
-            NotReady::ChildStopping => self.stopping_since.is_none(),
+            NotReady::ChildStopping => is_first,
             // In a plain run nobody was told that it is ready.
             _ => self.plan.readiness.is_some() || self.plan.health.is_some(),
         };
@@ -76,29 +109,31 @@ impl Machine {
             let checks = checks.map(|checks| checks.times);
             self.tell(Record::NotReady { why, checks });
         }
-        self.stopping_since.get_or_insert(now);
         self.act(Action::NotReady);
     }
 
     /// As systemd takes it (systemd.service(5), `TimeoutStartSec=`): the start has failed, and what was
     /// started is stopped.
     pub(super) fn ready_too_late(&mut self, now: Duration) {
-        self.ready_by = None;
+        let not_yet = match &mut self.phase {
+            Phase::Running(readiness) => readiness.not_yet.take(),
+            _ => None,
+        };
         let readiness = self.plan.readiness.as_ref();
         let text = readiness.map_or_else(String::new, |readiness| readiness.text.clone());
-        let took = Shown(now.saturating_sub(self.started_at));
-        let why = self.not_yet.take().map(|why| format!(": {why}"));
+        let took = Shown(now.saturating_sub(self.child.started_at));
+        let why = not_yet.map(|why| format!(": {why}"));
         let why = why.unwrap_or_default();
         let message = format!("not ready after {took}, --ready-when {text} does not hold{why}");
         let failure = StartFailure { code: 125, message };
         self.tell(Record::StartFailed(failure.clone()));
-        self.failure = Some(failure);
+        self.child.failure = Some(failure);
         self.ask_to_stop(now, Reason::StartFailed, Signal::TERM, None);
     }
 
     pub(super) fn start_failed(&mut self, now: Duration, failure: StartFailure) {
         self.tell(Record::StartFailed(failure.clone()));
-        self.failure = Some(failure);
+        self.child.failure = Some(failure);
         self.begin_end(now, Reason::StartFailed);
         self.enter_sweep(now);
     }

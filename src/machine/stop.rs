@@ -2,13 +2,52 @@
 
 use std::time::Duration;
 
-use super::{Action, Child, Limits, Machine, Phase, Received, Stage, Stop};
+use super::signals::Requests;
+use super::{Action, Life, Machine, Phase, Received};
 use crate::plan::Step;
 use crate::record::{DrainEnd, ExitStatus, NotReady, Reason, Record, killed_by};
-use crate::words::signal::Signal;
+use crate::words::signal::{Signal, SignalSet};
 
 /// Who ends so soon after a signal has most probably ended because of it: it has Docker's grace.
 const SHORTLY: Duration = Duration::from_secs(10);
+
+/// What belongs to the stop as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Stop {
+    pub(super) begun: Option<Begun>,
+    pub(super) limits: Option<Limits>,
+    pub(super) requests: Requests,
+    /// Stop signals that the child was sent: by the ladder, and those that were passed on.
+    pub(super) sent: SignalSet,
+    pub(super) escalated: bool,
+    /// KILL went to the whole tree by a step.
+    pub(super) tree_killed: bool,
+    /// When the first process that was left got a signal.
+    pub(super) swept: Option<Duration>,
+    /// Until then those that got KILL are busy dying.
+    pub(super) dying_until: Duration,
+    /// KILL did not help: what is left hangs in the kernel.
+    pub(super) hopeless: bool,
+}
+
+/// t0 and who asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Begun {
+    pub(super) at: Duration,
+    pub(super) reason: Reason,
+    /// What `SAME` means.
+    pub(super) signal: Signal,
+    pub(super) received: Option<Received>,
+}
+
+/// Moments that no phase may overrun (`Plan::budget` counted from t0).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Limits {
+    pub(super) ladder_by: Duration,
+    pub(super) kill_by: Duration,
+    pub(super) give_up_by: Duration,
+    pub(super) gone_by: Duration,
+}
 
 impl Machine {
     pub(super) fn ask_to_stop(
@@ -21,15 +60,10 @@ impl Machine {
         if !self.can_be_asked() {
             return;
         }
-        self.stop = Some(Stop {
-            at: now,
-            reason,
-            signal,
-            received,
-        });
+        self.begin(now, reason, signal, received);
         if let Some(received) = received {
-            self.requests.came.insert(received.signal);
-            self.requests.count += 1;
+            self.stop.requests.came.insert(received.signal);
+            self.stop.requests.count += 1;
         }
         let told = received.map_or(signal, |received| received.signal);
         self.tell(Record::StopAsked {
@@ -38,7 +72,6 @@ impl Machine {
             sender: received.map(|received| received.sender),
             deadline: self.plan.deadline,
         });
-        self.set_limits(now);
         match self.phase {
             // A migration that is cut is worse than one that ends: it has its time, and nothing follows.
             Phase::PreStart { .. } => {
@@ -48,7 +81,7 @@ impl Machine {
                     self.act(Action::TryNoMore(hook));
                 }
             }
-            Phase::Running => {
+            Phase::Running(_) => {
                 self.not_ready(now, NotReady::StopAsked);
                 self.enter_pre_stop(now, 0);
             }
@@ -61,17 +94,29 @@ impl Machine {
     /// has begun a sweep that only waits.
     pub(super) fn can_be_asked(&self) -> bool {
         match self.phase {
-            Phase::PreStart { .. } => self.stop.is_none(),
-            phase => matches!(phase, Phase::Running | Phase::Sweep(Stage::Wait)),
+            Phase::PreStart { .. } => self.stop.begun.is_none(),
+            Phase::Running(_) => true,
+            _ => self.only_waits(),
         }
     }
 
     pub(super) fn was_asked(&self) -> bool {
-        self.stop.is_some_and(|stop| stop.reason != Reason::Exit)
+        let begun = self.stop.begun;
+        begun.is_some_and(|begun| begun.reason != Reason::Exit)
+    }
+
+    fn begin(&mut self, now: Duration, reason: Reason, signal: Signal, received: Option<Received>) {
+        self.stop.begun = Some(Begun {
+            at: now,
+            reason,
+            signal,
+            received,
+        });
+        self.set_limits(now);
     }
 
     pub(super) fn set_limits(&mut self, now: Duration) {
-        self.limits = self.plan.budget().map(|budget| Limits {
+        self.stop.limits = self.plan.budget().map(|budget| Limits {
             ladder_by: now.saturating_add(budget.ladder_by),
             kill_by: now.saturating_add(budget.kill_by),
             give_up_by: now.saturating_add(budget.give_up_by),
@@ -84,7 +129,7 @@ impl Machine {
         until: Option<Duration>,
         limit: fn(&Limits) -> Duration,
     ) -> Option<Duration> {
-        [until, self.limits.as_ref().map(limit)]
+        [until, self.stop.limits.as_ref().map(limit)]
             .into_iter()
             .flatten()
             .min()
@@ -92,36 +137,29 @@ impl Machine {
 
     /// The run ends without a request to stop: its time is bounded all the same.
     pub(super) fn begin_end(&mut self, now: Duration, reason: Reason) {
-        if self.stop.is_none() {
-            self.set_limits(now);
-            let signal = Signal::TERM;
-            self.stop = Some(Stop {
-                at: now,
-                reason,
-                signal,
-                received: None,
-            });
+        if self.stop.begun.is_none() {
+            self.begin(now, reason, Signal::TERM, None);
         }
     }
 
     pub(super) fn child_exited(&mut self, now: Duration, status: ExitStatus) {
-        let (Child::Alive(pid) | Child::Left(pid)) = self.child else {
+        let (Life::Alive(pid) | Life::Left(pid)) = self.child.life else {
             return;
         };
-        self.child = Child::Ended(pid, status);
-        self.tell_waits_at = None;
-        let step = match self.phase {
-            Phase::Ladder { step } => Some((step + 1).min(self.plan.ladder.len())),
+        self.child.life = Life::Ended(pid, status);
+        let step = match &self.phase {
+            Phase::Ladder(ladder) => Some((ladder.step + 1).min(self.plan.ladder.len())),
             _ => None,
         };
-        let after = now.saturating_sub(self.stop.map_or(self.started_at, |stop| stop.at));
+        let begun = self.stop.begun;
+        let after = now.saturating_sub(begun.map_or(self.child.started_at, |begun| begun.at));
         self.tell(Record::ChildExited {
             status,
             after,
             step,
         });
-        match self.phase {
-            Phase::Running => {
+        match &mut self.phase {
+            Phase::Running(_) => {
                 self.tell_what_was_no_stop(now, status);
                 self.begin_end(now, Reason::Exit);
                 self.not_ready(now, NotReady::ChildExited);
@@ -130,20 +168,21 @@ impl Machine {
             // The hooks of a stop that was asked for run to their end: what they take down
             // elsewhere (a registration, a lock) is there whether the child lives or not.
             Phase::PreStop { .. } => {}
-            Phase::Drain => self.end_drain(now, DrainEnd::ChildExited),
+            Phase::Drain(_) => self.end_drain(now, DrainEnd::ChildExited),
             // Its stop command is about to end, too; it has the time that everything left behind has.
-            Phase::Ladder { .. } if self.stop_command.is_some() => {
+            Phase::Ladder(ladder) if ladder.runs_command => {
+                ladder.tell_waits_at = None;
                 let grace = now.saturating_add(self.plan.sweep_grace);
                 self.until = [self.until, Some(grace)].into_iter().flatten().min();
             }
-            Phase::Ladder { .. } => self.enter_sweep(now),
+            Phase::Ladder(_) => self.enter_sweep(now),
             _ => {}
         }
     }
 
     /// An image with STOPSIGNAL SIGQUIT or SIGWINCH: the child obeys, and what was to be done before is not.
     fn tell_what_was_no_stop(&mut self, now: Duration, status: ExitStatus) {
-        let Some((signal, at)) = self.forwarded else {
+        let Some((signal, at)) = self.child.forwarded else {
             return;
         };
         let after = now.saturating_sub(at);
@@ -169,17 +208,14 @@ impl Machine {
     /// now, never past the deadline; the start counts as a step. KILL is not bargained with, and hooks have timeouts of their own.
     pub(super) fn extend(&mut self, now: Duration, by: Duration) {
         let wanted = now.saturating_add(by);
-        let until = match (self.phase, self.child) {
-            (Phase::Running, _) => {
-                self.ready_by = self.ready_by.map(|until| until.max(wanted));
-                self.ready_by
+        let until = match &mut self.phase {
+            Phase::Running(readiness) => {
+                readiness.by = readiness.by.map(|until| until.max(wanted));
+                readiness.by
             }
-            (Phase::Drain, _) => {
-                self.drain.extended_until = self.drain.extended_until.max(wanted);
-                Some(self.drain_until())
-            }
-            (Phase::Ladder { step }, Child::Alive(_)) => {
-                let is_kill = self.plan.ladder.get(step).is_some_and(Step::is_kill);
+            Phase::Drain(draining) => Some(draining.extend(wanted)),
+            Phase::Ladder(ladder) if self.child.is_alive() => {
+                let is_kill = self.plan.ladder.get(ladder.step).is_some_and(Step::is_kill);
                 let until = self.until.filter(|_| !is_kill);
                 if let Some(until) = until {
                     self.until = self.before(Some(until.max(wanted)), |limits| limits.kill_by);
@@ -192,8 +228,6 @@ impl Machine {
             let left = until.saturating_sub(now);
             self.tell(Record::Extended { by, left });
         }
-        if self.phase == Phase::Drain {
-            self.look_at_drain(now);
-        }
+        self.look_at_drain(now);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Action, Child, KILL_PATIENCE, Limits, Machine, Phase, Stage, Whom};
-use crate::plan::{StepAction, Stragglers};
-use crate::record::{Process, Record, killed_by};
+use super::stop::Limits;
+use super::{Action, KILL_PATIENCE, Machine, Phase, Whom};
+use crate::plan::Stragglers;
+use crate::record::{ExitStatus, Process, Record, killed_by};
 use crate::words::signal::{Signal, SignalSet};
 
 /// Pauses between the rounds of KILL while processes are left: they double up to the longest.
@@ -19,6 +20,84 @@ const STOP_ROUNDS: u32 = 64;
 /// delays it.
 const DYING: Duration = Duration::from_micros(30);
 
+/// The sweep after the child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sweep {
+    pub(super) stage: Stage,
+    /// What is left of an explicit grace of the step on which the child ended, and who gave it.
+    pub(super) of_step: Option<(Duration, &'static str)>,
+    /// The signal of that step.
+    worked: Option<Signal>,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// Is anybody there at all? The world reaps before it answers.
+    Look,
+    /// They may take their time (`--stragglers wait`).
+    Wait,
+    Term(Grace),
+    Kill(Kill),
+}
+
+/// What is left has so much time to end by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Grace {
+    until: Duration,
+    /// From then on those are asked, too, who were left to their parents until then.
+    half: Duration,
+    /// Some are left to their parents.
+    held_back: bool,
+    /// It was told that somebody is waited for who was told before.
+    waits: bool,
+    /// A process has ended, so its children may have no other parent than us: when to look.
+    look_at: Option<Duration>,
+    looked_at: Duration,
+    look_after: Duration,
+    /// Which option has decided how long it is.
+    decided_by: &'static str,
+}
+
+/// KILL goes to everybody, again and again until nobody is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Kill {
+    /// It went out so many times.
+    rounds: u32,
+    /// The next pause between two rounds.
+    pause: Duration,
+    /// They multiply faster than they can be killed, so they are stopped first: so many rounds of STOP.
+    stops: Option<u32>,
+    /// Which option has ended the grace, until it is told.
+    decided_by: Option<&'static str>,
+}
+
+impl Kill {
+    const FIRST: Self = Self {
+        rounds: 0,
+        pause: SHORTEST_PAUSE,
+        stops: None,
+        decided_by: None,
+    };
+
+    fn next_pause(self) -> Duration {
+        if self.stops.is_some() {
+            SHORTEST_PAUSE
+        } else {
+            self.pause
+        }
+    }
+}
+
+impl Grace {
+    fn next_look(&self) -> Duration {
+        // Once: whatever is answered then, asking again at once would help nobody.
+        let half = Some(self.half).filter(|half| self.looked_at < *half);
+        let times = [self.look_at, half].into_iter().flatten();
+        times.fold(self.until, Duration::min)
+    }
+}
+
 impl Machine {
     /// Is anybody left? The answer is `NoneLeft`, or a deadline that has passed already: the world
     /// reaps before it looks at the clock.
@@ -26,18 +105,35 @@ impl Machine {
         if self.none_left || self.plan.stragglers == Stragglers::Leave {
             return self.enter_post_stop(now, 0);
         }
-        self.grace.of_step = self.explicit_grace();
-        self.grace.worked = self.signal_of_step();
-        self.enter(now, Phase::Sweep(Stage::Look), Some(now));
+        let sweep = Sweep {
+            stage: Stage::Look,
+            of_step: self.explicit_grace(),
+            worked: self.signal_of_step(),
+        };
+        self.enter(now, Phase::Sweep(sweep), Some(now));
+    }
+
+    fn enter_stage(&mut self, now: Duration, stage: Stage) {
+        if let Phase::Sweep(sweep) = &mut self.phase {
+            sweep.stage = stage;
+            self.since = now;
+            self.until = None;
+        }
+    }
+
+    /// Nobody has asked for a stop, and what the child has left may take its time.
+    pub(super) fn only_waits(&self) -> bool {
+        matches!(&self.phase, Phase::Sweep(sweep) if sweep.stage == Stage::Wait)
     }
 
     /// How long the step on which the child has ended might still have lasted, where somebody has said so:
     /// what a wrapper leaves behind when it ends at once is the program that was meant.
     fn explicit_grace(&self) -> Option<(Duration, &'static str)> {
-        let Phase::Ladder { step } = self.phase else {
+        let Phase::Ladder(ladder) = &self.phase else {
             return None;
         };
-        let step = self.plan.ladder.get(step).filter(|step| !step.is_kill())?;
+        let step = self.plan.ladder.get(ladder.step);
+        let step = step.filter(|step| !step.is_kill())?;
         let wait = step.wait?;
         let by = if step.says_wait {
             "--ladder"
@@ -50,159 +146,185 @@ impl Machine {
     }
 
     fn signal_of_step(&self) -> Option<Signal> {
-        let Phase::Ladder { step } = self.phase else {
+        let Phase::Ladder(ladder) = &self.phase else {
             return None;
         };
-        match self.plan.ladder.get(step)?.action {
-            StepAction::Signal(signal) => Some(signal),
-            StepAction::Same => self.stop.map(|stop| stop.signal),
-            _ => None,
-        }
+        self.signal_of(self.plan.ladder.get(ladder.step)?)
     }
 
-    pub(super) fn sweep(&mut self, now: Duration, stage: Stage) {
-        match stage {
+    pub(super) fn sweep(&mut self, now: Duration) {
+        let Phase::Sweep(sweep) = &self.phase else {
+            return;
+        };
+        match sweep.stage {
             // KILL went to the whole tree: what is left is dying, or was born meanwhile.
-            Stage::Look if self.tree_killed && now < self.dying_until => {
-                let pause = SHORTEST_PAUSE;
-                self.enter(now, Phase::Sweep(Stage::Kill { pause }), None);
-                self.until = Some(self.dying_until.min(self.give_up_at()));
+            Stage::Look if self.stop.tree_killed && now < self.stop.dying_until => {
+                self.enter_stage(now, Stage::Kill(Kill::FIRST));
+                self.until = Some(self.stop.dying_until.min(self.give_up_at()));
             }
-            Stage::Look if self.tree_killed => {
-                self.kill_rounds += 1;
-                self.sweep_kill(now);
-            }
+            Stage::Look if self.stop.tree_killed => self.sweep_kill(now),
             // Nobody has asked for a stop, so no deadline runs: it counts from the end of the wait.
             Stage::Look if self.plan.stragglers == Stragglers::Wait && !self.was_asked() => {
-                self.enter(now, Phase::Sweep(Stage::Wait), None);
+                self.enter_stage(now, Stage::Wait);
             }
             Stage::Look => self.sweep_term(now),
-            Stage::Term if self.grace.until.is_some_and(|until| now < until) => {
-                let is_half = now >= self.grace.half;
+            Stage::Term(grace) if now < grace.until => {
+                let is_half = now >= grace.half;
                 self.tell_left(now, is_half);
             }
-            Stage::Term | Stage::Wait => self.sweep_kill(now),
-            Stage::Kill { .. } | Stage::Stop { .. } => {
-                let pause = match stage {
-                    Stage::Kill { pause } => pause,
-                    _ => SHORTEST_PAUSE,
-                };
-                if now >= self.give_up_at() {
-                    return self.sweep_ended(now, true);
-                }
+            Stage::Term(_) | Stage::Wait => self.sweep_kill(now),
+            Stage::Kill(_) if now >= self.give_up_at() => self.sweep_ended(now, true),
+            Stage::Kill(kill) => {
                 self.kill_round();
-                self.pause(now, pause);
+                self.pause(now, kill.next_pause());
             }
         }
     }
 
     pub(super) fn sweep_term(&mut self, now: Duration) {
+        let Phase::Sweep(sweep) = &mut self.phase else {
+            return;
+        };
         let own = now.saturating_add(self.plan.sweep_grace);
-        let of_step = self.grace.of_step.take().filter(|(until, _)| *until > own);
+        let of_step = sweep.of_step.take().filter(|(until, _)| *until > own);
         let (wanted, by) = of_step.unwrap_or((own, "--sweep-grace"));
         let until = self.before(Some(wanted), |limits| limits.kill_by);
         let until = until.unwrap_or(wanted);
-        let by = if until < wanted { "--deadline" } else { by };
-        self.enter(now, Phase::Sweep(Stage::Term), None);
-        self.grace.until = Some(until);
-        self.grace.half = now + until.saturating_sub(now) / 2;
-        self.grace.decided_by = Some(by);
+        let grace = Grace {
+            until,
+            half: now + until.saturating_sub(now) / 2,
+            decided_by: if until < wanted { "--deadline" } else { by },
+            held_back: false,
+            waits: false,
+            look_at: None,
+            looked_at: now,
+            look_after: now,
+        };
+        self.enter_stage(now, Stage::Term(grace));
         self.tell_left(now, false);
+    }
+
+    fn grace(&mut self) -> Option<&mut Grace> {
+        match &mut self.phase {
+            Phase::Sweep(Sweep {
+                stage: Stage::Term(grace),
+                ..
+            }) => Some(grace),
+            _ => None,
+        }
     }
 
     /// Asks those to end who are left and were not asked before; `rest`: also who has a parent among them.
     fn tell_left(&mut self, now: Duration, rest: bool) {
+        let Phase::Sweep(Sweep { worked, .. }) = self.phase else {
+            return;
+        };
         // TERM reaches nobody twice, whatever it was sent for. Other signals have asked to end where that
         // is what they mean everywhere, or what has worked with the child.
         let ends = [Signal::INT, Signal::QUIT].into_iter();
-        let ends = ends.filter(|signal| self.sent.contains(*signal));
-        let by_terminal = self.requests.by_terminal.iter();
-        let mut had: SignalSet = ends.chain(self.grace.worked).chain(by_terminal).collect();
+        let ends = ends.filter(|signal| self.stop.sent.contains(*signal));
+        let by_terminal = self.stop.requests.by_terminal.iter();
+        let mut had: SignalSet = ends.chain(worked).chain(by_terminal).collect();
         had.insert(Signal::TERM);
         // A terminal, or `--target group`, may have sent an INT that was forwarded and asked for no stop.
-        let by_int = matches!(self.child, Child::Ended(_, status) if status.code() == killed_by(Signal::INT));
-        if by_int {
+        let by_int = |status: ExitStatus| status.code() == killed_by(Signal::INT);
+        if self.child.status().is_some_and(by_int) {
             had.insert(Signal::INT);
         }
-        let asked = self.stop.and_then(|stop| {
-            let received = stop.received?;
-            Some((received.sender, stop.at))
+        let asked = self.stop.begun.and_then(|begun| {
+            let received = begun.received?;
+            Some((received.sender, begun.at))
         });
         self.act(Action::TellLeft(Whom { rest, had, asked }));
-        self.grace.held_back = false;
-        self.grace.look_at = None;
-        self.grace.looked_at = now;
-        self.until = self.grace.until;
+        if let Some(grace) = self.grace() {
+            grace.held_back = false;
+            grace.look_at = None;
+            grace.looked_at = now;
+            self.until = Some(grace.until);
+        }
     }
 
     /// These had been told before, or some were left to their parents.
     pub(super) fn not_told(&mut self, now: Duration, before: Vec<Process>, held_back: bool) {
-        if self.phase != Phase::Sweep(Stage::Term) {
+        let Some(grace) = self.grace() else {
             return;
-        }
+        };
         // Once: those who are told later are told of then.
-        if let (false, Some(until)) = (before.is_empty() || self.grace.waits, self.grace.until) {
-            self.grace.waits = true;
-            self.swept.get_or_insert(now);
+        let is_news = !before.is_empty() && !std::mem::replace(&mut grace.waits, true);
+        if held_back {
+            grace.held_back = true;
+            // Many may end at once, and each look takes its time: no more than half of all.
+            let took = now.saturating_sub(grace.looked_at);
+            grace.look_after = now.saturating_add(took + SHORTEST_PAUSE);
+        }
+        let grace = *grace;
+        if is_news {
+            self.stop.swept.get_or_insert(now);
             self.tell(Record::Awaited {
                 processes: before,
-                wait: until.saturating_sub(now),
-                decided_by: self.grace.decided_by,
+                wait: grace.until.saturating_sub(now),
+                decided_by: Some(grace.decided_by),
             });
         }
         if held_back {
-            self.grace.held_back = true;
-            // Many may end at once, and each look takes its time: no more than half of all.
-            let took = now.saturating_sub(self.grace.looked_at);
-            self.grace.look_after = now.saturating_add(took + SHORTEST_PAUSE);
-            self.set_next_look();
+            self.until = Some(grace.next_look());
         }
     }
 
     /// Who has lost its parent is nobody's business but ours.
     pub(super) fn parent_may_be_gone(&mut self, now: Duration) {
-        if self.phase == Phase::Sweep(Stage::Term) && self.grace.held_back {
-            self.grace.look_at = Some(now.max(self.grace.look_after));
-            self.set_next_look();
+        if let Some(grace) = self.grace().filter(|grace| grace.held_back) {
+            grace.look_at = Some(now.max(grace.look_after));
+            self.until = Some(grace.next_look());
         }
-    }
-
-    fn set_next_look(&mut self) {
-        // Once: whatever is answered then, asking again at once would help nobody.
-        let half = Some(self.grace.half).filter(|half| self.grace.looked_at < *half);
-        let times = [self.grace.until, self.grace.look_at, half];
-        self.until = times.into_iter().flatten().min();
     }
 
     pub(super) fn sweep_kill(&mut self, now: Duration) {
-        if self.grace.until.is_none_or(|until| now < until) {
-            self.grace.decided_by = None;
-        }
+        let Phase::Sweep(sweep) = &self.phase else {
+            return;
+        };
+        let kill = match sweep.stage {
+            // That of the ladder counts as a round.
+            Stage::Look => Kill {
+                rounds: u32::from(self.stop.tree_killed),
+                ..Kill::FIRST
+            },
+            Stage::Term(grace) => Kill {
+                decided_by: Some(grace.decided_by).filter(|_| now >= grace.until),
+                ..Kill::FIRST
+            },
+            Stage::Wait => Kill::FIRST,
+            Stage::Kill(kill) => kill,
+        };
+        self.enter_stage(now, Stage::Kill(kill));
         self.kill_round();
-        self.enter(
-            now,
-            Phase::Sweep(Stage::Kill {
-                pause: SHORTEST_PAUSE,
-            }),
-            None,
-        );
         self.pause(now, SHORTEST_PAUSE);
     }
 
+    fn kill(&mut self) -> Option<&mut Kill> {
+        match &mut self.phase {
+            Phase::LastSweep(kill) => kill.as_mut(),
+            Phase::Sweep(Sweep {
+                stage: Stage::Kill(kill),
+                ..
+            }) => Some(kill),
+            _ => None,
+        }
+    }
+
     fn kill_round(&mut self) {
-        self.kill_rounds += 1;
+        if let Some(kill) = self.kill() {
+            kill.rounds += 1;
+        }
         self.act(Action::Sweep(Signal::KILL));
     }
 
     /// The next round of KILL: processes that were being forked meanwhile were not hit by this one.
     fn pause(&mut self, now: Duration, pause: Duration) {
-        let stage = Stage::Kill {
-            pause: (pause * 2).min(LONGEST_PAUSE),
-        };
-        self.phase = match self.phase {
-            Phase::LastSweep(_) => Phase::LastSweep(stage),
-            _ => Phase::Sweep(stage),
-        };
+        if let Some(kill) = self.kill() {
+            kill.pause = (pause * 2).min(LONGEST_PAUSE);
+            kill.stops = None;
+        }
         self.until = Some(now.saturating_add(pause).min(self.give_up_at()));
     }
 
@@ -210,7 +332,7 @@ impl Machine {
         let patience = self.since.saturating_add(KILL_PATIENCE);
         let limit = |limits: &Limits| limits.give_up_by;
         match self.phase {
-            Phase::LastSweep(_) if self.hopeless => Some(Duration::ZERO),
+            Phase::LastSweep(_) if self.stop.hopeless => Some(Duration::ZERO),
             Phase::LastSweep(_) => self.before(Some(patience), |limits| limits.gone_by),
             _ => self.before(Some(patience), limit),
         }
@@ -224,23 +346,19 @@ impl Machine {
         if processes.is_empty() {
             return;
         }
-        self.swept.get_or_insert(now);
+        self.stop.swept.get_or_insert(now);
+        let mut decided_by = None;
         if signal == Signal::KILL {
             let dying = u32::try_from(processes.len()).map_or(LONGEST_PAUSE, |count| DYING * count);
             let pause = (SHORTEST_PAUSE + dying).min(LONGEST_PAUSE);
-            self.dying_until = now.saturating_add(pause);
-            // Somebody new was found: others may have been born, too, so the next round comes soon.
-            if let Phase::Sweep(Stage::Kill { .. }) | Phase::LastSweep(Stage::Kill { .. }) =
-                self.phase
-            {
-                self.pause(now, SHORTEST_PAUSE);
-                self.until = Some(self.dying_until.min(self.give_up_at()));
-                if self.kill_rounds > 1 {
-                    self.stop_round(0);
+            self.stop.dying_until = now.saturating_add(pause);
+            if let Some(kill) = self.kill() {
+                decided_by = kill.decided_by.take();
+                if kill.stops.is_none() {
+                    self.found_more(now);
                 }
             }
         }
-        let decided_by = self.grace.decided_by.take_if(|_| signal == Signal::KILL);
         self.tell(Record::Swept {
             signal,
             processes,
@@ -248,22 +366,27 @@ impl Machine {
         });
     }
 
+    /// Somebody new got KILL: others may have been born, too, so the next round comes soon.
+    fn found_more(&mut self, now: Duration) {
+        self.pause(now, SHORTEST_PAUSE);
+        self.until = Some(self.stop.dying_until.min(self.give_up_at()));
+        if self.kill().is_some_and(|kill| kill.rounds > 1) {
+            self.stop_round(0);
+        }
+    }
+
     /// Somebody was born between two rounds of KILL. Each that dies makes room for another one, so that
     /// could go on for ever; who is stopped forks no more, and leaves no room.
     fn stop_round(&mut self, rounds: u32) {
-        let stage = Stage::Stop { rounds };
-        self.phase = match self.phase {
-            Phase::LastSweep(_) => Phase::LastSweep(stage),
-            _ => Phase::Sweep(stage),
-        };
+        if let Some(kill) = self.kill() {
+            kill.stops = Some(rounds);
+        }
         self.act(Action::Sweep(Signal::STOP));
     }
 
     /// A round of STOP is over, and has found these.
     fn stopped(&mut self, now: Duration, processes: Vec<Process>) {
-        let (Phase::Sweep(Stage::Stop { rounds }) | Phase::LastSweep(Stage::Stop { rounds })) =
-            self.phase
-        else {
+        let Some(rounds) = self.kill().and_then(|kill| kill.stops) else {
             return;
         };
         let found = !processes.is_empty();
@@ -282,26 +405,26 @@ impl Machine {
     }
 
     pub(super) fn sweep_ended(&mut self, now: Duration, left: bool) {
-        if self.swept.is_some() || left {
-            let took = now.saturating_sub(self.swept.unwrap_or(self.since));
+        let swept = self.stop.swept;
+        if swept.is_some() || left {
+            let took = now.saturating_sub(swept.unwrap_or(self.since));
             self.tell(Record::SweepEnded { left, took });
         }
-        self.hopeless = left;
-        if self.phase == Phase::Sweep(Stage::Wait) {
+        self.stop.hopeless = left;
+        if self.only_waits() {
             self.set_limits(now);
         }
         self.enter_post_stop(now, 0);
     }
 
-    pub(super) fn last_sweep(&mut self, now: Duration, stage: Stage) {
-        let (first, pause) = match stage {
-            Stage::Kill { pause } => (false, pause),
-            Stage::Stop { .. } => (false, SHORTEST_PAUSE),
-            _ => (true, SHORTEST_PAUSE),
+    pub(super) fn last_sweep(&mut self, now: Duration) {
+        let Phase::LastSweep(kill) = &mut self.phase else {
+            return;
         };
+        let first = kill.is_none();
+        let pause = kill.get_or_insert(Kill::FIRST).next_pause();
         if first {
             self.since = now;
-            self.kill_rounds = 0;
         }
         let over = now >= self.give_up_at();
         // However late it is, who was left by the hooks gets KILL.

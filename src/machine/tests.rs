@@ -1,5 +1,7 @@
 //! Scenarios as text, every short story against the promises, and a planted bug for each promise.
 
+use std::collections::VecDeque;
+
 use super::*;
 use crate::drive::{World, drive};
 use crate::machine::Answer;
@@ -7,9 +9,10 @@ use crate::options::{self, Settings};
 use crate::plan::drain::{Checks, Drain, DrainPorts};
 use crate::plan::{HookPhase, Step, StepAction};
 use crate::record::waited::Waited;
-use crate::record::{Process, Sender};
+use crate::record::{ExitStatus, Process, Sender};
 use crate::sim::{Cue, Leftover, Script, Sim};
 use crate::tell::log;
+use crate::words::signal::SignalSet;
 
 mod asked_again;
 mod bugs;

@@ -204,7 +204,7 @@ impl Player {
             }
             Some(Bug::TakesAnyCommandsEnd) => {
                 if let (Event::StopCommandEnded { step, .. }, Some(current)) =
-                    (&mut event, self.machine.stop_command)
+                    (&mut event, self.machine.stop_command())
                 {
                     *step = current;
                 }
@@ -222,7 +222,11 @@ impl Player {
             Some(Bug::OverlooksWhoHasLostItsParent) if matches!(event, Event::Reaped { .. }) => {
                 return;
             }
-            Some(Bug::ForgetsTheGraceOfTheStep) => self.machine.grace.of_step = None,
+            Some(Bug::ForgetsTheGraceOfTheStep) => {
+                if let Phase::Sweep(sweep) = &mut self.machine.phase {
+                    sweep.of_step = None;
+                }
+            }
             Some(Bug::MissesThatNobodyIsLeft) if event == Event::NoneLeft => return,
             Some(Bug::SpeaksAfterTheEnd) if self.ended => self.outbox.push_back(Action::NotReady),
             Some(Bug::RunsPreStopAfterACrash) if child_ends && !self.asked => {
