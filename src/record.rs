@@ -434,7 +434,7 @@ pub(crate) fn millis<S: serde::Serializer>(
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn optional_millis<S: serde::Serializer>(
+pub(crate) fn optional_millis<S: serde::Serializer>(
     duration: &Option<Duration>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -4,4 +4,4 @@ pub(crate) mod endpoint;
 pub(crate) mod files;
 pub(crate) mod log;
 pub(crate) mod metrics;
-pub(crate) mod phase;
+pub(crate) mod progress;

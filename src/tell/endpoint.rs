@@ -3,8 +3,8 @@
 //! It shares the reactor's thread with everything else, so whatever a client does is bounded: how many
 //! connections there are, how long one lasts, how much is read from it.
 
-pub(crate) mod checkers;
-pub(crate) mod status;
+mod checkers;
+pub(super) mod status;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -34,10 +34,9 @@ use crate::plan::{Health, Plan};
 use crate::reactor::Reactor;
 use crate::record::Record;
 use crate::tell::endpoint::checkers::Checkers;
-use crate::tell::endpoint::status::Status;
 use crate::tell::metrics;
-use crate::tell::metrics::Metrics;
 use crate::tell::metrics::totals::Totals;
+use crate::tell::progress::{Progress, ReadyState};
 
 /// Connections at a time. The newest is served and the oldest closed: one that is not answered by now
 /// is slow on purpose.
@@ -57,13 +56,15 @@ const SETTLING: Duration = Duration::from_millis(100);
 /// What the endpoint answers from; shared between the loop, which tells, and the server.
 pub(crate) struct Endpoint {
     began: Instant,
+    /// The same moment, for metrics.
+    began_at: SystemTime,
     not_ready: StatusCode,
     state: Mutex<State>,
 }
 
 struct State {
-    status: Status,
-    metrics: Metrics,
+    progress: Progress,
+    totals: Totals,
     checkers: Checkers,
 }
 
@@ -108,11 +109,12 @@ impl Endpoint {
         let bound = bound.ok_or_else(|| failed(why))?;
         let endpoint = Arc::new(Self {
             began,
+            began_at: SystemTime::now() - began.elapsed(),
             not_ready: StatusCode::from_u16(health.not_ready_status)
                 .unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
             state: Mutex::new(State {
-                status: Status::new(),
-                metrics: Metrics::new(SystemTime::now() - began.elapsed(), totals),
+                progress: Progress::default(),
+                totals,
                 checkers: Checkers::default(),
             }),
         });
@@ -135,9 +137,14 @@ impl Endpoint {
 
     pub(crate) fn tell(&self, at: Duration, record: &Record) {
         let mut state = self.state();
-        state.status.tell(at, record);
-        state.metrics.tell(at, record);
-        state.checkers.tell(record);
+        let State {
+            progress,
+            totals,
+            checkers,
+        } = &mut *state;
+        progress.tell(at, record);
+        totals.tell(record, progress);
+        checkers.tell(record);
     }
 
     fn all_know(&self) -> bool {
@@ -155,8 +162,8 @@ impl Endpoint {
         let now = self.began.elapsed();
         let mut state = self.state();
         let State {
-            status,
-            metrics,
+            progress,
+            totals,
             checkers,
         } = &mut *state;
         match request.uri().path() {
@@ -164,17 +171,20 @@ impl Endpoint {
             "/readyz" => {
                 let agent = request.headers().get(USER_AGENT);
                 let balances = agent.is_none_or(|agent| agent != call::AGENT);
-                let all = balances && checkers.answered(now, client, status.stopping);
-                (self.readyz(status), all)
+                let all = balances && checkers.answered(now, client, progress.not_ready_since());
+                (self.readyz(progress), all)
             }
             "/status" => {
-                let mut answer = response(StatusCode::OK, status.json(now));
+                let mut answer = response(StatusCode::OK, status::json(progress, now));
                 let json = HeaderValue::from_static("application/json");
                 answer.headers_mut().insert(CONTENT_TYPE, json);
                 (answer, false)
             }
             "/metrics" => {
-                let mut answer = response(StatusCode::OK, metrics.render(now));
+                let mut answer = response(
+                    StatusCode::OK,
+                    metrics::render(progress, totals, self.began_at, now),
+                );
                 let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
                 answer.headers_mut().insert(CONTENT_TYPE, kind);
                 (answer, false)
@@ -186,13 +196,11 @@ impl Endpoint {
         }
     }
 
-    fn readyz(&self, status: &Status) -> Response<Full<Bytes>> {
-        if status.ready {
-            return response(StatusCode::OK, "ready\n");
-        }
-        let why = match status.stopping {
-            Some(_) => "not ready: stopping\n",
-            None => "not ready: starting\n",
+    fn readyz(&self, progress: &Progress) -> Response<Full<Bytes>> {
+        let why = match progress.ready_state() {
+            ReadyState::Ready => return response(StatusCode::OK, "ready\n"),
+            ReadyState::NotYet(_) => "not ready: starting\n",
+            ReadyState::NotReady(..) => "not ready: stopping\n",
         };
         let mut answer = response(self.not_ready, why);
         // Somebody else may be ready by then; we are the ones who do not know.

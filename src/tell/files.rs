@@ -12,8 +12,9 @@ use crate::options::{NamedFile, Settings};
 use crate::plan::Plan;
 use crate::record::Record;
 use crate::sys::file;
-use crate::tell::metrics::Metrics;
+use crate::tell::metrics;
 use crate::tell::metrics::totals::Totals;
+use crate::tell::progress::Progress;
 use run_report::RunReport;
 use state::Keeper;
 
@@ -23,7 +24,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The fold over the records that writes what was asked for.
 pub(crate) struct Files {
     began: SystemTime,
-    metrics: Metrics,
+    progress: Progress,
+    totals: Totals,
     metrics_file: Option<NamedFile>,
     /// When metrics were written last.
     measured: Option<Duration>,
@@ -52,7 +54,8 @@ impl Files {
         let totals = state.as_ref().map(Keeper::totals).cloned();
         let mut files = Self {
             began,
-            metrics: Metrics::new(began, totals.unwrap_or_default()),
+            progress: Progress::default(),
+            totals: totals.unwrap_or_default(),
             metrics_file,
             measured: None,
             report: report.map(|file| (file, RunReport::new(command, plan))),
@@ -74,17 +77,18 @@ impl Files {
 
     /// The sums over the runs before this one, and of this one so far.
     pub(crate) fn totals(&self) -> &Totals {
-        self.metrics.totals()
+        &self.totals
     }
 
     /// Takes in a record, and writes what is due. What could not be written comes back, once.
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) -> Vec<String> {
-        let before = self.metrics.phase();
-        self.metrics.tell(at, record);
-        let phase_changed = before != self.metrics.phase();
+        let before = self.progress.phase();
+        self.progress.tell(at, record);
+        self.totals.tell(record, &self.progress);
+        let phase_changed = before != self.progress.phase();
         let mut troubles = Vec::new();
         if let Some(state) = &mut self.state {
-            let told = state.tell(at, record, self.metrics.totals());
+            let told = state.tell(at, record, &self.progress, &self.totals);
             troubles.extend(self.news(told));
         }
         let written = self.write_metrics(at, record, phase_changed);
@@ -119,17 +123,18 @@ impl Files {
             return Ok(());
         }
         self.measured = Some(at);
-        write(file, &self.metrics.render(at))
+        write(
+            file,
+            &metrics::render(&self.progress, &self.totals, self.began, at),
+        )
     }
 
     fn write_report(&self, at: Duration, record: &Record) -> Result<(), String> {
         let (Some((file, report)), Record::Ended(outcome)) = (&self.report, record) else {
             return Ok(());
         };
-        write(
-            file,
-            &report.text(self.began, at, outcome, self.metrics.totals()),
-        )
+        let clean = self.progress.is_clean(outcome);
+        write(file, &report.text(self.began, at, outcome, clean))
     }
 
     /// The same trouble with the same file is news once.

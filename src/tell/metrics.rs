@@ -31,9 +31,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet,
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::record::Record;
-use crate::tell::phase;
-use crate::tell::phase::Phase;
+use crate::tell::progress::{PHASES, Progress};
 use totals::{Histogram, Totals};
 
 /// What the format is called in a Content-Type header.
@@ -52,67 +50,25 @@ const OUTCOMES: [&str; 3] = ["graceful", "killed", "abandoned"];
 const HOOK_PHASES: [&str; 3] = ["pre-start", "pre-stop", "post-stop"];
 const RESULTS: [&str; 2] = ["success", "failure"];
 
-/// The fold over the records that metrics are made of.
-#[derive(Clone, Debug)]
-pub(crate) struct Metrics {
+/// The text at this time, for node_exporter's textfile collector and for `/metrics`. `began` is time 0 of the
+/// records.
+pub(crate) fn render(
+    progress: &Progress,
+    totals: &Totals,
     began: SystemTime,
-    totals: Totals,
-    phase: Phase,
-    in_flight: u32,
-    /// When the child was started and when it ended.
-    started: Option<Duration>,
-    ended: Option<Duration>,
-}
-
-impl Metrics {
-    /// `began` is time 0 of the records; `totals` are those of the runs before.
-    pub(crate) fn new(began: SystemTime, totals: Totals) -> Self {
-        Self {
-            began,
-            totals,
-            phase: Phase::new(),
-            in_flight: 0,
-            started: None,
-            ended: None,
-        }
-    }
-
-    pub(crate) fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
-    pub(crate) fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
-        self.totals.tell(record);
-        self.phase.tell(record);
-        match record {
-            Record::Started { .. } => self.started = Some(at),
-            Record::InFlight { requests, .. } => self.in_flight = *requests,
-            // The last change may not have been told.
-            Record::DrainEnded { interrupted, .. } => self.in_flight = *interrupted,
-            Record::ChildExited { .. } | Record::ChildLeft { .. } => {
-                self.in_flight = 0;
-                self.ended = Some(at);
-            }
-            _ => {}
-        }
-    }
-
-    /// The text at this time, for node_exporter's textfile collector and for `/metrics`.
-    pub(crate) fn render(&self, now: Duration) -> String {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(Snapshot {
-            metrics: self.clone(),
-            now,
-        }));
-        let mut text = String::new();
-        // Writing into memory cannot fail.
-        let _ = text::encode_registry(&mut text, &registry);
-        classic(&text)
-    }
+    now: Duration,
+) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot {
+        progress: progress.clone(),
+        totals: totals.clone(),
+        began,
+        now,
+    }));
+    let mut text = String::new();
+    // Writing into memory cannot fail.
+    let _ = text::encode_registry(&mut text, &registry);
+    classic(&text)
 }
 
 /// OpenMetrics names the family of a counter without `_total`, the older text format, which node_exporter
@@ -140,23 +96,23 @@ fn classic(text: &str) -> String {
     classic
 }
 
-/// The metrics at one moment.
+/// What the metrics say at one moment.
 #[derive(Debug)]
 struct Snapshot {
-    metrics: Metrics,
+    progress: Progress,
+    totals: Totals,
+    began: SystemTime,
     now: Duration,
 }
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let Metrics {
-            began,
+        let Self {
+            progress,
             totals,
-            phase,
-            in_flight,
-            started,
-            ended,
-        } = &self.metrics;
+            began,
+            now,
+        } = self;
         let encoder = &mut encoder;
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         gauges(
@@ -169,8 +125,8 @@ impl Collector for Snapshot {
             encoder,
             "stepdown_phase",
             "The phase that the run is in.",
-            phase::NAMES.map(|known| {
-                let value = if known == phase.name() { 1.0 } else { 0.0 };
+            PHASES.map(|known| {
+                let value = if known == progress.phase() { 1.0 } else { 0.0 };
                 ([("phase", known)], value)
             }),
         )?;
@@ -178,9 +134,9 @@ impl Collector for Snapshot {
             encoder,
             "stepdown_in_flight_requests",
             "Requests in flight, counted while they are drained.",
-            f64::from(*in_flight),
+            f64::from(progress.in_flight().unwrap_or(0)),
         )?;
-        if let Some(started) = *started {
+        if let Some(started) = progress.started() {
             let since = (*began + started).duration_since(SystemTime::UNIX_EPOCH);
             gauge(
                 encoder,
@@ -188,14 +144,13 @@ impl Collector for Snapshot {
                 "When the child was started, since 1970.",
                 since.unwrap_or_default().as_secs_f64(),
             )?;
+        }
+        if let Some(uptime) = progress.uptime(*now) {
             gauge(
                 encoder,
                 "stepdown_child_uptime_seconds",
                 "How long the child has been running, or ran.",
-                ended
-                    .unwrap_or(self.now)
-                    .saturating_sub(started)
-                    .as_secs_f64(),
+                uptime.as_secs_f64(),
             )?;
         }
         counters(
@@ -319,25 +274,4 @@ fn histogram(
         &buckets,
         None,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::DrainEnd;
-
-    #[test]
-    fn nothing_is_in_flight_after_a_drain_that_was_not_cut_short() {
-        let mut metrics = Metrics::new(SystemTime::UNIX_EPOCH, Totals::default());
-        let left = Duration::ZERO;
-        metrics.tell(left, &Record::InFlight { requests: 3, left });
-        assert!(metrics.render(left).contains("in_flight_requests 3.0\n"));
-        let drained = Record::DrainEnded {
-            end: DrainEnd::Drained,
-            interrupted: 0,
-            took: left,
-        };
-        metrics.tell(left, &drained);
-        assert!(metrics.render(left).contains("in_flight_requests 0.0\n"));
-    }
 }

@@ -170,6 +170,34 @@ fn endpoint_and_file_name_the_same_phase_while_hooks_run() {
 }
 
 #[test]
+fn endpoint_and_file_name_the_same_phase_from_the_drain_to_the_ladder() {
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a directory of our own");
+        let (stepdown, port) = with_endpoint(Stepdown::in_mode(mode));
+        let mut run = stepdown
+            .dir(dir.path())
+            .args(["--metrics-file=m.prom", "--ladder=TERM:60s,KILL"])
+            .args(["--drain-until=exec:test -e drained", "--drain-timeout=60s"])
+            .shell("trap '' TERM; echo ready; until test -e end; do sleep 0.01; done")
+            .start();
+        let all_say = |name: &str| {
+            wait_until(name, || json(port)["phase"] == name);
+            assert_eq!(phase(body(&get(port, "/metrics"))), name);
+            wait_until(name, || phase(&read(&dir.path().join("m.prom"))) == name);
+        };
+        run.says("ready").signal(Signal::SIGTERM);
+        all_say("drain");
+        assert!(json(port)["step"].is_null());
+        fs::write(dir.path().join("drained"), "").expect("our own directory");
+        all_say("ladder");
+        assert_eq!(json(port)["step"], 1);
+        fs::write(dir.path().join("end"), "").expect("our own directory");
+        run.wait().code(0).nothing_left();
+        assert_eq!(phase(&read(&dir.path().join("m.prom"))), "ended");
+    });
+}
+
+#[test]
 fn orphans_are_counted() {
     let dir = tempfile::tempdir().expect("a directory of our own");
     let run = Stepdown::new()

@@ -310,19 +310,24 @@ fn what_the_child_says_has_one_name_in_the_log_in_the_report_and_in_the_status()
             .args(["--report".as_ref(), report.as_os_str()]);
         let (mut run, mut orders) = stage.start(notify);
         run.logs(r#""event":"not-yet-ready","why":"the child has not said READY=1""#);
+        let status = || crate::health::json(port);
+        assert_eq!(status()["not_ready"], "the child has not said READY=1");
         order(&mut run, &mut orders, r"say READY=1\nSTATUS=at work");
         run.logs(r#""event":"child-says","status":"at work""#);
-        assert_eq!(crate::health::json(port)["status"], "at work");
+        assert_eq!(status()["status"], "at work");
+        wait_until("it is ready", || status()["ready"] == true);
+        assert!(status()["not_ready"].is_null());
         order(&mut run, &mut orders, "say STOPPING=1");
         run.logs(r#""level":"info","event":"not-ready","why":"child-stopping""#);
+        let why = "the child says that it is stopping";
+        assert_eq!(status()["not_ready"], why);
         order(&mut run, &mut orders, r"say READY=1\nSTATUS=");
         run.logs(r#""level":"info","event":"ready-again","after_ms":"#);
-        wait_until("nothing is said any more", || {
-            crate::health::json(port)["status"].is_null()
-        });
+        wait_until("nothing is said any more", || status()["status"].is_null());
         order(&mut run, &mut orders, "deaf");
         run.signal(Signal::SIGTERM);
         run.logs(r#""level":"debug","event":"not-ready","why":"stop-asked""#);
+        assert_eq!(status()["not_ready"], "a stop was asked for");
         order(&mut run, &mut orders, "say EXTEND_TIMEOUT_USEC=20000000");
         run.logs(r#""event":"extended","by_ms":20000,"left_ms":20000"#);
         writeln!(orders, "exit 3").expect("the child reads");

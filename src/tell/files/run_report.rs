@@ -22,7 +22,6 @@ use serde::Serialize;
 
 use crate::plan::{HookPhase, Plan, Target};
 use crate::record::{Outcome, Record};
-use crate::tell::metrics::totals::Totals;
 use crate::words::signal::Signal;
 
 const SCHEMA: u32 = 1;
@@ -166,7 +165,7 @@ impl RunReport {
         began: SystemTime,
         at: Duration,
         outcome: &Outcome,
-        totals: &Totals,
+        clean: bool,
     ) -> String {
         let shown = |time| humantime::format_rfc3339_millis(time).to_string();
         let document = Document {
@@ -178,10 +177,7 @@ impl RunReport {
             plan: &self.plan,
             records: self.first.iter().chain(&self.last).collect(),
             records_omitted: self.omitted,
-            outcome: Ending {
-                outcome,
-                clean: totals.is_clean(outcome),
-            },
+            outcome: Ending { outcome, clean },
         };
         serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
     }

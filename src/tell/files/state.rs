@@ -14,7 +14,7 @@ use crate::options::NamedFile;
 use crate::record::{Outcome, Record};
 use crate::sys::file;
 use crate::tell::metrics::totals::{LOST, Totals};
-use crate::words::signal::Signal;
+use crate::tell::progress::Progress;
 
 /// The version of the file; one that says another number is not read.
 const SCHEMA: u32 = 1;
@@ -71,8 +71,6 @@ pub(crate) struct Keeper {
     writes: bool,
     state: State,
     began: SystemTime,
-    signal: Option<Signal>,
-    interrupted: u32,
 }
 
 impl Keeper {
@@ -96,8 +94,6 @@ impl Keeper {
             writes,
             state,
             began,
-            signal: None,
-            interrupted: 0,
         }
     }
 
@@ -126,36 +122,32 @@ impl Keeper {
         &mut self,
         at: Duration,
         record: &Record,
+        progress: &Progress,
         totals: &Totals,
     ) -> Result<(), String> {
-        match record {
-            Record::StopAsked { signal, .. } => self.signal = *signal,
-            Record::DrainEnded { interrupted, .. } => self.interrupted = *interrupted,
-            Record::Ended(outcome) => {
-                let run = self.run(at, outcome, totals);
-                self.state.running = None;
-                self.state.remember(run);
-                self.state.totals = totals.clone();
-                return self.write();
-            }
-            _ => {}
-        }
-        Ok(())
+        let Record::Ended(outcome) = record else {
+            return Ok(());
+        };
+        let run = self.run(at, outcome, progress);
+        self.state.running = None;
+        self.state.remember(run);
+        self.state.totals = totals.clone();
+        self.write()
     }
 
-    fn run(&self, at: Duration, outcome: &Outcome, totals: &Totals) -> Run {
+    fn run(&self, at: Duration, outcome: &Outcome, progress: &Progress) -> Run {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Run {
             started_at: seconds(self.began),
             ended_at: Some(seconds(self.began + at)),
             ran_ms: Some(millis(at)),
             reason: outcome.reason.name().to_owned(),
-            signal: self.signal.map(|signal| signal.to_string()),
+            signal: progress.signal().map(|signal| signal.to_string()),
             exit_code: Some(outcome.code),
-            clean: totals.is_clean(outcome),
+            clean: progress.is_clean(outcome),
             escalated: outcome.escalated,
-            stop_ms: totals.was_asked().then(|| millis(outcome.took)),
-            requests_interrupted: self.interrupted,
+            stop_ms: progress.was_asked().then(|| millis(outcome.took)),
+            requests_interrupted: progress.interrupted(),
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Again, CountedFrom, Outcome, Record, killed_by};
-use crate::words::signal::Signal;
+use crate::record::{CountedFrom, Outcome, Record};
+use crate::tell::progress::Progress;
 
 /// Sums since the state file was begun; without one, of this run.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -28,19 +28,9 @@ pub(crate) struct Totals {
     pub(crate) hook_failures: BTreeMap<String, u64>,
     /// Readings of the configuration file while running: `success`, `failure`.
     pub(crate) reloads: BTreeMap<String, u64>,
+    /// Of these, the ones of this run.
     #[serde(skip)]
-    run: Run,
-}
-
-/// What is known of the run that is under way.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Run {
-    asked: bool,
-    /// The signals that the ladder has sent.
-    sent: Vec<Signal>,
-    /// The child outlived everything.
-    left: bool,
-    oom_kills: u64,
+    oom_kills_of_run: u64,
 }
 
 fn count(map: &mut BTreeMap<String, u64>, key: &str) {
@@ -49,16 +39,9 @@ fn count(map: &mut BTreeMap<String, u64>, key: &str) {
 }
 
 impl Totals {
-    pub(crate) fn tell(&mut self, record: &Record) {
+    /// `progress` is that of the run, this record included.
+    pub(crate) fn tell(&mut self, record: &Record, progress: &Progress) {
         match record {
-            Record::StopAsked { .. } => self.run.asked = true,
-            Record::Step { signal, .. } => self.run.sent.extend(*signal),
-            Record::AskedAgain { again, sent_as, .. }
-                if ![Again::Noted, Again::StoodFor].contains(again) =>
-            {
-                self.run.sent.push(*sent_as);
-            }
-            Record::ChildLeft { .. } => self.run.left = true,
             Record::Reaped { .. } => self.orphans_reaped = self.orphans_reaped.saturating_add(1),
             // Those that may have been before us were counted then, or by nobody.
             Record::OomKilled {
@@ -66,8 +49,8 @@ impl Totals {
                 counted_from: CountedFrom::Start,
                 ..
             } => {
-                let new = kills.saturating_sub(self.run.oom_kills);
-                self.run.oom_kills = *kills;
+                let new = kills.saturating_sub(self.oom_kills_of_run);
+                self.oom_kills_of_run = *kills;
                 self.oom_kills = self.oom_kills.saturating_add(new);
             }
             Record::HookEnded { phase, result, .. } if !result.is_success() => {
@@ -82,16 +65,16 @@ impl Totals {
             }
             Record::Reloaded { .. } => count(&mut self.reloads, "success"),
             Record::ReloadRefused { .. } => count(&mut self.reloads, "failure"),
-            Record::Ended(outcome) => self.ended(outcome),
+            Record::Ended(outcome) => self.ended(outcome, progress),
             _ => {}
         }
     }
 
-    fn ended(&mut self, outcome: &Outcome) {
+    fn ended(&mut self, outcome: &Outcome, progress: &Progress) {
         count(&mut self.runs, outcome.reason.name());
-        if self.run.asked {
+        if progress.was_asked() {
             let how = match () {
-                () if self.run.left => "abandoned",
+                () if progress.was_left() => "abandoned",
                 () if outcome.escalated => "killed",
                 () => "graceful",
             };
@@ -103,21 +86,6 @@ impl Totals {
     /// A run was found that never came to its end.
     pub(crate) fn lost(&mut self) {
         count(&mut self.runs, LOST);
-    }
-
-    pub(crate) fn was_asked(&self) -> bool {
-        self.run.asked
-    }
-
-    /// Whether this run ended as one hopes for: with status 0, or, when a stop was asked for, by a
-    /// signal of the ladder other than KILL.
-    pub(crate) fn is_clean(&self, outcome: &Outcome) -> bool {
-        let by_ladder = outcome.status.map_or(self.run.asked, |status| {
-            let of = |signal: &Signal| status.code() == killed_by(*signal);
-            self.run.sent.iter().any(of)
-        });
-        let ended = !outcome.escalated && !self.run.left;
-        ended && (outcome.code == 0 || self.run.asked && by_ladder)
     }
 }
 

@@ -1,0 +1,288 @@
+//! How far a run has come: the one fold over the records that `/status`, the metrics and the files are made from.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::plan::HookPhase;
+use crate::record::held::Held;
+use crate::record::{Again, NotReady, Outcome, Record, killed_by};
+use crate::words::signal::{Signal, SignalSet};
+
+#[cfg(test)]
+mod tests;
+
+/// All phases that there are, in the order of a run.
+pub(crate) const PHASES: [&str; 10] = [
+    "starting",
+    "pre-start",
+    "running",
+    "stopping",
+    "pre-stop",
+    "drain",
+    "ladder",
+    "sweep",
+    "post-stop",
+    "ended",
+];
+
+/// Whether requests shall come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ReadyState {
+    /// Not yet, and why, once it was looked.
+    NotYet(Option<String>),
+    Ready,
+    /// Not any more, why, and since when.
+    NotReady(NotReady, Duration),
+}
+
+/// The connections that hold up the drain, as they were at that time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct HeldUp {
+    connections: u32,
+    oldest: Vec<Held>,
+    #[serde(skip)]
+    at: Duration,
+}
+
+impl HeldUp {
+    /// As they are now, if they are still the same.
+    fn now(mut self, now: Duration) -> Self {
+        let since = now.saturating_sub(self.at);
+        for held in &mut self.oldest {
+            held.waited = held.waited.saturating_add(since);
+        }
+        self
+    }
+}
+
+/// See the module's first sentence. Times count from the start of stepdown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Progress {
+    phase: &'static str,
+    ready_state: ReadyState,
+    /// While it lives, as far as we know.
+    child: Option<i32>,
+    /// When the child was started, and when it ended or was left.
+    started: Option<Duration>,
+    ended: Option<Duration>,
+    /// What the child says of itself.
+    says: Option<String>,
+    /// A stop was asked for; by this signal, if it was one.
+    asked: bool,
+    signal: Option<Signal>,
+    /// When we are gone at the latest.
+    gone_by: Option<Duration>,
+    /// How many requests are in flight; known while they are drained.
+    in_flight: Option<u32>,
+    held_up: Option<HeldUp>,
+    /// Requests that were in flight when the drain ended early.
+    interrupted: u32,
+    /// The step of the ladder that was taken last, counted from one.
+    step: Option<usize>,
+    /// What the child was sent to stop.
+    sent: SignalSet,
+    /// The child outlived everything.
+    left: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            phase: "starting",
+            ready_state: ReadyState::NotYet(None),
+            child: None,
+            started: None,
+            ended: None,
+            says: None,
+            asked: false,
+            signal: None,
+            gone_by: None,
+            in_flight: None,
+            held_up: None,
+            interrupted: 0,
+            step: None,
+            sent: SignalSet::default(),
+            left: false,
+        }
+    }
+}
+
+impl Progress {
+    /// One of [`PHASES`].
+    pub(crate) fn phase(&self) -> &'static str {
+        self.phase
+    }
+
+    pub(crate) fn ready_state(&self) -> &ReadyState {
+        &self.ready_state
+    }
+
+    /// Since when nobody shall send to us any more.
+    pub(crate) fn not_ready_since(&self) -> Option<Duration> {
+        match self.ready_state {
+            ReadyState::NotReady(_, since) => Some(since),
+            _ => None,
+        }
+    }
+
+    /// The child's pid, while it lives.
+    pub(crate) fn child(&self) -> Option<i32> {
+        self.child
+    }
+
+    /// When the child was started.
+    pub(crate) fn started(&self) -> Option<Duration> {
+        self.started
+    }
+
+    /// How long the child has been running, or ran.
+    pub(crate) fn uptime(&self, now: Duration) -> Option<Duration> {
+        let until = self.ended.unwrap_or(now);
+        Some(until.saturating_sub(self.started?))
+    }
+
+    pub(crate) fn says(&self) -> Option<&str> {
+        self.says.as_deref()
+    }
+
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked
+    }
+
+    /// The signal that asked for the stop.
+    pub(crate) fn signal(&self) -> Option<Signal> {
+        self.signal
+    }
+
+    /// What is left of the deadline.
+    pub(crate) fn left(&self, now: Duration) -> Option<Duration> {
+        self.gone_by.map(|by| by.saturating_sub(now))
+    }
+
+    pub(crate) fn in_flight(&self) -> Option<u32> {
+        self.in_flight
+    }
+
+    pub(crate) fn held_up(&self, now: Duration) -> Option<HeldUp> {
+        self.held_up.clone().map(|held_up| held_up.now(now))
+    }
+
+    pub(crate) fn interrupted(&self) -> u32 {
+        self.interrupted
+    }
+
+    pub(crate) fn step(&self) -> Option<usize> {
+        self.step
+    }
+
+    pub(crate) fn was_left(&self) -> bool {
+        self.left
+    }
+
+    /// Whether the run ended as one hopes for: with status 0, or, when a stop was asked for, by a signal of
+    /// the ladder other than KILL.
+    pub(crate) fn is_clean(&self, outcome: &Outcome) -> bool {
+        let by_ladder = outcome.status.map_or(self.asked, |status| {
+            let mut sent = self.sent.iter();
+            sent.any(|signal| status.code() == killed_by(signal))
+        });
+        let ended = !outcome.escalated && !self.left;
+        ended && (outcome.code == 0 || self.asked && by_ladder)
+    }
+
+    pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
+        self.phase = self.phase_after(record);
+        match record {
+            Record::Started { pid, ready } => {
+                self.child = Some(*pid);
+                self.started = Some(at);
+                if *ready {
+                    self.ready_state = ReadyState::Ready;
+                }
+            }
+            Record::NotYetReady { why } => self.ready_state = ReadyState::NotYet(Some(why.clone())),
+            Record::Ready { .. } | Record::ReadyAgain { .. } => {
+                self.ready_state = ReadyState::Ready
+            }
+            Record::NotReady { why, .. } => {
+                let since = self.not_ready_since().unwrap_or(at);
+                self.ready_state = ReadyState::NotReady(*why, since);
+            }
+            Record::ChildSays { status } => {
+                self.says = Some(status.clone()).filter(|status| !status.is_empty());
+            }
+            Record::StopAsked {
+                signal, deadline, ..
+            } => {
+                self.asked = true;
+                self.signal = *signal;
+                self.gone_by = deadline.map(|deadline| at.saturating_add(deadline));
+            }
+            Record::InFlight { requests, .. } => self.in_flight = Some(*requests),
+            Record::HeldUp {
+                connections,
+                oldest,
+            } => {
+                self.held_up = Some(HeldUp {
+                    connections: *connections,
+                    oldest: oldest.clone(),
+                    at,
+                });
+            }
+            // The last change of the number may not have been told.
+            Record::DrainEnded { interrupted, .. } => {
+                self.in_flight = Some(*interrupted);
+                self.interrupted = *interrupted;
+                self.held_up = None;
+            }
+            Record::Step { step, signal, .. } => {
+                self.step = Some(*step);
+                if let Some(signal) = signal {
+                    self.sent.insert(*signal);
+                }
+            }
+            Record::AskedAgain { again, sent_as, .. }
+                if ![Again::Noted, Again::StoodFor].contains(again) =>
+            {
+                self.sent.insert(*sent_as);
+            }
+            Record::ChildExited { .. } | Record::ChildLeft { .. } => {
+                self.left |= matches!(record, Record::ChildLeft { .. });
+                self.child = None;
+                self.ended = Some(at);
+                self.in_flight = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn phase_after(&self, record: &Record) -> &'static str {
+        match record {
+            Record::HookStarted { phase, .. } => phase.name(),
+            // What follows the last one tells of itself, or there is nothing else to do.
+            Record::HookEnded { phase, .. } if phase.name() == self.phase => match phase {
+                HookPhase::PreStart => "starting",
+                HookPhase::PreStop if self.ended.is_some() => "sweep",
+                HookPhase::PreStop => "stopping",
+                HookPhase::PostStop => "post-stop",
+            },
+            Record::Started { .. } => "running",
+            // One that was not ready in time is there, and stopped.
+            Record::StartFailed(_) if self.child.is_none() => "sweep",
+            Record::StopAsked { .. } if self.ended.is_none() => "stopping",
+            Record::DrainStarted(_) => "drain",
+            Record::Step { .. } => "ladder",
+            Record::ChildExited { .. } | Record::ChildLeft { .. } => {
+                // The hooks of a stop that was asked for run to their end.
+                if self.phase == HookPhase::PreStop.name() {
+                    self.phase
+                } else {
+                    "sweep"
+                }
+            }
+            Record::Ended(_) => "ended",
+            _ => self.phase,
+        }
+    }
+}
