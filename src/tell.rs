@@ -2,6 +2,7 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod files;
+pub(crate) mod lines;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod progress;

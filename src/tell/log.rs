@@ -7,11 +7,10 @@ use std::mem;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::plan::voice::{Format, Level, Voice};
 use crate::record::{ExitStatus, NotReady, Record};
-use crate::sys;
+use crate::tell::lines::{self, cut, fitted, keep_on_one_line};
 use crate::words::signal::SignalSet;
 use words::Words;
 pub(crate) use words::text;
@@ -27,8 +26,6 @@ pub(crate) struct Log {
     /// What is to be written at the next `flush`, and how many lines that is.
     unwritten: String,
     lines: u32,
-    /// Lines that standard error did not take.
-    lost: u32,
 }
 
 /// Where words are written to. Of our own, so that its table of functions lies among our constants, which
@@ -53,13 +50,6 @@ struct JsonLine<'a> {
     more: Option<usize>,
 }
 
-#[derive(Serialize)]
-struct LostLine {
-    level: Level,
-    event: &'static str,
-    lines: u32,
-}
-
 impl Log {
     pub(crate) fn new(voice: Voice) -> Self {
         Self {
@@ -69,7 +59,6 @@ impl Log {
             // The lines of a plain stop fit.
             unwritten: String::with_capacity(512),
             lines: 0,
-            lost: 0,
         }
     }
 
@@ -82,13 +71,13 @@ impl Log {
         if !told {
             return;
         }
-        if before > 0 && self.unwritten.len() >= sys::stderr::WHOLE {
+        if before > 0 && self.unwritten.len() >= lines::WHOLE {
             let line = self.unwritten.split_off(before);
             self.flush();
             self.unwritten = line;
         }
         // One that is longer than what a pipe takes whole is cut.
-        let whole = cut(&self.unwritten, sys::stderr::WHOLE - 1).len();
+        let whole = cut(&self.unwritten, lines::WHOLE - 1).len();
         self.unwritten.truncate(whole);
         self.unwritten.push('\n');
         self.lines += 1;
@@ -99,12 +88,7 @@ impl Log {
         if self.lines == 0 {
             return;
         }
-        if self.lost > 0 && sys::stderr::write(self.lost_line().as_bytes()) {
-            self.lost = 0;
-        }
-        if !sys::stderr::write(self.unwritten.as_bytes()) {
-            self.lost = self.lost.saturating_add(self.lines);
-        }
+        lines::write(&self.unwritten, self.lines, self.voice.format);
         self.unwritten.clear();
         self.lines = 0;
     }
@@ -135,25 +119,6 @@ impl Log {
             Format::Json => out.push_str(&fitted(json(at, level, record))),
         }
         true
-    }
-
-    fn lost_line(&self) -> String {
-        match self.voice.format {
-            Format::Text => {
-                format!(
-                    "stepdown: {} lines before this one could not be written\n",
-                    self.lost
-                )
-            }
-            Format::Json => {
-                let line = LostLine {
-                    level: Level::Warn,
-                    event: "lost",
-                    lines: self.lost,
-                };
-                serde_json::to_string(&line).unwrap_or_default() + "\n"
-            }
-        }
     }
 
     fn level(&self, record: &Record) -> Level {
@@ -237,62 +202,6 @@ impl Log {
 
 /// How many processes one line names: each takes at most 130 bytes, six for each of its command's 16.
 const JSON_NAMES: usize = 30;
-
-/// As many whole characters as fit into so many bytes.
-fn cut(text: &str, bytes: usize) -> &str {
-    let end = (0..=bytes.min(text.len())).rfind(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or(0)).unwrap_or(text)
-}
-
-/// What users wrote may hold newlines; a line of the log, which begins at `start`, may not, or it could
-/// pass for two.
-fn keep_on_one_line(text: &mut String, start: usize) {
-    let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| (b' '..0x7f).contains(byte));
-    if text.as_bytes().get(start..).is_some_and(is_plain) {
-        return;
-    }
-    for character in text.split_off(start).chars() {
-        if character.is_control() {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
-        }
-    }
-}
-
-/// A line that is too long, with its long texts and lists cut and marked so: JSON that ends somewhere
-/// is none.
-fn fitted(line: String) -> String {
-    if line.len() < sys::stderr::WHOLE {
-        return line;
-    }
-    let Ok(mut value) = serde_json::from_str::<Value>(&line) else {
-        return line;
-    };
-    for limit in [1_000, 400, 80, 8] {
-        shorten(&mut value, limit);
-        if let Value::Object(fields) = &mut value {
-            fields.insert("cut".to_owned(), Value::Bool(true));
-        }
-        let line = value.to_string();
-        if line.len() < sys::stderr::WHOLE {
-            return line;
-        }
-    }
-    line
-}
-
-fn shorten(value: &mut Value, limit: usize) {
-    match value {
-        Value::String(text) => text.truncate(cut(text, limit).len()),
-        Value::Array(list) => {
-            list.truncate(limit / 8);
-            list.iter_mut().for_each(|value| shorten(value, limit));
-        }
-        Value::Object(fields) => fields.values_mut().for_each(|value| shorten(value, limit)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
 
 pub(crate) fn json(at: Duration, level: Level, record: &Record) -> String {
     let time_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
