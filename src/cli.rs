@@ -492,10 +492,12 @@ fn take_table(
             Kind::Switch if matches.get_flag(option.name) => {
                 settings.add(option, "on", Source::Flag);
             }
-            Kind::Count if matches.get_count(option.name) > 0 => {
-                settings.add(option, "on", Source::Flag);
+            Kind::Count => {
+                for _ in 0..matches.get_count(option.name) {
+                    settings.add(option, "on", Source::Flag);
+                }
             }
-            Kind::Switch | Kind::Count => {}
+            Kind::Switch => {}
         }
     }
 }

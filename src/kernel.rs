@@ -92,7 +92,9 @@ impl Kernel {
         let own_pid = i32::try_from(std::process::id()).unwrap_or(0);
         if own_pid != 1 && plan.subreaper {
             // Without it orphans escape to another reaper; nothing else depends on it.
-            let _ = nix::sys::prctl::set_child_subreaper(true);
+            if let Err(errno) = nix::sys::prctl::set_child_subreaper(true) {
+                tracing::warn!("no subreaper: {errno}");
+            }
         }
         let parent = getppid().as_raw();
         let start = Start {
@@ -239,7 +241,7 @@ impl Kernel {
             Reaped::Ended { pid, status } => self.ended(pid, status),
             Reaped::Stopped { pid, signal } if self.child.pid == Some(pid) => {
                 if self.child.halt.stops() {
-                    let _ = signals::send(pid, Signal::CONT);
+                    signals::send_if_there(pid, Signal::CONT);
                 }
                 self.child_stopped(pid, signal)
             }
@@ -275,7 +277,11 @@ impl Kernel {
             last_resort::child_ended(status);
             return self.after_what_is_queued(Event::ChildExited(status));
         }
-        let event = match self.jobs.take(pid) {
+        let job = self.jobs.take(pid);
+        if let Some(job) = job {
+            tracing::debug!("{job}: pid {pid} {status}");
+        }
+        let event = match job {
             Some(Job::Hook(hook)) => Event::HookEnded {
                 hook,
                 result: HookResult::Ended(status),

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::options::trace::PARTS;
+
 /// From the bottom up: a module uses those above it in this table, and none below.
-const LAYERS: [(&str, &str); 21] = [
+const LAYERS: [(&str, &str); 22] = [
     (
         "words",
         "signals, durations, lists, faults: import nothing of ours",
@@ -29,6 +31,7 @@ const LAYERS: [(&str, &str); 21] = [
         "tell",
         "log, metrics, files, endpoint: folds over the records",
     ),
+    ("trace", "writes the diagnostics of those that have any"),
     ("interrupts", "requests to end `check` and `health`"),
     ("health", "asks a health endpoint"),
     ("explain", "the timeline of a plan"),
@@ -107,6 +110,26 @@ fn uses_of_modules_are_found() {
         of("use crate::a;\n#[cfg(test)]\nmod tests { use crate::b; }"),
         ["a"]
     );
+}
+
+#[test]
+fn the_parts_with_diagnostics_are_those_that_can_be_asked_for() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut parts = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let macros = ["trace", "debug", "info", "warn", "error"];
+        let has_some = |name| text.contains(&format!("tracing::{name}!("));
+        if macros.into_iter().any(has_some) {
+            let within = file.strip_prefix(&root).unwrap().with_extension("");
+            // The child's side of it shares our memory: see the file's second paragraph.
+            assert_ne!(within, Path::new("sys/spawn"));
+            parts.insert(within.iter().next().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(parts.into_iter().collect::<Vec<_>>(), PARTS);
 }
 
 #[test]

@@ -19,6 +19,7 @@
 //! | `drain` | which connections have a request in flight: the rules, and the looks that feed them |
 //! | `kernel` | the real world; its parts wait for input and output, and relay them |
 //! | `tell` | who is told what happens: the log, `/status`, metrics, files; nothing but the records |
+//! | `trace` | diagnostics of the world, for who asks |
 //! | `interrupts` | requests to end `check` or `health`, which are no init, awaited on tokio |
 //! | `health` | asks a health endpoint |
 //! | `explain` | the timeline that the simulated world tells, and where each value came from |
@@ -70,6 +71,7 @@ mod record;
 mod sim;
 mod sys;
 mod tell;
+mod trace;
 mod words;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
@@ -158,6 +160,10 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
         .and_then(|()| settings.check(&mut plan))
         .map_err(|error| error.to_string())?;
     let plan = Rc::new(plan);
+    if let Some(wanted) = &plan.diagnostics {
+        trace::begin(wanted, plan.voice.format);
+    }
+    let in_order = plan.diagnostics.is_some();
     let mut log = Log::new(plan.voice);
     let reloader = (!plan.reload_on.is_empty()).then(|| Reloader::new(settings));
     for (_, why) in settings.missed(&plan) {
@@ -190,6 +196,7 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
         }
     };
     let mut everybody = Everybody {
+        in_order,
         untold: Vec::with_capacity(8),
         log,
         endpoint,
@@ -209,6 +216,8 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
 /// record is about does not wait for them. The endpoint hears all at once: it says "not ready" before
 /// anything else of the stop begins.
 struct Everybody {
+    /// Diagnostics are written, too: nothing that happened before one of those waits for its turn.
+    in_order: bool,
     untold: Vec<(Duration, Record)>,
     log: Log,
     endpoint: Option<Arc<Endpoint>>,
@@ -221,6 +230,9 @@ impl Audience for Everybody {
             endpoint.tell(at, &record);
         }
         self.untold.push((at, record));
+        if self.in_order {
+            self.pause();
+        }
     }
 
     fn pause(&mut self) {

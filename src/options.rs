@@ -24,6 +24,7 @@ pub(crate) mod stop;
 mod to_plan;
 pub(crate) mod told;
 mod toml_file;
+pub(crate) mod trace;
 
 pub(crate) use definition::{Kind, Opt};
 pub(crate) use parse::{parse_choice, parse_signal, parse_switch};
@@ -74,6 +75,7 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &told::LOG_LEVEL,
     &told::LOG_FORMAT,
     &told::VERBOSE,
+    &told::TRACE,
     &told::REPORT,
     &told::STATE_FILE,
     &told::METRICS_FILE,

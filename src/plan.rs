@@ -21,7 +21,7 @@ use crate::plan::drain::Drain;
 use crate::plan::listen::Listen;
 use crate::plan::readiness::{Readiness, ReadyWhen};
 use crate::plan::until::UntilWhen;
-use crate::plan::voice::Voice;
+use crate::plan::voice::{Diagnostics, Voice};
 use crate::words::signal::{Signal, SignalSet};
 
 /// Whom a signal is sent to.
@@ -259,6 +259,8 @@ pub(crate) struct Plan {
     pub(crate) child: ChildSettings,
     /// How it is told what happens.
     pub(crate) voice: Voice,
+    /// What is told besides the records, if anything.
+    pub(crate) diagnostics: Option<Diagnostics>,
     pub(crate) failure_codes: FailureCodes,
     /// Somebody has said how long a step waits (`--grace`).
     pub(crate) says_grace: bool,

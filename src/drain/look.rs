@@ -66,9 +66,17 @@ enum Source {
 impl Source {
     fn open() -> Self {
         match SockDiag::open() {
-            Ok(diag) => Self::SockDiag(diag),
-            Err(why) => Self::ProcNet(why),
+            Ok(diag) => {
+                tracing::debug!("sockets are read through sock_diag");
+                Self::SockDiag(diag)
+            }
+            Err(why) => Self::refused(why),
         }
+    }
+
+    fn refused(why: sock_diag::Error) -> Self {
+        tracing::debug!("sockets are read from /proc/net/tcp: {why}");
+        Self::ProcNet(why)
     }
 
     fn dump(
@@ -79,7 +87,7 @@ impl Source {
     ) -> Result<(), Error> {
         if let Self::SockDiag(diag) = self {
             match diag.dump(states, ports, out) {
-                Err(refused @ sock_diag::Error::Refused(_)) => *self = Self::ProcNet(refused),
+                Err(refused @ sock_diag::Error::Refused(_)) => *self = Self::refused(refused),
                 result => return result.map_err(Error::SockDiag),
             }
         }
@@ -224,8 +232,18 @@ impl Drain {
         let started = Instant::now();
         let tree = LazyCell::new(tree);
         let result = self.look_now(now, &tree);
+        let took = started.elapsed();
         self.next = match &result {
-            Ok(look) => pace(look, started.elapsed(), self.tracker.quiet()),
+            Ok(look) => {
+                let next = pace(look, took, self.tracker.quiet());
+                let Look {
+                    in_flight, idle, ..
+                } = look;
+                tracing::trace!(
+                    "{in_flight} in flight, {idle} idle: looked for {took:?}, again in {next:?}"
+                );
+                next
+            }
             Err(_) => {
                 self.tracker.missed();
                 Duration::from_millis(100)

@@ -48,6 +48,9 @@ const HANDSHAKE: Duration = Duration::from_secs(3);
 /// How many connections in flight a [`Look`] names; the others are only counted.
 pub(crate) const NAMED: usize = 4;
 
+/// What diagnostics call a connection that holds no request.
+const IDLE: &str = "idle";
+
 /// The states of a TCP socket, numbered as in the kernel's `enum tcp_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -175,6 +178,8 @@ pub(crate) struct Tracker {
     /// Connections in SYN_RECV, by both addresses, and when they were first seen.
     handshakes: HashMap<(SocketAddr, SocketAddr), Duration>,
     idle_since: Option<Duration>,
+    /// What diagnostics have said of each connection last.
+    said: HashMap<(SocketAddr, SocketAddr), &'static str>,
 }
 
 impl Tracker {
@@ -185,6 +190,7 @@ impl Tracker {
             silences: Silences::default(),
             handshakes: HashMap::new(),
             idle_since: None,
+            said: HashMap::new(),
         }
     }
 
@@ -212,8 +218,11 @@ impl Tracker {
         for connection in found {
             let protocol = self.protocols.of(connection.local.port());
             let silence = self.silences.of(now, connection, protocol);
-            let wait = || view.wait(connection);
-            let Some(why) = judge(connection, protocol, silence, self.patience, wait) else {
+            let mut threads = None;
+            let wait = || *threads.insert(view.wait(connection));
+            let why = judge(connection, protocol, silence, self.patience, wait);
+            let Some(why) = why else {
+                self.say(connection, threads, IDLE);
                 look.idle += 1;
                 continue;
             };
@@ -224,12 +233,15 @@ impl Tracker {
                 self.handshakes.insert((local, remote), since);
                 handshake_for = now.saturating_sub(since);
                 if handshake_for >= HANDSHAKE {
+                    self.say(connection, threads, "handshake given up");
                     continue;
                 }
             }
             if !view.ours(connection) {
+                self.say(connection, threads, "not of this tree");
                 continue;
             }
+            self.say(connection, threads, why.name());
             look.in_flight += 1;
             match why {
                 Why::Quiet(left) => look.quiet_left = look.quiet_left.max(Some(left)),
@@ -263,6 +275,24 @@ impl Tracker {
             look.drained = now.saturating_sub(since) >= BETWEEN_LOOKS;
         }
         look
+    }
+
+    /// Diagnostics: what was concluded from what. What is as before, or idle from the first, only at level trace.
+    fn say(&mut self, c: &Connection, threads: Option<Wait>, verdict: &'static str) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let port = c.local.port();
+        let evidence = format_args!(
+            "connection {:?}, {} bytes unread, {} unsent, {:?}, threads {threads:?}",
+            c.state, c.recv_queue, c.send_queue, c.info,
+        );
+        let before = self.said.insert((c.local, c.remote), verdict);
+        if before.unwrap_or(IDLE) == verdict {
+            tracing::trace!(peer = %c.remote, port, verdict, "{evidence}");
+        } else {
+            tracing::debug!(peer = %c.remote, port, verdict, "{evidence}");
+        }
     }
 
     /// A look that failed or was incomplete: nothing is known, so the idle looks start over.

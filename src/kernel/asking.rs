@@ -160,6 +160,7 @@ impl Kernel {
             return;
         }
         let condition = ask.condition;
+        tracing::debug!("condition {condition}: {answer:?}");
         self.queue.push_back(Event::Answered { condition, answer });
     }
 

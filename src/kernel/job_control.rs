@@ -73,7 +73,7 @@ impl Kernel {
         let looked = match target {
             Target::Child => {
                 if main_is_stopped {
-                    let _ = signals::send(main, Signal::CONT);
+                    signals::send_if_there(main, Signal::CONT);
                 }
                 return;
             }

@@ -1,6 +1,7 @@
 //! Runs hooks, stop commands, looks at readiness and questions to the program as processes, each in a group of its own.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
@@ -31,6 +32,17 @@ pub(super) enum Job {
         index: usize,
         look: u32,
     },
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hook(hook) => write!(f, "{} hook {}", hook.phase.name(), hook.index + 1),
+            Self::StopCommand { step } => write!(f, "command of step {}", step + 1),
+            Self::Probe { look } => write!(f, "look {look} at readiness"),
+            Self::Ask { index, look } => write!(f, "question {look} of condition {}", index + 1),
+        }
+    }
 }
 
 /// The processes of ours that are not the main child.
@@ -99,7 +111,7 @@ impl Kernel {
         }
         let is_its = |(_, job): &&(i32, Job)| *job == Job::Hook(hook);
         if let Some((pid, _)) = self.jobs.running.iter().find(is_its) {
-            let _ = signals::send(*pid, Signal::TERM);
+            signals::send_if_there(*pid, Signal::TERM);
         }
     }
 
@@ -145,6 +157,7 @@ impl Kernel {
         let path = path_of(Some(environment));
         match spawn::spawn(&argv, path.as_deref(), &self.start.inherited, &options) {
             Ok(pid) => {
+                tracing::debug!("{job}: pid {pid} runs {command:?}");
                 self.jobs.running.push((pid, job));
                 Ok(())
             }
@@ -165,6 +178,7 @@ impl Kernel {
         self.reaping.told_none = false;
         self.reaping.is_due = true;
         let pid = fork::run(work).map_err(error_text)?;
+        tracing::debug!("{job}: pid {pid} is a copy of stepdown");
         self.jobs.running.push((pid, job));
         Ok(())
     }
@@ -178,7 +192,7 @@ impl Kernel {
     pub(super) fn end_jobs(&mut self, chosen: impl Fn(&Job) -> bool) {
         for (pid, _) in self.jobs.running.iter().filter(|(_, job)| chosen(job)) {
             // The leader is not reaped yet, so its group is still its own.
-            let _ = signals::send(-pid, Signal::KILL);
+            signals::send_if_there(-pid, Signal::KILL);
             self.child.sent_kill = true;
             self.jobs.given_up.push(*pid);
         }

@@ -26,7 +26,17 @@ pub(super) struct Memory {
 
 impl Memory {
     fn counter(&mut self) -> Option<&Counter> {
-        self.counter.get_or_insert_with(Counter::find).as_ref()
+        let find = || {
+            let found = Counter::find();
+            match &found {
+                Some(counter) => {
+                    tracing::debug!("kills for lack of memory are counted in {counter}")
+                }
+                None => tracing::debug!("no cgroup counts kills for lack of memory"),
+            }
+            found
+        };
+        self.counter.get_or_insert_with(find).as_ref()
     }
 
     /// The kills of this run, and whether they are.

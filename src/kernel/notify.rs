@@ -174,7 +174,7 @@ impl Child {
                     self.take(buffer.get(..length).unwrap_or_default(), sender);
                 }
                 Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
-                Err(_) => {}
+                Err(errno) => tracing::debug!("a notification could not be received: {errno}"),
             }
             // The loop comes first now, and takes all that this message had to say before the next one is
             // received: so a barrier (`sd_notify_barrier(3)`) is kept, and a flood delays nobody.
@@ -193,6 +193,7 @@ impl Child {
             return;
         }
         let message = Message::parse(bytes);
+        tracing::debug!("{sender:?} said {message:?}");
         // A child that says something every second would say so every second.
         let passed_on = self.upward.say(&message.onward);
         let was_unheard = std::mem::replace(&mut self.unheard, passed_on.is_err());

@@ -164,6 +164,7 @@ impl Kernel {
                 self.queue.push_back(Event::Ready);
             }
             Err(why) => {
+                tracing::debug!("not ready: {why}");
                 if let Some(probe) = &mut self.readiness.probe {
                     probe.again(now);
                 }

@@ -125,6 +125,7 @@ async fn relay(
             }
             read = read_some(source.as_ref(), &mut buffer), if readable => match read {
                 Ok(0) | Err(_) => {
+                    tracing::debug!("standard input has ended: {read:?}");
                     source = None;
                     closing = relayed || !keep_open;
                 }

@@ -67,7 +67,7 @@ impl Kernel {
         let Reached { named, child } = self.signal_everybody(signal);
         // Whatever can be seen in /proc, the child itself always gets it, and once.
         if !child {
-            let _ = signals::send(main, signal);
+            signals::send_if_there(main, signal);
         }
         if signal == Signal::KILL {
             let processes = named

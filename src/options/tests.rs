@@ -71,6 +71,7 @@ static SAMPLES: &[Sample] = &[
     (&told::LOG_LEVEL, "warn", ""),
     (&told::LOG_FORMAT, "json", ""),
     (&told::VERBOSE, "on", ""),
+    (&told::TRACE, "drain=debug", ""),
     (&told::REPORT, "run.json", ""),
     (&told::STATE_FILE, "state.json", ""),
     (&told::METRICS_FILE, "m.prom", ""),

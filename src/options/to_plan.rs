@@ -59,6 +59,7 @@ impl Settings {
                 format: told::DEFAULT_FORMAT.1,
                 reaped: false,
             },
+            diagnostics: None,
             failure_codes: self.failure_codes,
             says_grace: false,
             keeps_files: false,

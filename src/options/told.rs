@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::definition::{Kind, Opt, Preset, if_on, word, words};
 use super::settings::{Given, Settings};
+use super::trace;
 use crate::plan::Plan;
 use crate::plan::voice::{Format, Level};
 use crate::sys::error_text;
@@ -52,7 +53,26 @@ pub(crate) static VERBOSE: Opt = Opt {
     elsewhere: &["debug"],
     kind: Kind::Count,
     help: "Tell more: forwarded signals, reaped orphans",
-    put: put_level,
+    put: |given, plan| {
+        put_level(given, plan)?;
+        if !given.settings.has(&TRACE) {
+            plan.diagnostics = trace::of_verbosity(given.settings.values(&VERBOSE));
+        }
+        Ok(())
+    },
+    ..SECTION
+};
+
+pub(crate) static TRACE: Opt = Opt {
+    name: "trace",
+    kind: Kind::One("FILTER"),
+    help: "Add diagnostics, for troubleshooting: a level (error, warn, info, debug or trace) for all, or \
+           PART=LEVEL[,...] with the parts drain, kernel, sys, tell; -vv is debug, -vvv trace",
+    not_in_check: Some("run the command with it, without check"),
+    put: |given, plan| {
+        plan.diagnostics = given.one(trace::parse).map(Some)?;
+        Ok(())
+    },
     ..SECTION
 };
 

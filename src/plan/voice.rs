@@ -40,3 +40,29 @@ pub(crate) struct Voice {
     /// Reaped orphans are told at any level (`--log-reaped`).
     pub(crate) reaped: bool,
 }
+
+/// Which diagnostics are written: a level for all parts, or for one of them. The longest name that fits counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Diagnostics(pub(crate) Vec<(Option<String>, Detail)>);
+
+/// How much of the diagnostics is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Detail {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Detail {
+    pub(crate) const ALL: [(&'static str, Self); 6] = [
+        ("off", Self::Off),
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}

@@ -141,7 +141,9 @@ impl Cgroup {
     /// Removes it, with those that its members have made below it; not where somebody still lives.
     pub(crate) fn remove(self) {
         for directory in self.directories().iter().rev() {
-            let _ = fs::remove_dir(directory);
+            if let Err(error) = fs::remove_dir(directory) {
+                tracing::warn!("{}: not removed: {error}", directory.display());
+            }
         }
     }
 

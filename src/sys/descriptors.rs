@@ -123,7 +123,9 @@ pub(crate) fn occupy_closed_streams() {
 /// Leaves the directory of the start, so that its file system can be unmounted.
 pub(crate) fn leave_directory() {
     // The root directory is always there; if not even that, we stay where we are.
-    let _ = chdir(c"/");
+    if let Err(errno) = chdir(c"/") {
+        tracing::warn!("the directory of the start stays in use: {errno}");
+    }
 }
 
 /// Holds the directory of the start, for hooks that run there later.

@@ -117,6 +117,11 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     match write_fresh(&fresh, text, mode).and_then(|()| fs::rename(&fresh, &path)) {
         Ok(()) => Ok(()),
         Err(error) => {
+            tracing::warn!(
+                "{}: not replaced by {}: {error}",
+                path.display(),
+                fresh.display()
+            );
             let _ = fs::remove_file(&fresh);
             let denied = [libc::EBUSY, libc::EACCES, libc::EPERM, libc::EROFS];
             if path.is_file() && error.raw_os_error().is_some_and(|e| denied.contains(&e)) {
@@ -152,7 +157,9 @@ fn write_fresh(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     };
     file.write_all(text.as_bytes())?;
     // Where it cannot be set it is not worth losing the file for.
-    let _ = file.set_permissions(fs::Permissions::from_mode(mode));
+    if let Err(error) = file.set_permissions(fs::Permissions::from_mode(mode)) {
+        tracing::warn!("{}: mode {mode:o}: {error}", path.display());
+    }
     Ok(())
 }
 

@@ -55,6 +55,11 @@ pub(crate) fn child_ended(status: ExitStatus) {
     STATUS.store(status.code().into(), Ordering::Relaxed);
 }
 
+/// Whether this is a forked copy.
+pub(crate) fn is_in_copy() -> bool {
+    CHILD.load(Ordering::Relaxed) == COPY
+}
+
 /// This is a forked copy: its end is its own.
 pub(super) fn is_copy() {
     CHILD.store(COPY, Ordering::Relaxed);

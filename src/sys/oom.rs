@@ -5,6 +5,7 @@
 //! 4.13). The kernel counts first and kills then, so whoever sees the death sees the number.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -18,6 +19,12 @@ pub(crate) struct Counter {
     hierarchy: Hierarchy,
     /// The mount shows no cgroup above ours, as in a container: ours was made for it.
     pub(crate) is_containers: bool,
+}
+
+impl fmt::Display for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.directory.display().fmt(f)
+    }
 }
 
 impl Counter {

@@ -247,6 +247,16 @@ pub(crate) fn send(pid: i32, signal: Signal) -> Result<(), i32> {
     }
 }
 
+/// Sends a signal where nothing depends on its arrival. Who is gone already needs none; any other refusal is a
+/// diagnostic.
+pub(crate) fn send_if_there(pid: i32, signal: Signal) {
+    if let Err(errno) = send(pid, signal)
+        && errno != libc::ESRCH
+    {
+        tracing::warn!("{signal} to {pid}: {}", super::error_text(errno));
+    }
+}
+
 /// Whether nobody is in this process group, so that its number may become that of another one.
 pub(crate) fn is_empty(group: i32) -> bool {
     // SAFETY: kill touches no memory of ours, and signal 0 is sent to nobody.

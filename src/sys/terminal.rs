@@ -73,10 +73,14 @@ impl Terminal {
                 return;
             }
             // TTOU is blocked, so this works from the background.
-            let _ = tcsetpgrp(&self.tty, getpgrp());
+            if let Err(errno) = tcsetpgrp(&self.tty, getpgrp()) {
+                tracing::warn!("the terminal's foreground is not given back: {errno}");
+            }
         }
         // At once: a terminal that takes no output (Ctrl-S) must not hold us up.
-        let _ = tcsetattr(&self.tty, SetArg::TCSANOW, settings);
+        if let Err(errno) = tcsetattr(&self.tty, SetArg::TCSANOW, settings) {
+            tracing::warn!("the terminal's settings are not given back: {errno}");
+        }
     }
 
     /// Stops ourselves as the child was stopped; returns when somebody continues us, and says whether

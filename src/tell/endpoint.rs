@@ -288,5 +288,9 @@ async fn talk(
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), service);
     // However it ends, it is the client's business only.
-    let _ = timeout(PATIENCE, connection).await;
+    match timeout(PATIENCE, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("a client was not served: {error}"),
+        Err(_) => tracing::debug!("a client took longer than {PATIENCE:?}"),
+    }
 }

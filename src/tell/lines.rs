@@ -31,6 +31,18 @@ pub(crate) fn write(text: &str, lines: u32, format: Format) {
     }
 }
 
+/// One line of what may hold newlines, cut to what a pipe takes whole; without its newline.
+pub(crate) fn one_line(mut text: String) -> String {
+    keep_on_one_line(&mut text, 0);
+    text.truncate(cut(&text, WHOLE - 1).len());
+    text
+}
+
+/// The same as JSON.
+pub(crate) fn json_line(value: &impl Serialize) -> String {
+    fitted(serde_json::to_string(value).unwrap_or_default())
+}
+
 fn lost_line(lines: u32, format: Format) -> String {
     match format {
         Format::Text => format!("stepdown: {lines} lines before this one could not be written\n"),

@@ -35,6 +35,7 @@ fn what_means_nothing_to_a_check_is_refused_before_anything_is_started() {
         ("--log-level=debug", "use -v or -q"),
         ("--log-format=json", "--json"),
         ("--log-reaped", "use -v"),
+        ("--trace=debug", "without check"),
         ("-w", "use -v"),
         ("--report=run.json", "--json"),
         ("--state-file=state.json", "--json"),

@@ -173,6 +173,17 @@ const MALFORMED: &[Malformed] = &[
     ),
     ("log-format", "jsno", &["did you mean json?"]),
     (
+        "trace",
+        "drain=debug,kernl=trace",
+        &["\"kernl\"", "at column 13", "did you mean kernel?", "^^^^^"],
+    ),
+    (
+        "trace",
+        "drain=debgu",
+        &["at column 7", "did you mean debug?"],
+    ),
+    ("trace", "machine", &["use drain, kernel, sys, tell"]),
+    (
         "report",
         "/proc/self",
         &[

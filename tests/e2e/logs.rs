@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use crate::support::{Stepdown, both, pty, seccomp, wait_until};
 
 /// Makes the writing end of a stream full; the stream itself stays blocking.
-fn fill(writer: &impl AsFd) {
+pub(crate) fn fill(writer: &impl AsFd) {
     let old = fcntl(writer.as_fd(), FcntlArg::F_GETFL).expect("open");
     let non_blocking = OFlag::from_bits_truncate(old) | OFlag::O_NONBLOCK;
     fcntl(writer.as_fd(), FcntlArg::F_SETFL(non_blocking)).expect("open");

@@ -82,5 +82,6 @@ mod status;
 mod stop;
 mod terminal;
 mod terminal_containers;
+mod trace;
 mod tree;
 mod without_effect;

@@ -51,6 +51,8 @@ pub(crate) struct Waits {
     /// still one.
     event_loops: HashSet<Pid>,
     scan: Option<(Duration, Scan)>,
+    /// What diagnostics have said of each process.
+    said: HashMap<Pid, Kind>,
 }
 
 impl Waits {
@@ -121,6 +123,7 @@ impl Waits {
                     scan.readers.insert(inode, tid);
                 }
             }
+            self.say(pid, seen.kind);
             match seen.kind {
                 Kind::EventLoop => {
                     self.event_loops.insert(pid);
@@ -135,6 +138,14 @@ impl Waits {
         }
         self.event_loops.retain(|pid| pids.contains(pid));
         scan
+    }
+
+    fn say(&mut self, pid: Pid, kind: Kind) {
+        if tracing::enabled!(tracing::Level::DEBUG) && self.said.insert(pid, kind) != Some(kind) {
+            tracing::debug!(
+                "pid {pid}: its threads, read from /proc/{pid}/task/*/syscall: {kind:?}"
+            );
+        }
     }
 }
 

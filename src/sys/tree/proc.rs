@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Cursor, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -90,9 +91,17 @@ impl Proc {
     pub(super) fn descendants(&self, root: i32) -> Option<Vec<Member>> {
         // Where not even this can be read (no descriptor is left), an empty answer would be a lie.
         self.stat(root)?;
-        let members = self
-            .by_children_files(root)
-            .or_else(|| self.by_scan(root))?;
+        let members = match self.by_children_files(root) {
+            Some(members) => {
+                say(Way::ChildrenFiles, members.len());
+                members
+            }
+            None => {
+                let members = self.by_scan(root)?;
+                say(Way::Scan, members.len());
+                members
+            }
+        };
         Some(members.into_iter().filter(|member| !member.ended).collect())
     }
 
@@ -189,6 +198,31 @@ impl Proc {
         let length = File::from(file).read(&mut text).ok()?;
         let stat = Stat::parse(text.get(..length)?)?;
         Some(Member::new(pid, stat))
+    }
+}
+
+/// How descendants were found.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Way {
+    ChildrenFiles = 1,
+    Scan,
+}
+
+/// Diagnostics: which way was taken. The same as before is told at level trace only.
+fn say(way: Way, found: usize) {
+    static BEFORE: AtomicU8 = AtomicU8::new(0);
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let read = match way {
+        Way::ChildrenFiles => "/proc/PID/task/*/children",
+        Way::Scan => "a scan of all /proc/PID/stat",
+    };
+    if BEFORE.swap(way as u8, Ordering::Relaxed) == way as u8 {
+        tracing::trace!("descendants: {found}, from {read}");
+    } else {
+        tracing::debug!("descendants: {found}, from {read}");
     }
 }
 
