@@ -29,9 +29,8 @@ pub(crate) trait World {
 pub(crate) trait Audience {
     fn tell(&mut self, at: Duration, record: Record);
 
-    /// Nothing more is to be told for the moment and nothing waits to be done; or somebody is about to
-    /// go on who may have something to say as well: a program, or the shell that sees us stop.
-    fn pause(&mut self) {}
+    /// What was told is to be seen now: something else is about to be done, or there is nothing to do.
+    fn flush(&mut self) {}
 }
 
 impl<F: FnMut(Duration, &Record)> Audience for F {
@@ -40,8 +39,7 @@ impl<F: FnMut(Duration, &Record)> Audience for F {
     }
 }
 
-/// Plays the machine to its end; the audience is told every record at its time, before the actions
-/// that follow it are carried out. Everybody is only borrowed: a process that is about to exit need not
+/// Plays the machine to its end: what it says is done and told in the order in which it says it. Everybody is only borrowed: a process that is about to exit need not
 /// take them down.
 pub(crate) fn drive(
     machine: &mut Machine,
@@ -54,19 +52,17 @@ pub(crate) fn drive(
             match action {
                 Action::Record(record) => audience.tell(now, record),
                 Action::Finish(outcome) => {
-                    audience.pause();
+                    audience.flush();
                     return outcome;
                 }
                 action => {
-                    if action.gives_way() {
-                        audience.pause();
-                    }
+                    audience.flush();
                     world.act(action);
                 }
             }
         }
         let event = world.pending().unwrap_or_else(|| {
-            audience.pause();
+            audience.flush();
             world.next(machine.deadline())
         });
         now = world.now();
@@ -123,8 +119,8 @@ mod tests {
             self.0.borrow_mut().extend(name);
         }
 
-        fn pause(&mut self) {
-            self.0.borrow_mut().push("pause");
+        fn flush(&mut self) {
+            self.0.borrow_mut().push("flush");
         }
     }
 
@@ -148,14 +144,14 @@ mod tests {
         let (mut world, mut listener) = (World(sim, &diary), Listener(&diary));
         let _ = drive(&mut machine, &mut world, &mut listener);
         let diary = diary.into_inner();
-        let asked = diary.iter().position(|entry| *entry == "asked").unwrap();
-        assert_eq!(diary[asked + 1..][..2], ["TERM", "pause"], "{diary:?}");
-        // Whoever waits has said all before, and so has whoever starts a program.
+        let term = diary.iter().position(|entry| *entry == "TERM").unwrap();
+        assert_eq!(diary[term + 1..][..2], ["asked", "flush"], "{diary:?}");
+        // Whoever waits or does something else has said all before.
         for (index, entry) in diary.iter().enumerate() {
-            if ["wait", "start"].contains(entry) {
-                assert_eq!(diary[index - 1], "pause", "{diary:?}");
+            if ["wait", "start", "TERM"].contains(entry) {
+                assert_eq!(diary[index - 1], "flush", "{diary:?}");
             }
         }
-        assert_eq!(diary.last(), Some(&"pause"), "{diary:?}");
+        assert_eq!(diary.last(), Some(&"flush"), "{diary:?}");
     }
 }

@@ -178,7 +178,8 @@ impl Machine {
             (Phase::Running(_), Event::Ready) => self.is_ready(now),
             (Phase::Running(_), Event::NotYetReady(why)) => self.not_yet_ready(why),
             (Phase::Running(_), Event::ChildStopping) => {
-                self.not_ready(now, NotReady::ChildStopping);
+                self.act(Action::NotReady);
+                self.tell_not_ready(now, NotReady::ChildStopping);
             }
             (_, Event::Ready | Event::NotYetReady(_) | Event::ChildStopping) => {}
             (_, Event::ChildExited(status)) => self.child_exited(now, status),

@@ -75,7 +75,6 @@ mod trace;
 mod words;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
-use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -197,7 +196,6 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
     };
     let mut everybody = Everybody {
         in_order,
-        untold: Vec::with_capacity(8),
         log,
         endpoint,
         files,
@@ -212,13 +210,10 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
     sys::exit(outcome.code)
 }
 
-/// All who are told what happens in a run. Words and files are for when there is time: the signal that a
-/// record is about does not wait for them. The endpoint hears all at once: it says "not ready" before
-/// anything else of the stop begins.
+/// All who are told what happens in a run.
 struct Everybody {
-    /// Diagnostics are written, too: nothing that happened before one of those waits for its turn.
+    /// Diagnostics are written, too, and at once: what was told before one of them is to stand before it.
     in_order: bool,
-    untold: Vec<(Duration, Record)>,
     log: Log,
     endpoint: Option<Arc<Endpoint>>,
     files: Option<Files>,
@@ -229,31 +224,19 @@ impl Audience for Everybody {
         if let Some(endpoint) = &self.endpoint {
             endpoint.tell(at, &record);
         }
-        self.untold.push((at, record));
+        self.log.tell(at, &record);
+        if let Some(files) = &mut self.files {
+            for message in files.tell(at, &record) {
+                self.log.tell(at, &Record::Trouble { message });
+            }
+        }
         if self.in_order {
-            self.pause();
+            self.log.flush();
         }
     }
 
-    fn pause(&mut self) {
-        let mut untold = mem::take(&mut self.untold);
-        for (at, record) in untold.drain(..) {
-            self.hear(at, &record);
-        }
-        self.untold = untold;
+    fn flush(&mut self) {
         self.log.flush();
-    }
-}
-
-impl Everybody {
-    fn hear(&mut self, at: Duration, record: &Record) {
-        self.log.tell(at, record);
-        let Some(files) = &mut self.files else {
-            return;
-        };
-        for message in files.tell(at, record) {
-            self.log.tell(at, &Record::Trouble { message });
-        }
     }
 }
 

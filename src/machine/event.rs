@@ -199,17 +199,6 @@ pub(crate) struct Whom {
     pub(crate) asked: Option<(Sender, Duration)>,
 }
 
-impl Action {
-    /// Whether somebody else has our standard error from now on: a program that it starts, or the shell
-    /// that sees us stop.
-    pub(crate) fn gives_way(&self) -> bool {
-        matches!(
-            self,
-            Self::Start | Self::RunHook { .. } | Self::RunStopCommand { .. } | Self::Suspend(_)
-        )
-    }
-}
-
 /// One hook of the plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct HookId {

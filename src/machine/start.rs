@@ -92,7 +92,7 @@ impl Machine {
     }
 
     /// Told before anything of the stop begins: it is what the time of balancers counts from.
-    pub(super) fn not_ready(&mut self, now: Duration, why: NotReady) {
+    pub(super) fn tell_not_ready(&mut self, now: Duration, why: NotReady) {
         let Phase::Running(readiness) = &mut self.phase else {
             return;
         };
@@ -109,7 +109,6 @@ impl Machine {
             let checks = checks.map(|checks| checks.times);
             self.tell(Record::NotReady { why, checks });
         }
-        self.act(Action::NotReady);
     }
 
     /// As systemd takes it (systemd.service(5), `TimeoutStartSec=`): the start has failed, and what was

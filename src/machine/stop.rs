@@ -60,6 +60,9 @@ impl Machine {
         if !self.can_be_asked() {
             return;
         }
+        if matches!(self.phase, Phase::Running(_)) {
+            self.act(Action::NotReady);
+        }
         self.begin(now, reason, signal, received);
         if let Some(received) = received {
             self.stop.requests.came.insert(received.signal);
@@ -82,7 +85,7 @@ impl Machine {
                 }
             }
             Phase::Running(_) => {
-                self.not_ready(now, NotReady::StopAsked);
+                self.tell_not_ready(now, NotReady::StopAsked);
                 self.enter_pre_stop(now, 0);
             }
             Phase::Sweep(_) => self.sweep_term(now),
@@ -147,6 +150,9 @@ impl Machine {
             return;
         };
         self.child.life = Life::Ended(pid, status);
+        if matches!(self.phase, Phase::Running(_)) {
+            self.act(Action::NotReady);
+        }
         let step = match &self.phase {
             Phase::Ladder(ladder) => Some((ladder.step + 1).min(self.plan.ladder.len())),
             _ => None,
@@ -162,7 +168,7 @@ impl Machine {
             Phase::Running(_) => {
                 self.tell_what_was_no_stop(now, status);
                 self.begin_end(now, Reason::Exit);
-                self.not_ready(now, NotReady::ChildExited);
+                self.tell_not_ready(now, NotReady::ChildExited);
                 self.enter_sweep(now);
             }
             // The hooks of a stop that was asked for run to their end: what they take down

@@ -14,24 +14,24 @@ fn int_again_is_told_to_the_child_and_then_takes_the_next_step() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: INT from outside the container
             0 -> notready
-            0 step 1 of 3: INT:5s to the child, waiting up to 5.0 s
             0 -> int to the child
+            0 stopping: INT from outside the container
+            0 step 1 of 3: INT:5s to the child, waiting up to 5.0 s
             0 -> cont to the child
             100 -> int to the child
             100 -> cont to the child
             100 INT from pid 9: passed on to the child; once more takes the next step
+            200 -> quit to the child
             200 INT from pid 9: going on at once
             200 step 2 of 3: QUIT:5s to the child, waiting up to 5.0 s
-            200 -> quit to the child
             200 -> cont to the child
             300 -> int to the child
             300 -> cont to the child
             300 INT from pid 9: passed on to the child; once more takes the next step
+            400 -> kill to the tree
             400 INT from pid 9: going on at once
             400 step 3 of 3: KILL to the tree
-            400 -> kill to the tree
             400 child died of KILL on step 3 after 400 ms
             400 stopped by KILL in 400 ms, exit status 137
             400 -> exit 137
@@ -50,10 +50,10 @@ fn a_stop_signal_that_the_child_has_not_had_is_passed_on_once() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: INT from outside the container
             0 -> notready
-            0 step 1 of 2: INT to the child, waiting up to 9.0 s
             0 -> int to the child
+            0 stopping: INT from outside the container
+            0 step 1 of 2: INT to the child, waiting up to 9.0 s
             0 -> cont to the child
             7500 -> term to the child
             7500 -> cont to the child
@@ -77,23 +77,23 @@ fn before_the_ladder_a_stop_signal_waits_until_the_child_has_been_told_the_first
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> run the pre-stop hook "a"
             500 INT from pid 9: passed on to the child once the ladder begins
             1000 pre-stop hook "a" done (1.0 s)
             1000 step 1 of 4: eof:1s, waiting up to 1.0 s
             1000 -> closestdin
             1500 TERM not forwarded: a stop is under way
-            2000 step 2 of 4: TERM:1s to the child, waiting up to 1.0 s
             2000 -> term to the child
+            2000 step 2 of 4: TERM:1s to the child, waiting up to 1.0 s
             2000 -> cont to the child
             2000 -> int to the child
             2000 -> cont to the child
             2000 INT forwarded to the child
             3000 step 3 of 4: INT:1s to the child, passed on already, waiting up to 1.0 s
-            4000 step 4 of 4: KILL to the tree
             4000 -> kill to the tree
+            4000 step 4 of 4: KILL to the tree
             4000 child died of KILL on step 4 after 4.0 s
             4000 stopped by KILL in 4.0 s, exit status 137
             4000 -> exit 137
@@ -112,8 +112,8 @@ fn a_stop_signal_that_the_ladder_does_not_name_is_passed_on_once() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: INT from outside the container
             0 -> notready
+            0 stopping: INT from outside the container
             0 step 1 of 3: exec=a:5s, waiting up to 5.0 s
             0 -> run step 1
             0 stop command done
@@ -175,8 +175,8 @@ fn the_first_request_leaves_a_post_stop_hook_alone() {
             r#"
             0 -> start
             0 started, pid 2
-            100 child exited with 0 after 100 ms
             100 -> notready
+            100 child exited with 0 after 100 ms
             100 -> run the post-stop hook "p"
             500 INT from pid 9: once more is faster
             1100 post-stop hook "p" done (1.0 s)
@@ -197,13 +197,13 @@ fn after_kill_nothing_is_faster() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: INT from outside the container
             0 -> notready
-            0 step 1 of 2: INT to the child, waiting up to 1.0 s
             0 -> int to the child
+            0 stopping: INT from outside the container
+            0 step 1 of 2: INT to the child, waiting up to 1.0 s
             0 -> cont to the child
-            1000 step 2 of 2: KILL to the tree
             1000 -> kill to the tree
+            1000 step 2 of 2: KILL to the tree
             1100 TERM not forwarded: the child has got KILL
             1200 INT not forwarded: there is no next step to take
             11000 child 2 is still there, going without it
@@ -224,15 +224,15 @@ fn a_second_term_changes_nothing() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> cont to the child
             100 TERM not forwarded: a stop is under way
             999 TERM not forwarded: a stop is under way
-            1000 step 2 of 2: KILL to the tree
             1000 -> kill to the tree
+            1000 step 2 of 2: KILL to the tree
             1000 child died of KILL on step 2 after 1.0 s
             1000 stopped by KILL in 1.0 s, exit status 137
             1000 -> exit 137
@@ -253,10 +253,10 @@ fn escalate_on_says_which_signals_are_in_a_hurry() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM to the child, waiting up to 9.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM to the child, waiting up to 9.0 s
             0 -> cont to the child
             100 -> int to the child
             100 -> cont to the child
@@ -267,9 +267,9 @@ fn escalate_on_says_which_signals_are_in_a_hurry() {
             400 -> term to the child
             400 -> cont to the child
             400 TERM from pid 9: passed on to the child; once more takes the next step
+            500 -> kill to the tree
             500 TERM from pid 9: going on at once
             500 step 2 of 2: KILL to the tree
-            500 -> kill to the tree
             500 child died of KILL on step 2 after 500 ms
             500 stopped by KILL in 500 ms, exit status 137
             500 -> exit 137

@@ -48,17 +48,17 @@ fn the_drain_ends_when_it_has_settled_but_not_before_its_delay() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> startdrain
             0 drain: waiting 2.0 s, load balancers do not know yet (--drain-delay)
             100 drain: 3 in flight, 8.9 s left
             1100 drain: 0 in flight, 7.9 s left
             2000 -> lookagain
             2000 -> enddrain
+            2000 -> term to the child
             2000 drained in 2.0 s
             2000 step 1 of 2: TERM to the child, waiting up to 1.0 s
-            2000 -> term to the child
             2000 -> cont to the child
             2005 child exited with 0 on step 1 after 2.0 s
             2005 stopped in 2.0 s, exit status 0
@@ -80,17 +80,17 @@ fn the_drain_goes_on_after_its_delay_while_requests_are_in_flight() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> startdrain
             0 drain: waiting 2.0 s, load balancers do not know yet (--drain-delay)
             100 drain: 3 in flight, 8.9 s left
             2000 drain: waiting until no request is in flight
             4000 drain: 0 in flight, 5.0 s left
             5000 -> enddrain
+            5000 -> term to the child
             5000 drained in 5.0 s
             5000 step 1 of 2: TERM to the child, waiting up to 1.0 s
-            5000 -> term to the child
             5000 -> cont to the child
             5005 child exited with 0 on step 1 after 5.0 s
             5005 stopped in 5.0 s, exit status 0
@@ -110,16 +110,16 @@ fn the_drain_ends_by_its_timeout_and_tells_who_was_interrupted() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> startdrain
             0 drain: waiting 2.0 s, load balancers do not know yet (--drain-delay)
             100 drain: 2 in flight, 2.9 s left
             2000 drain: waiting until no request is in flight
             3000 -> enddrain
+            3000 -> term to the child
             3000 drain ended by its timeout after 3.0 s, 2 requests interrupted
             3000 step 1 of 2: TERM to the child, waiting up to 1.0 s
-            3000 -> term to the child
             3000 -> cont to the child
             3005 child exited with 0 on step 1 after 3.0 s
             3005 stopped in 3.0 s, exit status 0
@@ -139,14 +139,14 @@ fn the_delay_is_kept_even_where_the_timeout_is_shorter() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> startdrain
             0 drain: waiting 3.0 s, load balancers do not know yet (--drain-delay)
             3000 -> enddrain
+            3000 -> term to the child
             3000 drained in 3.0 s
             3000 step 1 of 2: TERM to the child, waiting up to 1.0 s
-            3000 -> term to the child
             3000 -> cont to the child
             3005 child exited with 0 on step 1 after 3.0 s
             3005 stopped in 3.0 s, exit status 0
@@ -171,16 +171,16 @@ fn balancers_that_were_told_end_their_wait_but_not_the_delay() {
         r#"
         0 -> start
         0 started, pid 2
-        0 stopping: TERM from outside the container
         0 -> notready
+        0 stopping: TERM from outside the container
         0 -> startdrain
         0 drain: waiting until each checker was told "not ready" 2 times, up to 5.0 s (--drain-checks)
         100 drain: 1 in flight, 8.9 s left
         1000 drain: waiting until no request is in flight
         1500 -> enddrain
+        1500 -> term to the child
         1500 drained in 1.5 s
         1500 step 1 of 2: TERM to the child, waiting up to 1.0 s
-        1500 -> term to the child
         1500 -> cont to the child
         1505 child exited with 0 on step 1 after 1.5 s
         1505 stopped in 1.5 s, exit status 0
@@ -191,17 +191,17 @@ fn balancers_that_were_told_end_their_wait_but_not_the_delay() {
         r#"
         0 -> start
         0 started, pid 2
-        0 stopping: TERM from outside the container
         0 -> notready
+        0 stopping: TERM from outside the container
         0 -> startdrain
         0 drain: waiting 2.0 s, load balancers do not know yet (--drain-delay)
         100 drain: 1 in flight, 8.9 s left
         1500 drain: 0 in flight, 7.5 s left
         2000 -> lookagain
         2000 -> enddrain
+        2000 -> term to the child
         2000 drained in 2.0 s
         2000 step 1 of 2: TERM to the child, waiting up to 1.0 s
-        2000 -> term to the child
         2000 -> cont to the child
         2005 child exited with 0 on step 1 after 2.0 s
         2005 stopped in 2.0 s, exit status 0
@@ -222,16 +222,16 @@ fn checks_are_waited_for_after_the_delay_and_each_wait_is_told() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> startdrain
             0 drain: waiting 1.0 s, load balancers do not know yet (--drain-delay)
             100 drain: 1 in flight, 3.9 s left
             1000 drain: waiting until each checker was told "not ready" once, up to 3.0 s (--drain-checks)
             4000 -> enddrain
+            4000 -> term to the child
             4000 drain ended by its timeout after 4.0 s, 1 request interrupted
             4000 step 1 of 2: TERM to the child, waiting up to 1.0 s
-            4000 -> term to the child
             4000 -> cont to the child
             4005 child exited with 0 on step 1 after 4.0 s
             4005 stopped in 4.0 s, exit status 0
@@ -271,21 +271,21 @@ fn a_child_that_wants_more_time_stretches_the_drain() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> startdrain
             0 drain: waiting until no request is in flight
             100 drain: 1 in flight, 900 ms left
             500 the child asks for more time: it has 3.0 s
             1100 drain: 2 in flight, 2.4 s left
             3500 -> enddrain
+            3500 -> term to the child
             3500 drain ended by its timeout after 3.5 s, 2 requests interrupted
             3500 step 1 of 2: TERM to the child, waiting up to 1.0 s
-            3500 -> term to the child
             3500 -> cont to the child
             3600 the child asks for more time: it has 3.0 s
-            6600 step 2 of 2: KILL to the tree
             6600 -> kill to the tree
+            6600 step 2 of 2: KILL to the tree
             6600 child died of KILL on step 2 after 6.6 s
             6600 stopped by KILL in 6.6 s, exit status 137
             6600 -> exit 137
@@ -321,8 +321,8 @@ fn a_child_that_exits_ends_the_drain() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> startdrain
             0 drain: waiting until no request is in flight
             100 drain: 1 in flight, 8.9 s left
@@ -354,8 +354,8 @@ fn the_drain_lasts_until_all_that_the_program_is_asked_holds() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> startdrain
             0 drain: waiting until exec:a holds and notify holds
             0 -> ask about 2
@@ -363,9 +363,9 @@ fn the_drain_lasts_until_all_that_the_program_is_asked_holds() {
             200 --drain-until exec:a: refused
             3000 drain: 1 in flight, 6.0 s left
             4000 -> enddrain
+            4000 -> term to the child
             4000 drained in 4.0 s
             4000 step 1 of 2: TERM to the child, waiting up to 1.0 s
-            4000 -> term to the child
             4000 -> cont to the child
             4005 child exited with 0 on step 1 after 4.0 s
             4005 stopped in 4.0 s, exit status 0
@@ -385,18 +385,18 @@ fn what_never_holds_is_told_when_the_timeout_decides() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> startdrain
             0 drain: waiting until exec:a holds and exec:b holds and notify holds
             0 -> ask about 3
             100 drain: 5 in flight, 1.9 s left
             2000 -> enddrain
+            2000 -> term to the child
             2000 --drain-until exec:b does not hold: 5 in flight
             2000 --drain-until notify does not hold: the child has not said X_STEPDOWN_IN_FLIGHT
             2000 drain ended by its timeout after 2.0 s, 5 requests interrupted
             2000 step 1 of 2: TERM to the child, waiting up to 1.0 s
-            2000 -> term to the child
             2000 -> cont to the child
             2005 child exited with 0 on step 1 after 2.0 s
             2005 stopped in 2.0 s, exit status 0

@@ -8,8 +8,8 @@ fn a_normal_exit() {
         r#"
             0 -> start
             0 started, pid 2
-            1000 child exited with 0 after 1.0 s
             1000 -> notready
+            1000 child exited with 0 after 1.0 s
             1000 exit status 0
             1000 -> exit 0
             "#,
@@ -30,8 +30,8 @@ fn a_crash() {
             r#"
             0 -> start
             0 started, pid 2
-            1000 child died of SEGV (core dumped) after 1.0 s
             1000 -> notready
+            1000 child died of SEGV (core dumped) after 1.0 s
             1000 -> run the post-stop hook "p" [Some("exit") None None child Some(2) Some("died of SEGV (core dumped)") escalated false left None result Some("core-dump")]
             1000 post-stop hook "p" done (0 s)
             1000 exit status 139
@@ -48,8 +48,8 @@ fn without_a_request_no_pre_stop_hook_runs() {
             r#"
             0 -> start
             0 started, pid 2
-            1000 child exited with 0 after 1.0 s
             1000 -> notready
+            1000 child exited with 0 after 1.0 s
             1000 -> run the post-stop hook "p"
             1000 post-stop hook "p" done (0 s)
             1000 exit status 0
@@ -67,8 +67,8 @@ fn what_is_left_gets_term_and_the_grace() {
             r#"
             0 -> start
             0 started, pid 2
-            1000 child exited with 0 after 1.0 s
             1000 -> notready
+            1000 child exited with 0 after 1.0 s
             1000 -> sweep TERM
             1000 TERM to 1 left: 3 left behind
             1000 nothing is left (0 s)
@@ -87,8 +87,8 @@ fn what_is_left_and_ignores_term_gets_kill() {
             r#"
             0 -> start
             0 started, pid 2
-            1000 child exited with 0 after 1.0 s
             1000 -> notready
+            1000 child exited with 0 after 1.0 s
             1000 -> sweep TERM
             1000 TERM to 1 left: 3 left behind
             1500 -> sweep KILL
@@ -136,13 +136,13 @@ fn after_kill_to_the_tree_there_is_no_second_grace() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> cont to the child
-            1000 step 2 of 2: KILL to the tree
             1000 -> kill to the tree
+            1000 step 2 of 2: KILL to the tree
             1000 child died of KILL on step 2 after 1.0 s
             1000 KILL to 1 left: 3 left behind
             1000 nothing is left (0 s)
@@ -161,13 +161,13 @@ fn after_kill_to_the_child_alone_the_others_are_asked_first() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> cont to the child
-            1000 step 2 of 2: KILL@child to the child
             1000 -> kill to the child
+            1000 step 2 of 2: KILL@child to the child
             1000 child died of KILL on step 2 after 1.0 s
             1000 -> sweep TERM
             1000 TERM to 1 left: 3 left behind
@@ -187,8 +187,8 @@ fn stragglers_may_be_left() {
             r#"
             0 -> start
             0 started, pid 2
-            1000 child exited with 0 after 1.0 s
             1000 -> notready
+            1000 child exited with 0 after 1.0 s
             1000 -> run the post-stop hook "p"
             1000 post-stop hook "p" done (0 s)
             1000 exit status 0
@@ -210,8 +210,8 @@ fn stragglers_may_be_waited_for_whatever_the_deadline_is() {
             r#"
             0 -> start
             0 started, pid 2
-            1000 child exited with 0 after 1.0 s
             1000 -> notready
+            1000 child exited with 0 after 1.0 s
             2000 USR1 not forwarded: the child has ended
             90000 stopping: TERM from pid 9
             90000 -> sweep TERM
@@ -238,8 +238,8 @@ fn a_wait_for_stragglers_ends_with_the_last_of_them() {
             r#"
             0 -> start
             0 started, pid 2
-            1000 child exited with 0 after 1.0 s
             1000 -> notready
+            1000 child exited with 0 after 1.0 s
             60000 -> run the post-stop hook "p" [Some("exit") None None child Some(2) Some("exited with 0") escalated false left Some(4875) result Some("success")]
             64875 -> kill the post-stop hook "p"
             64875 post-stop hook "p" killed: its time was over (4.9 s)
@@ -259,8 +259,8 @@ fn a_wait_for_stragglers_is_part_of_the_max_runtime() {
             r#"
             0 -> start
             0 started, pid 2
-            1000 child exited with 0 after 1.0 s
             1000 -> notready
+            1000 child exited with 0 after 1.0 s
             9000 stopping: --max-runtime is over
             9000 -> sweep TERM
             9000 TERM to 1 left: 3 left behind
@@ -285,8 +285,8 @@ fn the_parents_death_does_not_restart_a_sweep() {
             r#"
             0 -> start
             0 started, pid 2
-            1000 child exited with 0 after 1.0 s
             1000 -> notready
+            1000 child exited with 0 after 1.0 s
             1000 -> sweep TERM
             1000 TERM to 1 left: 3 left behind
             1600 INT from pid 9: once more is faster
@@ -311,10 +311,10 @@ fn a_stop_that_was_asked_for_waits_for_no_straggler() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM to the child, waiting up to 30.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM to the child, waiting up to 30.0 s
             0 -> cont to the child
             0 child exited with 0 on step 1 after 0 s
             0 -> sweep TERM
@@ -343,8 +343,8 @@ fn somebody_new_in_the_sweep_brings_the_next_round_soon() {
             r#"
             0 -> start
             0 started, pid 2
-            0 child exited with 0 after 0 s
             0 -> notready
+            0 child exited with 0 after 0 s
             0 -> sweep TERM
             0 TERM to 1 left: 3 left behind
             0 -> sweep KILL

@@ -14,13 +14,13 @@ fn without_kill_the_last_step_waits_for_the_child() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> cont to the child
-            1000 step 2 of 2: INT:1s to the child, waiting up to 1.0 s
             1000 -> int to the child
+            1000 step 2 of 2: INT:1s to the child, waiting up to 1.0 s
             1000 -> cont to the child
             3000 INT from pid 9: once more is faster
             3100 -> int to the child
@@ -45,13 +45,13 @@ fn without_kill_the_deadline_leaves_the_child_alone() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> cont to the child
-            1000 step 2 of 2: INT:20s to the child, waiting up to 3.5 s
             1000 -> int to the child
+            1000 step 2 of 2: INT:20s to the child, waiting up to 3.5 s
             1000 -> cont to the child
             4500 child 2 is still there, going without it
             4500 -> run the post-stop hook "q"
@@ -74,13 +74,13 @@ fn a_child_that_outlives_kill_is_left_and_the_others_are_not() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> cont to the child
-            1000 step 2 of 2: KILL@child:2s to the child
             1000 -> kill to the child
+            1000 step 2 of 2: KILL@child:2s to the child
             3000 child 2 is still there, going without it
             3000 -> sweep KILL
             3000 -> run the post-stop hook "p"
@@ -102,13 +102,13 @@ fn kill_is_given_ten_seconds() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> cont to the child
-            1000 step 2 of 2: KILL to the tree
             1000 -> kill to the tree
+            1000 step 2 of 2: KILL to the tree
             11000 child 2 is still there, going without it
             11000 -> sweep KILL
             11000 stopped by KILL in 11.0 s, exit status 137
@@ -128,13 +128,13 @@ fn a_child_that_dies_while_the_post_stop_hooks_run_is_heard_of() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> cont to the child
-            1000 step 2 of 2: KILL:1s to the tree
             1000 -> kill to the tree
+            1000 step 2 of 2: KILL:1s to the tree
             2000 child 2 is still there, going without it
             2000 -> sweep KILL
             2000 -> run the post-stop hook "p"
@@ -158,15 +158,15 @@ fn the_child_may_ask_for_more_time_but_kill_is_not_bargained_with() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM:2s to the child, waiting up to 2.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM:2s to the child, waiting up to 2.0 s
             0 -> cont to the child
             1000 the child asks for more time: it has 5.0 s
             2000 the child asks for more time: it has 4.0 s
-            6000 step 2 of 2: KILL:1s to the tree
             6000 -> kill to the tree
+            6000 step 2 of 2: KILL:1s to the tree
             7000 child 2 is still there, going without it
             7000 -> sweep KILL
             7000 stopped by KILL in 7.0 s, exit status 137
@@ -184,14 +184,14 @@ fn more_time_never_passes_the_deadline() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM:2s to the child, waiting up to 2.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM:2s to the child, waiting up to 2.0 s
             0 -> cont to the child
             1000 the child asks for more time: it has 3.8 s
-            4750 step 2 of 2: KILL to the tree
             4750 -> kill to the tree
+            4750 step 2 of 2: KILL to the tree
             4750 child died of KILL on step 2 after 4.8 s
             4750 stopped by KILL in 4.8 s, exit status 137
             4750 -> exit 137

@@ -11,20 +11,20 @@ fn the_deadline_cuts_pre_stop_hooks() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> run the pre-stop hook "a"
             4000 -> kill the pre-stop hook "a"
             4000 pre-stop hook "a" killed: its time was over (4.0 s)
             4000 -> run the pre-stop hook "b"
             7500 -> kill the pre-stop hook "b"
+            7500 -> term to the child
             7500 pre-stop hook "b" killed: its time was over (3.5 s)
             7500 pre-stop hook "c" skipped: the deadline leaves no time for it (0 s)
             7500 step 1 of 2: TERM to the child, waiting up to 2.0 s
-            7500 -> term to the child
             7500 -> cont to the child
-            9500 step 2 of 2: KILL to the tree
             9500 -> kill to the tree
+            9500 step 2 of 2: KILL to the tree
             9500 child died of KILL on step 2 after 9.5 s
             9500 stopped by KILL in 9.5 s, exit status 137
             9500 -> exit 137
@@ -41,17 +41,17 @@ fn the_deadline_cuts_the_drain() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> startdrain
             0 drain: waiting 7.5 s, load balancers do not know yet (--drain-delay)
             7500 -> enddrain
+            7500 -> term to the child
             7500 drain ended by its timeout after 7.5 s
             7500 step 1 of 2: TERM to the child, waiting up to 2.0 s
-            7500 -> term to the child
             7500 -> cont to the child
-            9500 step 2 of 2: KILL to the tree
             9500 -> kill to the tree
+            9500 step 2 of 2: KILL to the tree
             9500 child died of KILL on step 2 after 9.5 s
             9500 stopped by KILL in 9.5 s, exit status 137
             9500 -> exit 137
@@ -67,17 +67,17 @@ fn the_deadline_cuts_the_ladder() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 4: TERM:6s to the child, waiting up to 6.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 4: TERM:6s to the child, waiting up to 6.0 s
             0 -> cont to the child
-            6000 step 2 of 4: INT:6s to the child, waiting up to 3.5 s
             6000 -> int to the child
+            6000 step 2 of 4: INT:6s to the child, waiting up to 3.5 s
             6000 -> cont to the child
             8000 -> lookwhoisthere { signal: some(int), target: child }
-            9500 step 4 of 4: KILL to the tree
             9500 -> kill to the tree
+            9500 step 4 of 4: KILL to the tree
             9500 child died of KILL on step 4 after 9.5 s
             9500 stopped by KILL in 9.5 s, exit status 137
             9500 -> exit 137
@@ -93,14 +93,14 @@ fn without_a_grace_a_step_has_all_that_is_left_of_the_deadline() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM to the child, waiting up to 24.5 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM to the child, waiting up to 24.5 s
             0 -> cont to the child
             8000 -> lookwhoisthere { signal: some(term), target: child }
-            24500 step 2 of 2: KILL to the tree
             24500 -> kill to the tree
+            24500 step 2 of 2: KILL to the tree
             24500 child died of KILL on step 2 after 24.5 s
             24500 -> run the post-stop hook "p"
             24500 post-stop hook "p" done (0 s)
@@ -120,10 +120,10 @@ fn the_deadline_cuts_the_sweep() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM to the child, waiting up to 2.0 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM to the child, waiting up to 2.0 s
             0 -> cont to the child
             1000 child exited with 0 on step 1 after 1.0 s
             1000 -> sweep TERM
@@ -181,13 +181,13 @@ fn post_stop_hooks_share_what_the_deadline_leaves_them() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM to the child, waiting up to 4.5 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM to the child, waiting up to 4.5 s
             0 -> cont to the child
-            4500 step 2 of 2: KILL to the tree
             4500 -> kill to the tree
+            4500 step 2 of 2: KILL to the tree
             4500 child died of KILL on step 2 after 4.5 s
             4500 -> run the post-stop hook "r"
             6250 -> kill the post-stop hook "r"
@@ -214,13 +214,13 @@ fn a_child_that_outlives_kill_leaves_the_post_stop_hooks_half_of_their_time() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
-            0 step 1 of 2: TERM to the child, waiting up to 5.5 s
             0 -> term to the child
+            0 stopping: TERM from outside the container
+            0 step 1 of 2: TERM to the child, waiting up to 5.5 s
             0 -> cont to the child
-            5500 step 2 of 2: KILL to the tree
             5500 -> kill to the tree
+            5500 step 2 of 2: KILL to the tree
             7750 child 2 is still there, going without it
             7750 -> sweep KILL
             7750 -> run the post-stop hook "p"
@@ -262,15 +262,15 @@ fn a_deadline_of_nothing_is_a_kill_at_once() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 pre-stop hook "a" skipped: the deadline leaves no time for it (0 s)
             0 -> startdrain
             0 drain: waiting 0 s, load balancers do not know yet (--drain-delay)
             0 -> enddrain
+            0 -> kill to the tree
             0 drain ended by its timeout after 0 s
             0 step 2 of 2: KILL to the tree
-            0 -> kill to the tree
             0 child died of KILL on step 2 after 0 s
             0 -> run the post-stop hook "p"
             0 -> kill the post-stop hook "p"
@@ -296,20 +296,20 @@ fn waits_of_nothing_are_no_waits() {
             0 pre-start hook "a" done (0 s)
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> run the pre-stop hook "b"
             0 -> kill the pre-stop hook "b"
             0 pre-stop hook "b" killed: its time was over (0 s)
             0 -> startdrain
             0 drain: waiting until no request is in flight
             0 -> enddrain
+            0 -> term to the child
             0 drain ended by its timeout after 0 s
             0 step 1 of 2: TERM to the child, waiting up to 0 s
-            0 -> term to the child
             0 -> cont to the child
-            0 step 2 of 2: KILL to the tree
             0 -> kill to the tree
+            0 step 2 of 2: KILL to the tree
             0 child died of KILL on step 2 after 0 s
             0 KILL to 1 left: 3 left behind
             0 nothing is left (0 s)

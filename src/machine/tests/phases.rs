@@ -82,16 +82,16 @@ fn a_stop_during_the_start_is_kept_until_exec_is_confirmed() {
             0 started, pid 2
             0 -> usr1 to the child
             0 USR1 forwarded to the child
-            0 stopping: TERM from pid 9
             0 -> notready
-            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> term to the child
+            0 stopping: TERM from pid 9
+            0 step 1 of 2: TERM to the child, waiting up to 1.0 s
             0 -> cont to the child
             0 -> int to the child
             0 -> cont to the child
             0 INT from pid 9: passed on to the child
-            1000 step 2 of 2: KILL to the tree
             1000 -> kill to the tree
+            1000 step 2 of 2: KILL to the tree
             1000 child died of KILL on step 2 after 1.0 s
             1000 stopped by KILL in 1.0 s, exit status 137
             1000 -> exit 137
@@ -113,8 +113,8 @@ fn signals_during_a_pre_start_hook_reach_the_child_later() {
             100 started, pid 2
             100 -> usr1 to the child
             100 USR1 forwarded to the child
-            110 child exited with 0 after 10 ms
             110 -> notready
+            110 child exited with 0 after 10 ms
             110 exit status 0
             110 -> exit 0
             "#,
@@ -180,13 +180,13 @@ fn the_parents_death_is_a_request_to_stop_in_every_phase() {
             r#"
             0 -> start
             0 started, pid 2
-            100 stopping with HUP: the parent process died
             100 -> notready
-            100 step 1 of 2: HUP to the child, waiting up to 1.0 s
             100 -> hup to the child
+            100 stopping with HUP: the parent process died
+            100 step 1 of 2: HUP to the child, waiting up to 1.0 s
             100 -> cont to the child
-            1100 step 2 of 2: KILL to the tree
             1100 -> kill to the tree
+            1100 step 2 of 2: KILL to the tree
             1100 child died of KILL on step 2 after 1.0 s
             1100 stopped by KILL in 1.0 s, exit status 137
             1100 -> exit 137
@@ -202,13 +202,13 @@ fn a_parent_that_died_before_the_start_stops_the_child_all_the_same() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping with HUP: the parent process died
             0 -> notready
-            0 step 1 of 2: HUP to the child, waiting up to 1.0 s
             0 -> hup to the child
+            0 stopping with HUP: the parent process died
+            0 step 1 of 2: HUP to the child, waiting up to 1.0 s
             0 -> cont to the child
-            1000 step 2 of 2: KILL to the tree
             1000 -> kill to the tree
+            1000 step 2 of 2: KILL to the tree
             1000 child died of KILL on step 2 after 1.0 s
             1000 stopped by KILL in 1.0 s, exit status 137
             1000 -> exit 137
@@ -227,10 +227,10 @@ fn max_runtime_counts_from_the_start() {
             1000 pre-start hook "a" done (1.0 s)
             1000 -> start
             1000 started, pid 2
-            6000 stopping: --max-runtime is over
             6000 -> notready
-            6000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             6000 -> term to the child
+            6000 stopping: --max-runtime is over
+            6000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             6000 -> cont to the child
             6500 child exited with 0 on step 1 after 500 ms
             6500 stopped in 500 ms, exit status 124
@@ -248,10 +248,10 @@ fn a_stop_before_the_max_runtime_is_not_a_time_out() {
             r#"
             0 -> start
             0 started, pid 2
-            4000 stopping: TERM from pid 9
             4000 -> notready
-            4000 step 1 of 2: TERM to the child, waiting up to 9.0 s
             4000 -> term to the child
+            4000 stopping: TERM from pid 9
+            4000 step 1 of 2: TERM to the child, waiting up to 9.0 s
             4000 -> cont to the child
             6000 child exited with 0 on step 1 after 2.0 s
             6000 stopped in 2.0 s, exit status 0
@@ -277,14 +277,14 @@ fn hooks_run_in_their_order_and_a_failing_one_stops_nothing() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> run the pre-stop hook "a"
             30 pre-stop hook "a" failed: exited with 1 (30 ms)
             30 -> run the pre-stop hook "b"
+            60 -> term to the child
             60 pre-stop hook "b" failed: no such file (30 ms)
             60 step 1 of 2: TERM to the child, waiting up to 30.0 s
-            60 -> term to the child
             60 -> cont to the child
             65 child exited with 0 on step 1 after 65 ms
             65 -> run the post-stop hook "q"
@@ -306,19 +306,19 @@ fn hooks_that_hang_are_killed_and_the_stop_goes_on() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> run the pre-stop hook "a"
             1000 -> kill the pre-stop hook "a"
             1000 pre-stop hook "a" killed: its time was over (1.0 s)
             1000 -> run the pre-stop hook "b"
             2000 -> kill the pre-stop hook "b"
+            2000 -> term to the child
             2000 pre-stop hook "b" killed: its time was over (1.0 s)
             2000 step 1 of 2: TERM to the child, waiting up to 1.0 s
-            2000 -> term to the child
             2000 -> cont to the child
-            3000 step 2 of 2: KILL to the tree
             3000 -> kill to the tree
+            3000 step 2 of 2: KILL to the tree
             3000 child died of KILL on step 2 after 3.0 s
             3000 -> run the post-stop hook "p"
             4000 -> kill the post-stop hook "p"
@@ -349,19 +349,19 @@ fn the_late_end_of_a_killed_hook_is_not_the_end_of_the_next() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> run the pre-stop hook "a"
             1000 -> kill the pre-stop hook "a"
             1000 pre-stop hook "a" killed: its time was over (1.0 s)
             1000 -> run the pre-stop hook "b"
             2000 -> kill the pre-stop hook "b"
+            2000 -> term to the child
             2000 pre-stop hook "b" killed: its time was over (1.0 s)
             2000 step 1 of 2: TERM to the child, waiting up to 1.0 s
-            2000 -> term to the child
             2000 -> cont to the child
-            3000 step 2 of 2: KILL to the tree
             3000 -> kill to the tree
+            3000 step 2 of 2: KILL to the tree
             3000 child died of KILL on step 2 after 3.0 s
             3000 stopped by KILL in 3.0 s, exit status 137
             3000 -> exit 137
@@ -387,8 +387,8 @@ fn a_second_int_is_faster_in_every_phase() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: INT from outside the container
             0 -> notready
+            0 stopping: INT from outside the container
             0 -> run the pre-stop hook "a"
             100 INT from pid 9: going on at once
             100 -> kill the pre-stop hook "a"
@@ -401,9 +401,9 @@ fn a_second_int_is_faster_in_every_phase() {
             200 drain: waiting 1.0 s, load balancers do not know yet (--drain-delay)
             300 INT from pid 9: going on at once
             300 -> enddrain
+            300 -> int to the child
             300 drain cut short after 100 ms
             300 step 1 of 2: INT to the child, waiting up to 9.0 s
-            300 -> int to the child
             300 -> cont to the child
             400 child exited with 3 on step 1 after 400 ms
             400 -> sweep TERM
@@ -434,8 +434,8 @@ fn pre_stop_hooks_run_to_their_end_when_the_child_goes_first() {
             r#"
             0 -> start
             0 started, pid 2
-            0 stopping: TERM from outside the container
             0 -> notready
+            0 stopping: TERM from outside the container
             0 -> run the pre-stop hook "a"
             500 child exited with 0 after 500 ms
             1000 pre-stop hook "a" done (1.0 s)

@@ -30,13 +30,13 @@ fn the_new_plan_counts_from_the_next_request_on() {
             1000 -> reload
             1001 -> take the new plan
             1001 configuration reloaded: grace changed; only a restart changes user
-            10000 stopping: --max-runtime is over
             10000 -> notready
-            10000 step 1 of 2: TERM to the child, waiting up to 2.0 s
             10000 -> term to the child
+            10000 stopping: --max-runtime is over
+            10000 step 1 of 2: TERM to the child, waiting up to 2.0 s
             10000 -> cont to the child
-            12000 step 2 of 2: KILL to the tree
             12000 -> kill to the tree
+            12000 step 2 of 2: KILL to the tree
             12000 child died of KILL on step 2 after 2.0 s
             12000 stopped by KILL in 2.0 s, exit status 124
             12000 -> exit 124
@@ -56,8 +56,8 @@ fn a_plan_that_cannot_be_read_changes_nothing() {
             0 started, pid 2
             1000 -> reload
             1000 configuration not reloaded: no such file
-            2000 child exited with 0 after 2.0 s
             2000 -> notready
+            2000 child exited with 0 after 2.0 s
             2000 exit status 0
             2000 -> exit 0
             "#,
@@ -75,15 +75,15 @@ fn once_a_stop_is_under_way_its_plan_stands() {
             r#"
             0 -> start
             0 started, pid 2
-            1000 stopping: TERM from pid 9
             1000 -> notready
-            1000 step 1 of 2: TERM to the child, waiting up to 5.0 s
             1000 -> term to the child
+            1000 stopping: TERM from pid 9
+            1000 step 1 of 2: TERM to the child, waiting up to 5.0 s
             1000 -> cont to the child
             1000 configuration not reloaded: a stop is under way
             2000 HUP not forwarded: a stop is under way
-            6000 step 2 of 2: KILL to the tree
             6000 -> kill to the tree
+            6000 step 2 of 2: KILL to the tree
             6000 child died of KILL on step 2 after 5.0 s
             6000 stopped by KILL in 5.0 s, exit status 137
             6000 -> exit 137
@@ -104,8 +104,8 @@ fn a_request_before_the_start_is_kept_until_the_child_runs() {
             100 -> start
             100 started, pid 2
             100 -> reload
-            110 child exited with 0 after 10 ms
             110 -> notready
+            110 child exited with 0 after 10 ms
             110 exit status 0
             110 -> exit 0
             "#,

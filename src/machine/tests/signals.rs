@@ -56,8 +56,8 @@ fn other_signals_are_forwarded_in_every_phase_of_the_childs_life() {
             100 started, pid 2
             100 -> usr1 to the group
             100 USR1 forwarded to the group
-            100 stopping: TERM from outside the container
             100 -> notready
+            100 stopping: TERM from outside the container
             100 -> run the pre-stop hook "b"
             150 -> usr1 to the group
             150 USR1 forwarded to the group
@@ -67,14 +67,14 @@ fn other_signals_are_forwarded_in_every_phase_of_the_childs_life() {
             300 -> usr1 to the group
             300 USR1 forwarded to the group
             700 -> enddrain
+            700 -> term to the group
             700 drain ended by its timeout after 500 ms
             700 step 1 of 2: TERM to the group, waiting up to 1.0 s
-            700 -> term to the group
             700 -> cont to the group
             800 -> usr1 to the group
             800 USR1 forwarded to the group
-            1700 step 2 of 2: KILL to the tree
             1700 -> kill to the tree
+            1700 step 2 of 2: KILL to the tree
             1700 child died of KILL on step 2 after 1.6 s
             1700 -> run the post-stop hook "c"
             1750 USR1 not forwarded: the child has ended
@@ -99,10 +99,10 @@ fn rewrite_changes_what_is_forwarded_and_what_same_is() {
             10 -> usr2 to the child
             10 HUP forwarded as USR2 to the child
             20 WINCH not forwarded: rewritten to 0
-            30 stopping: TERM from pid 9
             30 -> notready
-            30 step 1 of 2: QUIT to the child, waiting up to 30.0 s
             30 -> quit to the child
+            30 stopping: TERM from pid 9
+            30 step 1 of 2: QUIT to the child, waiting up to 30.0 s
             30 -> cont to the child
             35 child exited with 0 on step 1 after 5 ms
             35 stopped in 5 ms, exit status 0
@@ -120,13 +120,13 @@ fn a_stop_signal_that_is_dropped_stops_nothing() {
             0 -> start
             0 started, pid 2
             0 TERM not forwarded: rewritten to 0
-            1000 stopping: --max-runtime is over
             1000 -> notready
-            1000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             1000 -> term to the child
+            1000 stopping: --max-runtime is over
+            1000 step 1 of 2: TERM to the child, waiting up to 1.0 s
             1000 -> cont to the child
-            2000 step 2 of 2: KILL to the tree
             2000 -> kill to the tree
+            2000 step 2 of 2: KILL to the tree
             2000 child died of KILL on step 2 after 1.0 s
             2000 stopped by KILL in 1.0 s, exit status 124
             2000 -> exit 124
@@ -146,14 +146,14 @@ fn what_the_terminal_sent_is_not_sent_twice() {
             0 -> start
             0 started, pid 2
             10 WINCH not forwarded: the child has got it as well
-            20 stopping: INT from the terminal or the kernel
             20 -> notready
+            20 stopping: INT from the terminal or the kernel
             20 step 1 of 2: INT to the child, sent by the terminal already, waiting up to 5.0 s
             20 -> cont to the child
             30 INT from the terminal or the kernel: once more takes the next step
+            40 -> kill to the tree
             40 INT from the terminal or the kernel: going on at once
             40 step 2 of 2: KILL to the tree
-            40 -> kill to the tree
             40 child died of KILL on step 2 after 20 ms
             40 stopped by KILL in 20 ms, exit status 137
             40 -> exit 137
@@ -209,17 +209,17 @@ fn a_stopped_child_is_left_stopped_only_where_somebody_will_continue_it() {
             10 -> suspend by TSTP
             20 stopped on the terminal, together with the child
             20 -> suspend by TTIN
-            30 child stopped by STOP: continued, as nobody else would
             30 -> cont to the group
-            50 stopping: TERM from pid 9
+            30 child stopped by STOP: continued, as nobody else would
             50 -> notready
-            50 step 1 of 2: TERM to the child, waiting up to 5.0 s
             50 -> term to the child
+            50 stopping: TERM from pid 9
+            50 step 1 of 2: TERM to the child, waiting up to 5.0 s
             50 -> cont to the child
-            60 child stopped by TSTP: continued, as nobody else would
             60 -> cont to the group
-            80 child stopped by TSTP: continued, as nobody else would
+            60 child stopped by TSTP: continued, as nobody else would
             80 -> cont to the group
+            80 child stopped by TSTP: continued, as nobody else would
             100 child exited with 0 on step 1 after 50 ms
             100 stopped in 50 ms, exit status 0
             100 -> exit 0
@@ -242,12 +242,12 @@ fn a_child_that_the_ladder_stops_stays_stopped() {
             r#"
             0 -> start
             0 started, pid 2
-            10 stopping: TERM from pid 9
             10 -> notready
-            10 step 1 of 2: STOP:1s to the child, waiting up to 1.0 s
             10 -> stop to the child
-            1010 step 2 of 2: KILL to the tree
+            10 stopping: TERM from pid 9
+            10 step 1 of 2: STOP:1s to the child, waiting up to 1.0 s
             1010 -> kill to the tree
+            1010 step 2 of 2: KILL to the tree
             1010 child died of KILL on step 2 after 1.0 s
             1010 stopped by KILL in 1.0 s, exit status 137
             1010 -> exit 137
@@ -267,10 +267,10 @@ fn what_the_terminal_sent_is_sent_as_something_else() {
             0 started, pid 2
             10 -> usr1 to the child
             10 HUP forwarded as USR1 to the child
-            20 stopping: INT from the terminal or the kernel
             20 -> notready
-            20 step 1 of 2: TERM to the child, waiting up to 30.0 s
             20 -> term to the child
+            20 stopping: INT from the terminal or the kernel
+            20 step 1 of 2: TERM to the child, waiting up to 30.0 s
             20 -> cont to the child
             20 child exited with 0 on step 1 after 0 s
             20 stopped in 0 s, exit status 0
@@ -305,15 +305,15 @@ fn int_is_forwarded_where_a_shell_has_set_it_to_be_ignored() {
             100 INT forwarded to the child
             200 -> int to the child
             200 INT forwarded to the child
-            300 stopping: TERM from pid 9
             300 -> notready
-            300 step 1 of 2: TERM to the child, waiting up to 1.0 s
             300 -> term to the child
+            300 stopping: TERM from pid 9
+            300 step 1 of 2: TERM to the child, waiting up to 1.0 s
             300 -> cont to the child
             400 -> quit to the child
             400 QUIT forwarded to the child
-            1300 step 2 of 2: KILL to the tree
             1300 -> kill to the tree
+            1300 step 2 of 2: KILL to the tree
             1300 child died of KILL on step 2 after 1.0 s
             1300 stopped by KILL in 1.0 s, exit status 137
             1300 -> exit 137
@@ -339,8 +339,8 @@ fn no_option_is_proposed_for_a_signal_that_was_ignored_at_the_start() {
             0 started, pid 2
             200 -> int to the child
             200 INT forwarded to the child
-            300 child exited with 0 after 300 ms
             300 -> notready
+            300 child exited with 0 after 300 ms
             300 -> run the post-stop hook "a"
             400 post-stop hook "a" done (100 ms)
             400 exit status 0

@@ -116,8 +116,8 @@ fn hooks_are_told_who_asked_and_what_is_left_of_the_time() {
             r#"
             0 -> start
             0 started, pid 2
-            500 stopping: TERM from pid 9
             500 -> notready
+            500 stopping: TERM from pid 9
             500 -> run the pre-stop hook "a" [Some("signal") Some(TERM) Some(Pid(9)) child Some(2) None escalated false left Some(9750) result None]
             600 pre-stop hook "a" done (100 ms)
             600 step 1 of 2: exec=c:1s, waiting up to 1.0 s
