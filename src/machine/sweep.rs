@@ -123,7 +123,14 @@ impl Machine {
 
     /// Nobody has asked for a stop, and what the child has left may take its time.
     pub(super) fn only_waits(&self) -> bool {
-        matches!(&self.phase, Phase::Sweep(sweep) if sweep.stage == Stage::Wait)
+        let Phase::Sweep(sweep) = &self.phase else {
+            return false;
+        };
+        match sweep.stage {
+            Stage::Look => self.plan.stragglers == Stragglers::Wait && !self.was_asked(),
+            Stage::Wait => true,
+            Stage::Term(_) | Stage::Kill(_) => false,
+        }
     }
 
     /// How long the step on which the child has ended might still have lasted, where somebody has said so:
@@ -164,9 +171,7 @@ impl Machine {
             }
             Stage::Look if self.stop.tree_killed => self.sweep_kill(now),
             // Nobody has asked for a stop, so no deadline runs: it counts from the end of the wait.
-            Stage::Look if self.plan.stragglers == Stragglers::Wait && !self.was_asked() => {
-                self.enter_stage(now, Stage::Wait);
-            }
+            Stage::Look if self.only_waits() => self.enter_stage(now, Stage::Wait),
             Stage::Look => self.sweep_term(now),
             Stage::Term(grace) if now < grace.until => {
                 let is_half = now >= grace.half;

@@ -428,3 +428,25 @@ fn bytes_on_their_way_have_two_seconds_or_until_somebody_is_in_a_hurry() {
         assert_eq!(machine.deadline(), Some(ms((taken + 2_000).min(30_010))));
     }
 }
+
+#[test]
+fn a_request_just_when_the_child_has_ended_ends_the_wait_for_stragglers() {
+    Story::of("--stragglers wait --sweep-grace 1s")
+        .leaves(Leftover::Term)
+        .at(100, Event::ChildExited(ExitStatus::Exited(0)))
+        .at(100, signal(Signal::TERM))
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            100 -> notready
+            100 child exited with 0 after 100 ms
+            100 stopping: TERM from pid 9
+            100 -> sweep TERM
+            100 TERM to 1 left: 3 left behind
+            100 nothing is left (0 s)
+            100 stopped in 0 s, exit status 0
+            100 -> exit 0
+            "#,
+        );
+}
