@@ -163,18 +163,13 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
         trace::begin(wanted, plan.voice.format);
     }
     let in_order = plan.diagnostics.is_some();
-    let mut log = Log::new(plan.voice);
+    let log = Log::new(plan.voice);
     let reloader = (!plan.reload_on.is_empty()).then(|| Reloader::new(settings));
-    for (_, why) in settings.missed(&plan) {
-        let message = format!("without effect: {why}");
-        log.tell(Duration::ZERO, &Record::Trouble { message });
-    }
-    let files = Files::open(settings, &plan, &command);
-    for message in files.iter().flat_map(|(_, troubles)| troubles.clone()) {
-        log.tell(Duration::ZERO, &Record::Trouble { message });
-    }
-    log.flush();
-    let files = files.map(|(files, _)| files);
+    let missed = settings.missed(&plan);
+    let mut troubles: Vec<String> = missed
+        .map(|(_, why)| format!("without effect: {why}"))
+        .collect();
+    let files = Files::open(settings, &plan, &command, &mut troubles);
     let mut kernel = Kernel::new(Rc::clone(&plan), command, inherited);
     kernel.reload_with(reloader.flatten());
     if let Some(files) = &files {
@@ -200,6 +195,9 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
         endpoint,
         files,
     };
+    for message in troubles {
+        everybody.tell(Duration::ZERO, Record::Trouble { message });
+    }
     let outcome = drive::drive(&mut machine, &mut kernel, &mut everybody);
     kernel.leave();
     // A shell's loop or script ends with Ctrl-C only if what it waits for died of INT: a program that

@@ -36,21 +36,21 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Begins with what was asked for; what is worth a line comes back beside it. To be called before the
+    /// Begins with what was asked for; what is worth a line is added to `troubles`. To be called before the
     /// directory is left.
     pub(crate) fn open(
         settings: &Settings,
         plan: &Plan,
         command: &[OsString],
-    ) -> Option<(Self, Vec<String>)> {
+        troubles: &mut Vec<String>,
+    ) -> Option<Self> {
         let (report, state) = (settings.file(&REPORT), settings.file(&STATE_FILE));
         let metrics_file = settings.file(&METRICS_FILE);
         if report.is_none() && state.is_none() && metrics_file.is_none() {
             return None;
         }
         let began = SystemTime::now();
-        let mut troubles = Vec::new();
-        let state = state.map(|file| Keeper::open(file, began, &mut troubles));
+        let state = state.map(|file| Keeper::open(file, began, troubles));
         let totals = state.as_ref().map(Keeper::totals).cloned();
         let mut files = Self {
             began,
@@ -66,7 +66,7 @@ impl Files {
             let begun = state.begin();
             troubles.extend(files.news(begun));
         }
-        Some((files, troubles))
+        Some(files)
     }
 
     /// What the child and the hooks are told.

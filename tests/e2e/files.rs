@@ -400,6 +400,34 @@ fn a_corrupt_state_file_is_put_aside_with_one_line() {
 }
 
 #[test]
+fn what_is_told_before_the_start_is_in_the_report_too() {
+    both(|mode| {
+        let dir = directory();
+        fs::write(dir.path().join("state.json"), "").expect("our own file");
+        let ended = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(["--report=run.json", "--state-file=state.json"])
+            .env("STEPDOWN_DRAIN_CHECKS", "2")
+            .shell("exit 0")
+            .run();
+        ended.code(0);
+        let report = json(&dir.path().join("run.json"));
+        let records = report["records"].as_array().expect("a list").iter();
+        let troubles = records.filter(|record| record["event"] == "trouble");
+        let told: Vec<&str> = troubles
+            .filter_map(|record| record["message"].as_str())
+            .collect();
+        let lines = ended.stderr.lines();
+        let lines: Vec<&str> = lines
+            .filter_map(|line| line.strip_prefix("stepdown: "))
+            .collect();
+        assert_eq!(told, lines);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(report["records"][2]["event"], "started");
+    });
+}
+
+#[test]
 fn a_state_file_that_is_none_is_left_alone() {
     let dir = directory();
     nix::unistd::mkfifo(
