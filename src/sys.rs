@@ -19,7 +19,6 @@ pub(crate) mod notify;
 pub(crate) mod oom;
 pub(crate) mod reap;
 pub(crate) mod signals;
-pub(crate) mod slate;
 pub(crate) mod spawn;
 pub(crate) mod stat;
 pub(crate) mod stderr;

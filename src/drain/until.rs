@@ -20,7 +20,7 @@ const LARGEST_PAGE: usize = 32 << 20;
 const NOT_YET: u8 = 1;
 const NOT_KNOWN: u8 = 2;
 
-/// What the end of a process that has asked means, and what it has left on its slate.
+/// What the end of a process that has asked means, and what it has said.
 pub(crate) fn of_ending(when: &UntilWhen, status: ExitStatus, said: Option<String>) -> Answer {
     let said_or = |other: String| said.clone().unwrap_or(other);
     match (when, status) {
@@ -48,7 +48,7 @@ pub(crate) fn of_ending(when: &UntilWhen, status: ExitStatus, said: Option<Strin
     }
 }
 
-/// Asks by HTTP, in a process of its own; the exit code, and what is to be left on the slate.
+/// Asks by HTTP, in a process of its own; the exit code, and what there is to say.
 pub(crate) fn ask(when: &UntilWhen) -> (u8, String) {
     let told = match when {
         UntilWhen::Http(request) => call::answer(request, PATIENCE, 0).map(|answer| {

@@ -14,7 +14,7 @@ use crate::machine::Answer;
 use crate::machine::{Event, Facts};
 use crate::plan::until::UntilWhen;
 use crate::record::ExitStatus;
-use crate::sys::slate::Slate;
+use crate::sys::fork::Said;
 
 /// How asking about one condition goes on.
 pub(super) struct Ask {
@@ -22,8 +22,8 @@ pub(super) struct Ask {
     probe: Probe,
     /// The answer that is being waited for will come too late to count.
     outdated: bool,
-    /// Where a process that asks by HTTP says what was answered.
-    slate: Option<Slate>,
+    /// What a process that asks by HTTP says was answered.
+    said: Option<Said>,
 }
 
 /// What the program is asked while it drains.
@@ -47,7 +47,7 @@ impl Kernel {
                 condition,
                 probe: Probe::new(now, None),
                 outdated: false,
-                slate: None,
+                said: None,
             })
             .collect();
         self.asking.environment = hooks::environment(facts, &self.start.last);
@@ -105,7 +105,7 @@ impl Kernel {
         };
         let look = ask.probe.next_look();
         let job = Job::Ask { index, look };
-        let mut slate = None;
+        let mut said = None;
         let begun = match &until.when {
             UntilWhen::Notify => return,
             UntilWhen::Exec(argv) => {
@@ -115,19 +115,12 @@ impl Kernel {
                 begun
             }
             when @ (UntilWhen::Http(_) | UntilWhen::Metric(..)) => {
-                // Without one only yes or no is heard.
-                slate = Slate::new().ok();
-                self.run_forked(job, || {
-                    let (code, why) = until::ask(when);
-                    if let Some(slate) = &slate {
-                        slate.write(&why);
-                    }
-                    code
-                })
+                let asked = self.ask_forked(job, || until::ask(when));
+                asked.map(|answer| said = answer)
             }
         };
         if let Some(ask) = self.asking.asks.get_mut(index) {
-            ask.slate = slate;
+            ask.said = said;
             ask.probe.looking(now);
         }
         if let Err(why) = begun {
@@ -144,7 +137,7 @@ impl Kernel {
         let until = plan.drain.as_ref();
         let until = until.and_then(|drain| drain.until.get(ask.condition));
         if let (Some(until), true) = (until, ask.probe.running() == Some(look)) {
-            let said = ask.slate.take().and_then(|slate| slate.read());
+            let said = ask.said.take().and_then(Said::read);
             self.answered(index, until::of_ending(&until.when, status, said));
         }
     }

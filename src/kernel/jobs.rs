@@ -12,6 +12,7 @@ use crate::kernel::hooks;
 use crate::machine::{Event, Facts, HookId};
 use crate::plan::{HookKind, Plan, StepAction};
 use crate::record::HookResult;
+use crate::sys::fork::Said;
 use crate::sys::spawn::{Directory, Null, Stage};
 use crate::sys::{descriptors, error_text, fork, signals, spawn};
 use crate::words::signal::Signal;
@@ -174,13 +175,30 @@ impl Kernel {
     }
 
     pub(super) fn run_forked(&mut self, job: Job, work: impl FnOnce() -> u8) -> Result<(), String> {
+        self.forked(job, || Ok((fork::run(work)?, ())))
+    }
+
+    /// As `run_forked`, for what has something to say besides its exit code.
+    pub(super) fn ask_forked(
+        &mut self,
+        job: Job,
+        work: impl FnOnce() -> (u8, String),
+    ) -> Result<Option<Said>, String> {
+        self.forked(job, || fork::ask(work))
+    }
+
+    fn forked<T>(
+        &mut self,
+        job: Job,
+        fork: impl FnOnce() -> Result<(i32, T), i32>,
+    ) -> Result<T, String> {
         // As in `run_job`.
         self.reaping.told_none = false;
         self.reaping.is_due = true;
-        let pid = fork::run(work).map_err(error_text)?;
+        let (pid, said) = fork().map_err(error_text)?;
         tracing::debug!("{job}: pid {pid} is a copy of stepdown");
         self.jobs.running.push((pid, job));
-        Ok(())
+        Ok(said)
     }
 
     pub(super) fn end_job(&mut self, job: Job) {

@@ -18,7 +18,7 @@ use crate::machine::{Event, Facts};
 use crate::plan::Plan;
 use crate::plan::readiness::ReadyWhen;
 use crate::record::ExitStatus;
-use crate::sys::slate::Slate;
+use crate::sys::fork::Said;
 
 /// How it is found out whether the child is ready.
 #[derive(Default)]
@@ -28,8 +28,8 @@ pub(super) struct Readiness {
     file_before: Option<Identity>,
     /// The environment of a look that is a command.
     environment: Vec<CString>,
-    /// Where a look that is a request says why the answer is no.
-    said: Option<Slate>,
+    /// What a look that is a request says about why the answer is no.
+    said: Option<Said>,
 }
 
 impl Kernel {
@@ -113,17 +113,11 @@ impl Kernel {
                 return self.seen(holds);
             }
             ReadyWhen::Http(request) => {
-                // Without one it is a plain no.
-                let slate = Slate::new().ok();
-                let begun = self.run_forked(job, || {
-                    let answer = call::ask(request, probe::PATIENCE);
-                    if let (Err(why), Some(slate)) = (&answer, &slate) {
-                        slate.write(why);
-                    }
-                    u8::from(answer.is_err())
+                let asked = self.ask_forked(job, || match call::ask(request, probe::PATIENCE) {
+                    Ok(()) => (0, String::new()),
+                    Err(why) => (1, why),
                 });
-                self.readiness.said = slate;
-                begun
+                asked.map(|said| self.readiness.said = said)
             }
             ReadyWhen::Exec(argv) => {
                 let environment = std::mem::take(&mut self.readiness.environment);
@@ -142,7 +136,7 @@ impl Kernel {
     /// A look that took a process is over.
     pub(super) fn look_ended(&mut self, look: u32, status: ExitStatus) {
         if self.readiness.probe.as_ref().and_then(Probe::running) == Some(look) {
-            let said = self.readiness.said.take().and_then(|slate| slate.read());
+            let said = self.readiness.said.take().and_then(Said::read);
             self.seen(match status {
                 ExitStatus::Exited(0) => Ok(()),
                 status => Err(said.unwrap_or_else(|| format!("it {status}"))),

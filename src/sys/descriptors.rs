@@ -139,7 +139,15 @@ pub(crate) fn hold_directory() -> Option<OwnedFd> {
 /// # Errors
 /// The errno of pipe2(2) or of fcntl(2).
 pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    pipe_with(OFlag::empty())
+}
+
+/// As `pipe`, with further flags of pipe2(2).
+///
+/// # Errors
+/// The errno of pipe2(2) or of fcntl(2).
+pub(crate) fn pipe_with(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | flags)?;
     Ok((above_stderr(read)?, above_stderr(write)?))
 }
 

@@ -1,6 +1,9 @@
 //! Runs a function of ours in a process of its own: what may block, or needs a resolver, does not
 //! happen in PID 1, and no program has to be there for it.
 
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::fcntl::OFlag;
 use nix::sys::signal::Signal as Nix;
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
@@ -28,6 +31,45 @@ pub(crate) fn copy(job: impl FnOnce() -> u8) -> Result<i32, i32> {
 /// # Errors
 /// The errno of fork(2).
 pub(crate) fn run(job: impl FnOnce() -> u8) -> Result<i32, i32> {
+    led(None, job)
+}
+
+/// As `run`, for a job that has something to say besides the exit code. Where no descriptor is left for that
+/// only the code is heard.
+///
+/// # Errors
+/// The errno of fork(2).
+pub(crate) fn ask(job: impl FnOnce() -> (u8, String)) -> Result<(i32, Option<Said>), i32> {
+    let (read, write) = descriptors::pipe_with(OFlag::O_NONBLOCK).ok().unzip();
+    let pid = led(write.as_ref(), || {
+        let (code, text) = job();
+        if let Some(write) = &write {
+            // It is empty, and takes that much whole.
+            let text = text.as_bytes().get(..PIPE_BUF).unwrap_or(text.as_bytes());
+            let _ = nix::unistd::write(write, text);
+        }
+        code
+    })?;
+    Ok((pid, read.map(Said)))
+}
+
+/// What a copy has said, to be read once it has ended.
+pub(crate) struct Said(OwnedFd);
+
+/// A write of so much is done whole or not at all (pipe(7), PIPE_BUF).
+const PIPE_BUF: usize = 4096;
+
+impl Said {
+    /// The text, if there is any. Nobody is waited for.
+    pub(crate) fn read(self) -> Option<String> {
+        let mut bytes = [0; PIPE_BUF];
+        let length = nix::unistd::read(&self.0, &mut bytes).ok()?;
+        let text = bytes.get(..length).filter(|text| !text.is_empty())?;
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
+}
+
+fn led(open: Option<&OwnedFd>, job: impl FnOnce() -> u8) -> Result<i32, i32> {
     // SAFETY: this process has one thread, so the copy holds no lock that another one had taken, and
     // all of the library is usable in it. Nothing of ours is dropped in it: it leaves by _exit.
     match unsafe { fork() } {
@@ -39,12 +81,49 @@ pub(crate) fn run(job: impl FnOnce() -> u8) -> Result<i32, i32> {
         Ok(ForkResult::Child) => {
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
             let _ = nix::sys::prctl::set_pdeathsig(Nix::SIGKILL);
-            descriptors::close_from(3);
+            descriptors::close_all_but(open.iter().map(|open| open.as_raw_fd()).collect());
             descriptors::occupy_closed_streams();
             signals::block_only(&[Signal::PIPE]);
             last_resort::is_copy();
             super::exit(job())
         }
         Err(errno) => Err(errno as i32),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> Option<String> {
+        let (pid, said) = ask(|| (3, text.to_owned())).unwrap();
+        let ended = nix::sys::wait::waitpid(Pid::from_raw(pid), None);
+        assert_eq!(
+            ended,
+            Ok(nix::sys::wait::WaitStatus::Exited(Pid::from_raw(pid), 3))
+        );
+        said.unwrap().read()
+    }
+
+    #[test]
+    fn what_a_copy_says_is_heard_as_far_as_it_fits() {
+        assert_eq!(said("why").as_deref(), Some("why"));
+        assert_eq!(said(""), None);
+        assert_eq!(
+            said(&"x".repeat(2 * PIPE_BUF)).map(|text| text.len()),
+            Some(PIPE_BUF)
+        );
+    }
+
+    #[test]
+    fn who_has_not_ended_is_not_waited_for() {
+        let (pid, said) = ask(|| {
+            nix::unistd::pause();
+            (0, "late".to_owned())
+        })
+        .unwrap();
+        assert_eq!(said.unwrap().read(), None);
+        signals::send(pid, Signal::KILL).unwrap();
+        nix::sys::wait::waitpid(Pid::from_raw(pid), None).unwrap();
     }
 }
