@@ -3,14 +3,13 @@
 //! It goes to standard output, or to standard error where a report takes that; the bar goes to standard
 //! error, and only to a terminal.
 
+mod bar;
 mod paper;
 
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::compare;
 use crate::check::fact::{Fact, What};
@@ -21,10 +20,11 @@ use crate::check::story::Part;
 use crate::check::{Result, Run};
 use crate::sys;
 use crate::words::duration::Shown;
+use bar::Bar;
 use paper::Paper;
 
 pub(crate) struct People {
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     to_stderr: bool,
     paper: Paper,
     closed: Cell<bool>,
@@ -39,12 +39,7 @@ impl People {
     pub(crate) fn new(check: &Check, planned: usize) -> Self {
         let outputs = [&check.json, &check.junit, &check.html];
         let wanted = planned > 1 && !check.quiet;
-        let bar = (wanted && std::io::stderr().is_terminal()).then(|| {
-            let target = ProgressDrawTarget::stderr_with_hz(10);
-            let bar = ProgressBar::with_draw_target(u64::try_from(planned).ok(), target);
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
+        let bar = (wanted && std::io::stderr().is_terminal()).then(|| Bar::new(planned));
         let to_stderr = outputs.into_iter().any(|output| *output == Some(None));
         Self {
             bar,
@@ -70,7 +65,7 @@ impl People {
             }
         };
         match &self.bar {
-            Some(bar) => bar.suspend(print),
+            Some(bar) => bar.aside(print),
             None => print(),
         }
     }
@@ -85,12 +80,14 @@ impl People {
         if let Some(bar) = &self.bar {
             let done = number - 1;
             // As long as those so far, on average; before the first nobody knows.
-            let each = bar.elapsed().checked_div(u32::try_from(done).unwrap_or(0));
+            let each = bar
+                .began()
+                .elapsed()
+                .checked_div(u32::try_from(done).unwrap_or(0));
             let left = u32::try_from(self.planned - done).unwrap_or(u32::MAX);
             let left = each.map(|each| each.saturating_mul(left).as_secs() + 1);
             let left = left.map(|left| format!(", {} left", Shown(Duration::from_secs(left))));
-            bar.set_message(format!("run {number}{}", left.unwrap_or_default()));
-            bar.tick();
+            bar.say(format!("run {number}{}", left.unwrap_or_default()));
         }
     }
 
@@ -124,13 +121,13 @@ impl People {
             self.print(&line);
         }
         if let Some(bar) = &self.bar {
-            bar.inc(1);
+            bar.one_more();
         }
     }
 
     pub(crate) fn end(&mut self, result: &Result) {
         if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
+            bar.clear();
         }
         if !self.quiet || !matches!(result.held(), Held::Yes | Held::NotJudged) {
             self.print(&told(result, self.paper));
