@@ -25,6 +25,31 @@ pub(crate) trait World {
     fn act(&mut self, action: Action);
 }
 
+/// What decides: the machine, or the supervisor of several.
+pub(crate) trait Decider {
+    /// When to call `handle` with `Event::Deadline` if nothing else happens before.
+    fn deadline(&self) -> Option<Duration>;
+
+    /// The next thing to do; ask again after each `handle` until there is none.
+    fn poll(&mut self) -> Option<Action>;
+
+    fn handle(&mut self, now: Duration, event: Event);
+}
+
+impl Decider for Machine {
+    fn deadline(&self) -> Option<Duration> {
+        Self::deadline(self)
+    }
+
+    fn poll(&mut self) -> Option<Action> {
+        Self::poll(self)
+    }
+
+    fn handle(&mut self, now: Duration, event: Event) {
+        Self::handle(self, now, event);
+    }
+}
+
 /// Who is told what happens.
 pub(crate) trait Audience {
     fn tell(&mut self, at: Duration, record: Record);
@@ -39,16 +64,16 @@ impl<F: FnMut(Duration, &Record)> Audience for F {
     }
 }
 
-/// Plays the machine to its end: what it says is done and told in the order in which it says it. Everybody is only borrowed: a process that is about to exit need not
-/// take them down.
+/// Plays the machine, or a series of them, to its end: what it says is done and told in the order in which it
+/// says it. Everybody is only borrowed: a process that is about to exit need not take them down.
 pub(crate) fn drive(
-    machine: &mut Machine,
+    decider: &mut impl Decider,
     world: &mut impl World,
     audience: &mut impl Audience,
 ) -> Outcome {
     let mut now = world.now();
     loop {
-        while let Some(action) = machine.poll() {
+        while let Some(action) = decider.poll() {
             match action {
                 Action::Record(record) => audience.tell(now, record),
                 Action::Finish(outcome) => {
@@ -63,10 +88,10 @@ pub(crate) fn drive(
         }
         let event = world.pending().unwrap_or_else(|| {
             audience.flush();
-            world.next(machine.deadline())
+            world.next(decider.deadline())
         });
         now = world.now();
-        machine.handle(now, event);
+        decider.handle(now, event);
     }
 }
 

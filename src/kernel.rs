@@ -174,12 +174,10 @@ impl Kernel {
             return Ok(());
         }
         let reactor = Reactor::new().map_err(|error| format!("no event loop: {error}"))?;
-        if plan.awaits_notification() {
-            let awaits_ready = plan.takes_ready_from_child();
-            let socket = notify::open(&reactor, self.upward.clone(), awaits_ready)?;
-            self.start.notify_socket = Some(socket);
-        }
         self.reactor = Some(reactor);
+        if plan.awaits_notification() {
+            self.open_notify_socket()?;
+        }
         Ok(())
     }
 
@@ -224,6 +222,37 @@ impl Kernel {
 
     pub(crate) fn has_terminal(&self) -> bool {
         self.terminal.is_some()
+    }
+
+    /// Another life of the command begins: nothing that is known of the last one holds for it.
+    fn next_generation(&mut self) {
+        self.child.cgroup.remove();
+        self.child = Child::default();
+        self.readiness = Readiness::default();
+        self.connections = Connections::default();
+        self.passed_on = self.plan.passed_on();
+        // What the last one has said is not meant for the next one.
+        self.queue.retain(Event::outlives_a_generation);
+        if let Some(reactor) = &mut self.reactor {
+            self.queue
+                .extend(reactor.events_that_outlive_a_generation());
+        }
+        if self.start.notify_socket.take().is_some()
+            && let Err(why) = self.open_notify_socket()
+        {
+            self.trouble(why);
+        }
+    }
+
+    /// # Errors
+    /// Why the child cannot be listened to, as it is to be told.
+    fn open_notify_socket(&mut self) -> Result<(), String> {
+        let awaits_ready = self.plan.takes_ready_from_child();
+        if let Some(reactor) = &self.reactor {
+            let socket = notify::open(reactor, self.upward.clone(), awaits_ready)?;
+            self.start.notify_socket = Some(socket);
+        }
+        Ok(())
     }
 
     fn trouble(&mut self, message: String) {
@@ -486,6 +515,7 @@ impl World for Kernel {
             Action::Ready if self.upward.is_somebody() => self.ready(),
             Action::Ready => {}
             Action::NotReady => self.not_ready(),
+            Action::StopLooking => self.stop_looking(),
             Action::StartDrain => self.connections.start(&self.plan),
             Action::AskProgram { facts, .. } => self.ask_program(&facts),
             Action::LookAgain => {
@@ -497,6 +527,7 @@ impl World for Kernel {
                 self.stop_asking();
             }
             Action::Flush => self.connections.flush(&self.plan, self.own_pid == 1),
+            Action::NextGeneration => self.next_generation(),
             // The loop itself takes these.
             Action::Record(_) | Action::Finish(_) => {}
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::options::trace::PARTS;
 
 /// From the bottom up: a module uses those above it in this table, and none below.
-const LAYERS: [(&str, &str); 22] = [
+const LAYERS: [(&str, &str); 23] = [
     (
         "words",
         "signals, durations, lists, faults: import nothing of ours",
@@ -16,6 +16,10 @@ const LAYERS: [(&str, &str); 22] = [
     ("record", "what happened, as data"),
     ("machine", "decides; no clock, no syscall, no printing"),
     ("drive", "the one loop"),
+    (
+        "supervisor",
+        "whether the command lives once more; pure, too",
+    ),
     ("sim", "the simulated world"),
     ("sys", "syscalls, and all of unsafe"),
     ("call", "HTTP requests and UDP datagrams"),

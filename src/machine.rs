@@ -38,7 +38,7 @@ use stop::Stop;
 use sweep::{Kill, Stage, Sweep};
 
 pub(crate) use answer::Answer;
-pub(crate) use event::{Action, Event, Facts, HookId, Received, Whom};
+pub(crate) use event::{Action, Event, Facts, Generation, HookId, Received, Whom};
 
 /// Where in the run we are, with what is known only there.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,6 +73,7 @@ enum Phase {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Machine {
     plan: Rc<Plan>,
+    generation: Option<Generation>,
     phase: Phase,
     /// When the current phase began, and when it ends at the latest.
     since: Duration,
@@ -97,9 +98,36 @@ pub(crate) const TELLING_AFTER: Duration = Duration::from_secs(8);
 impl Machine {
     /// A machine at time 0, its first actions waiting in the outbox.
     pub(crate) fn new(plan: Rc<Plan>) -> Self {
+        Self::of_generation(plan, Duration::ZERO, None)
+    }
+
+    /// As `new`, where this is one of several lives of the command, and begins now.
+    pub(crate) fn of_generation(
+        plan: Rc<Plan>,
+        now: Duration,
+        generation: Option<Generation>,
+    ) -> Self {
         let mut machine = Self::unborn(plan);
-        machine.enter_pre_start(Duration::ZERO, 0);
+        machine.generation = generation;
+        machine.enter_pre_start(now, 0);
         machine
+    }
+
+    /// The plan that counts: the one it began with, or the last one that was read again.
+    pub(crate) fn plan(&self) -> &Rc<Plan> {
+        &self.plan
+    }
+
+    /// Why a request to restart cannot be obeyed now; `None` where it can.
+    pub(crate) fn why_no_restart(&self) -> Option<&'static str> {
+        match self.phase {
+            Phase::Running(_) => None,
+            Phase::PreStart { .. } | Phase::Starting { .. } => {
+                Some("the child is only being started")
+            }
+            _ if self.was_asked() => Some("a stop is under way"),
+            _ => Some("the child has ended"),
+        }
     }
 
     /// One whose child cannot be started, which is known before anything has begun: what follows is what
@@ -113,6 +141,7 @@ impl Machine {
     fn unborn(plan: Rc<Plan>) -> Self {
         Self {
             plan,
+            generation: None,
             phase: Phase::PreStart {
                 hook: 0,
                 kept: Vec::new(),
@@ -170,6 +199,9 @@ impl Machine {
                     received,
                     target,
                 });
+            }
+            (_, Event::RestartAsked(received)) => {
+                self.ask_to_stop(now, Reason::Restart, Signal::TERM, Some(received));
             }
             (_, Event::ParentDied) => {
                 let signal = self.plan.parent_death_signal.unwrap_or(Signal::TERM);

@@ -11,6 +11,7 @@
 //! | `record` | what happened, as data |
 //! | `machine` | decides: (phase, event) to actions and records |
 //! | `drive` | the one loop, in the real world (`kernel`) or in the simulated one (`sim`) |
+//! | `supervisor` | decides whether the command lives once more: a series of machines, seen from outside as one |
 //! | `sys` | every syscall and all `unsafe` |
 //! | `call` | HTTP requests and UDP datagrams, for hooks and for `stepdown health` |
 //! | `options` | every option, once; from text (flags, variables, the file) to a `Plan`, or an error that shows the way out |
@@ -69,6 +70,7 @@ mod plan;
 mod reactor;
 mod record;
 mod sim;
+mod supervisor;
 mod sys;
 mod tell;
 mod trace;
@@ -89,6 +91,7 @@ use options::Settings;
 use options::reload::Reloader;
 use plan::FailureCodes;
 use record::{Record, StartFailure};
+use supervisor::Supervisor;
 use sys::signals::Inherited;
 use tell::endpoint::Endpoint;
 use tell::files::Files;
@@ -180,13 +183,13 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
     let opened = kernel
         .open()
         .and_then(|()| Endpoint::open(kernel.open_reactor(), &plan, kernel.began(), totals));
-    let (endpoint, mut machine) = match opened {
-        Ok(endpoint) => (endpoint, Machine::new(plan)),
+    let (endpoint, refused) = match opened {
+        Ok(endpoint) => (endpoint, None),
         // From here on a refusal is an end like any other: with its report, its hooks and its place among
         // the last runs.
         Err(message) => {
             let code = plan.failure_codes.own;
-            (None, Machine::refused(plan, StartFailure { code, message }))
+            (None, Some(StartFailure { code, message }))
         }
     };
     let mut everybody = Everybody {
@@ -198,7 +201,21 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
     for message in troubles {
         everybody.tell(Duration::ZERO, Record::Trouble { message });
     }
-    let outcome = drive::drive(&mut machine, &mut kernel, &mut everybody);
+    let (mut machine, mut supervisor);
+    let outcome = match (refused, plan.supervision.clone()) {
+        (Some(failure), _) => {
+            machine = Machine::refused(plan, failure);
+            drive::drive(&mut machine, &mut kernel, &mut everybody)
+        }
+        (None, None) => {
+            machine = Machine::new(plan);
+            drive::drive(&mut machine, &mut kernel, &mut everybody)
+        }
+        (None, Some(supervision)) => {
+            supervisor = Supervisor::new(plan, supervision, sys::clock::seed());
+            drive::drive(&mut supervisor, &mut kernel, &mut everybody)
+        }
+    };
     kernel.leave();
     // A shell's loop or script ends with Ctrl-C only if what it waits for died of INT: a program that
     // exits has dealt with it. In `$?` both are 130.

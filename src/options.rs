@@ -17,6 +17,7 @@ pub(crate) mod names;
 mod parse;
 pub(crate) mod readiness;
 pub(crate) mod reload;
+pub(crate) mod restart;
 mod settings;
 pub(crate) mod signals;
 pub(crate) mod status;
@@ -60,6 +61,13 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &readiness::READY_TIMEOUT,
     &readiness::HEALTH_LISTEN,
     &readiness::NOT_READY_STATUS,
+    &restart::RESTART,
+    &restart::RESTART_DELAY,
+    &restart::RESTART_MAX_DELAY,
+    &restart::RESTART_LIMIT,
+    &restart::RESTART_NEVER_ON,
+    &restart::RESTART_START_FAILURES,
+    &restart::RESTART_ON,
     &child::USER,
     &child::GROUP,
     &child::WORKDIR,
@@ -96,7 +104,7 @@ pub(crate) const SUBCOMMANDS: [&str; 5] = ["explain", "check", "health", "comple
 pub(crate) const PREFIX: &str = "STEPDOWN_";
 
 /// Variables with the prefix that are no options: hooks and the child are told things in them.
-pub(crate) const TOLD: [&str; 10] = [
+pub(crate) const TOLD: [&str; 12] = [
     "STEPDOWN_PHASE",
     "STEPDOWN_REASON",
     "STEPDOWN_SIGNAL",
@@ -107,6 +115,8 @@ pub(crate) const TOLD: [&str; 10] = [
     "STEPDOWN_ESCALATED",
     "STEPDOWN_REMAINING_MS",
     "STEPDOWN_OOM_KILLS",
+    "STEPDOWN_GENERATION",
+    "STEPDOWN_RESTARTS",
 ];
 
 #[cfg(test)]

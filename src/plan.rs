@@ -9,6 +9,7 @@ pub(crate) mod drain;
 pub(crate) mod listen;
 pub(crate) mod readiness;
 pub(crate) mod reload;
+pub(crate) mod supervision;
 pub(crate) mod until;
 pub(crate) mod voice;
 
@@ -20,6 +21,7 @@ use crate::plan::call::Call;
 use crate::plan::drain::Drain;
 use crate::plan::listen::Listen;
 use crate::plan::readiness::{Readiness, ReadyWhen};
+use crate::plan::supervision::Supervision;
 use crate::plan::until::UntilWhen;
 use crate::plan::voice::{Diagnostics, Voice};
 use crate::words::signal::{Signal, SignalSet};
@@ -257,6 +259,8 @@ pub(crate) struct Plan {
     pub(crate) cgroup: bool,
     pub(crate) parent_death_signal: Option<Signal>,
     pub(crate) child: ChildSettings,
+    /// There only where the command may be started again.
+    pub(crate) supervision: Option<Supervision>,
     /// How it is told what happens.
     pub(crate) voice: Voice,
     /// What is told besides the records, if anything.
@@ -342,6 +346,7 @@ impl Plan {
                 || self.rewrite.iter().any(|(from, _)| from == signal)
                 || self.parent_death_signal == Some(*signal)
                 || self.reload_on.contains(*signal)
+                || self.restarts_on(*signal)
         };
         // Those that the kernel raises because of what we do ourselves need a look at the sender.
         let own = |signal: &Signal| [Signal::CHLD, Signal::PIPE, Signal::XFSZ].contains(signal);
@@ -350,6 +355,12 @@ impl Plan {
             .filter(|_| self.target == Target::Child);
         all.filter(|signal| !decided(signal) && !own(signal))
             .collect()
+    }
+
+    /// Whether this signal asks for a restart (`--restart-on`).
+    fn restarts_on(&self, signal: Signal) -> bool {
+        let supervision = self.supervision.as_ref();
+        supervision.is_some_and(|supervision| supervision.restart_on.contains(signal))
     }
 
     /// Whether something is opened before the start that is to stay open: then what was inherited must

@@ -22,6 +22,8 @@ pub(crate) enum Reason {
     MaxRuntime,
     ParentDied,
     StartFailed,
+    /// A signal of `--restart-on`.
+    Restart,
 }
 
 impl Reason {
@@ -32,8 +34,22 @@ impl Reason {
             Self::MaxRuntime => "max-runtime",
             Self::ParentDied => "parent-died",
             Self::StartFailed => "start-failed",
+            Self::Restart => "restart",
         }
     }
+}
+
+/// Why the command is started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RestartReason {
+    /// A signal of `--restart-on`.
+    Asked,
+    Failure,
+    /// It ended well, and `--restart always` does not ask for more.
+    Success,
+    MaxRuntime,
+    StartFailed,
 }
 
 /// Who sent a signal (sigaction(2), `si_code` and `si_pid`).
@@ -396,6 +412,25 @@ pub(crate) enum Record {
     /// Something that was asked for could not be done, or not in the best way.
     Trouble {
         message: String,
+    },
+    /// A life of the command has ended, and another one follows after the delay.
+    GenerationEnded {
+        generation: u32,
+        #[serde(flatten)]
+        outcome: Outcome,
+        restart: RestartReason,
+        #[serde(rename = "delay_ms", serialize_with = "millis")]
+        delay: Duration,
+    },
+    /// The next one begins; counted from one, so this is never the first.
+    GenerationBegan {
+        generation: u32,
+    },
+    /// There were so many restarts that no other follows (`--restart-limit`).
+    GaveUp {
+        restarts: u32,
+        #[serde(rename = "within_ms", serialize_with = "optional_millis")]
+        within: Option<Duration>,
     },
     Ended(Outcome),
 }

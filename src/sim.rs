@@ -42,6 +42,8 @@ pub(crate) enum Leftover {
 pub(crate) struct Script {
     /// The child exits with 0 this long after the cue; what is not named, KILL excepted, it ignores.
     pub(crate) exits_on: Vec<(Cue, Duration)>,
+    /// How the first lives end by themselves, each so long after its start; the later ones follow `exits_on`.
+    pub(crate) lives: VecDeque<(Duration, ExitStatus)>,
     pub(crate) start_fails: Option<StartFailure>,
     /// Not even KILL ends it.
     pub(crate) immortal: bool,
@@ -131,7 +133,10 @@ impl Sim {
             };
             self.happens_after(Duration::ZERO, Event::Signal(received));
         }
-        self.cue(Cue::Start);
+        match self.script.lives.pop_front() {
+            Some((after, status)) => self.child_ends(after, status),
+            None => self.cue(Cue::Start),
+        }
     }
 
     fn cue(&mut self, cue: Cue) {
@@ -267,6 +272,10 @@ impl World for Sim {
 
     fn act(&mut self, action: Action) {
         match action {
+            Action::NextGeneration => {
+                self.told_left = false;
+                self.told_none = true;
+            }
             Action::Start => self.start(),
             Action::Send { target, signal } => self.send(target, signal),
             Action::WriteStdin { .. } => self.cue(Cue::Stdin),

@@ -12,6 +12,7 @@ use super::jobs::path_of;
 use super::telling::Told;
 use super::{Kernel, cgroup};
 use crate::kernel::hooks;
+use crate::kernel::notify;
 use crate::kernel::relay;
 use crate::kernel::relay::Order;
 use crate::machine::Event;
@@ -32,7 +33,7 @@ pub(super) struct Start {
     /// What child and hooks are told of the last run (`--state-file`).
     pub(super) last: Vec<(OsString, OsString)>,
     /// The child's `NOTIFY_SOCKET`, where it is one of ours.
-    pub(super) notify_socket: Option<String>,
+    pub(super) notify_socket: Option<notify::Socket>,
 }
 
 /// The main child, and what is known of its tree.
@@ -89,7 +90,7 @@ impl Kernel {
         self.make_cgroup();
         let refused = AtomicI32::new(0);
         let settings = &self.plan.child;
-        let notify_socket = self.start.notify_socket.as_deref();
+        let notify_socket = self.start.notify_socket.as_ref().map(notify::Socket::name);
         let environment =
             child_environment(&self.plan, &self.start.last, self.own_pid, notify_socket);
         let workdir = settings.workdir.as_deref().map(descriptors::path);
@@ -136,6 +137,10 @@ impl Kernel {
 
     /// Lets go of what was only inherited for the child.
     fn let_go(&mut self, pipe: Option<&OwnedFd>) {
+        if self.plan.supervision.is_some() {
+            // The next start needs it as well.
+            return descriptors::occupy_closed_streams();
+        }
         match &self.start.descriptors {
             Some(inherited) => inherited.close(),
             None => {

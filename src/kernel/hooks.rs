@@ -141,6 +141,10 @@ fn variables(facts: &Facts) -> Vec<(&'static str, String)> {
         "STEPDOWN_REMAINING_MS",
         facts.remaining.map(|left| left.as_millis().to_string()),
     );
+    if let Some(generation) = facts.generation {
+        tell("STEPDOWN_GENERATION", Some(generation.number.to_string()));
+        tell("STEPDOWN_RESTARTS", Some(generation.restarts.to_string()));
+    }
     if let Some(result) = facts.result {
         tell("SERVICE_RESULT", Some(result.to_owned()));
         let (code, status) = match facts.status {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::machine::Event;
 use crate::plan::until::IN_FLIGHT;
@@ -118,7 +119,26 @@ impl Upward {
     }
 }
 
-/// Opens the child's socket and takes what comes; returns its name for `NOTIFY_SOCKET`.
+/// The child's socket; what comes is taken until it is dropped.
+pub(crate) struct Socket {
+    name: String,
+    listening: JoinHandle<()>,
+}
+
+impl Socket {
+    /// For `NOTIFY_SOCKET`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+/// Opens the child's socket and takes what comes.
 ///
 /// # Errors
 /// Why there is no socket, as it is to be told.
@@ -126,7 +146,7 @@ pub(crate) fn open(
     reactor: &Reactor,
     upward: Upward,
     awaits_ready: bool,
-) -> Result<String, String> {
+) -> Result<Socket, String> {
     let failed = |why: String| format!("notify: no socket: {why}");
     let (socket, name) =
         sys::notify::listen().map_err(|errno| failed(sys::error_text(errno as i32)))?;
@@ -142,8 +162,8 @@ pub(crate) fn open(
         status: String::new(),
         unheard: false,
     };
-    reactor.runtime().spawn(child.listen());
-    Ok(name)
+    let listening = reactor.runtime().spawn(child.listen());
+    Ok(Socket { name, listening })
 }
 
 struct Child {

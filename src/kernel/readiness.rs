@@ -145,7 +145,7 @@ impl Kernel {
     }
 
     /// Nobody wants to know any more.
-    fn stop_looking(&mut self) {
+    pub(super) fn stop_looking(&mut self) {
         self.readiness.probe = None;
         self.end_jobs(|job| matches!(job, Job::Probe { .. }));
     }

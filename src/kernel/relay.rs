@@ -59,13 +59,19 @@ struct Source {
 }
 
 impl Source {
-    fn open() -> Option<Self> {
-        match watch::stdin() {
-            Ok(watched) => Some(Self {
-                watched: Some(watched),
-            }),
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => Some(Self { watched: None }),
-            Err(_) => None,
+    async fn open() -> Option<Self> {
+        loop {
+            let watched = match watch::stdin() {
+                Ok(watched) => Some(watched),
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => None,
+                // The relay of the last life of the command is about to let go of it.
+                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Err(_) => return None,
+            };
+            return Some(Self { watched });
         }
     }
 
@@ -90,7 +96,7 @@ async fn relay(
 ) -> io::Result<()> {
     // This sets O_NONBLOCK, which nobody else sees: this end is ours alone.
     let mut sink = pipe::Sender::from_owned_fd(write)?;
-    let mut source = Source::open();
+    let mut source = Source::open().await;
     let mut waiting: Vec<u8> = Vec::new();
     let mut buffer = vec![0; 16 * 1024];
     let mut relayed = false;

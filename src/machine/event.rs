@@ -24,6 +24,8 @@ pub(crate) enum Event {
     Signal(Received),
     /// A signal went to the child as it came (`Plan::passed_on`).
     PassedOn(Signal),
+    /// A signal asks for the stop sequence and the next start (`--restart-on`); for the supervisor to give.
+    RestartAsked(Received),
     /// The process that started us is gone (`--parent-death-signal`).
     ParentDied,
     /// What `--ready-when` asks for holds.
@@ -184,8 +186,29 @@ pub(crate) enum Action {
     SendBeyondGroup(Signal),
     /// Stops ourselves by this signal, as the child was stopped, until somebody continues us.
     Suspend(Signal),
+    /// It is not ready for now: nobody looks at it any longer.
+    StopLooking,
+    /// Another life of the command begins: what belongs to the last one is forgotten.
+    NextGeneration,
     Record(Record),
     Finish(Outcome),
+}
+
+impl Event {
+    /// Whether it still counts when another life of the command begins: what is asked of stepdown and what is
+    /// to be told does; what the last child did or said does not.
+    pub(crate) fn outlives_a_generation(&self) -> bool {
+        matches!(
+            self,
+            Self::Signal(_)
+                | Self::ParentDied
+                | Self::Reaped { .. }
+                | Self::OomKilled { .. }
+                | Self::Reloaded(_)
+                | Self::ReloadRefused(_)
+                | Self::Trouble(_)
+        )
+    }
 }
 
 /// Whom of those who are left `Action::TellLeft` is for, and what they may have had already.
@@ -206,6 +229,15 @@ pub(crate) struct HookId {
     pub(crate) index: usize,
 }
 
+/// Which life of the command this is, where there may be several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Generation {
+    /// Counted from one.
+    pub(crate) number: u32,
+    /// Those before it that nobody had asked for.
+    pub(crate) restarts: u32,
+}
+
 /// What hooks are told in their environment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Facts {
@@ -219,4 +251,5 @@ pub(crate) struct Facts {
     pub(crate) remaining: Option<Duration>,
     /// systemd's `SERVICE_RESULT`, once the child has ended.
     pub(crate) result: Option<&'static str>,
+    pub(crate) generation: Option<Generation>,
 }

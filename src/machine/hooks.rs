@@ -165,6 +165,7 @@ impl Machine {
                 .limits
                 .map(|limits| limits.gone_by.saturating_sub(now)),
             result: ended.then(|| self.service_result(now)),
+            generation: self.generation,
         }
     }
 

@@ -294,7 +294,8 @@ impl Machine {
         self.tell_asked_again(received, signal, again);
     }
 
-    pub(super) fn reloaded(&mut self, reload: Reload) {
+    /// A plan that was read again counts from now on.
+    pub(crate) fn reloaded(&mut self, reload: Reload) {
         let Reload {
             plan,
             changed,

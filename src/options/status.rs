@@ -50,7 +50,7 @@ pub(crate) static CLEAN_STOP: Opt = Opt {
     ..SECTION
 };
 
-fn parse_success(text: &str, into: &mut SuccessExit) -> Result<(), Fault> {
+pub(super) fn parse_success(text: &str, into: &mut SuccessExit) -> Result<(), Fault> {
     for (start, word) in list(text) {
         if word.bytes().all(|b| b.is_ascii_digit()) {
             let code = word.parse::<u8>().map_err(|_| {

@@ -54,6 +54,7 @@ impl Settings {
             cgroup: left::DEFAULT_CGROUP,
             parent_death_signal: None,
             child: ChildSettings::default(),
+            supervision: None,
             voice: Voice {
                 level: told::DEFAULT_LEVEL.1,
                 format: told::DEFAULT_FORMAT.1,

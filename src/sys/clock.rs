@@ -15,3 +15,10 @@ pub(crate) fn ticks_since_boot(at: Instant) -> u64 {
     let since_boot = Duration::from(now).saturating_sub(at.elapsed());
     u64::try_from(since_boot.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX)
 }
+
+/// A number that hardly any other process has at the same time: what is spread by it is spread among them.
+pub(crate) fn seed() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+    let nanoseconds = u64::try_from(now.as_nanos()).unwrap_or(0);
+    nanoseconds ^ (u64::from(std::process::id()) << 48)
+}

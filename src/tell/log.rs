@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::plan::voice::{Format, Level, Voice};
-use crate::record::{ExitStatus, NotReady, Record};
+use crate::record::{ExitStatus, NotReady, Record, RestartReason};
 use crate::tell::lines::{self, cut, fitted, keep_on_one_line};
 use crate::words::signal::SignalSet;
 use words::Words;
@@ -129,7 +129,12 @@ impl Log {
             | Record::NotAStop { .. }
             | Record::OomKilled { .. }
             | Record::Trouble { .. }
-            | Record::DrainUnmet { .. } => Level::Warn,
+            | Record::DrainUnmet { .. }
+            | Record::GaveUp { .. } => Level::Warn,
+            Record::GenerationEnded { restart, .. } => match restart {
+                RestartReason::Asked | RestartReason::Success => Level::Info,
+                _ => Level::Warn,
+            },
             Record::SweepEnded { left, .. } => {
                 if *left {
                     Level::Warn
@@ -191,6 +196,7 @@ impl Log {
             | Record::ChildSays { .. }
             | Record::Extended { .. }
             | Record::Started { .. }
+            | Record::GenerationBegan { .. }
             | Record::HookStarted { .. }
             | Record::Forwarded { .. }
             | Record::Dropped { .. }

@@ -75,6 +75,7 @@ mod reaping;
 mod recipes;
 mod recipes_ci;
 mod reload;
+mod restart;
 mod rolling;
 mod servers;
 mod signals;

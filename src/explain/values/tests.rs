@@ -30,6 +30,8 @@ const STARTS: &[&[&str]] = &[
     &["pre-stop=true", "health-listen=:9000", "drain-port=80"],
     &["stragglers=leave"],
     &["stragglers=wait"],
+    &["restart=always", "restart-never-on=7,ABRT"],
+    &["restart-on=HUP"],
 ];
 
 /// Values that say in words what no text of the option can.

@@ -1,13 +1,14 @@
 //! The words of every record, as a line for people.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::plan::{HookPhase, Target};
 use crate::record::held::Held;
 use crate::record::waited::Waited;
 use crate::record::{
     Again, CountedFrom, DrainEnd, DrainWait, ExitStatus, HookResult, NotReady, Outcome, Process,
-    Reason, Record, Sender,
+    Reason, Record, RestartReason, Sender,
 };
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
@@ -246,8 +247,50 @@ impl fmt::Display for Words<'_> {
                 )
             }
             Record::Trouble { message } => f.write_str(message),
+            Record::GenerationEnded {
+                generation,
+                outcome,
+                restart,
+                delay,
+            } => generation_ended(f, *generation, outcome, *restart, *delay),
+            Record::GenerationBegan { generation } => {
+                write!(f, "generation {generation} begins")
+            }
+            Record::GaveUp { restarts, within } => {
+                let times = if *restarts == 1 {
+                    "restart"
+                } else {
+                    "restarts"
+                };
+                write!(f, "no other restart: {restarts} {times}")?;
+                if let Some(within) = within {
+                    write!(f, " within {}", Shown(*within))?;
+                }
+                f.write_str(" (--restart-limit)")
+            }
             Record::Ended(outcome) => ended(f, outcome),
         }
+    }
+}
+
+fn generation_ended(
+    f: &mut fmt::Formatter<'_>,
+    generation: u32,
+    outcome: &Outcome,
+    restart: RestartReason,
+    delay: Duration,
+) -> fmt::Result {
+    write!(f, "generation {generation} ")?;
+    match (restart, outcome.status) {
+        (RestartReason::StartFailed, _) => f.write_str("could not be started")?,
+        (RestartReason::MaxRuntime, _) => f.write_str("ended by --max-runtime")?,
+        (_, Some(status)) => write!(f, "{status}")?,
+        (_, None) => f.write_str("is gone")?,
+    }
+    match (restart, delay.is_zero()) {
+        (RestartReason::Asked, _) => f.write_str(": restarted, as asked"),
+        (_, true) => f.write_str(": restarted (--restart)"),
+        (_, false) => write!(f, ": restarted in {} (--restart)", Shown(delay)),
     }
 }
 
@@ -273,6 +316,7 @@ fn stop_asked(
         Reason::MaxRuntime => return f.write_str("stopping: --max-runtime is over"),
         Reason::StartFailed => return f.write_str("stopping: the start has failed"),
         Reason::ParentDied => f.write_str("stopping with ")?,
+        Reason::Restart => f.write_str("restarting: ")?,
         Reason::Signal | Reason::Exit => f.write_str("stopping: ")?,
     }
     if let Some(signal) = signal {

@@ -1,0 +1,319 @@
+//! Decides whether the command lives once more: a series of machines, one after the other, seen from outside as
+//! one. No clock, no syscall, no printing.
+//!
+//! A *generation* is one life of the command, from its pre-start hooks to its post-stop hooks, and belongs to one
+//! `Machine`. Whatever happens is given to the machine of the generation that is alive; its last words, `Ended`
+//! and `Finish`, are held back until it is decided what follows.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::drive::Decider;
+use crate::machine::{Action, Event, Generation, Machine, Received};
+use crate::plan::Plan;
+use crate::plan::supervision::{HEALTHY_AFTER, Restart, Supervision};
+use crate::record::{ExitStatus, Outcome, Reason, Record, RestartReason};
+
+mod jitter;
+#[cfg(test)]
+mod tests;
+
+use jitter::Jitter;
+
+/// Where in the series we are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum State {
+    /// A generation is alive, from its first hook to its last.
+    Alive,
+    /// The last one has ended so, and the next one begins then.
+    Between {
+        until: Duration,
+        last: Outcome,
+    },
+    Ended,
+}
+
+/// See the module's first sentence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Supervisor {
+    supervision: Rc<Supervision>,
+    machine: Machine,
+    state: State,
+    generation: Generation,
+    /// When the restarts that nobody asked for were decided, as far as the limit still counts them.
+    restarts: VecDeque<Duration>,
+    /// Before jitter.
+    next_delay: Duration,
+    jitter: Jitter,
+    /// Since when the generation that is alive has been ready.
+    ready_since: Option<Duration>,
+    /// A request to stop: nothing follows the generation that is alive.
+    stop_asked: bool,
+    /// A request to restart was obeyed: another generation follows whatever its end.
+    restart_asked: bool,
+    /// The time of the event that is being handled.
+    now: Duration,
+    outbox: VecDeque<Action>,
+}
+
+impl Supervisor {
+    /// The first generation begins at time 0. `seed` decides how the delays are spread.
+    pub(crate) fn new(plan: Rc<Plan>, supervision: Supervision, seed: u64) -> Self {
+        let first = Generation {
+            number: 1,
+            restarts: 0,
+        };
+        Self {
+            machine: Machine::of_generation(plan, Duration::ZERO, Some(first)),
+            generation: first,
+            state: State::Alive,
+            restarts: VecDeque::new(),
+            next_delay: supervision.delay,
+            supervision: Rc::new(supervision),
+            jitter: Jitter::new(seed),
+            ready_since: None,
+            stop_asked: false,
+            restart_asked: false,
+            now: Duration::ZERO,
+            outbox: VecDeque::new(),
+        }
+    }
+
+    fn plan(&self) -> &Rc<Plan> {
+        self.machine.plan()
+    }
+
+    fn act(&mut self, action: Action) {
+        self.outbox.push_back(action);
+    }
+
+    fn tell(&mut self, record: Record) {
+        self.act(Action::Record(record));
+    }
+
+    fn counts_as_stop(&self, received: Received) -> bool {
+        let stops = self.plan().stop_on.contains(received.signal);
+        stops && !received.ignored && self.plan().rewritten(received.signal).is_some()
+    }
+
+    /// While a generation is alive.
+    fn alive(&mut self, now: Duration, event: Event) {
+        match event {
+            Event::Signal(received) if self.counts_as_stop(received) => self.stop_asked = true,
+            Event::ParentDied => self.stop_asked = true,
+            Event::Signal(received)
+                if self.supervision.restart_on.contains(received.signal) && !received.ignored =>
+            {
+                return self.restart_by(now, received);
+            }
+            _ => {}
+        }
+        self.machine.handle(now, event);
+    }
+
+    /// The whole stop sequence, and then the next generation. Nothing is lost where a request is not obeyed: what
+    /// is being started has the newest of everything, and what is being stopped is followed by the next one
+    /// already or must not be followed by any.
+    fn restart_by(&mut self, now: Duration, received: Received) {
+        match self.machine.why_no_restart() {
+            None => {
+                self.restart_asked = true;
+                self.machine.handle(now, Event::RestartAsked(received));
+            }
+            Some(why) => self.tell(Record::Dropped {
+                signal: received.signal,
+                why,
+            }),
+        }
+    }
+
+    /// Between two generations.
+    fn between(&mut self, now: Duration, until: Duration, last: Outcome, event: Event) {
+        match event {
+            Event::Signal(received) if self.counts_as_stop(received) => {
+                self.end(last, Some(received), Reason::Signal);
+            }
+            Event::ParentDied => self.end(last, None, Reason::ParentDied),
+            Event::Signal(received) if self.supervision.restart_on.contains(received.signal) => {
+                self.next_generation(now);
+            }
+            Event::Signal(received) if self.plan().reload_on.contains(received.signal) => {
+                self.act(Action::Reload);
+            }
+            Event::Signal(received) => self.tell(Record::Dropped {
+                signal: received.signal,
+                why: "the child has ended, and the next one is not started yet",
+            }),
+            Event::Deadline if now >= until => self.next_generation(now),
+            // The next generation has the new plan.
+            Event::Reloaded(reload) => self.machine.reloaded(*reload),
+            Event::ReloadRefused(message) => self.tell(Record::ReloadRefused { message }),
+            Event::Trouble(message) => self.tell(Record::Trouble { message }),
+            Event::Reaped { pid, status } => self.tell(Record::Reaped { pid, status }),
+            // A deadline that came early, or the late word of a process that belonged to the last generation.
+            _ => {}
+        }
+    }
+
+    /// A request came between two generations: the run ends with the status of the last one.
+    fn end(&mut self, last: Outcome, received: Option<Received>, reason: Reason) {
+        self.tell(Record::StopAsked {
+            reason,
+            signal: received.map(|received| received.signal),
+            sender: received.map(|received| received.sender),
+            deadline: None,
+        });
+        self.finish(Outcome {
+            reason,
+            took: Duration::ZERO,
+            ..last
+        });
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        self.state = State::Ended;
+        self.tell(Record::Ended(outcome.clone()));
+        self.act(Action::Finish(outcome));
+    }
+
+    fn next_generation(&mut self, now: Duration) {
+        self.state = State::Alive;
+        self.generation.number = self.generation.number.saturating_add(1);
+        self.ready_since = None;
+        self.restart_asked = false;
+        let plan = Rc::clone(self.plan());
+        self.act(Action::NextGeneration);
+        self.tell(Record::GenerationBegan {
+            generation: self.generation.number,
+        });
+        self.machine = Machine::of_generation(plan, now, Some(self.generation));
+    }
+
+    /// A generation has ended like this. What follows?
+    fn ended(&mut self, outcome: Outcome) {
+        let now = self.now;
+        if self.stop_asked {
+            return self.finish(outcome);
+        }
+        if self.restart_asked {
+            return self.follow(now, outcome, RestartReason::Asked, Duration::ZERO);
+        }
+        let Some(reason) = self.reason_to_restart(&outcome) else {
+            return self.finish(outcome);
+        };
+        let healthy = self
+            .ready_since
+            .is_some_and(|since| now.saturating_sub(since) >= HEALTHY_AFTER);
+        if healthy {
+            self.next_delay = self.supervision.delay;
+        }
+        if let Some(limit) = self.supervision.limit {
+            if let Some(within) = limit.within {
+                self.restarts.retain(|at| now.saturating_sub(*at) < within);
+            }
+            let times = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+            if times >= limit.times {
+                self.tell(Record::GaveUp {
+                    restarts: times,
+                    within: limit.within,
+                });
+                return self.finish(outcome);
+            }
+            self.restarts.push_back(now);
+        }
+        let delay = self.jitter.spread(self.next_delay);
+        self.next_delay = self
+            .next_delay
+            .saturating_mul(2)
+            .min(self.supervision.longest_delay);
+        self.follow(now, outcome, reason, delay);
+    }
+
+    fn follow(&mut self, now: Duration, last: Outcome, reason: RestartReason, delay: Duration) {
+        self.generation.restarts += u32::from(reason != RestartReason::Asked);
+        self.tell(Record::GenerationEnded {
+            generation: self.generation.number,
+            outcome: last.clone(),
+            restart: reason,
+            delay,
+        });
+        let until = now.saturating_add(delay);
+        self.state = State::Between { until, last };
+        if delay.is_zero() {
+            self.next_generation(now);
+        }
+    }
+
+    fn reason_to_restart(&self, outcome: &Outcome) -> Option<RestartReason> {
+        let reason = match outcome.reason {
+            Reason::Signal | Reason::ParentDied | Reason::Restart => return None,
+            Reason::StartFailed if self.supervision.start_failures => RestartReason::StartFailed,
+            Reason::StartFailed => return None,
+            Reason::MaxRuntime => RestartReason::MaxRuntime,
+            Reason::Exit if outcome.code == 0 => RestartReason::Success,
+            Reason::Exit => RestartReason::Failure,
+        };
+        let wanted = match self.supervision.restart {
+            Restart::No => false,
+            Restart::OnFailure => reason != RestartReason::Success,
+            Restart::Always => true,
+        };
+        let never = &self.supervision.never_on;
+        let is_final = match outcome.status {
+            Some(ExitStatus::Exited(code)) => never.codes.contains(&code),
+            Some(ExitStatus::Killed { signal, .. }) => never.signals.contains(signal),
+            None => never.codes.contains(&outcome.code),
+        };
+        (wanted && !is_final).then_some(reason)
+    }
+
+    /// What the machine says, as it goes on to the world.
+    fn heard(&mut self, action: Action) -> Option<Action> {
+        match action {
+            Action::Record(Record::Ended(_)) => None,
+            Action::Finish(outcome) => {
+                self.ended(outcome);
+                None
+            }
+            // The service manager would take it for the end of the run.
+            Action::NotReady if !self.stop_asked => Some(Action::StopLooking),
+            Action::Ready => {
+                self.ready_since.get_or_insert(self.now);
+                Some(Action::Ready)
+            }
+            action => Some(action),
+        }
+    }
+}
+
+impl Decider for Supervisor {
+    fn deadline(&self) -> Option<Duration> {
+        match &self.state {
+            State::Alive => self.machine.deadline(),
+            State::Between { until, .. } => Some(*until),
+            State::Ended => None,
+        }
+    }
+
+    fn poll(&mut self) -> Option<Action> {
+        loop {
+            if let Some(action) = self.outbox.pop_front() {
+                return Some(action);
+            }
+            let action = self.machine.poll()?;
+            if let Some(action) = self.heard(action) {
+                return Some(action);
+            }
+        }
+    }
+
+    fn handle(&mut self, now: Duration, event: Event) {
+        self.now = now;
+        match self.state.clone() {
+            State::Alive => self.alive(now, event),
+            State::Between { until, last } => self.between(now, until, last, event),
+            State::Ended => {}
+        }
+    }
+}
