@@ -2,10 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::error_text;
+use super::{error_text, stderr};
 
 /// Nothing that is read here is ever near this size.
 const LIMIT: u64 = 1 << 20;
@@ -164,11 +165,36 @@ fn write_fresh(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 }
 
 fn append(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::options()
-        .append(true)
-        .custom_flags(FLAGS)
-        .open(path)?;
-    file.write_all(text.as_bytes())
+    let opened = File::options().append(true).custom_flags(FLAGS).open(path);
+    match opened {
+        Ok(mut file) => file.write_all(text.as_bytes()),
+        Err(error) => match own_stream(path) {
+            Some(stream) => write_to_stream(stream, text),
+            None => Err(error),
+        },
+    }
+}
+
+/// Standard output or error of this process, where the path names one of them. To open it once more takes a right
+/// that who was given it may not have: the pipe of a container belongs to root, and a socket cannot be opened.
+fn own_stream(path: &Path) -> Option<BorrowedFd<'static>> {
+    let directory = fs::canonicalize(path.parent()?).ok()?;
+    let is_ours = Some(directory) == fs::canonicalize("/proc/self/fd").ok();
+    let number = path.file_name()?.to_str()?.parse().ok();
+    let number = number.filter(|number| is_ours && [1, 2].contains(number))?;
+    // SAFETY: closed, it makes the write fail; nothing of ours ever gets these numbers.
+    Some(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// As it is inherited it may be one whose writes wait, so each of these asks before.
+fn write_to_stream(stream: BorrowedFd<'_>, text: &str) -> io::Result<()> {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let part = rest.get(..stderr::WHOLE).unwrap_or(rest);
+        let count = stderr::write_part(stream, part)?;
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 fn write_in_place(path: &Path, text: &str) -> io::Result<()> {

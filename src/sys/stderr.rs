@@ -22,7 +22,15 @@ pub(crate) fn write(line: &[u8]) -> bool {
     // SAFETY: a closed descriptor 2 makes the calls below fail with EBADF, and nothing opened by this
     // program ever gets the number 2.
     let stderr = unsafe { BorrowedFd::borrow_raw(2) };
-    let written = match write_now(stderr, line) {
+    write_part(stderr, line).is_ok_and(|count| count == line.len())
+}
+
+/// Writes to a stream that we have inherited, of at most `WHOLE` bytes as much as it takes now.
+///
+/// # Errors
+/// EAGAIN where it takes nothing; any other errno of write(2).
+pub(super) fn write_part(stderr: BorrowedFd<'_>, line: &[u8]) -> Result<usize, Errno> {
+    match write_now(stderr, line) {
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => write_when_ready(stderr, line),
         // XFS and btrfs do not write without waiting where the times of the file change with it, which
         // is nearly always, and may stop at the end of a page.
@@ -32,8 +40,7 @@ pub(crate) fn write(line: &[u8]) -> bool {
             nix::unistd::write(stderr, rest).map(|more| count + more)
         }
         result => result,
-    };
-    written.is_ok_and(|count| count == line.len())
+    }
 }
 
 fn is_file(stderr: BorrowedFd<'_>) -> bool {

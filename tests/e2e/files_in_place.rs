@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use crate::files::{directory, json, names, run_in};
+use crate::identity::is_root;
+use crate::support::binary::{self, installed};
 use crate::support::{Stepdown, both, need};
 
 #[test]
@@ -88,7 +90,7 @@ fn a_single_file_that_is_mounted_is_written_in_place() {
         Ok(tried) => Err(String::from_utf8_lossy(&tried.stderr).into_owned()),
         Err(error) => Err(error.to_string()),
     });
-    let stepdown = crate::support::binary::under_test();
+    let stepdown = binary::under_test();
     let run = |option: &str| {
         Stepdown::new()
             .program("unshare")
@@ -147,6 +149,35 @@ fn a_report_on_standard_output_is_printed_there() {
             assert_eq!(report_in(&ended.stdout)["outcome"]["code"], 3);
         });
     }
+}
+
+/// Runs as nobody, with root's pipe or a socket as standard output; what came out of it.
+fn reported_by_nobody(output: std::os::fd::OwnedFd, mut from: impl std::io::Read) -> String {
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    // Where the build lies others may have no access to.
+    let program = binary::for_everybody();
+    command.arg(program).args(["--report", "/dev/stdout", "--"]);
+    command.args(["sh", "-c", "echo said; exit 3"]);
+    let ended = command.stdout(output).status().expect("setpriv is there");
+    assert_eq!(ended.code(), Some(3));
+    drop(command);
+    let mut text = String::new();
+    from.read_to_string(&mut text).expect("UTF-8");
+    text
+}
+
+#[test]
+fn a_report_goes_to_a_standard_output_that_may_not_be_opened() {
+    need!(is_root());
+    need!(installed("/usr/bin/setpriv"));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let text = reported_by_nobody(writer.into(), reader);
+    assert_eq!(report_in(&text)["outcome"]["code"], 3, "{text}");
+    // Nobody at all can open a socket by its name.
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().expect("sockets");
+    let text = reported_by_nobody(writer.into(), reader);
+    assert_eq!(report_in(&text)["outcome"]["code"], 3, "{text}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::support::docker::{self, Image, container};
 use crate::support::ended::Ended;
 use crate::support::{Stepdown, both, need, proc, wait_until};
 
-fn is_root() -> Result<(), String> {
+pub(crate) fn is_root() -> Result<(), String> {
     if nix::unistd::geteuid().is_root() {
         Ok(())
     } else {
