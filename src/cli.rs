@@ -105,7 +105,8 @@ fn parsed(
     if let Some(error) = known.misread(arguments) {
         return Err(Err(error.to_string()));
     }
-    command.try_get_matches_from(arguments).map_err(|error| {
+    let joined = known.with_joined_values(arguments);
+    command.try_get_matches_from(joined).map_err(|error| {
         let unknown = known.unknown(&error, arguments);
         unknown.map_or_else(|| refused(&error), |error| Err(error.to_string()))
     })
@@ -399,7 +400,9 @@ pub(crate) fn run_command() -> Command {
 }
 
 fn with_command(command: Command) -> Command {
-    command.disable_help_subcommand(true).arg(
+    // One form for all sections, whatever their longest name is.
+    let command = command.disable_help_subcommand(true).term_width(0);
+    command.arg(
         Arg::new("command")
             .value_name("COMMAND")
             .action(ArgAction::Append)
@@ -454,7 +457,13 @@ fn with_table(mut command: Command, table: impl IntoIterator<Item = &'static Opt
                 // None of ours is one, and whoever reads the value can say so and name the way out.
                 .allow_negative_numbers(true)
                 .value_parser(clap::value_parser!(OsString)),
-            Kind::Switch => arg.action(ArgAction::SetTrue).overrides_with(option.name),
+            Kind::Switch => arg
+                .value_name("on|off")
+                .action(ArgAction::Append)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("on")
+                .value_parser(clap::value_parser!(OsString)),
             Kind::Count => arg.action(ArgAction::Count),
         };
         if let Some(letter) = option.letter {
@@ -484,20 +493,16 @@ fn take_table(
 ) {
     for option in table {
         match option.kind {
-            Kind::One(_) | Kind::Many(_) => {
+            Kind::One(_) | Kind::Many(_) | Kind::Switch => {
                 for value in matches.get_raw(option.name).into_iter().flatten() {
                     settings.add(option, value, Source::Flag);
                 }
-            }
-            Kind::Switch if matches.get_flag(option.name) => {
-                settings.add(option, "on", Source::Flag);
             }
             Kind::Count => {
                 for _ in 0..matches.get_count(option.name) {
                     settings.add(option, "on", Source::Flag);
                 }
             }
-            Kind::Switch => {}
         }
     }
 }

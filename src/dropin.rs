@@ -76,7 +76,7 @@ pub(crate) static FLAGS: [Flag; 3] = [
         long: None,
         option: &SUBREAPER,
         value: "on",
-        help: "The same as --subreaper on, as tini has it",
+        help: "The same as --subreaper, as tini has it",
     },
 ];
 

@@ -8,7 +8,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::cli;
-use crate::options;
+use crate::options::{self, Kind};
 use crate::words::fault::{Error, Fault};
 
 /// The shells that there are scripts for.
@@ -48,9 +48,13 @@ pub(crate) fn completions(shell: Option<&str>) -> Result<String, Error> {
 /// With what a shell can say about values; the parser itself needs none of it.
 fn hinted(command: Command) -> Command {
     command.mut_args(|arg| {
-        let option = options::find(arg.get_id().as_str());
-        if let Some(option) = option.filter(|option| !option.words.is_empty()) {
-            return arg.value_parser(PossibleValuesParser::new(option.words));
+        let words = match options::find(arg.get_id().as_str()) {
+            Some(option) if option.kind == Kind::Switch => &["on", "off"],
+            Some(option) => option.words,
+            None => &[],
+        };
+        if !words.is_empty() {
+            return arg.value_parser(PossibleValuesParser::new(words));
         }
         let value = arg.get_value_names().and_then(<[_]>::first);
         match value.map_or("", |value| value.as_str()) {

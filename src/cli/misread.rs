@@ -24,6 +24,8 @@ pub(super) struct Known {
 enum Word<'a> {
     /// An option with its value, which may be missing.
     Takes(&'static Opt, Option<&'a str>),
+    /// A switch, and its value as the next word.
+    Joins,
     /// One hyphen, and more than one letter.
     Letters(&'a str),
     Other,
@@ -96,6 +98,12 @@ impl Known {
                         .map(|value| value.to_str().unwrap_or_default());
                     Word::Takes(option, value)
                 }
+                None if option.is_some_and(|option| option.took_next_word)
+                    && arguments.get(at + 1).is_some_and(is_on_or_off) =>
+                {
+                    at += 1;
+                    Word::Joins
+                }
                 None if !text.starts_with("--") && text.len() > 2 => Word::Letters(text),
                 None => Word::Other,
             };
@@ -110,8 +118,23 @@ impl Known {
             Word::Letters(text) => self.one_hyphen(text),
             Word::Takes(option, _) if self.is_foreign(option.name) => None,
             Word::Takes(option, value) => misplaced(option, value),
-            Word::Other => None,
+            Word::Joins | Word::Other => None,
         })
+    }
+
+    /// The words with `--cgroup on` as `--cgroup=on`, which is the only form that the parser knows.
+    pub(super) fn with_joined_values(self, arguments: &[OsString]) -> Vec<OsString> {
+        let mut joined = arguments.to_vec();
+        let is_joined = |(at, word)| matches!(word, Word::Joins).then_some(at);
+        let places: Vec<usize> = self.words(arguments).filter_map(is_joined).collect();
+        for at in places.into_iter().rev() {
+            let value = joined.remove(at + 1);
+            if let Some(word) = joined.get_mut(at) {
+                word.push("=");
+                word.push(value);
+            }
+        }
+        joined
     }
 
     /// `-grace 5s`, which would be a group of letters.
@@ -178,7 +201,7 @@ impl Known {
 fn misplaced(option: &Opt, value: Option<&str>) -> Option<Error> {
     let name = option.name;
     let (message, way_out) = match (option.kind, value) {
-        (Kind::Switch | Kind::Count, Some(_)) => (
+        (Kind::Count, Some(_)) => (
             "it takes no value".to_owned(),
             format!("write --{name}, or leave it out"),
         ),
@@ -191,16 +214,17 @@ fn misplaced(option: &Opt, value: Option<&str>) -> Option<Error> {
             format!("{value:?} is not a duration"),
             "write it as 1500ms, 10s or 1m30s; a bare number is seconds".to_owned(),
         ),
-        (Kind::One("on|off"), Some(value)) if parse_switch(value).is_err() => (
-            format!("{value:?} is neither on nor off"),
-            format!("write --{name} on or --{name} off"),
-        ),
         _ => return None,
     };
     Some(Error::new(
         format!("--{name}"),
         Fault::new(message).way_out(way_out),
     ))
+}
+
+fn is_on_or_off(word: &OsString) -> bool {
+    word.to_str()
+        .is_some_and(|word| !word.is_empty() && parse_switch(word).is_ok())
 }
 
 fn is_negative(value: &str) -> bool {

@@ -98,6 +98,10 @@ fn row(option: &'static Opt, text: String, value: &Value) -> Row {
 
 /// What counts where nothing was written, as the plan has it; `None` where it would mean nothing.
 fn default(option: &'static Opt, plan: &Plan) -> Option<Row> {
+    // A switch that nobody has touched is off, unless its help says something else.
+    if option.kind == Kind::Switch && option.default.is_none() {
+        return None;
+    }
     Some(Row {
         event: "setting",
         name: option.name,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::definition::{Kind, Opt, Preset, if_on, word, words};
+use super::definition::{Kind, Opt, Preset, on_or_off, word, words};
 use super::identity;
 use super::settings::{Given, Settings};
 use super::stop::{self, LADDER};
@@ -65,7 +65,7 @@ pub(crate) static NO_NEW_PRIVS: Opt = Opt {
         plan.child.no_new_privs = given.switch()?;
         Ok(())
     },
-    shown: |plan| if_on(plan.child.no_new_privs),
+    shown: |plan| Some(on_or_off(plan.child.no_new_privs).to_owned()),
     ..SECTION
 };
 

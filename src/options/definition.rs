@@ -18,9 +18,9 @@ pub(crate) enum Kind {
     One(&'static str),
     /// Takes a value each time it is given; all count, in order.
     Many(&'static str),
-    /// Takes no value on the command line, `1` or `0` in the environment.
+    /// Is on where it is given; `=on` or `=off` says it in words.
     Switch,
-    /// A switch that counts how often it is given.
+    /// Counts how often it is given.
     Count,
 }
 
@@ -53,8 +53,10 @@ pub(crate) struct Opt {
     pub(crate) default: Option<Preset>,
     /// What else decides where it is not written; stands behind the default.
     pub(crate) default_depends: &'static str,
-    /// The values, where these are all that there are.
+    /// The values, where these are all that there are; a switch has its own.
     pub(crate) words: &'static [&'static str],
+    /// A switch whose `on` or `off` was once the next word: that is still taken, and shown nowhere.
+    pub(crate) took_next_word: bool,
     /// The value is a list with commas, and in the file an array, too.
     pub(crate) is_list: bool,
     /// Somebody who sets it wants the stop sequence: under the name of a tool that has none, too.
@@ -108,6 +110,7 @@ impl Opt {
         default: None,
         default_depends: "",
         words: &[],
+        took_next_word: false,
         is_list: false,
         shapes_stop: false,
         not_in_check: None,
@@ -194,11 +197,6 @@ pub(crate) fn written(duration: Duration) -> String {
 
 pub(super) fn on_or_off(is_on: bool) -> &'static str {
     if is_on { "on" } else { "off" }
-}
-
-/// A switch that is off is not worth a word.
-pub(super) fn if_on(is_on: bool) -> Option<String> {
-    is_on.then(|| on_or_off(true).to_owned())
 }
 
 /// The words of a choice.

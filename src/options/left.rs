@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::definition::{Because, Idle, Kind, Opt, Preset, on_or_off, word, words, written};
-use super::parse::parse_switch;
 use crate::plan::Stragglers;
 
 const SECTION: Opt = Opt {
@@ -18,12 +17,12 @@ pub(super) const DEFAULT_SWEEP_GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) static SUBREAPER: Opt = Opt {
     name: "subreaper",
-    kind: Kind::One("on|off"),
+    kind: Kind::Switch,
+    took_next_word: true,
     help: "Adopt orphaned descendants when not PID 1 (PR_SET_CHILD_SUBREAPER)",
     default: Some(Preset::Switch(DEFAULT_SUBREAPER)),
-    words: &["on", "off"],
     put: |given, plan| {
-        plan.subreaper = given.one(parse_switch)?;
+        plan.subreaper = given.switch()?;
         Ok(())
     },
     shown: |plan| Some(on_or_off(plan.subreaper).to_owned()),
@@ -32,13 +31,13 @@ pub(crate) static SUBREAPER: Opt = Opt {
 
 pub(crate) static CGROUP: Opt = Opt {
     name: "cgroup",
-    kind: Kind::One("on|off"),
+    kind: Kind::Switch,
+    took_next_word: true,
     help: "Start the child in a cgroup of its own below stepdown's, so that KILL for all that is left is one \
            write to cgroup.kill (cgroup v2, writable)",
     default: Some(Preset::Switch(DEFAULT_CGROUP)),
-    words: &["on", "off"],
     put: |given, plan| {
-        plan.cgroup = given.one(parse_switch)?;
+        plan.cgroup = given.switch()?;
         Ok(())
     },
     shown: |plan| Some(on_or_off(plan.cgroup).to_owned()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::definition::{Because, Idle, Kind, Opt, Preset, if_on, word, words, written};
+use super::definition::{Because, Idle, Kind, Opt, Preset, on_or_off, word, words, written};
 use super::parse::{parse_choice, parse_switch};
 use super::settings::{Given, Settings};
 use super::signals::{self, STOP_ON};
@@ -99,7 +99,7 @@ pub(crate) static RESTART_START_FAILURES: Opt = Opt {
     name: "restart-start-failures",
     kind: Kind::Switch,
     help: "Try again, too, when the command cannot be started or is not ready in time",
-    shown: |plan| if_on(restarts(plan)?.start_failures),
+    shown: |plan| Some(on_or_off(restarts(plan)?.start_failures).to_owned()),
     idle: Some(NO_RESTART),
     ..SECTION
 };

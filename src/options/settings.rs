@@ -203,7 +203,7 @@ impl Settings {
             let is_it = value.source == Source::Flag && OPTIONS.contains(option);
             is_it.then(|| {
                 let mut text = OsString::from(format!("--{}", option.name));
-                if option.takes_value() {
+                if option.kind != Kind::Count {
                     text.push("=");
                     text.push(&value.text);
                 }

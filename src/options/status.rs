@@ -1,6 +1,6 @@
 //! `--help`, "Exit status": what becomes 0.
 
-use super::definition::{Kind, Opt, if_on};
+use super::definition::{Kind, Opt, on_or_off};
 use super::parse::parse_signal;
 use crate::plan::SuccessExit;
 use crate::words::fault::Fault;
@@ -42,7 +42,7 @@ pub(crate) static CLEAN_STOP: Opt = Opt {
         plan.clean_stop = given.switch()?;
         Ok(())
     },
-    shown: |plan| if_on(plan.clean_stop),
+    shown: |plan| Some(on_or_off(plan.clean_stop).to_owned()),
     reload: Some(|plan, fresh| {
         plan.clean_stop = fresh.clean_stop;
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::definition::{Because, Idle, Kind, Opt, Preset, if_on, written};
+use super::definition::{Because, Idle, Kind, Opt, Preset, on_or_off, written};
 use super::ladder::{self, Defaults};
 use super::settings::{Given, Settings};
 use super::signals;
@@ -123,7 +123,7 @@ pub(crate) static NO_KILL: Opt = Opt {
     put: put_ladder,
     shown: |plan| {
         let kills = plan.ladder.last().is_some_and(Step::is_kill);
-        if_on(!kills)
+        Some(on_or_off(!kills).to_owned())
     },
     reload: Some(reload_ladder),
     idle: Some(Idle {

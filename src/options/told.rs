@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::definition::{Kind, Opt, Preset, if_on, word, words};
+use super::definition::{Kind, Opt, Preset, on_or_off, word, words};
 use super::settings::{Given, Settings};
 use super::trace;
 use crate::plan::Plan;
@@ -133,7 +133,7 @@ pub(crate) static LOG_REAPED: Opt = Opt {
         plan.voice.reaped = given.switch()?;
         Ok(())
     },
-    shown: |plan| if_on(plan.voice.reaped),
+    shown: |plan| Some(on_or_off(plan.voice.reaped).to_owned()),
     ..SECTION
 };
 

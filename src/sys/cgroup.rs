@@ -6,7 +6,7 @@
 //! cgroup and of those below it, with those that are being forked at this moment (the kernel's
 //! Documentation/admin-guide/cgroup-v2.rst, "Processes" and "cgroup.kill"; Linux 5.14).
 //!
-//! Only where it was asked for (`--cgroup on`), because the child can tell: its /proc/self/cgroup names
+//! Only where it was asked for (`--cgroup`), because the child can tell: its /proc/self/cgroup names
 //! another path than without us, and a runtime that looks there for its memory limit (older JVMs do)
 //! finds none, as the limit is that of the cgroup above. A child shall start as it would without us.
 

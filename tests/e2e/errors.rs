@@ -115,8 +115,6 @@ const MALFORMED: &[Malformed] = &[
     ),
     ("env", "=value", &["is not KEY=VALUE"]),
     ("stdin", "realy", &["did you mean relay?"]),
-    ("subreaper", "offf", &["\"offf\" is neither on nor off"]),
-    ("cgroup", "onn", &["\"onn\" is neither on nor off"]),
     ("stragglers", "stpo", &["did you mean stop?"]),
     ("stragglers", "murder", &["use one of stop, wait, leave"]),
     (
@@ -202,8 +200,10 @@ const MALFORMED: &[Malformed] = &[
     ("metrics-file", "/tmp", &["*.prom only"]),
 ];
 
-/// What takes no value on the command line can be malformed in a variable only.
-const SWITCHES: [&str; 6] = [
+/// What is on or off.
+const SWITCHES: [&str; 8] = [
+    "cgroup",
+    "subreaper",
     "no-kill",
     "no-new-privs",
     "clean-stop",
@@ -306,13 +306,15 @@ fn a_negative_number_is_a_malformed_value_not_an_option() {
 
 #[test]
 fn a_malformed_switch_is_told() {
+    let parts = &["\"perhaps\" is neither on nor off", "use on or off"];
     for name in SWITCHES {
         let start = || Stepdown::new().env(variable(name), "perhaps");
-        refused(
-            start,
-            &variable(name),
-            &["\"perhaps\" is neither on nor off", "use on or off"],
-        );
+        refused(start, &variable(name), parts);
+        if name != "verbose" {
+            let flag = format!("--{name}");
+            let start = || Stepdown::new().args([format!("{flag}=perhaps")]);
+            refused(start, &flag, parts);
+        }
     }
 }
 
@@ -402,8 +404,8 @@ fn unknown_options_are_told_with_the_nearest() {
             &["--grace: the value is missing"],
         ),
         (
-            &["--no-kill=perhaps"],
-            &["--no-kill: it takes no value: write --no-kill, or leave it out"],
+            &["--verbose=perhaps"],
+            &["--verbose: it takes no value: write --verbose, or leave it out"],
         ),
     ] {
         let dir = tempfile::tempdir().expect("a directory");

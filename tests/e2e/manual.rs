@@ -111,7 +111,7 @@ fn the_manual_page_has_every_option() {
     let has = |name: &str| {
         let flag = format!("--{name}");
         text.lines().any(|line| {
-            let words = line.trim_start().split([' ', ',']);
+            let words = line.trim_start().split([' ', ',', '[']);
             line.trim_start().starts_with('-') && words.into_iter().any(|word| word == flag)
         })
     };

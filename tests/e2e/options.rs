@@ -120,3 +120,73 @@ fn short_options_stand_for_long_ones() {
     run.says("ready").signal(nix::sys::signal::Signal::SIGHUP);
     run.wait().code(0).logged(&["started"]);
 }
+
+/// The row of an option in what `explain` prints: its value, and where that came from.
+#[track_caller]
+fn explained(start: Stepdown, name: &str) -> [String; 2] {
+    let explained = start.run();
+    explained.code(0);
+    let is_it = |line: &&str| line.split_whitespace().next() == Some(name);
+    let row = explained.stdout.lines().find(is_it);
+    let mut words = row.unwrap_or_default().split_whitespace().skip(1);
+    [0, 1].map(|_| words.next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn every_switch_is_written_the_same_way() {
+    let explain = |words: &[&str]| Stepdown::new().args(["explain"]).args(words);
+    for name in [
+        "no-kill",
+        "clean-stop",
+        "no-new-privs",
+        "subreaper",
+        "cgroup",
+    ] {
+        for (text, value) in [
+            ("", "on"),
+            ("=on", "on"),
+            ("=yes", "on"),
+            ("=1", "on"),
+            ("=off", "off"),
+            ("=No", "off"),
+            ("=0", "off"),
+        ] {
+            let flag = format!("--{name}{text}");
+            let row = explained(explain(&[&flag]), name);
+            assert_eq!(row, [value.to_owned(), format!("--{name}")], "{flag}");
+        }
+        let variable = format!("STEPDOWN_{}", name.replace('-', "_").to_ascii_uppercase());
+        let row = explained(explain(&[]).env(&variable, "on"), name);
+        assert_eq!(row, ["on".to_owned(), variable.clone()]);
+        // A flag takes back what an image has set.
+        let off = format!("--{name}=off");
+        let row = explained(explain(&[&off]).env(&variable, "on"), name);
+        assert_eq!(row, ["off".to_owned(), format!("--{name}")]);
+    }
+    let run = |words: &[&str]| Stepdown::new().args(words).witness(["exit", "3"]).run();
+    run(&["--clean-stop", "--success-exit=3"]).code(0);
+    // The last word counts.
+    let row = explained(explain(&["--cgroup", "--cgroup=off"]), "cgroup");
+    assert_eq!(row, ["off", "--cgroup"]);
+}
+
+/// `--subreaper` and `--cgroup` once took the next word.
+#[test]
+fn on_or_off_may_be_the_next_word_where_it_always_was() {
+    for name in ["subreaper", "cgroup"] {
+        for (word, value) in [("on", "on"), ("off", "off"), ("No", "off"), ("1", "on")] {
+            let words = ["explain", &format!("--{name}"), word];
+            let row = explained(Stepdown::new().args(words), name);
+            assert_eq!(row, [value.to_owned(), format!("--{name}")], "{words:?}");
+        }
+        let flag = format!("--{name}");
+        let ended = Stepdown::new().args([&flag, "off", "echo", "ran"]).run();
+        ended.code(0).said("ran");
+        // Any other word is the command.
+        let ended = Stepdown::new().args([&flag, "echo", "ran"]).run();
+        ended.code(0).said("ran");
+    }
+    // The others never did.
+    let ended = Stepdown::new().args(["--no-kill", "echo", "off"]).run();
+    ended.code(0).said("off");
+}
