@@ -447,7 +447,6 @@ fn all(options: &'static [&'static Opt]) -> impl Iterator<Item = &'static Opt> {
 fn with_table(mut command: Command, table: impl IntoIterator<Item = &'static Opt>) -> Command {
     for option in table {
         let mut arg = Arg::new(option.name)
-            .long(option.name)
             .help(option.full_help())
             .help_heading(option.section);
         arg = match option.kind {
@@ -457,6 +456,9 @@ fn with_table(mut command: Command, table: impl IntoIterator<Item = &'static Opt
                 // None of ours is one, and whoever reads the value can say so and name the way out.
                 .allow_negative_numbers(true)
                 .value_parser(clap::value_parser!(OsString)),
+            Kind::Switch if option.short_for.is_some() => {
+                arg.action(ArgAction::SetTrue).overrides_with(option.name)
+            }
             Kind::Switch => arg
                 .value_name("on|off")
                 .action(ArgAction::Append)
@@ -469,7 +471,10 @@ fn with_table(mut command: Command, table: impl IntoIterator<Item = &'static Opt
         if let Some(letter) = option.letter {
             arg = arg.short(letter);
         }
-        arg = arg.aliases(option.former);
+        arg = match option.short_for {
+            Some(_) => arg.alias(option.name),
+            None => arg.long(option.name).aliases(option.former),
+        };
         // Any other value that begins with a hyphen is refused with clap's own hint.
         command = command.arg(arg);
     }
@@ -493,6 +498,11 @@ fn take_table(
 ) {
     for option in table {
         match option.kind {
+            Kind::Switch if option.short_for.is_some() => {
+                if matches.get_flag(option.name) {
+                    settings.add(option, "on", Source::Flag);
+                }
+            }
             Kind::One(_) | Kind::Many(_) | Kind::Switch => {
                 for value in matches.get_raw(option.name).into_iter().flatten() {
                     settings.add(option, value, Source::Flag);

@@ -81,14 +81,14 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &status::SUCCESS_EXIT,
     &status::CLEAN_STOP,
     &told::LOG_LEVEL,
-    &told::LOG_FORMAT,
+    &told::QUIET,
     &told::VERBOSE,
+    &told::LOG_REAPED,
+    &told::LOG_FORMAT,
     &told::TRACE,
     &told::REPORT,
     &told::STATE_FILE,
     &told::METRICS_FILE,
-    &told::QUIET,
-    &told::LOG_REAPED,
 ];
 
 /// The option of this name, or that was called so before.

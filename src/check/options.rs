@@ -18,6 +18,7 @@ use crate::options::check::{
 use crate::options::readiness::{READY_TIMEOUT, READY_WHEN};
 use crate::options::signals::REWRITE;
 use crate::options::stop::{DEADLINE, GRACE, LADDER};
+use crate::options::told::LOG_LEVEL;
 use crate::options::{Settings, Source};
 use crate::plan::budget::total;
 use crate::plan::call;
@@ -126,6 +127,10 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
     }
     let mut plan = settings.plan()?;
     let level = plan.voice.level;
+    if plan.voice.reaped {
+        let fault = Fault::new("check has no use for reaped");
+        return Err(settings.error(&LOG_LEVEL, fault.way_out("use --log-level debug, or -v")));
+    }
     settings.check(&mut plan)?;
     if plan.rewritten(signal).is_none() {
         let fault = Fault::new(format!("{signal} is dropped, and the stop never begins"));

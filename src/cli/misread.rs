@@ -143,9 +143,14 @@ impl Known {
             Some((name, value)) => (name, format!("={value}")),
             None => (text.trim_start_matches('-'), String::new()),
         };
-        let own = self.taken().filter(|option| option.name == name);
-        let elsewhere = names::elsewhere(name, self.taken());
-        let meant: Vec<&str> = own.chain(elsewhere).map(|option| option.name).collect();
+        let mut own = self.taken().filter(|option| option.name == name);
+        let meant: Vec<&str> = match own.next() {
+            Some(option) => vec![option.shown_name()],
+            None => names::elsewhere(name, self.taken())
+                .iter()
+                .map(|option| option.name)
+                .collect(),
+        };
         let question = suggest::question(&meant, |name| format!("--{name}{value}"))?;
         Some(Error::new(
             text,
@@ -171,7 +176,7 @@ impl Known {
         if meant.is_empty() {
             meant.extend(suggest::nearest(name, others.clone()));
         }
-        let all = self.taken().map(|option| option.name).chain(others);
+        let all = self.taken().map(Opt::shown_name).chain(others);
         let shown = |name: &str| format!("--{name}");
         let way_out = suggest::question(&meant, shown)
             .or_else(|| suggest::question(&suggest::longer(name, all), shown))
@@ -200,11 +205,12 @@ impl Known {
 
 fn misplaced(option: &Opt, value: Option<&str>) -> Option<Error> {
     let name = option.name;
+    if let (Some((other, value)), Some(_)) = (option.short_for, value) {
+        let fault = Fault::new("it takes no value");
+        let way_out = format!("write --{} {value}", other.name);
+        return Some(Error::new(format!("--{name}"), fault.way_out(way_out)));
+    }
     let (message, way_out) = match (option.kind, value) {
-        (Kind::Count, Some(_)) => (
-            "it takes no value".to_owned(),
-            format!("write --{name}, or leave it out"),
-        ),
         (Kind::One(of) | Kind::Many(of), None | Some("--")) => (
             "the value is missing".to_owned(),
             format!("write --{name} {of}"),

@@ -34,7 +34,7 @@ pub(crate) fn table(settings: &Settings, plan: &Plan) -> String {
         let place = row.place.as_deref().unwrap_or(row.source);
         let _ = writeln!(text, "{:name$}  {:value$}  {place}", row.name, row.value);
     }
-    let is_unset = |option: &&&Opt| rows.iter().all(|row| row.name != option.name);
+    let is_unset = |option: &&&Opt| rows.iter().all(|row| row.name != option.shown_name());
     let unset: Vec<&str> = OPTIONS
         .iter()
         .filter(is_unset)
@@ -57,15 +57,18 @@ pub(crate) fn json(settings: &Settings, plan: &Plan) -> String {
 
 fn rows(settings: &Settings, plan: &Plan) -> Vec<Row> {
     let mut rows = Vec::new();
-    for option in OPTIONS {
+    for option in OPTIONS.iter().filter(|option| option.short_for.is_none()) {
         let written = settings.values(option);
         match option.kind {
             Kind::Many(_) => rows.extend(written.map(|value| row(option, shown(value), value))),
-            Kind::One(_) | Kind::Switch | Kind::Count => match written.last() {
-                Some(value) => {
+            Kind::One(_) | Kind::Switch | Kind::Count => match settings.what_counts(option) {
+                Some((written_as, value)) => {
                     // What means nothing is not in the plan.
                     let text = (option.shown)(plan).unwrap_or_else(|| shown(value));
-                    rows.push(row(option, text, value));
+                    rows.push(Row {
+                        name: option.name,
+                        ..row(written_as, text, value)
+                    });
                 }
                 None => rows.extend(default(option, plan)),
             },

@@ -272,6 +272,12 @@ fn option(program: &str, command: &[OsString]) -> Option<String> {
              the command to give, and --entrypoint replaces it)"
         ));
     };
+    if let Some((other, value)) = known.short_for {
+        return Some(format!(
+            ": {before}; where an image's ENTRYPOINT ends with --, set the variable {}={value}",
+            other.variable()
+        ));
+    }
     let takes = known.takes_value();
     let following = || {
         let word = command.get(1).filter(|_| takes)?;

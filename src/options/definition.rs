@@ -43,6 +43,9 @@ pub(crate) struct Opt {
     pub(crate) letter: Option<char>,
     /// What it was called before: still taken, and shown nowhere.
     pub(crate) former: &'static [&'static str],
+    /// A letter that stands for a value of another option, and that value. The name is a former one: still
+    /// taken, and shown nowhere.
+    pub(crate) short_for: Option<(&'static Self, &'static str)>,
     /// What other tools call it: not taken, but whoever writes it is told the name here.
     pub(crate) elsewhere: &'static [&'static str],
     pub(crate) kind: Kind,
@@ -103,6 +106,7 @@ impl Opt {
         name: "",
         letter: None,
         former: &[],
+        short_for: None,
         elsewhere: &[],
         kind: Kind::Switch,
         section: "",
@@ -128,6 +132,19 @@ impl Opt {
     /// Its name, and what it was called before.
     pub(crate) fn spellings(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
         std::iter::once(self.name).chain(self.former.iter().copied())
+    }
+
+    /// The long name that it has, or the option that it is short for.
+    pub(crate) fn shown_name(&self) -> &'static str {
+        self.short_for.map_or(self.name, |(other, _)| other.name)
+    }
+
+    /// As it is typed by this name of it; a letter that has no other name by itself.
+    pub(crate) fn flag(&self, name: &str) -> String {
+        match self.letter {
+            Some(letter) if self.short_for.is_some() => format!("-{letter}"),
+            _ => format!("--{name}"),
+        }
     }
 
     /// Whether it takes the next word of a command line.

@@ -21,9 +21,9 @@ pub(crate) fn near(
 ) -> Option<&'static Opt> {
     let spellings = known.clone().flat_map(Opt::spellings);
     let near = nearest(name, spellings)?;
-    known
-        .into_iter()
-        .find(|option| option.spellings().any(|spelling| spelling == near))
+    let mut known = known.into_iter();
+    let option = known.find(|option| option.spellings().any(|spelling| spelling == near))?;
+    Some(option.short_for.map_or(option, |(other, _)| other))
 }
 
 /// The names of the options that may have been meant.

@@ -197,13 +197,20 @@ impl Settings {
         self.values.retain(|(known, _)| *known != option);
     }
 
+    /// Forgets what a variable or the file says about it.
+    pub(crate) fn remove_untyped(&mut self, option: &Opt) {
+        let is_kept = |value: &Value| value.source == Source::Flag;
+        self.values
+            .retain(|(known, value)| *known != option || is_kept(value));
+    }
+
     /// The options of `run` that were typed, as they would be typed again.
     pub(crate) fn typed(&self) -> Vec<OsString> {
         let typed = self.values.iter().filter_map(|(option, value)| {
             let is_it = value.source == Source::Flag && OPTIONS.contains(option);
             is_it.then(|| {
                 let mut text = OsString::from(format!("--{}", option.name));
-                if option.kind != Kind::Count {
+                if option.short_for.is_none() {
                     text.push("=");
                     text.push(&value.text);
                 }
@@ -317,6 +324,22 @@ impl Settings {
         self.values(option).next_back()
     }
 
+    /// What counts for an option, or for a letter that is short for a value of it; and which of them it is.
+    pub(crate) fn what_counts(&self, option: &'static Opt) -> Option<(&'static Opt, &Value)> {
+        let is_it = |other: &Opt| {
+            let short_for = other.short_for.map(|(other, _)| other);
+            other == option || short_for == Some(option)
+        };
+        let written = self.values.iter().filter(|(other, _)| is_it(other));
+        // A letter wins over the word in the same place.
+        let strongest = written.min_by_key(|(other, value)| {
+            let is_word = other.short_for.is_none();
+            (value.source.rank(), is_word)
+        });
+        let (option, _) = strongest?;
+        self.last(option).map(|value| (*option, value))
+    }
+
     /// What was written for an option, where anything was.
     pub(super) fn given(&self, option: &'static Opt) -> Option<Given<'_>> {
         let last = self.last(option)?;
@@ -368,14 +391,6 @@ impl Settings {
 
     pub(crate) fn switch(&self, option: &'static Opt) -> Result<bool, Error> {
         Ok(self.one(option, parse_switch)?.unwrap_or(false))
-    }
-
-    pub(super) fn choice<T: Copy>(
-        &self,
-        option: &'static Opt,
-        choices: &[(&'static str, T)],
-    ) -> Result<Option<T>, Error> {
-        self.one(option, |text| parse_choice(text, choices))
     }
 
     pub(crate) fn error(&self, option: &'static Opt, fault: Fault) -> Error {
@@ -483,7 +498,7 @@ impl Value {
     fn place(&self, option: &'static Opt) -> String {
         let name = self.name(option);
         match &self.source {
-            Source::Flag => format!("--{name}"),
+            Source::Flag => option.flag(name),
             Source::Environment => variable(name),
             Source::File(place) => format!("{place}: {name}"),
         }

@@ -75,7 +75,7 @@ static SAMPLES: &[Sample] = &[
     (&left::SWEEP_GRACE, "7s", ""),
     (&status::SUCCESS_EXIT, "7", ""),
     (&status::CLEAN_STOP, "on", ""),
-    (&told::LOG_LEVEL, "warn", ""),
+    (&told::LOG_LEVEL, "warn,reaped", ""),
     (&told::LOG_FORMAT, "json", ""),
     (&told::VERBOSE, "on", ""),
     (&told::TRACE, "drain=debug", ""),

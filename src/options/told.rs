@@ -2,13 +2,15 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::definition::{Kind, Opt, Preset, on_or_off, word, words};
+use super::definition::{Kind, Opt, Preset, word, words};
+use super::parse::parse_choice;
 use super::settings::{Given, Settings};
 use super::trace;
 use crate::plan::Plan;
 use crate::plan::voice::{Format, Level};
 use crate::sys::error_text;
 use crate::words::fault::{Error, Fault};
+use crate::words::list::list;
 
 const SECTION: Opt = Opt {
     section: "What it tells",
@@ -20,14 +22,55 @@ pub(super) const DEFAULT_FORMAT: (&str, Format) = Format::ALL[0];
 
 pub(crate) static LOG_LEVEL: Opt = Opt {
     name: "log-level",
-    elsewhere: &["log"],
-    kind: Kind::One("LEVEL"),
-    help: "error, warn, info or debug",
+    elsewhere: &["log", "debug", "silent"],
+    kind: Kind::One("LEVEL[,reaped]"),
+    help: "error, warn, info or debug; with reaped also each orphan that was reaped, as warn,reaped",
     default: Some(Preset::Word(DEFAULT_LEVEL.0)),
     words: &words(&Level::ALL),
-    not_in_check: Some("use -v or -q"),
+    is_list: true,
     put: put_level,
-    shown: |plan| word(&Level::ALL, &plan.voice.level),
+    shown: |plan| {
+        let level = word(&Level::ALL, &plan.voice.level)?;
+        let reaped = if plan.voice.reaped { ",reaped" } else { "" };
+        Some(level + reaped)
+    },
+    ..SECTION
+};
+
+pub(crate) static QUIET: Opt = Opt {
+    name: "quiet",
+    letter: Some('q'),
+    short_for: Some((&LOG_LEVEL, "error")),
+    kind: Kind::Switch,
+    help: "The same as --log-level error: what broke",
+    put: put_level,
+    ..SECTION
+};
+
+pub(crate) static VERBOSE: Opt = Opt {
+    name: "verbose",
+    letter: Some('v'),
+    short_for: Some((&LOG_LEVEL, "debug")),
+    kind: Kind::Count,
+    help: "The same as --log-level debug: forwarded signals, reaped orphans, all that happens",
+    put: |given, plan| {
+        put_level(given, plan)?;
+        if !given.settings.has(&TRACE) {
+            plan.diagnostics = trace::of_verbosity(given.settings.values(&VERBOSE));
+        }
+        Ok(())
+    },
+    ..SECTION
+};
+
+pub(crate) static LOG_REAPED: Opt = Opt {
+    name: "log-reaped",
+    letter: Some('w'),
+    short_for: Some((&LOG_LEVEL, "info,reaped")),
+    kind: Kind::Switch,
+    help: "Add reaped to the --log-level, as tini has it",
+    not_in_check: Some("use -v"),
+    put: put_level,
     ..SECTION
 };
 
@@ -44,22 +87,6 @@ pub(crate) static LOG_FORMAT: Opt = Opt {
         Ok(())
     },
     shown: |plan| word(&Format::ALL, &plan.voice.format),
-    ..SECTION
-};
-
-pub(crate) static VERBOSE: Opt = Opt {
-    name: "verbose",
-    letter: Some('v'),
-    elsewhere: &["debug"],
-    kind: Kind::Count,
-    help: "Tell more: forwarded signals, reaped orphans",
-    put: |given, plan| {
-        put_level(given, plan)?;
-        if !given.settings.has(&TRACE) {
-            plan.diagnostics = trace::of_verbosity(given.settings.values(&VERBOSE));
-        }
-        Ok(())
-    },
     ..SECTION
 };
 
@@ -113,30 +140,6 @@ pub(crate) static METRICS_FILE: Opt = Opt {
     ..SECTION
 };
 
-pub(crate) static QUIET: Opt = Opt {
-    name: "quiet",
-    letter: Some('q'),
-    elsewhere: &["silent"],
-    kind: Kind::Switch,
-    help: "Tell errors only",
-    put: put_level,
-    ..SECTION
-};
-
-pub(crate) static LOG_REAPED: Opt = Opt {
-    name: "log-reaped",
-    letter: Some('w'),
-    kind: Kind::Switch,
-    help: "Tell about each orphan that was reaped, at any level",
-    not_in_check: Some("use -v"),
-    put: |given, plan| {
-        plan.voice.reaped = given.switch()?;
-        Ok(())
-    },
-    shown: |plan| Some(on_or_off(plan.voice.reaped).to_owned()),
-    ..SECTION
-};
-
 const NOT_COUNTED: &str =
     "leave it out: runs that are tried are not counted; --json FILE writes all of them";
 
@@ -147,20 +150,47 @@ static FILES: [(&Opt, &str); 3] = [
     (&METRICS_FILE, "stepdown.prom"),
 ];
 
-/// Three options for one thing: a flag wins over a file that says the same in another word.
+/// The strongest place wins, whichever of the three stands there; in the same place a letter wins.
 fn put_level(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
     let settings = given.settings;
-    let level = settings.choice(&LOG_LEVEL, &Level::ALL)?;
+    let written = settings.one(&LOG_LEVEL, parse_level)?;
+    let (level, with_reaped) = written.unwrap_or((DEFAULT_LEVEL.1, false));
     let (quiet, verbose) = (settings.switch(&QUIET)?, settings.switch(&VERBOSE)?);
     let rank = |option| settings.last(option).map(|value| value.source.rank());
-    let names = [&LOG_LEVEL, &QUIET, &VERBOSE];
-    let strongest = names.into_iter().filter_map(rank).min();
-    plan.voice.level = match () {
-        () if verbose && rank(&VERBOSE) == strongest => Level::Debug,
-        () if quiet && rank(&QUIET) == strongest => Level::Error,
-        () => level.unwrap_or(DEFAULT_LEVEL.1),
+    let strongest = [&LOG_LEVEL, &QUIET, &VERBOSE]
+        .into_iter()
+        .filter_map(rank)
+        .min();
+    let (level, with_reaped) = match () {
+        () if verbose && rank(&VERBOSE) == strongest => (Level::Debug, false),
+        () if quiet && rank(&QUIET) == strongest => (Level::Error, false),
+        () => (level, with_reaped),
     };
+    plan.voice.level = level;
+    plan.voice.reaped = with_reaped || settings.switch(&LOG_REAPED)?;
     Ok(())
+}
+
+/// `LEVEL[,reaped]`; without a level it is the default.
+fn parse_level(text: &str) -> Result<(Level, bool), Fault> {
+    let words = Level::ALL.map(|(word, level)| (word, Some(level)));
+    let words: Vec<_> = words.into_iter().chain([("reaped", None)]).collect();
+    let (mut level, mut reaped) = (None, false);
+    for (start, word) in list(text) {
+        let place = |fault: Fault| fault.at(text, start, start + word.len());
+        match parse_choice(word, &words).map_err(place)? {
+            None => reaped = true,
+            Some(one) if level.is_none() => level = Some(one),
+            Some(_) => {
+                let fault = place(Fault::new("there is a level already"));
+                return Err(fault.way_out("write one, as warn,reaped"));
+            }
+        }
+    }
+    if level.is_none() && !reaped {
+        return Err(Fault::new("there is no level").way_out("write error, warn, info or debug"));
+    }
+    Ok((level.unwrap_or(DEFAULT_LEVEL.1), reaped))
 }
 
 /// The name is looked at here, the file by whoever writes it.

@@ -37,7 +37,7 @@ impl Format {
 pub(crate) struct Voice {
     pub(crate) level: Level,
     pub(crate) format: Format,
-    /// Reaped orphans are told at any level (`--log-reaped`).
+    /// Reaped orphans are told at any level (`--log-level LEVEL,reaped`).
     pub(crate) reaped: bool,
 }
 

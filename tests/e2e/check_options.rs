@@ -32,7 +32,7 @@ fn what_means_nothing_to_a_check_is_refused_before_anything_is_started() {
         ("--success-exit=143", "--expect-exit"),
         ("-e", "--expect-exit"),
         ("--clean-stop", "--expect-exit"),
-        ("--log-level=debug", "use -v or -q"),
+        ("--log-level=warn,reaped", "use --log-level debug, or -v"),
         ("--log-format=json", "--json"),
         ("--log-reaped", "use -v"),
         ("--trace=debug", "without check"),
@@ -42,7 +42,7 @@ fn what_means_nothing_to_a_check_is_refused_before_anything_is_started() {
         ("--metrics-file=stepdown.prom", "--json"),
         ("-g", "--target group"),
         ("-c", "--target child"),
-        ("-s", "--subreaper on"),
+        ("-s", "write --subreaper"),
         ("-l", "see --help"),
     ] {
         let ended = check(&[option]).shell("echo started").run();
@@ -235,7 +235,7 @@ fn quiet_it_tells_what_was_broken_only() {
 
 #[test]
 fn verbose_it_tells_the_records_as_they_come() {
-    let ended = shell(&["--verbose"], "echo ready; exec sleep 1000");
+    let ended = shell(&["--log-level=debug"], "echo ready; exec sleep 1000");
     ended.code(0);
     for record in ["started, pid ", "stopping: TERM from pid ", "step 1 of 2: "] {
         assert!(ended.stdout.contains(record), "{record}: {}", ended.told());

@@ -166,6 +166,17 @@ const MALFORMED: &[Malformed] = &[
     ("log-level", "wran", &["did you mean warn?"]),
     (
         "log-level",
+        "warn,info",
+        &["there is a level already at column 6", "as warn,reaped"],
+    ),
+    ("log-level", "reapd", &["did you mean reaped?"]),
+    (
+        "log-level",
+        ",",
+        &["there is no level", "write error, warn"],
+    ),
+    (
+        "log-level",
         "chatty",
         &["use one of error, warn, info, debug"],
     ),
@@ -310,7 +321,7 @@ fn a_malformed_switch_is_told() {
     for name in SWITCHES {
         let start = || Stepdown::new().env(variable(name), "perhaps");
         refused(start, &variable(name), parts);
-        if name != "verbose" {
+        if !["verbose", "quiet", "log-reaped"].contains(&name) {
             let flag = format!("--{name}");
             let start = || Stepdown::new().args([format!("{flag}=perhaps")]);
             refused(start, &flag, parts);
@@ -405,7 +416,7 @@ fn unknown_options_are_told_with_the_nearest() {
         ),
         (
             &["--verbose=perhaps"],
-            &["--verbose: it takes no value: write --verbose, or leave it out"],
+            &["--verbose: it takes no value: write --log-level debug"],
         ),
     ] {
         let dir = tempfile::tempdir().expect("a directory");

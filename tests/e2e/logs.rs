@@ -259,7 +259,9 @@ fn levels_choose_what_is_said() {
         };
         assert_eq!(said(&[]), (false, true, true));
         assert_eq!(said(&["-v"]), (true, true, true));
+        // What it was called before.
         assert_eq!(said(&["--verbose"]), (true, true, true));
+        assert_eq!(said(&["-q", "--log-level=info"]), (false, false, false));
         assert_eq!(said(&["--log-level", "debug"]), (true, true, true));
         assert_eq!(said(&["--log-level=info"]), (false, true, true));
         assert_eq!(said(&["--log-level", "warn"]), (false, false, true));

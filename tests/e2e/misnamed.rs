@@ -77,7 +77,7 @@ fn one_hyphen_before_a_long_name_is_told() {
             "-timeout",
             "did you mean --grace or",
         ),
-        (&["-verbose"], "-verbose", "did you mean --verbose?"),
+        (&["-verbose"], "-verbose", "did you mean --log-level?"),
     ] {
         let start = || Stepdown::new().args(words.iter().copied());
         refused(start, place, &["unknown option: ", way_out]);

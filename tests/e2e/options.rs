@@ -190,3 +190,57 @@ fn on_or_off_may_be_the_next_word_where_it_always_was() {
     let ended = Stepdown::new().args(["--no-kill", "echo", "off"]).run();
     ended.code(0).said("off");
 }
+
+/// `-q`, `-v` and `-w` are short for a `--log-level`, and so were options of their own, whose names are taken.
+#[test]
+fn how_much_is_told_is_one_option() {
+    let explain = |words: &[&str]| Stepdown::new().args(["explain"]).args(words);
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = |text: &str| {
+        let path = dir.path().join("c.toml");
+        fs::write(&path, text).expect("written");
+        format!("--config={}", path.display())
+    };
+    for (words, value, place) in [
+        (&["-v"][..], "debug", "-v"),
+        (&["-q"], "error", "-q"),
+        (&["-w"], "info,reaped", "-w"),
+        (&["--log-level=warn,reaped"], "warn,reaped", "--log-level"),
+        (&["--log-level=reaped"], "info,reaped", "--log-level"),
+        (&["--log-level", "WARN"], "warn", "--log-level"),
+        (&["--verbose"], "debug", "-v"),
+        (&["--quiet"], "error", "-q"),
+        (&["--log-reaped"], "info,reaped", "-w"),
+    ] {
+        let row = explained(explain(words), "log-level");
+        assert_eq!(row, [value, place], "{words:?}");
+    }
+    for (variable, value) in [
+        ("STEPDOWN_VERBOSE", "debug"),
+        ("STEPDOWN_QUIET", "error"),
+        ("STEPDOWN_LOG_REAPED", "info,reaped"),
+    ] {
+        let row = explained(explain(&[]).env(variable, "1"), "log-level");
+        assert_eq!(row, [value, variable]);
+        let key = variable["STEPDOWN_".len()..].to_ascii_lowercase();
+        let file = config(&format!("{} = true", key.replace('_', "-")));
+        let [shown, place] = explained(explain(&[&file]), "log-level");
+        assert_eq!(shown, value);
+        assert!(place.ends_with("c.toml:1"), "{place}");
+        // A flag takes it back.
+        let start = explain(&["--log-level=warn"]).env(variable, "1");
+        let [shown, _] = explained(start, "log-level");
+        assert!(shown.starts_with("warn"), "{variable}: {shown}");
+    }
+    let file = config("log-level = ['warn', 'reaped']");
+    let [shown, _] = explained(explain(&[&file]), "log-level");
+    assert_eq!(shown, "warn,reaped");
+    let help = Stepdown::new().args(["--help"]).run();
+    for former in ["--verbose", "--quiet", "--log-reaped"] {
+        help.never_said(former);
+    }
+    let behind = Stepdown::new().args(["--", "-v", "true"]).run();
+    behind
+        .code(127)
+        .logged(&["set the variable STEPDOWN_LOG_LEVEL=debug"]);
+}

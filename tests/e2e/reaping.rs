@@ -31,7 +31,13 @@ fn thousands_of_orphans_are_reaped() {
 #[test]
 fn each_orphan_is_told_of_when_that_was_asked_for() {
     both(|mode| {
-        for options in [&["-v"][..], &["--log-reaped", "-q"]] {
+        for options in [
+            &["-v"][..],
+            &["--log-level=error,reaped"],
+            &["-w", "-q"],
+            // What it was called before.
+            &["--log-reaped", "-q"],
+        ] {
             let mut run = actor(Stepdown::in_mode(mode).args(options), &["orphans", "3"]).start();
             run.says("ready");
             run.wait_for("three orphans are told of", |run| {

@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::dropin;
 use crate::dropin::Tool;
 use crate::options::check::CHECK;
-use crate::options::{OPTIONS, Opt, Settings, TOLD};
+use crate::options::told::{LOG_LEVEL, QUIET, VERBOSE};
+use crate::options::{Kind, OPTIONS, Opt, Settings, TOLD};
 use crate::words::fault::{Error, Fault};
 
 /// The options of `run` that `check` has, too.
@@ -29,14 +30,19 @@ pub(crate) fn refusal(argument: &str) -> Option<Error> {
     };
     if let Some(option) = OPTIONS.iter().find(is_named) {
         let fault = Fault::new("check has no use for it").way_out(option.not_in_check?);
-        return Some(Error::new(format!("--{}", option.name), fault));
+        let letter = || option.flag(option.name);
+        let place = word.map_or_else(letter, |word| format!("--{word}"));
+        return Some(Error::new(place, fault));
     }
     let flag = dropin::FLAGS.iter().find(|flag| match word {
         Some(word) => flag.long == Some(word),
         None => Some(flag.letter) == letter,
     })?;
     let fault = Fault::new("check does not take the place of another tool");
-    let way_out = format!("write --{} {}", flag.option.name, flag.value);
+    let way_out = match flag.option.kind {
+        Kind::Switch => format!("write --{}", flag.option.name),
+        _ => format!("write --{} {}", flag.option.name, flag.value),
+    };
     Some(Error::new(argument, fault.way_out(way_out)))
 }
 
@@ -60,6 +66,9 @@ pub(super) fn pass_over(settings: &mut Settings) {
         .filter(|option| option.not_in_check.is_some());
     for option in foreign {
         settings.remove(option);
+    }
+    for option in [&LOG_LEVEL, &QUIET, &VERBOSE] {
+        settings.remove_untyped(option);
     }
 }
 
