@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::plan::listen::Listen;
 use crate::interrupts::{Interrupts, end_by};
+use crate::options::{parse_duration, parse_limit};
 use crate::plan::call::Request;
 use crate::sys::descriptors;
 use crate::sys::signals::Inherited;
@@ -40,14 +41,10 @@ impl Question {
         wait: Option<&str>,
         listen: Option<&str>,
     ) -> Result<Self, Error> {
-        let duration = |option, text: Option<&str>, default| {
-            text.map_or(Ok(default), duration::parse).map_err(|bad| {
-                let fault = Fault::new(bad.to_string()).way_out(bad.way_out());
-                Error::new(option, fault)
-            })
-        };
-        let patience = duration("--timeout", patience, PATIENCE)?;
-        let wait = duration("--wait", wait, Duration::ZERO)?;
+        let patience = patience.map_or(Ok(PATIENCE), parse_limit);
+        let patience = patience.map_err(|fault| Error::new("--timeout", fault))?;
+        let wait = wait.map_or(Ok(Duration::ZERO), parse_duration);
+        let wait = wait.map_err(|fault| Error::new("--wait", fault))?;
         let path = match url {
             Some(url) if !url.starts_with('/') => {
                 let request = plan::call::http(url).map_err(|fault| {

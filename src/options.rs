@@ -28,7 +28,7 @@ mod toml_file;
 pub(crate) mod trace;
 
 pub(crate) use definition::{Kind, Opt};
-pub(crate) use parse::{parse_choice, parse_signal, parse_switch};
+pub(crate) use parse::{parse_choice, parse_duration, parse_limit, parse_signal, parse_switch};
 pub(crate) use settings::{NamedFile, Settings, Source, Value};
 
 /// The options of `run`, in the order of the help.

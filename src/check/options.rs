@@ -19,7 +19,7 @@ use crate::options::readiness::{READY_TIMEOUT, READY_WHEN};
 use crate::options::signals::REWRITE;
 use crate::options::stop::{DEADLINE, GRACE, LADDER};
 use crate::options::told::LOG_LEVEL;
-use crate::options::{Settings, Source};
+use crate::options::{Settings, Source, parse_limit};
 use crate::plan::budget::total;
 use crate::plan::call;
 use crate::plan::drain::Drain;
@@ -88,7 +88,9 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
         let fault = Fault::new("no program can act on it");
         return Err(settings.error(&SIGNAL, fault.way_out("use TERM, INT, QUIT, HUP or USR1")));
     }
-    let within = settings.duration(&WITHIN)?.unwrap_or(DEFAULT_WITHIN);
+    let within = settings
+        .one(&WITHIN, parse_limit)?
+        .unwrap_or(DEFAULT_WITHIN);
     let offsets = settings.one(&OFFSETS, parse_offsets)?.unwrap_or_default();
     let moment = moment(&mut settings, &offsets)?;
     let request = settings.one(&IN_FLIGHT, call::http)?;

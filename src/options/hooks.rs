@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::definition::{Because, Idle, Kind, Opt, Preset, written};
+use super::parse::parse_limit;
 use super::settings::{Given, Settings};
 use crate::plan::call;
 use crate::plan::{Hook, HookKind, OnFailure, Plan};
@@ -82,7 +83,7 @@ fn has_hooks(plan: &Plan) -> bool {
 }
 
 fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
-    let timeout = given.settings.duration(&HOOK_TIMEOUT)?;
+    let timeout = given.settings.one(&HOOK_TIMEOUT, parse_limit)?;
     let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
     plan.hook_timeout = timeout;
     let hooks = |option, on_failure| hooks(given.settings, option, timeout, on_failure);

@@ -1,5 +1,8 @@
 //! One value of one option: from text to what it means.
 
+use std::time::Duration;
+
+use crate::words::duration;
 use crate::words::fault::Fault;
 use crate::words::signal::Signal;
 use crate::words::suggest;
@@ -36,6 +39,21 @@ pub(super) fn parse_received(text: &str) -> Result<Signal, Fault> {
         _ => return Ok(signal),
     };
     Err(Fault::new(fault).way_out("use another signal, as HUP or USR1"))
+}
+
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, Fault> {
+    duration::parse(text).map_err(|bad| Fault::new(bad.to_string()).way_out(bad.way_out()))
+}
+
+/// How long something may run. A wait of 0 does not wait; what has no time to run at all has no use.
+pub(crate) fn parse_limit(text: &str) -> Result<Duration, Fault> {
+    match parse_duration(text)? {
+        Duration::ZERO => {
+            let fault = Fault::new("0 leaves it no time at all");
+            Err(fault.way_out("write a longer one, or leave it out"))
+        }
+        limit => Ok(limit),
+    }
 }
 
 pub(crate) fn parse_switch(text: &str) -> Result<bool, Fault> {

@@ -2,6 +2,7 @@
 
 use super::definition::{Because, Idle, Kind, Opt, Preset, written};
 use super::drain;
+use super::parse::parse_limit;
 use super::settings::Given;
 use crate::plan::drain::DrainPorts;
 use crate::plan::listen::Listen;
@@ -74,7 +75,7 @@ pub(crate) static NOT_READY_STATUS: Opt = Opt {
 
 fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
     let settings = given.settings;
-    let timeout = settings.duration(&READY_TIMEOUT)?;
+    let timeout = settings.one(&READY_TIMEOUT, parse_limit)?;
     let when = settings.one(&READY_WHEN, |text| {
         Ok((readiness::parse(text)?, text.to_owned()))
     })?;

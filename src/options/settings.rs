@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::config::CONFIG;
 use super::definition::{Kind, Opt, variable};
-use super::parse::{divided, parse_choice, parse_received, parse_signal, parse_switch};
+use super::parse::{
+    divided, parse_choice, parse_duration, parse_received, parse_signal, parse_switch,
+};
 use super::{OPTIONS, PREFIX, TOLD, find, names, toml_file};
 use crate::plan::{FailureCodes, OnFailure};
-use crate::words::duration;
 use crate::words::fault::{Error, Fault};
 use crate::words::list::list;
 use crate::words::signal::{Signal, SignalSet};
@@ -441,10 +442,6 @@ impl Given<'_> {
     pub(super) fn error(&self, fault: Fault) -> Error {
         self.last.fault(self.option, fault)
     }
-}
-
-fn parse_duration(text: &str) -> Result<Duration, Fault> {
-    duration::parse(text).map_err(|bad| Fault::new(bad.to_string()).way_out(bad.way_out()))
 }
 
 fn parse_signals(text: &str) -> Result<SignalSet, Fault> {

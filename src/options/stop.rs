@@ -1,9 +1,8 @@
 //! `--help`, "Stop": the ladder, and how long the stop may take.
 
-use std::time::Duration;
-
 use super::definition::{Because, Idle, Kind, Opt, Preset, on_or_off, written};
 use super::ladder::{self, Defaults};
+use super::parse::parse_limit;
 use super::settings::{Given, Settings};
 use super::signals;
 use crate::plan::{OWN_GRACE, Plan, Stdin, Step, StepAction};
@@ -151,13 +150,8 @@ pub(crate) static MAX_RUNTIME: Opt = Opt {
     help: "Stop after this time, with exit status 124",
     not_in_check: Some("say by --after when the signal is sent"),
     put: |given, plan| {
-        let limit = given.duration()?;
         // timeout(1) takes 0 for no limit; whoever writes it may mean that, or an end at once.
-        if limit == Duration::ZERO {
-            let fault = Fault::new("0 would stop at once");
-            return Err(given.error(fault.way_out("leave it out for no limit")));
-        }
-        plan.max_runtime = Some(limit);
+        plan.max_runtime = Some(given.one(parse_limit)?);
         Ok(())
     },
     shown: |plan| plan.max_runtime.map(written),

@@ -10,12 +10,12 @@ use toml::de::{DeTable, DeValue};
 use super::child::ENV;
 use super::config::CONFIG;
 use super::definition::{Kind, Opt};
+use super::parse::parse_limit;
 use super::settings::{HookTable, Place, Settings, Source, Value};
 use super::{OPTIONS, find, names, parse_choice};
 use crate::plan::OnFailure;
 use crate::plan::call;
 use crate::sys::file;
-use crate::words::duration;
 use crate::words::fault::{Error, Fault};
 use crate::words::suggest;
 
@@ -183,9 +183,7 @@ impl Reader<'_> {
                 "name" => hook.name = Some(self.scalar(&key, value)?),
                 "timeout" => {
                     let text = self.scalar(&key, value)?;
-                    let timeout = duration::parse(&text)
-                        .map_err(|bad| fault(Fault::new(bad.to_string()).way_out(bad.way_out())))?;
-                    hook.timeout = Some(timeout);
+                    hook.timeout = Some(parse_limit(&text).map_err(fault)?);
                 }
                 "priority" => {
                     let text = self.scalar(&key, value)?;

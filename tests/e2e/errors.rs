@@ -60,10 +60,12 @@ const MALFORMED: &[Malformed] = &[
     (
         "max-runtime",
         "0",
-        &["0 would stop at once", "leave it out for no limit"],
+        &["0 leaves it no time at all", "or leave it out"],
     ),
     ("max-runtime", "10x", A_DURATION),
     ("hook-timeout", "5s5", A_DURATION),
+    ("hook-timeout", "0", &["0 leaves it no time at all"]),
+    ("ready-timeout", "0s", &["0 leaves it no time at all"]),
     ("sweep-grace", "two", A_DURATION),
     (
         "stop-on",
@@ -463,4 +465,47 @@ fn a_stop_signal_that_no_step_sends_is_told() {
     ended
         .code(3)
         .logged(&["without effect: STEPDOWN_STOP_SIGNAL: ", parts[0]]);
+}
+
+/// A wait of 0 does not wait; what would have no time to run is refused.
+#[test]
+fn zero_means_the_same_everywhere() {
+    for options in [
+        &["--grace=0"][..],
+        &["--deadline=0"],
+        &["--ladder=TERM:0,INT:0"],
+    ] {
+        both(|mode| {
+            let mut run = Stepdown::in_mode(mode)
+                .args(options)
+                .shell("trap '' TERM INT; echo ready; exec sleep 1000")
+                .start();
+            run.says("ready").signal(nix::sys::signal::Signal::SIGTERM);
+            run.wait().code(137).nothing_left();
+        });
+    }
+    let waits = [
+        "--sweep-grace=0",
+        "--drain-port=65001",
+        "--drain-delay=0",
+        "--drain-timeout=0",
+        "--drain-quiet=0",
+    ];
+    let ended = Stepdown::new().args(waits).witness(["exit", "3"]).run();
+    ended.code(3).was_silent();
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, "[[pre-stop]]\nrun = 'true'\ntimeout = 0\n").expect("written");
+    let config = format!("--config={}", path.display());
+    let start = || Stepdown::new().args([&config]);
+    let place = format!("{}:3:11: pre-stop.timeout", path.display());
+    refused(start, &place, &["0 leaves it no time at all"]);
+    for (words, place) in [
+        (&["check", "--within=0", "--", "true"][..], "--within"),
+        (&["health", "--timeout=0", "9000"], "--timeout"),
+    ] {
+        let ended = Stepdown::new().args(words).run();
+        ended.code(125);
+        ended.logged(&[&format!("stepdown: {place}: 0 leaves it no time at all")]);
+    }
 }

@@ -284,7 +284,7 @@ fn a_deadline_of_nothing_is_a_kill_at_once() {
 #[test]
 fn waits_of_nothing_are_no_waits() {
     Story::of(
-        "--grace 0 --hook-timeout 0 --sweep-grace 0 --pre-start a --pre-stop b --post-stop c",
+        "--grace 0 --hook-timeout 1ns --sweep-grace 0 --pre-start a --pre-stop b --post-stop c",
     )
     .asked(Signal::TERM)
     .drain(0, 0)

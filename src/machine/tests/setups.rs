@@ -182,7 +182,7 @@ pub(super) const SETUPS: &[Setup] = &[
         ..BASE
     },
     Setup {
-        options: "--grace 0 --sweep-grace 0 --hook-timeout 0 --pre-stop a --post-stop p --deadline 0 \
+        options: "--grace 0 --sweep-grace 0 --hook-timeout 1ns --pre-stop a --post-stop p --deadline 0 \
                   --drain-port 80",
         gaps: &[Gap::None, Gap::Timer],
         immortal: true,
