@@ -76,7 +76,7 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &child::STDIN,
     &left::SUBREAPER,
     &left::CGROUP,
-    &left::STRAGGLERS,
+    &left::LEFT,
     &left::SWEEP_GRACE,
     &status::SUCCESS_EXIT,
     &status::CLEAN_STOP,

@@ -131,7 +131,7 @@ pub(crate) struct Hook {
 
 /// What happens to the processes that the main child leaves behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Stragglers {
+pub(crate) enum Left {
     /// They get TERM and CONT, the sweep grace, then KILL.
     Stop,
     /// They are waited for.
@@ -141,7 +141,7 @@ pub(crate) enum Stragglers {
 }
 
 /// The default is the first.
-impl Stragglers {
+impl Left {
     pub(crate) const ALL: [(&'static str, Self); 3] = [
         ("stop", Self::Stop),
         ("wait", Self::Wait),
@@ -250,7 +250,7 @@ pub(crate) struct Plan {
     pub(crate) health: Option<Health>,
     pub(crate) drain: Option<Drain>,
     pub(crate) sweep_grace: Duration,
-    pub(crate) stragglers: Stragglers,
+    pub(crate) left: Left,
     pub(crate) success_exit: SuccessExit,
     pub(crate) clean_stop: bool,
     pub(crate) stdin: Stdin,

@@ -79,7 +79,7 @@ mod tests {
         // The grace, then the sweep's.
         assert_eq!(seconds(&[]), Some(30.0 + 2.0));
         assert_eq!(seconds(&[("sweep-grace", "0")]), Some(30.0));
-        assert_eq!(seconds(&[("stragglers", "leave")]), Some(30.0));
+        assert_eq!(seconds(&[("left", "leave")]), Some(30.0));
         assert_eq!(
             seconds(&[
                 ("ladder", "TERM:1s,INT:2s,QUIT:3s"),

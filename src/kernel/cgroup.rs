@@ -47,7 +47,7 @@ impl Held {
         self.next_look.take_if(|at| *at <= now).is_some()
     }
 
-    /// Who is left in it, as `--stragglers leave` has it, keeps it.
+    /// Who is left in it, as `--left leave` has it, keeps it.
     pub(super) fn remove(&mut self) {
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.remove();

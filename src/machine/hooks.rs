@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Action, Facts, HookId, Life, Machine, Phase};
 use crate::plan::budget::total;
-use crate::plan::{Hook, HookPhase, OnFailure, Stragglers};
+use crate::plan::{Hook, HookPhase, Left, OnFailure};
 use crate::record::{ExitStatus, HookResult, Reason, Record, StartFailure};
 use crate::words::signal::Signal;
 
@@ -30,7 +30,7 @@ impl Machine {
             self.run_hook(now, HookPhase::PostStop, hook, share);
         } else if self.none_left
             || spared
-            || self.plan.stragglers == Stragglers::Leave
+            || self.plan.left == Left::Leave
             || self.plan.post_stop.is_empty()
         {
             self.enter_flush(now);

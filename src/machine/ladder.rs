@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, KILL_PATIENCE, Life, Machine, Phase, TELLING_AFTER};
-use crate::plan::{OWN_GRACE, Step, StepAction, Stragglers, Target};
+use crate::plan::{Left, OWN_GRACE, Step, StepAction, Target};
 use crate::record::{HookResult, Reason, Record};
 use crate::words::signal::Signal;
 
@@ -202,7 +202,7 @@ impl Machine {
         self.stop.hopeless = true;
         self.tell(Record::ChildLeft { pid });
         // Nobody waits for a tree that cannot become empty, but who still can die shall.
-        if self.may_kill() && self.plan.stragglers != Stragglers::Leave {
+        if self.may_kill() && self.plan.left != Left::Leave {
             self.act(Action::Sweep(Signal::KILL));
         }
         self.enter_post_stop(now, 0);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::stop::Limits;
 use super::{Action, KILL_PATIENCE, Machine, Phase, Whom};
-use crate::plan::Stragglers;
+use crate::plan::Left;
 use crate::record::{ExitStatus, Process, Record, killed_by};
 use crate::words::signal::{Signal, SignalSet};
 
@@ -35,7 +35,7 @@ pub(super) struct Sweep {
 pub(super) enum Stage {
     /// Is anybody there at all? The world reaps before it answers.
     Look,
-    /// They may take their time (`--stragglers wait`).
+    /// They may take their time (`--left wait`).
     Wait,
     Term(Grace),
     Kill(Kill),
@@ -102,7 +102,7 @@ impl Machine {
     /// Is anybody left? The answer is `NoneLeft`, or a deadline that has passed already: the world
     /// reaps before it looks at the clock.
     pub(super) fn enter_sweep(&mut self, now: Duration) {
-        if self.none_left || self.plan.stragglers == Stragglers::Leave {
+        if self.none_left || self.plan.left == Left::Leave {
             return self.enter_post_stop(now, 0);
         }
         let sweep = Sweep {
@@ -127,7 +127,7 @@ impl Machine {
             return false;
         };
         match sweep.stage {
-            Stage::Look => self.plan.stragglers == Stragglers::Wait && !self.was_asked(),
+            Stage::Look => self.plan.left == Left::Wait && !self.was_asked(),
             Stage::Wait => true,
             Stage::Term(_) | Stage::Kill(_) => false,
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::definition::{Because, Idle, Kind, Opt, Preset, on_or_off, word, words, written};
-use crate::plan::Stragglers;
+use crate::plan::Left;
 
 const SECTION: Opt = Opt {
     section: "What is left",
@@ -12,7 +12,7 @@ const SECTION: Opt = Opt {
 
 pub(super) const DEFAULT_SUBREAPER: bool = true;
 pub(super) const DEFAULT_CGROUP: bool = false;
-pub(super) const DEFAULT_STRAGGLERS: Stragglers = Stragglers::ALL[0].1;
+pub(super) const DEFAULT_LEFT: Left = Left::ALL[0].1;
 pub(super) const DEFAULT_SWEEP_GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) static SUBREAPER: Opt = Opt {
@@ -44,19 +44,20 @@ pub(crate) static CGROUP: Opt = Opt {
     ..SECTION
 };
 
-pub(crate) static STRAGGLERS: Opt = Opt {
-    name: "stragglers",
+pub(crate) static LEFT: Opt = Opt {
+    name: "left",
+    former: &["stragglers"],
     kind: Kind::One("MODE"),
     help: "What the child leaves behind: stop, wait or leave",
-    default: Some(Preset::Word(Stragglers::ALL[0].0)),
-    words: &words(&Stragglers::ALL),
+    default: Some(Preset::Word(Left::ALL[0].0)),
+    words: &words(&Left::ALL),
     put: |given, plan| {
-        plan.stragglers = given.choice(&Stragglers::ALL)?;
+        plan.left = given.choice(&Left::ALL)?;
         Ok(())
     },
-    shown: |plan| word(&Stragglers::ALL, &plan.stragglers),
+    shown: |plan| word(&Left::ALL, &plan.left),
     reload: Some(|plan, fresh| {
-        plan.stragglers = fresh.stragglers;
+        plan.left = fresh.left;
         Ok(())
     }),
     ..SECTION
@@ -72,7 +73,7 @@ pub(crate) static SWEEP_GRACE: Opt = Opt {
         Ok(())
     },
     shown: |plan| {
-        let counts = plan.stragglers != Stragglers::Leave;
+        let counts = plan.left != Left::Leave;
         counts.then(|| written(plan.sweep_grace))
     },
     reload: Some(|plan, fresh| {
@@ -80,9 +81,9 @@ pub(crate) static SWEEP_GRACE: Opt = Opt {
         Ok(())
     }),
     idle: Some(Idle {
-        when: |_, plan| plan.stragglers == Stragglers::Leave,
+        when: |_, plan| plan.left == Left::Leave,
         why: "nothing that the child leaves behind is stopped",
-        because: Because::Beside(&STRAGGLERS, "leave it out, or leave out --stragglers leave"),
+        because: Because::Beside(&LEFT, "leave it out, or leave out --left leave"),
         is_missed: false,
     }),
     ..SECTION

@@ -71,7 +71,7 @@ static SAMPLES: &[Sample] = &[
     (&child::STDIN, "relay", ""),
     (&left::SUBREAPER, "off", ""),
     (&left::CGROUP, "on", ""),
-    (&left::STRAGGLERS, "wait", ""),
+    (&left::LEFT, "wait", ""),
     (&left::SWEEP_GRACE, "7s", ""),
     (&status::SUCCESS_EXIT, "7", ""),
     (&status::CLEAN_STOP, "on", ""),

@@ -46,7 +46,7 @@ impl Settings {
             health: None,
             drain: None,
             sweep_grace: left::DEFAULT_SWEEP_GRACE,
-            stragglers: left::DEFAULT_STRAGGLERS,
+            left: left::DEFAULT_LEFT,
             success_exit: SuccessExit::default(),
             clean_stop: false,
             stdin: Stdin::Inherit,

@@ -196,7 +196,7 @@ pub(crate) fn spawn(
         errno => {
             let stage = usize::from(attempt.stage.load(Ordering::Relaxed));
             let stage = STAGES.get(stage).copied().unwrap_or(Stage::Exec);
-            // It let go of our memory before it ended: seen alive it would pass for a straggler.
+            // It let go of our memory before it ended: seen alive it would pass for one that is left.
             super::reap::take_ending(pid);
             Err(Failure { stage, errno })
         }

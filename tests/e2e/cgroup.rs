@@ -162,7 +162,7 @@ fn a_daemon_that_was_never_adopted_is_waited_for_or_left_on_request() {
     let start = |group: &Group, mode, script: &str| {
         group
             .stepdown(Mode::Ordinary)
-            .args(["-v", "--subreaper", "off", "--stragglers", mode])
+            .args(["-v", "--subreaper", "off", "--left", mode])
             .with_stdin()
             .shell(script)
             .start()

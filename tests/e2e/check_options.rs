@@ -308,13 +308,13 @@ fn the_options_of_a_run_are_taken() {
             "--health-listen=127.0.0.1:0",
             "--not-ready-status=404",
         ],
-        &["--subreaper=off", "--stragglers=wait"],
+        &["--subreaper=off", "--left=wait"],
     ] {
         let ended = shell(options, script);
         ended.code(0).said("All promises held.").nothing_left();
     }
     let orphan = "sleep 1000 & echo ready; exec sleep 1000";
-    for options in [&["--stragglers=leave"][..], &["--subreaper=off"]] {
+    for options in [&["--left=leave"][..], &["--subreaper=off"]] {
         let ended = shell(options, orphan);
         ended.code(1).said("nothing-left: broken").nothing_left();
     }

@@ -117,8 +117,8 @@ const MALFORMED: &[Malformed] = &[
     ),
     ("env", "=value", &["is not KEY=VALUE"]),
     ("stdin", "realy", &["did you mean relay?"]),
-    ("stragglers", "stpo", &["did you mean stop?"]),
-    ("stragglers", "murder", &["use one of stop, wait, leave"]),
+    ("left", "stpo", &["did you mean stop?"]),
+    ("left", "murder", &["use one of stop, wait, leave"]),
     (
         "success-exit",
         "143,256",

@@ -244,3 +244,47 @@ fn how_much_is_told_is_one_option() {
         .code(127)
         .logged(&["set the variable STEPDOWN_LOG_LEVEL=debug"]);
 }
+
+/// `--left` was `--stragglers`; the old name is taken wherever it was, and errors call it as it was written.
+#[test]
+fn a_former_name_is_taken_as_a_flag_a_variable_and_a_key() {
+    let explain = |words: &[&str]| Stepdown::new().args(["explain"]).args(words);
+    let row = explained(explain(&["--stragglers=wait"]), "left");
+    assert_eq!(row, ["wait", "--left"]);
+    let row = explained(explain(&[]).env("STEPDOWN_STRAGGLERS", "leave"), "left");
+    assert_eq!(row, ["leave", "STEPDOWN_STRAGGLERS"]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("c.toml");
+    fs::write(&path, "stragglers = 'wait'").expect("written");
+    let config = format!("--config={}", path.display());
+    let row = explained(explain(&[&config]), "left");
+    assert_eq!(row, ["wait".to_owned(), format!("{}:1", path.display())]);
+    let wrong = explain(&[]).env("STEPDOWN_STRAGGLERS", "stpo").run();
+    wrong.code(125);
+    wrong.logged(&["stepdown: STEPDOWN_STRAGGLERS: ", "did you mean stop?"]);
+    fs::write(&path, "stragglers = 'stpo'").expect("written");
+    let wrong = explain(&[&config]).run();
+    wrong.code(125).logged(&[":1:14: stragglers: "]);
+    // A slip in the old name leads to the new one, and no help shows the old one.
+    let slip = Stepdown::new().args(["--straglers=wait", "true"]).run();
+    slip.code(125)
+        .logged(&["--straglers: ", "did you mean --left?"]);
+    let slip = explain(&[]).env("STEPDOWN_STRAGLERS", "wait").run();
+    slip.code(125).logged(&["did you mean STEPDOWN_LEFT?"]);
+    let slip = Stepdown::new()
+        .args(["check", "--swep=0..1/1", "--", "true"])
+        .run();
+    slip.code(125)
+        .logged(&["--swep: ", "did you mean --offsets?"]);
+    let printed = [
+        &["--help"][..],
+        &["check", "--help"],
+        &["man"],
+        &["completions", "fish"],
+        &["explain"],
+    ];
+    for words in printed {
+        let told = Stepdown::new().args(words).run();
+        told.code(0).never_said("straggler").never_said("--sweep=");
+    }
+}

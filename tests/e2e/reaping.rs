@@ -142,7 +142,7 @@ fn what_is_left_gets_term_and_its_time() {
 fn stragglers_are_waited_for_when_told_so() {
     both(|mode| {
         let mut run = Stepdown::in_mode(mode)
-            .args(["--stragglers", "wait"])
+            .args(["--left", "wait"])
             .with_stdin()
             .shell("sh -c 'echo up; sleep 1000; echo done' & echo ready; read go; exit 3")
             .start();
@@ -176,7 +176,7 @@ fn stragglers_are_waited_for_when_told_so() {
 fn a_stop_hurries_stragglers_that_are_waited_for() {
     both(|mode| {
         let mut run = Stepdown::in_mode(mode)
-            .args(["--stragglers", "wait"])
+            .args(["--left", "wait"])
             .shell("sh -c 'echo up; exec sleep 1000' & echo leaving; exit 3")
             .start();
         run.says("leaving").says("up");
@@ -189,7 +189,7 @@ fn a_stop_hurries_stragglers_that_are_waited_for() {
 fn stragglers_are_left_alone_when_told_so() {
     // As PID 1 nothing can be left: the kernel kills what is in the namespace.
     let mut run = Stepdown::new()
-        .env("STEPDOWN_STRAGGLERS", "leave")
+        .env("STEPDOWN_LEFT", "leave")
         .shell("sleep 1000 > /dev/null 2>&1 & echo left $!; exit 3")
         .start();
     let left = run.says_about("left ");

@@ -190,7 +190,7 @@ fn where_nobody_is_left_no_time_is_spent_and_nothing_is_told() {
 fn stragglers_are_waited_for_on_request() {
     both(|mode| {
         let mut run = Stepdown::in_mode(mode)
-            .args(["-v", "--stragglers", "wait"])
+            .args(["-v", "--left", "wait"])
             .with_stdin()
             .shell("exec 3<&0; setsid sh -c 'read line <&3; echo done' & exit 3")
             .start();
@@ -209,7 +209,7 @@ fn stragglers_are_waited_for_on_request() {
 fn a_stop_ends_the_wait_for_stragglers() {
     both(|mode| {
         let mut run = Stepdown::in_mode(mode)
-            .args(["-v", "--stragglers", "wait", "--sweep-grace", LONG])
+            .args(["-v", "--left", "wait", "--sweep-grace", LONG])
             .shell("setsid sleep 1000 & exit 3")
             .start();
         run.logs("child exited with 3");
@@ -232,7 +232,7 @@ fn stragglers_are_left_on_request() {
     // A post-stop hook, after which everybody else is swept once more, changes nothing about it.
     for options in [&[][..], &["-q", "--post-stop", "true"]] {
         let ended = Stepdown::new()
-            .args(["--stragglers", "leave"])
+            .args(["--left", "leave"])
             .args(options)
             .shell("setsid sleep 1000 & exit 3")
             .run();

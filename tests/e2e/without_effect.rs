@@ -124,7 +124,7 @@ fn an_image_s_variables_and_files_fail_no_start() {
         start
             .env("STEPDOWN_GRACE", "3s")
             .env("STEPDOWN_SWEEP_GRACE", "3s")
-            .args(["--ladder=TERM:1s", "--stragglers=leave"])
+            .args(["--ladder=TERM:1s", "--left=leave"])
             .witness(["exit", "3"])
             .run()
             .code(3)
@@ -161,18 +161,18 @@ fn what_another_option_leaves_nothing_to_is_refused_where_both_are_typed() {
         "--grace",
         &["each step of the ladder", "leave out the wait"],
     );
-    let start = || Stepdown::new().args(["--sweep-grace=3s", "--stragglers=leave"]);
-    refused(start, "--sweep-grace", &["leave out --stragglers leave"]);
+    let start = || Stepdown::new().args(["--sweep-grace=3s", "--left=leave"]);
+    refused(start, "--sweep-grace", &["leave out --left leave"]);
     for (variable, value, option) in [
         ("STEPDOWN_LADDER", "TERM:1s", "--grace=3s"),
-        ("STEPDOWN_STRAGGLERS", "leave", "--sweep-grace=3s"),
+        ("STEPDOWN_LEFT", "leave", "--sweep-grace=3s"),
     ] {
         let start = Stepdown::new().env(variable, value).args([option]);
         start.witness(["exit", "3"]).run().code(3).was_silent();
     }
     for options in [
         &["--grace=3s", "--ladder=TERM:1s,INT"][..],
-        &["--sweep-grace=3s", "--stragglers=wait"],
+        &["--sweep-grace=3s", "--left=wait"],
     ] {
         let start = Stepdown::new().args(options);
         start.witness(["exit", "3"]).run().code(3).was_silent();

@@ -28,8 +28,8 @@ const STARTS: &[&[&str]] = &[
     &["drain-until=exec:true"],
     &["drain-delay=3s"],
     &["pre-stop=true", "health-listen=:9000", "drain-port=80"],
-    &["stragglers=leave"],
-    &["stragglers=wait"],
+    &["left=leave"],
+    &["left=wait"],
     &["restart=always", "restart-never-on=7,ABRT"],
     &["restart-on=HUP"],
 ];
@@ -150,7 +150,7 @@ fn what_means_nothing_has_no_row() {
             &["drain-quiet", "drain-timeout", "drain-checks-timeout"],
         ),
         (&["drain-until=exec:true"], &["drain-quiet"]),
-        (&["stragglers=leave"], &["sweep-grace"]),
+        (&["left=leave"], &["sweep-grace"]),
     ] {
         let rows = rows_of(&settings(start));
         for name in names {

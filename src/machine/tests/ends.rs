@@ -179,8 +179,8 @@ fn after_kill_to_the_child_alone_the_others_are_asked_first() {
 }
 
 #[test]
-fn stragglers_may_be_left() {
-    Story::of("--stragglers leave --post-stop p")
+fn what_is_left_may_stay() {
+    Story::of("--left leave --post-stop p")
         .exits_on(Cue::Start, 1_000)
         .leaves(Leftover::Term)
         .tells(
@@ -198,8 +198,8 @@ fn stragglers_may_be_left() {
 }
 
 #[test]
-fn stragglers_may_be_waited_for_whatever_the_deadline_is() {
-    Story::of("--stragglers wait --deadline 5s --post-stop p --sweep-grace 1s")
+fn what_is_left_may_be_waited_for_whatever_the_deadline_is() {
+    Story::of("--left wait --deadline 5s --post-stop p --sweep-grace 1s")
         .exits_on(Cue::Start, 1_000)
         .leaves(Leftover::Term)
         .with_facts()
@@ -227,8 +227,8 @@ fn stragglers_may_be_waited_for_whatever_the_deadline_is() {
 }
 
 #[test]
-fn a_wait_for_stragglers_ends_with_the_last_of_them() {
-    let mut story = Story::of("--stragglers wait --deadline 5s --post-stop p")
+fn a_wait_for_what_is_left_ends_with_the_last_of_them() {
+    let mut story = Story::of("--left wait --deadline 5s --post-stop p")
         .exits_on(Cue::Start, 1_000)
         .with_facts()
         .leaves(Leftover::Nothing)
@@ -251,8 +251,8 @@ fn a_wait_for_stragglers_ends_with_the_last_of_them() {
 }
 
 #[test]
-fn a_wait_for_stragglers_is_part_of_the_max_runtime() {
-    Story::of("--stragglers wait --max-runtime 9s --sweep-grace 1s")
+fn a_wait_for_what_is_left_is_part_of_the_max_runtime() {
+    Story::of("--left wait --max-runtime 9s --sweep-grace 1s")
         .exits_on(Cue::Start, 1_000)
         .leaves(Leftover::Term)
         .tells(
@@ -302,8 +302,8 @@ fn the_parents_death_does_not_restart_a_sweep() {
 }
 
 #[test]
-fn a_stop_that_was_asked_for_waits_for_no_straggler() {
-    Story::of("--stragglers wait --sweep-grace 1s")
+fn a_stop_that_was_asked_for_waits_for_nothing_that_is_left() {
+    Story::of("--left wait --sweep-grace 1s")
         .asked(Signal::TERM)
         .exits_on(Cue::Signal(Signal::TERM), 0)
         .leaves(Leftover::Kill)
@@ -430,8 +430,8 @@ fn bytes_on_their_way_have_two_seconds_or_until_somebody_is_in_a_hurry() {
 }
 
 #[test]
-fn a_request_just_when_the_child_has_ended_ends_the_wait_for_stragglers() {
-    Story::of("--stragglers wait --sweep-grace 1s")
+fn a_request_just_when_the_child_has_ended_ends_the_wait_for_what_is_left() {
+    Story::of("--left wait --sweep-grace 1s")
         .leaves(Leftover::Term)
         .at(100, Event::ChildExited(ExitStatus::Exited(0)))
         .at(100, signal(Signal::TERM))

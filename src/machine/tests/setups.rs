@@ -171,12 +171,12 @@ pub(super) const SETUPS: &[Setup] = &[
         ..BASE
     },
     Setup {
-        options: "--stragglers wait --post-stop p --parent-death-signal HUP --grace 1s",
+        options: "--left wait --post-stop p --parent-death-signal HUP --grace 1s",
         happenings: &[Term, ParentDied, ChildExits, NobodyIsLeft],
         ..BASE
     },
     Setup {
-        options: "--stragglers leave --post-stop p --grace 1s --deadline 2s",
+        options: "--left leave --post-stop p --grace 1s --deadline 2s",
         happenings: &[Term, Int, Usr1, ChildExits, NobodyIsLeft],
         gaps: &[Gap::None, Gap::Some(700)],
         ..BASE
