@@ -163,6 +163,21 @@ const MALFORMED: &[Malformed] = &[
     ("ready-when", "tpc:80", &["did you mean tcp?"]),
     ("ready-when", "tcp:0", &["at column 5", "1 to 65535"]),
     ("ready-timeout", "soon", A_DURATION),
+    ("restart", "alwys", &["did you mean always?"]),
+    ("restart-delay", "soon", A_DURATION),
+    ("restart-max-delay", "soon", A_DURATION),
+    (
+        "restart-limit",
+        "few",
+        &["\"few\" is no number", "write as 5/1m"],
+    ),
+    ("restart-limit", "0", &["0 restarts are none"]),
+    (
+        "restart-never-on",
+        "78,300",
+        &["300 is no exit code", "at column 4"],
+    ),
+    ("restart-on", "TREM", &["did you mean TERM?"]),
     ("health-listen", "foo", &["write ADDR:PORT"]),
     ("not-ready-status", "200", &["from 400 to 599"]),
     ("log-level", "wran", &["did you mean warn?"]),
@@ -214,12 +229,13 @@ const MALFORMED: &[Malformed] = &[
 ];
 
 /// What is on or off.
-const SWITCHES: [&str; 8] = [
+const SWITCHES: [&str; 9] = [
     "cgroup",
     "subreaper",
     "no-kill",
     "no-new-privs",
     "clean-stop",
+    "restart-start-failures",
     "verbose",
     "quiet",
     "log-reaped",
