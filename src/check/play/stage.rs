@@ -89,10 +89,12 @@ impl Stage<'_> {
         if nix::unistd::getppid().as_raw() != self.conductor {
             return 0;
         }
-        let mut main = None;
         let mut world = Guarded {
             kernel,
             stage: &self,
+            ends,
+            offset,
+            main: None,
         };
         drive(
             &mut Machine::new(plan),
@@ -102,36 +104,18 @@ impl Stage<'_> {
                     endpoint.tell(at, record);
                 }
                 let at = at.saturating_add(offset);
-                if let Record::Started { pid, .. } = record {
-                    main = Some(*pid);
-                }
-                // Before KILL, and before what is left is told to go: afterwards nobody is there to look at.
-                for what in self.looks(record, main) {
-                    tell(ends, at, what);
+                // Before what is left is told to go: afterwards nobody is there to look at.
+                if matches!(record, Record::ChildExited { .. }) {
+                    for port in self.ports.iter().filter(|port| !is_free(**port)) {
+                        tell(ends, at, What::PortTaken(*port));
+                    }
+                    tell(ends, at, What::Looked(look::everybody()));
                 }
                 send(ends, &fact::fact(at, record));
             },
         );
         world.kernel.leave();
         0
-    }
-
-    fn looks(&self, record: &Record, main: Option<i32>) -> Vec<What> {
-        match record {
-            Record::StopAsked { .. } => {
-                vec![What::Looked(main.and_then(look::at).into_iter().collect())]
-            }
-            Record::Step {
-                signal: Some(Signal::KILL),
-                ..
-            } => vec![What::Looked(look::everybody())],
-            Record::ChildExited { .. } => {
-                let taken = self.ports.iter().filter(|port| !is_free(**port));
-                let taken = taken.map(|port| What::PortTaken(*port));
-                taken.chain([What::Looked(look::everybody())]).collect()
-            }
-            _ => Vec::new(),
-        }
     }
 
     fn impossible(&self, ends: &Ends, text: &str) -> u8 {
@@ -181,10 +165,32 @@ pub(crate) fn is_free(port: u16) -> bool {
     !all.into_iter().any(taken)
 }
 
-/// The real world, and the end of all that is in it when nobody waits for the verdict any more.
+/// The real world, looked at before it is changed, and the end of all that is in it when nobody waits for the
+/// verdict any more.
 struct Guarded<'a> {
     kernel: Kernel,
     stage: &'a Stage<'a>,
+    ends: &'a Ends,
+    /// From the conductor's zero to the kernel's.
+    offset: Duration,
+    main: Option<i32>,
+}
+
+impl Guarded<'_> {
+    /// What the child does with the signal that is about to come, and who is there that KILL is about to end.
+    /// Signals overtake the records about them, so that a record would be too late.
+    fn look_before(&self, action: &Action) {
+        let looks = match action {
+            Action::NotReady => match self.main.and_then(look::at) {
+                Some(look) => vec![look],
+                None => return,
+            },
+            Action::Send { signal, .. } if *signal == Signal::KILL => look::everybody(),
+            _ => return,
+        };
+        let at = self.now().saturating_add(self.offset);
+        tell(self.ends, at, What::Looked(looks));
+    }
 }
 
 impl World for Guarded<'_> {
@@ -209,11 +215,17 @@ impl World for Guarded<'_> {
                 self.kernel.leave();
                 sys::exit(crate::check::CANNOT_CHECK)
             }
-            event => event,
+            event => {
+                if let Event::Started { pid } = event {
+                    self.main = Some(pid);
+                }
+                event
+            }
         }
     }
 
     fn act(&mut self, action: Action) {
+        self.look_before(&action);
         self.kernel.act(action);
     }
 }
