@@ -26,6 +26,7 @@ mod to_plan;
 pub(crate) mod told;
 mod toml_file;
 pub(crate) mod trace;
+mod variables;
 
 pub(crate) use definition::{Kind, Opt};
 pub(crate) use parse::{parse_choice, parse_duration, parse_limit, parse_signal, parse_switch};
