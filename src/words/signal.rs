@@ -5,71 +5,58 @@
 
 use std::fmt;
 
+use nix::sys::signal::Signal as Standard;
+
 use crate::words::suggest;
 
 /// A signal number from 1 to 64.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Signal(u8);
 
-/// Names in the order of their preference; the first name of a number is the one printed.
-/// Numbers are those of x86-64 and aarch64, which agree (signal(7), "Signal numbering").
-const NAMES: [(&str, u8); 36] = [
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ILL", 4),
-    ("TRAP", 5),
-    ("ABRT", 6),
-    ("BUS", 7),
-    ("FPE", 8),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("STKFLT", 16),
-    ("CHLD", 17),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("URG", 23),
-    ("XCPU", 24),
-    ("XFSZ", 25),
-    ("VTALRM", 26),
-    ("PROF", 27),
-    ("WINCH", 28),
-    ("IO", 29),
-    ("PWR", 30),
-    ("SYS", 31),
-    ("RTMIN", RTMIN),
-    ("RTMAX", Signal::MAX),
-    ("IOT", 6),
-    ("POLL", 29),
-    ("CLD", 17),
+/// Second names (signal(7)), read but never printed.
+const SYNONYMS: [(&str, Standard); 3] = [
+    ("IOT", Standard::SIGABRT),
+    ("POLL", Standard::SIGIO),
+    ("CLD", Standard::SIGCHLD),
 ];
 
+/// The first real-time signal that is free for use. That of musl, `libc::SIGRTMIN()`, is 35.
 const RTMIN: u8 = 34;
 
+/// The name of a standard signal, without `SIG`.
+fn short(signal: Standard) -> &'static str {
+    let name = signal.as_str();
+    name.strip_prefix("SIG").unwrap_or(name)
+}
+
+/// Every name that is read, `RTMIN+n` and `RTMAX-n` apart.
+fn names() -> impl Iterator<Item = &'static str> {
+    let standard = Standard::iterator().map(short);
+    let others = SYNONYMS.iter().map(|(name, _)| *name);
+    standard.chain(["RTMIN", "RTMAX"]).chain(others)
+}
+
 impl Signal {
-    pub(crate) const HUP: Self = Self(1);
-    pub(crate) const INT: Self = Self(2);
-    pub(crate) const QUIT: Self = Self(3);
-    pub(crate) const KILL: Self = Self(9);
-    pub(crate) const PIPE: Self = Self(13);
-    pub(crate) const TERM: Self = Self(15);
-    pub(crate) const CHLD: Self = Self(17);
-    pub(crate) const CONT: Self = Self(18);
-    pub(crate) const STOP: Self = Self(19);
-    pub(crate) const TSTP: Self = Self(20);
-    pub(crate) const TTIN: Self = Self(21);
-    pub(crate) const TTOU: Self = Self(22);
-    pub(crate) const XFSZ: Self = Self(25);
-    pub(crate) const WINCH: Self = Self(28);
+    pub(crate) const HUP: Self = Self::of(Standard::SIGHUP);
+    pub(crate) const INT: Self = Self::of(Standard::SIGINT);
+    pub(crate) const QUIT: Self = Self::of(Standard::SIGQUIT);
+    pub(crate) const KILL: Self = Self::of(Standard::SIGKILL);
+    pub(crate) const PIPE: Self = Self::of(Standard::SIGPIPE);
+    pub(crate) const TERM: Self = Self::of(Standard::SIGTERM);
+    pub(crate) const CHLD: Self = Self::of(Standard::SIGCHLD);
+    pub(crate) const CONT: Self = Self::of(Standard::SIGCONT);
+    pub(crate) const STOP: Self = Self::of(Standard::SIGSTOP);
+    pub(crate) const TSTP: Self = Self::of(Standard::SIGTSTP);
+    pub(crate) const TTIN: Self = Self::of(Standard::SIGTTIN);
+    pub(crate) const TTOU: Self = Self::of(Standard::SIGTTOU);
+    pub(crate) const XFSZ: Self = Self::of(Standard::SIGXFSZ);
+    pub(crate) const WINCH: Self = Self::of(Standard::SIGWINCH);
     pub(crate) const MAX: u8 = 64;
+
+    /// All of them are below 32.
+    const fn of(standard: Standard) -> Self {
+        Self(standard as u8)
+    }
 
     /// The signal with this number, if the kernel has it.
     pub(crate) fn from_number(number: i32) -> Option<Self> {
@@ -105,14 +92,25 @@ impl Signal {
         if let Some(offset) = name.strip_prefix("RTMAX-") {
             return real_time(Self::MAX, -1, offset).ok_or_else(unknown);
         }
-        let named = NAMES.iter().find(|(known, _)| *known == name);
-        named.map(|(_, number)| Self(*number)).ok_or_else(unknown)
+        let synonym = SYNONYMS.iter().find(|(known, _)| *known == name);
+        match (name, synonym) {
+            ("RTMIN", _) => Ok(Self(RTMIN)),
+            ("RTMAX", _) => Ok(Self(Self::MAX)),
+            (_, Some((_, standard))) => Ok(Self::of(*standard)),
+            _ => Standard::iterator()
+                .find(|standard| short(*standard) == name)
+                .map(Self::of)
+                .ok_or_else(unknown),
+        }
     }
 
-    /// Without SIG; `None` for the real-time ones, which are counted.
+    /// Without `SIG`; `None` for real-time signals other than RTMIN and RTMAX, which are counted.
     pub(crate) fn name(self) -> Option<&'static str> {
-        let named = NAMES.iter().find(|(_, number)| *number == self.0);
-        named.map(|(name, _)| *name)
+        match self.0 {
+            RTMIN => Some("RTMIN"),
+            Self::MAX => Some("RTMAX"),
+            _ => Standard::try_from(self.number()).ok().map(short),
+        }
     }
 
     /// Whether it stops or continues a process.
@@ -166,7 +164,7 @@ impl UnknownSignal {
     fn new(text: &str) -> Self {
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-        let nearest = suggest::nearest(name, NAMES.iter().map(|(known, _)| *known));
+        let nearest = suggest::nearest(name, names());
         Self {
             text: text.to_owned(),
             nearest,
@@ -251,6 +249,30 @@ mod tests {
     }
 
     #[test]
+    fn names_are_those_of_the_standard_signals() {
+        let named = |number| Signal::from_number(number).unwrap().name();
+        assert!((1..=31).all(|number| named(number).is_some()));
+        assert!(
+            (32..=33)
+                .chain(35..=63)
+                .all(|number| named(number).is_none())
+        );
+        let some = [
+            libc::SIGHUP,
+            libc::SIGSTKFLT,
+            libc::SIGCHLD,
+            libc::SIGIO,
+            34,
+            64,
+        ]
+        .map(named);
+        assert_eq!(
+            some.map(Option::unwrap),
+            ["HUP", "STKFLT", "CHLD", "IO", "RTMIN", "RTMAX"]
+        );
+    }
+
+    #[test]
     fn spellings_that_users_write() {
         for (text, number) in [
             ("TERM", 15),
@@ -261,8 +283,10 @@ mod tests {
             ("SIGRTMIN+3", 37),
             ("RTMAX-1", 63),
             ("IOT", 6),
+            ("SIGPOLL", 29),
             ("CLD", 17),
             ("32", 32),
+            ("RTMAX", 64),
         ] {
             assert_eq!(
                 Signal::parse(text).map(Signal::number),
@@ -275,7 +299,16 @@ mod tests {
     #[test]
     fn what_is_no_signal_is_refused_with_the_nearest_name() {
         for text in [
-            "0", "65", "-1", "", "SIG", "RTMIN+31", "RTMAX-31", "RTMIN+", "RTMIN+x",
+            "0",
+            "65",
+            "-1",
+            "",
+            "SIG",
+            "RTMIN+31",
+            "RTMAX-31",
+            "RTMIN+",
+            "RTMIN+x",
+            "SIGSIGTERM",
         ] {
             assert!(Signal::parse(text).is_err(), "{text}");
         }
