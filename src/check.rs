@@ -33,7 +33,7 @@ const CANNOT_CHECK: u8 = 125;
 
 /// One run, played and judged.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Run {
+pub(crate) struct JudgedRun {
     /// Counted from one.
     pub(crate) number: usize,
     pub(crate) variant: usize,
@@ -44,16 +44,16 @@ pub(crate) struct Run {
 
 /// All that there is to tell at the end.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Result {
+pub(crate) struct CheckResult {
     pub(crate) began: SystemTime,
     pub(crate) check: Check,
-    pub(crate) runs: Vec<Run>,
+    pub(crate) runs: Vec<JudgedRun>,
     pub(crate) planned: usize,
     pub(crate) windows: Vec<Window>,
     pub(crate) rows: Vec<Row>,
 }
 
-impl Result {
+impl CheckResult {
     /// The worst of all runs; a check that was cut short has not found out.
     pub(crate) fn held(&self) -> Held {
         let worst = self.runs.iter().map(|run| run.verdict.held()).max();
@@ -67,12 +67,12 @@ impl Result {
 
 /// Plays and judges all runs; the exit code is 0 when all held, 1 for a broken promise, 125 when it
 /// could not be found out.
-pub(crate) fn check(check: Check, inherited: Inherited) -> std::result::Result<u8, String> {
+pub(crate) fn check(check: Check, inherited: Inherited) -> Result<u8, String> {
     let mut conductor = Conductor::new(inherited)?;
     let planned = check.offsets.len().max(1) * check.variants.len() * check.runs as usize;
     let began = SystemTime::now();
     let mut people = People::new(&check, planned);
-    let mut runs: Vec<Run> = Vec::new();
+    let mut runs: Vec<JudgedRun> = Vec::new();
     for (variant, how) in check.variants.iter().enumerate() {
         let offsets: Vec<Option<Duration>> = match check.offsets.as_slice() {
             [] => vec![None],
@@ -87,7 +87,7 @@ pub(crate) fn check(check: Check, inherited: Inherited) -> std::result::Result<u
                 people.begins(runs.len() + 1);
                 let story = conductor.play(&check, how, offset, &mut |fact| people.fact(fact));
                 let verdict = judge(&story, &how.promise);
-                let run = Run {
+                let run = JudgedRun {
                     number: runs.len() + 1,
                     variant,
                     offset,
@@ -111,10 +111,10 @@ fn finish(
     people: &mut People,
     began: SystemTime,
     check: Check,
-    runs: Vec<Run>,
+    runs: Vec<JudgedRun>,
     planned: usize,
-) -> std::result::Result<u8, String> {
-    let result = Result {
+) -> Result<u8, String> {
+    let result = CheckResult {
         began,
         windows: window::windows(&check, &runs),
         rows: statistics::rows(&check, &runs),
@@ -133,9 +133,7 @@ fn finish(
         people.print(&annotations);
     }
     // One that cannot be written costs none of the others.
-    written
-        .into_iter()
-        .collect::<std::result::Result<(), _>>()?;
+    written.into_iter().collect::<Result<(), _>>()?;
     Ok(match result.held() {
         Held::Yes | Held::NotJudged => 0,
         Held::No => 1,
@@ -146,8 +144,8 @@ fn finish(
 fn write(
     to: Option<&Output>,
     option: &str,
-    document: impl FnOnce() -> std::result::Result<String, String>,
-) -> std::result::Result<(), String> {
+    document: impl FnOnce() -> Result<String, String>,
+) -> Result<(), String> {
     let Some(to) = to else { return Ok(()) };
     let text = document().map_err(|why| format!("--{option}: {why}"))?;
     match to {

@@ -68,7 +68,7 @@ impl Conductor {
             Ok(id_file) => id_file,
             Err(why) => return impossible(why),
         };
-        let mut run = match Run::start(self, check, variant, offset, id_file) {
+        let mut run = match RunInProgress::start(self, check, variant, offset, id_file) {
             Ok(run) => run,
             Err(errno) => {
                 return impossible(format!("no process for the run: {}", error_text(errno)));
@@ -111,7 +111,7 @@ enum Progress {
     Sent,
 }
 
-struct Run<'a> {
+struct RunInProgress<'a> {
     check: &'a Check,
     variant: &'a Variant,
     offset: Option<Duration>,
@@ -133,7 +133,7 @@ struct Run<'a> {
     id_file: Option<PathBuf>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> RunInProgress<'a> {
     fn start(
         conductor: &Conductor,
         check: &'a Check,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::check::Run;
+use crate::check::JudgedRun;
 use crate::check::fact::What;
 use crate::check::options::Check;
 use crate::check::story::Story;
@@ -44,7 +44,7 @@ fn swept(story: &Story) -> Option<Duration> {
 }
 
 /// The table, phases that never happened left out.
-pub(crate) fn rows(check: &Check, runs: &[Run]) -> Vec<Row> {
+pub(crate) fn rows(check: &Check, runs: &[JudgedRun]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (index, variant) in check.variants.iter().enumerate() {
         for (phase, of) in PHASES {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Fate;
-use crate::check::Run;
+use crate::check::JudgedRun;
 use crate::check::options::Check;
 use crate::words::duration::Shown;
 
@@ -20,7 +20,7 @@ pub(crate) struct Window {
 }
 
 /// The windows, by variant and offset.
-pub(crate) fn windows(check: &Check, runs: &[Run]) -> Vec<Window> {
+pub(crate) fn windows(check: &Check, runs: &[JudgedRun]) -> Vec<Window> {
     let mut windows = Vec::new();
     for (index, variant) in check.variants.iter().enumerate() {
         let signal = variant.promise.asks();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::check::judge::Held;
-use crate::check::{Result, Run};
+use crate::check::{CheckResult, JudgedRun};
 use crate::words::duration::Shown;
 
 /// A line of the table: what it is about, and a cell for each variant.
@@ -21,7 +21,7 @@ pub(crate) struct Cell {
 }
 
 /// The table; empty where there is nothing to compare.
-pub(crate) fn lines(result: &Result) -> Vec<Line> {
+pub(crate) fn lines(result: &CheckResult) -> Vec<Line> {
     let variants = result.check.variants.len();
     if variants < 2 {
         return Vec::new();
@@ -67,7 +67,7 @@ pub(crate) fn lines(result: &Result) -> Vec<Line> {
 }
 
 /// One promise over the runs of one variant.
-fn cell(runs: &[Run], variant: usize, promise: &str) -> Cell {
+fn cell(runs: &[JudgedRun], variant: usize, promise: &str) -> Cell {
     let of_variant = runs.iter().filter(|run| run.variant == variant);
     let mut held: Vec<Held> = Vec::new();
     for finding in of_variant.flat_map(|run| &run.verdict.findings) {

@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use crate::check::Result;
+use crate::check::CheckResult;
 use crate::check::judge::Held;
 
 /// A workflow command a broken promise; `None` elsewhere.
-pub(crate) fn annotations(result: &Result) -> Option<String> {
+pub(crate) fn annotations(result: &CheckResult) -> Option<String> {
     (std::env::var_os("GITHUB_ACTIONS")? == "true").then(|| lines(result))
 }
 
-fn lines(result: &Result) -> String {
+fn lines(result: &CheckResult) -> String {
     let mut text = String::new();
     let mut told: Vec<String> = Vec::new();
     for run in &result.runs {

@@ -9,7 +9,7 @@ use super::people;
 use crate::check::judge::statistics::Row;
 use crate::check::judge::{Fate, Held};
 use crate::check::story::Part;
-use crate::check::{Result, Run};
+use crate::check::{CheckResult, JudgedRun};
 use crate::words::duration::Shown;
 
 const STYLE: &str = include_str!("html/style.css");
@@ -18,7 +18,7 @@ const STYLE: &str = include_str!("html/style.css");
 ///
 /// # Errors
 /// None; as the other reports.
-pub(crate) fn page(result: &Result) -> std::result::Result<String, String> {
+pub(crate) fn page(result: &CheckResult) -> Result<String, String> {
     let check = &result.check;
     let command = escaped(&shown(&check.command));
     let (class, word) = badge(result.held());
@@ -59,7 +59,7 @@ pub(crate) fn page(result: &Result) -> std::result::Result<String, String> {
     let longest = result.runs.iter().filter_map(|run| run.story.took()).max();
     let longest = longest.unwrap_or_default().max(Duration::from_micros(1));
     for (index, variant) in check.variants.iter().enumerate() {
-        let runs: Vec<&Run> = result
+        let runs: Vec<&JudgedRun> = result
             .runs
             .iter()
             .filter(|run| run.variant == index)
@@ -98,7 +98,7 @@ fn badge(held: Held) -> (&'static str, &'static str) {
     }
 }
 
-fn side_by_side(page: &mut String, result: &Result) {
+fn side_by_side(page: &mut String, result: &CheckResult) {
     let lines = compare::lines(result);
     if lines.is_empty() {
         return;
@@ -154,7 +154,7 @@ fn table(page: &mut String, rows: &[Row]) {
     page.push_str("</tbody>\n</table>\n</section>\n");
 }
 
-fn timelines(page: &mut String, name: &str, runs: &[&Run], longest: Duration) {
+fn timelines(page: &mut String, name: &str, runs: &[&JudgedRun], longest: Duration) {
     let title = match name {
         "" => "Runs".to_owned(),
         name => format!("Runs {name}"),
@@ -196,7 +196,7 @@ fn timelines(page: &mut String, name: &str, runs: &[&Run], longest: Duration) {
 }
 
 /// Of what there is to be seen.
-fn legend(page: &mut String, runs: &[&Run]) {
+fn legend(page: &mut String, runs: &[&JudgedRun]) {
     let there: Vec<Part> = runs
         .iter()
         .flat_map(|run| run.story.parts())
@@ -219,7 +219,7 @@ fn legend(page: &mut String, runs: &[&Run]) {
 }
 
 /// One run as lengths, in percent of the longest run.
-fn bar(run: &Run, longest: Duration) -> String {
+fn bar(run: &JudgedRun, longest: Duration) -> String {
     let mut bar = "<span class=\"bar\">".to_owned();
     for (part, took) in run.story.parts() {
         if took.is_zero() {
@@ -244,7 +244,7 @@ fn told(part: Part) -> (&'static str, &'static str) {
     }
 }
 
-fn findings(page: &mut String, run: &Run) {
+fn findings(page: &mut String, run: &JudgedRun) {
     page.push_str("<ul class=\"promises\">\n");
     for finding in &run.verdict.findings {
         let class = class(finding.held);
@@ -271,7 +271,7 @@ fn findings(page: &mut String, run: &Run) {
     page.push_str("</ul>\n");
 }
 
-fn records(page: &mut String, run: &Run) {
+fn records(page: &mut String, run: &JudgedRun) {
     page.push_str("<ol class=\"records\">\n");
     for fact in run.story.facts.iter().filter(|fact| !fact.text.is_empty()) {
         let _ = writeln!(

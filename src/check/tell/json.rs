@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::check::Result;
+use crate::check::CheckResult;
 use crate::check::fact::Left;
 use crate::check::judge::statistics::{PHASES, Row};
 use crate::check::judge::window::Window;
@@ -90,7 +90,7 @@ fn millis(duration: Duration) -> u64 {
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub(crate) fn document(result: &Result) -> std::result::Result<String, String> {
+pub(crate) fn document(result: &CheckResult) -> Result<String, String> {
     let check = &result.check;
     let promise = check.variants.first().map(|variant| &variant.promise);
     let runs = result.runs.iter().map(|run| {

@@ -7,7 +7,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use crate::check::judge::{Finding, Held};
-use crate::check::{Result, Run};
+use crate::check::{CheckResult, JudgedRun};
 use crate::words::duration::Shown;
 
 type Xml = Writer<Vec<u8>>;
@@ -16,7 +16,7 @@ type Xml = Writer<Vec<u8>>;
 ///
 /// # Errors
 /// It cannot be written as XML.
-pub(crate) fn document(result: &Result) -> std::result::Result<String, String> {
+pub(crate) fn document(result: &CheckResult) -> Result<String, String> {
     let mut xml = Writer::new_with_indent(Vec::new(), b' ', 4);
     report(&mut xml, result).map_err(|error| error.to_string())?;
     let text = String::from_utf8(xml.into_inner()).map_err(|error| error.to_string())?;
@@ -28,7 +28,7 @@ fn is_character(c: &char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-fn report(xml: &mut Xml, result: &Result) -> io::Result<()> {
+fn report(xml: &mut Xml, result: &CheckResult) -> io::Result<()> {
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let suites = xml.create_element("testsuites");
     let suites = suites.with_attribute(("name", "stepdown check"));
@@ -47,7 +47,7 @@ fn report(xml: &mut Xml, result: &Result) -> io::Result<()> {
     Ok(())
 }
 
-fn suite(xml: &mut Xml, name: &str, runs: &[&Run]) -> io::Result<()> {
+fn suite(xml: &mut Xml, name: &str, runs: &[&JudgedRun]) -> io::Result<()> {
     let sum = runs.iter().map(|run| took(run));
     let sum = sum.fold(Duration::ZERO, Duration::saturating_add);
     let element = xml.create_element("testsuite");
@@ -64,7 +64,7 @@ fn suite(xml: &mut Xml, name: &str, runs: &[&Run]) -> io::Result<()> {
     Ok(())
 }
 
-fn case(xml: &mut Xml, run: &Run, finding: &Finding) -> io::Result<()> {
+fn case(xml: &mut Xml, run: &JudgedRun, finding: &Finding) -> io::Result<()> {
     let name = title(run, finding.promise);
     let time = seconds(took(run));
     let element = xml.create_element("testcase").with_attributes([
@@ -111,7 +111,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(runs: &[&Run]) -> Self {
+    fn of(runs: &[&JudgedRun]) -> Self {
         let findings = || runs.iter().flat_map(|run| &run.verdict.findings);
         let count = |held| findings().filter(|f| f.held == held).count().to_string();
         Self {
@@ -133,7 +133,7 @@ impl Counts {
     }
 }
 
-fn took(run: &Run) -> Duration {
+fn took(run: &JudgedRun) -> Duration {
     run.story.took().unwrap_or_default()
 }
 
@@ -142,7 +142,7 @@ fn seconds(time: Duration) -> String {
     format!("{}.{:03}", time.as_secs(), time.subsec_millis())
 }
 
-fn title(run: &Run, promise: &str) -> String {
+fn title(run: &JudgedRun, promise: &str) -> String {
     match run.offset {
         None => format!("run {}: {promise}", run.number),
         Some(offset) => format!("run {} at {}: {promise}", run.number, Shown(offset)),

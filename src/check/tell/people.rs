@@ -17,7 +17,7 @@ use crate::check::judge::statistics::Row;
 use crate::check::judge::{Fate, Finding, Held, Verdict};
 use crate::check::options::Check;
 use crate::check::story::Part;
-use crate::check::{Result, Run};
+use crate::check::{CheckResult, JudgedRun};
 use crate::sys;
 use crate::words::duration::Shown;
 use bar::Bar;
@@ -103,7 +103,7 @@ impl People {
         }
     }
 
-    pub(crate) fn run(&self, run: &Run) {
+    pub(crate) fn run(&self, run: &JudgedRun) {
         let mut line = String::new();
         if self.planned > 1 {
             let _ = write!(line, "run {:>1$}", run.number, self.width);
@@ -125,7 +125,7 @@ impl People {
         }
     }
 
-    pub(crate) fn end(&mut self, result: &Result) {
+    pub(crate) fn end(&mut self, result: &CheckResult) {
         if let Some(bar) = self.bar.take() {
             bar.clear();
         }
@@ -148,10 +148,10 @@ fn word(verdict: &Verdict) -> &'static str {
 }
 
 /// Everything after the lines of the runs.
-fn told(result: &Result, paper: Paper) -> String {
+fn told(result: &CheckResult, paper: Paper) -> String {
     let mut text = String::new();
     for (index, variant) in result.check.variants.iter().enumerate() {
-        let runs: Vec<&Run> = result
+        let runs: Vec<&JudgedRun> = result
             .runs
             .iter()
             .filter(|run| run.variant == index)
@@ -179,7 +179,7 @@ fn told(result: &Result, paper: Paper) -> String {
 }
 
 /// Each promise that was broken, told by the first run that broke it.
-fn broken(text: &mut String, variant: &str, runs: &[&Run], paper: Paper) {
+fn broken(text: &mut String, variant: &str, runs: &[&JudgedRun], paper: Paper) {
     let mut told: Vec<(&str, &str)> = Vec::new();
     for run in runs {
         let before = told.len();
@@ -226,7 +226,7 @@ fn headline(finding: &Finding, variant: &str, times: usize, runs: usize) -> Stri
     format!("{}: {what}{name}{times}", finding.promise)
 }
 
-fn last_lines(text: &mut String, run: &Run) {
+fn last_lines(text: &mut String, run: &JudgedRun) {
     const SHOWN: usize = 8;
     let output = &run.story.output;
     if output.is_empty() {
@@ -251,7 +251,7 @@ fn printable(line: &str) -> String {
     line.chars().map(shown).collect()
 }
 
-fn side_by_side(text: &mut String, result: &Result) {
+fn side_by_side(text: &mut String, result: &CheckResult) {
     let lines = compare::lines(result);
     if lines.is_empty() {
         return;
@@ -306,9 +306,9 @@ fn table(text: &mut String, rows: &[Row], paper: Paper) {
 /// Runs whose timelines are drawn: those that broke a promise, and the slowest.
 const DRAWN: usize = 12;
 
-fn timelines(text: &mut String, result: &Result, paper: Paper) {
+fn timelines(text: &mut String, result: &CheckResult, paper: Paper) {
     let width = paper.timeline();
-    let mut drawn: Vec<&Run> = result
+    let mut drawn: Vec<&JudgedRun> = result
         .runs
         .iter()
         .filter(|run| run.story.took().is_some())
@@ -359,7 +359,7 @@ fn timelines(text: &mut String, result: &Result, paper: Paper) {
 }
 
 /// One run as a line of characters, `longest` being all of its width.
-fn timeline(run: &Run, longest: Duration, width: usize) -> String {
+fn timeline(run: &JudgedRun, longest: Duration, width: usize) -> String {
     let mut line = String::new();
     let mut until = Duration::ZERO;
     for (part, took) in run.story.parts() {
@@ -380,9 +380,9 @@ fn timeline(run: &Run, longest: Duration, width: usize) -> String {
 }
 
 /// The verdict in one sentence.
-pub(crate) fn sentence(result: &Result) -> String {
+pub(crate) fn sentence(result: &CheckResult) -> String {
     let runs = result.runs.len();
-    let broken = |run: &&Run| run.verdict.held() == Held::No;
+    let broken = |run: &&JudgedRun| run.verdict.held() == Held::No;
     let broken = result.runs.iter().filter(broken).count();
     let of = match runs {
         1 => "the run".to_owned(),
