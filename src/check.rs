@@ -2,7 +2,7 @@
 //!
 //! Each run is played by a process of its own (`stage`) with the same machine and kernel as
 //! `stepdown COMMAND`. `run` listens to it and sends it a real signal, `judge` folds its records into a
-//! verdict, and the rest tells: `people` as it happens, `json`, `junit`, `html` and `github` at the end.
+//! verdict, and the rest tells: `text` as it happens, `json`, `junit`, `html` and `github` at the end.
 
 mod fact;
 mod judge;
@@ -26,7 +26,7 @@ use judge::{Held, Verdict, judge};
 use options::{Check, Output};
 use play::conductor::Conductor;
 use story::Story;
-use tell::people::People;
+use tell::text::TextReport;
 
 /// stepdown's own failure; nothing is said about the command.
 const CANNOT_CHECK: u8 = 125;
@@ -71,21 +71,21 @@ pub(crate) fn check(check: Check, inherited: Inherited) -> Result<u8, String> {
     let mut conductor = Conductor::new(inherited)?;
     let planned = check.offsets.len().max(1) * check.variants.len() * check.runs as usize;
     let began = SystemTime::now();
-    let mut people = People::new(&check, planned);
+    let mut report = TextReport::new(&check, planned);
     let mut runs: Vec<JudgedRun> = Vec::new();
     for (variant, how) in check.variants.iter().enumerate() {
         let offsets: Vec<Option<Duration>> = match check.offsets.as_slice() {
             [] => vec![None],
             offsets => offsets.iter().copied().map(Some).collect(),
         };
-        people.variant(how.name);
+        report.variant(how.name);
         for offset in offsets {
             for _ in 0..check.runs {
                 if conductor.is_interrupted() {
                     break;
                 }
-                people.begins(runs.len() + 1);
-                let story = conductor.play(&check, how, offset, &mut |fact| people.fact(fact));
+                report.begins(runs.len() + 1);
+                let story = conductor.play(&check, how, offset, &mut |fact| report.fact(fact));
                 let verdict = judge(&story, &how.promise);
                 let run = JudgedRun {
                     number: runs.len() + 1,
@@ -94,21 +94,21 @@ pub(crate) fn check(check: Check, inherited: Inherited) -> Result<u8, String> {
                     story,
                     verdict,
                 };
-                people.run(&run);
+                report.run(&run);
                 let stop = run.verdict.held() == Held::Unknown && run.story.started().is_none();
                 runs.push(run);
                 // What cannot be started once cannot be started a hundred times.
                 if stop {
-                    return finish(&mut people, began, check, runs, planned);
+                    return finish(&mut report, began, check, runs, planned);
                 }
             }
         }
     }
-    finish(&mut people, began, check, runs, planned)
+    finish(&mut report, began, check, runs, planned)
 }
 
 fn finish(
-    people: &mut People,
+    report: &mut TextReport,
     began: SystemTime,
     check: Check,
     runs: Vec<JudgedRun>,
@@ -122,7 +122,7 @@ fn finish(
         runs,
         planned,
     };
-    people.end(&result);
+    report.end(&result);
     let check = &result.check;
     let written = [
         write(check.json.as_ref(), "json", || json::document(&result)),
@@ -130,7 +130,7 @@ fn finish(
         write(check.html.as_ref(), "html", || html::page(&result)),
     ];
     if let Some(annotations) = github::annotations(&result) {
-        people.print(&annotations);
+        report.print(&annotations);
     }
     // One that cannot be written costs none of the others.
     written.into_iter().collect::<Result<(), _>>()?;

@@ -1,8 +1,8 @@
-//! What `check` prints: for people, as JSON, JUnit, HTML, and as annotations.
+//! What `check` prints: as text, JSON, JUnit, HTML, and as annotations.
 
 pub(crate) mod compare;
 pub(crate) mod github;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;
-pub(crate) mod people;
+pub(crate) mod text;

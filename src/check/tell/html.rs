@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::compare;
-use super::people;
+use super::text;
 use crate::check::judge::statistics::Row;
 use crate::check::judge::{Fate, Held};
 use crate::check::story::Part;
@@ -29,7 +29,7 @@ pub(crate) fn page(result: &CheckResult) -> Result<String, String> {
          <style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<p class=\"kind\">stepdown check</p>\n\
          <h1><code>{command}</code></h1>\n\
          <p class=\"verdict {class}\"><b>{word}</b> {}</p>\n",
-        escaped(&people::sentence(result))
+        escaped(&text::sentence(result))
     );
     if let Some(variant) = check.variants.first() {
         let promise = &variant.promise;

@@ -143,7 +143,7 @@ pub(crate) fn document(result: &CheckResult) -> Result<String, String> {
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
         verdict: verdict(result.held()),
-        sentence: super::people::sentence(result),
+        sentence: super::text::sentence(result),
         signal: promise
             .map(|promise| promise.signal.to_string())
             .unwrap_or_default(),

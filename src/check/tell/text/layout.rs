@@ -1,4 +1,4 @@
-//! What people read on: how wide it is, and whether it has colours.
+//! How the text is laid out: its width, line breaks and colours.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -6,15 +6,14 @@ use std::io::IsTerminal as _;
 use crate::check::judge::Held;
 use crate::sys;
 
-/// What it is written on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Paper {
+pub(super) struct Layout {
     /// Columns of a terminal; a pipe has none, and its lines are not broken.
     pub(super) columns: Option<usize>,
     colours: bool,
 }
 
-impl Paper {
+impl Layout {
     pub(super) fn of(to_stderr: bool) -> Self {
         let is_terminal = match to_stderr {
             true => std::io::stderr().is_terminal(),
@@ -81,14 +80,14 @@ impl Paper {
 mod tests {
     use super::*;
 
-    const PIPE: Paper = Paper {
+    const PIPE: Layout = Layout {
         columns: None,
         colours: false,
     };
 
-    fn written(paper: Paper, head: &str, words: &str) -> String {
+    fn written(layout: Layout, head: &str, words: &str) -> String {
         let mut text = String::new();
-        paper.write(&mut text, head, words);
+        layout.write(&mut text, head, words);
         text
     }
 
@@ -96,7 +95,7 @@ mod tests {
     fn lines_are_broken_between_words_on_a_terminal_only() {
         let words = "a shell is in between and a-word-that-is-longer-than-a-line";
         assert_eq!(written(PIPE, "  why: ", words), format!("  why: {words}\n"));
-        let narrow = Paper {
+        let narrow = Layout {
             columns: Some(30),
             ..PIPE
         };
@@ -108,7 +107,7 @@ mod tests {
         ];
         assert_eq!(written(narrow, "  why: ", words), expected.join("\n"));
         // Where no column of words would be left, the terminal may break them.
-        let tiny = Paper {
+        let tiny = Layout {
             columns: Some(12),
             ..PIPE
         };
@@ -118,14 +117,14 @@ mod tests {
     #[test]
     fn timelines_fit() {
         for (columns, width) in [(None, 60), (Some(80), 65), (Some(20), 10), (Some(300), 100)] {
-            assert_eq!(Paper { columns, ..PIPE }.timeline(), width, "{columns:?}");
+            assert_eq!(Layout { columns, ..PIPE }.timeline(), width, "{columns:?}");
         }
     }
 
     #[test]
     fn colours_are_for_terminals() {
         assert_eq!(PIPE.painted("ok", Held::Yes), "ok");
-        let terminal = Paper {
+        let terminal = Layout {
             colours: true,
             ..PIPE
         };

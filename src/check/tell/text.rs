@@ -1,10 +1,10 @@
-//! For people: a line a run as it happens, then what was broken and why, times and timelines.
+//! The report as text: a line for each run as it ends, then what was broken and why, times and timelines.
 //!
 //! It goes to standard output, or to standard error where a report takes that; the bar goes to standard
 //! error, and only to a terminal.
 
 mod bar;
-mod paper;
+mod layout;
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -21,12 +21,12 @@ use crate::check::{CheckResult, JudgedRun};
 use crate::sys;
 use crate::words::duration::Shown;
 use bar::Bar;
-use paper::Paper;
+use layout::Layout;
 
-pub(crate) struct People {
+pub(crate) struct TextReport {
     bar: Option<Bar>,
     to_stderr: bool,
-    paper: Paper,
+    layout: Layout,
     closed: Cell<bool>,
     verbose: bool,
     quiet: bool,
@@ -35,7 +35,7 @@ pub(crate) struct People {
     planned: usize,
 }
 
-impl People {
+impl TextReport {
     pub(crate) fn new(check: &Check, planned: usize) -> Self {
         let outputs = [&check.json, &check.junit, &check.html];
         let wanted = planned > 1 && !check.quiet;
@@ -44,7 +44,7 @@ impl People {
         Self {
             bar,
             to_stderr,
-            paper: Paper::of(to_stderr),
+            layout: Layout::of(to_stderr),
             closed: Cell::new(false),
             verbose: check.verbose,
             quiet: check.quiet,
@@ -114,7 +114,7 @@ impl People {
             let _ = write!(line, " at {:>7}", Shown(offset).to_string());
         }
         let word = format!("{:<7}", word(&run.verdict));
-        let word = self.paper.painted(&word, run.verdict.held());
+        let word = self.layout.painted(&word, run.verdict.held());
         let _ = writeln!(line, "  {word} {}", run.verdict.summary);
         // A quiet one tells at the end what was broken.
         if !self.quiet {
@@ -130,7 +130,7 @@ impl People {
             bar.clear();
         }
         if !self.quiet || !matches!(result.held(), Held::Yes | Held::NotJudged) {
-            self.print(&told(result, self.paper));
+            self.print(&told(result, self.layout));
         }
     }
 }
@@ -148,7 +148,7 @@ fn word(verdict: &Verdict) -> &'static str {
 }
 
 /// Everything after the lines of the runs.
-fn told(result: &CheckResult, paper: Paper) -> String {
+fn told(result: &CheckResult, layout: Layout) -> String {
     let mut text = String::new();
     for (index, variant) in result.check.variants.iter().enumerate() {
         let runs: Vec<&JudgedRun> = result
@@ -156,7 +156,7 @@ fn told(result: &CheckResult, paper: Paper) -> String {
             .iter()
             .filter(|run| run.variant == index)
             .collect();
-        broken(&mut text, variant.name, &runs, paper);
+        broken(&mut text, variant.name, &runs, layout);
     }
     side_by_side(&mut text, result);
     if !result.windows.is_empty() {
@@ -165,21 +165,21 @@ fn told(result: &CheckResult, paper: Paper) -> String {
             if !window.variant.is_empty() {
                 let _ = write!(text, "{}: ", window.variant);
             }
-            paper.write(&mut text, "", &window.text);
+            layout.write(&mut text, "", &window.text);
         }
     }
-    table(&mut text, &result.rows, paper);
-    timelines(&mut text, result, paper);
+    table(&mut text, &result.rows, layout);
+    timelines(&mut text, result, layout);
     let _ = writeln!(
         text,
         "\n{}",
-        paper.painted(&sentence(result), result.held())
+        layout.painted(&sentence(result), result.held())
     );
     text
 }
 
 /// Each promise that was broken, told by the first run that broke it.
-fn broken(text: &mut String, variant: &str, runs: &[&JudgedRun], paper: Paper) {
+fn broken(text: &mut String, variant: &str, runs: &[&JudgedRun], layout: Layout) {
     let mut told: Vec<(&str, &str)> = Vec::new();
     for run in runs {
         let before = told.len();
@@ -194,12 +194,12 @@ fn broken(text: &mut String, variant: &str, runs: &[&JudgedRun], paper: Paper) {
                 broken.any(|other| (other.promise, other.promised.as_str()) == key)
             });
             let headline = headline(finding, variant, times.count(), runs.len());
-            let _ = writeln!(text, "\n{}", paper.painted(&headline, finding.held));
-            paper.write(text, "  promised: ", &finding.promised);
-            paper.write(text, "  happened: ", &finding.happened);
+            let _ = writeln!(text, "\n{}", layout.painted(&headline, finding.held));
+            layout.write(text, "  promised: ", &finding.promised);
+            layout.write(text, "  happened: ", &finding.happened);
             if let Some(reason) = &finding.reason {
-                paper.write(text, "  probably: ", &reason.why);
-                paper.write(text, "  way out:  ", &reason.way_out);
+                layout.write(text, "  probably: ", &reason.why);
+                layout.write(text, "  way out:  ", &reason.way_out);
             }
         }
         // Once a run: its promises share them.
@@ -271,7 +271,7 @@ fn side_by_side(text: &mut String, result: &CheckResult) {
     }
 }
 
-fn table(text: &mut String, rows: &[Row], paper: Paper) {
+fn table(text: &mut String, rows: &[Row], layout: Layout) {
     if rows.iter().all(|row| row.runs < 2) {
         return;
     }
@@ -285,7 +285,7 @@ fn table(text: &mut String, rows: &[Row], paper: Paper) {
     // As close together as a narrow terminal needs.
     let fits = |column: usize| {
         let whole = width + heads.len() * column + "  12345".len();
-        paper.columns.is_none_or(|columns| whole <= columns)
+        layout.columns.is_none_or(|columns| whole <= columns)
     };
     let column = if fits(10) { 10 } else { 8 };
     let _ = write!(text, "\n{:width$}", "");
@@ -306,8 +306,8 @@ fn table(text: &mut String, rows: &[Row], paper: Paper) {
 /// Runs whose timelines are drawn: those that broke a promise, and the slowest.
 const DRAWN: usize = 12;
 
-fn timelines(text: &mut String, result: &CheckResult, paper: Paper) {
-    let width = paper.timeline();
+fn timelines(text: &mut String, result: &CheckResult, layout: Layout) {
+    let width = layout.timeline();
     let mut drawn: Vec<&JudgedRun> = result
         .runs
         .iter()
@@ -342,7 +342,7 @@ fn timelines(text: &mut String, result: &CheckResult, paper: Paper) {
     let legend: Vec<&str> = seen.map(|(_, about)| about).collect();
     let legend = format!("from the signal on ({}):", legend.join(", "));
     text.push('\n');
-    paper.write(text, "", &legend);
+    layout.write(text, "", &legend);
     for (run, line) in drawn.iter().zip(&lines) {
         let took = Shown(run.story.took().unwrap_or_default());
         let _ = writeln!(text, "{:>5} |{line} {took}", run.number);
