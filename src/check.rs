@@ -5,10 +5,10 @@
 //! verdict, and the rest tells: `text` as it happens, `json`, `junit`, `html` and `github` at the end.
 
 mod fact;
+mod history;
 mod judge;
 pub(crate) mod options;
 pub(crate) mod play;
-mod story;
 mod tell;
 
 use std::time::{Duration, SystemTime};
@@ -20,12 +20,12 @@ use crate::check::tell::html;
 use crate::check::tell::json;
 use crate::check::tell::junit;
 use crate::sys::signals::Inherited;
-use judge::statistics::Row;
+use history::History;
+use judge::statistics::PhaseTimes;
 use judge::window::Window;
 use judge::{Held, Verdict, judge};
 use options::{Check, Output};
 use play::conductor::Conductor;
-use story::Story;
 use tell::text::TextReport;
 
 /// stepdown's own failure; nothing is said about the command.
@@ -38,7 +38,7 @@ pub(crate) struct JudgedRun {
     pub(crate) number: usize,
     pub(crate) variant: usize,
     pub(crate) offset: Option<Duration>,
-    pub(crate) story: Story,
+    pub(crate) history: History,
     pub(crate) verdict: Verdict,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct CheckResult {
     pub(crate) runs: Vec<JudgedRun>,
     pub(crate) planned: usize,
     pub(crate) windows: Vec<Window>,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<PhaseTimes>,
 }
 
 impl CheckResult {
@@ -85,17 +85,17 @@ pub(crate) fn check(check: Check, inherited: Inherited) -> Result<u8, String> {
                     break;
                 }
                 report.begins(runs.len() + 1);
-                let story = conductor.play(&check, how, offset, &mut |fact| report.fact(fact));
-                let verdict = judge(&story, &how.promise);
+                let history = conductor.play(&check, how, offset, &mut |fact| report.fact(fact));
+                let verdict = judge(&history, &how.promise);
                 let run = JudgedRun {
                     number: runs.len() + 1,
                     variant,
                     offset,
-                    story,
+                    history,
                     verdict,
                 };
                 report.run(&run);
-                let stop = run.verdict.held() == Held::Unknown && run.story.started().is_none();
+                let stop = run.verdict.held() == Held::Unknown && run.history.started().is_none();
                 runs.push(run);
                 // What cannot be started once cannot be started a hundred times.
                 if stop {

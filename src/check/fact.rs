@@ -62,7 +62,7 @@ pub(crate) enum What {
     /// Processes that were left got a signal.
     Left {
         kill: bool,
-        processes: Vec<Left>,
+        processes: Vec<LeftProcess>,
     },
     /// Not even KILL ended the child.
     Undead,
@@ -80,7 +80,7 @@ pub(crate) enum What {
 
 /// A process that was left.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct Left {
+pub(crate) struct LeftProcess {
     pub(crate) pid: i32,
     pub(crate) command: String,
 }
@@ -118,7 +118,7 @@ pub(crate) fn what(record: &Record) -> What {
 }
 
 fn left(kill: bool, processes: &[Process]) -> What {
-    let left = |process: &Process| Left {
+    let left = |process: &Process| LeftProcess {
         pid: process.pid,
         command: process.command.clone(),
     };

@@ -1,6 +1,6 @@
 //! Judges one run: what was promised, what happened, whether it held. No clock, no syscall.
 
-pub(crate) mod reason;
+pub(crate) mod cause;
 pub(crate) mod statistics;
 pub(crate) mod window;
 
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::story::Story;
-use crate::check::fact::{Fact, Left, What};
-use crate::check::judge::reason::Reason;
+use super::history::History;
+use crate::check::fact::{Fact, LeftProcess, What};
+use crate::check::judge::cause::Cause;
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
@@ -115,7 +115,7 @@ pub(crate) struct Finding {
     pub(crate) held: Held,
     pub(crate) promised: String,
     pub(crate) happened: String,
-    pub(crate) reason: Option<Reason>,
+    pub(crate) reason: Option<Cause>,
 }
 
 /// How a run ended for the stop as such, `fate` in the JSON document: what windows of a sweep are made of.
@@ -160,8 +160,8 @@ impl Verdict {
 }
 
 /// See the module's first sentence.
-pub(crate) fn judge(story: &Story, promise: &Promise) -> Verdict {
-    if let Some(why) = impossible(story) {
+pub(crate) fn judge(history: &History, promise: &Promise) -> Verdict {
+    if let Some(why) = impossible(history) {
         let finding = Finding {
             promise: "check",
             held: Held::Unknown,
@@ -175,81 +175,81 @@ pub(crate) fn judge(story: &Story, promise: &Promise) -> Verdict {
             summary: why,
         };
     }
-    let mut bench = Bench {
-        story,
+    let mut judge = Judge {
+        history,
         promise,
         findings: Vec::new(),
     };
-    bench.ready();
-    bench.stays_up();
-    if bench
+    judge.ready();
+    judge.stays_up();
+    if judge
         .findings
         .iter()
         .any(|finding| finding.held == Held::No)
     {
-        let summary = bench.findings.last().map(|last| last.happened.clone());
+        let summary = judge.findings.last().map(|last| last.happened.clone());
         return Verdict {
-            findings: bench.findings,
+            findings: judge.findings,
             fate: Fate::Broken,
             summary: summary.unwrap_or_default(),
         };
     }
-    bench.no_kill();
-    bench.within();
-    bench.exit();
-    bench.nothing_left();
-    bench.ports();
-    bench.in_flight();
+    judge.no_kill();
+    judge.within();
+    judge.exit();
+    judge.nothing_left();
+    judge.ports();
+    judge.in_flight();
     let broken = |name: &str| {
         let no = |finding: &&Finding| finding.held == Held::No;
-        bench.findings.iter().filter(no).any(|f| f.promise == name)
+        judge.findings.iter().filter(no).any(|f| f.promise == name)
     };
     let fate = match () {
-        () if story.killed().is_some() => Fate::Lost,
+        () if history.killed().is_some() => Fate::Lost,
         () if broken("within") => Fate::Slow,
-        () if bench.findings.iter().any(|f| f.held == Held::No) => Fate::Broken,
+        () if judge.findings.iter().any(|f| f.held == Held::No) => Fate::Broken,
         () => Fate::Fine,
     };
     Verdict {
-        summary: summary(story),
-        findings: bench.findings,
+        summary: summary(history),
+        findings: judge.findings,
         fate,
     }
 }
 
-fn impossible(story: &Story) -> Option<String> {
-    if story.interrupted {
-        let rest = story.impossible.iter().map(|why| format!("; {why}"));
+fn impossible(history: &History) -> Option<String> {
+    if history.interrupted {
+        let rest = history.impossible.iter().map(|why| format!("; {why}"));
         let rest: String = rest.collect();
         return Some(format!("interrupted before it was over{rest}"));
     }
-    if let Some(why) = &story.impossible {
+    if let Some(why) = &history.impossible {
         return Some(why.clone());
     }
     let not_started = |fact: &&Fact| matches!(fact.what, What::StartFailed { .. });
-    if story.started().is_none() {
-        let failed = story.facts.iter().find(not_started);
+    if history.started().is_none() {
+        let failed = history.facts.iter().find(not_started);
         return Some(failed.map_or_else(
             || "the run ended before the command was started".to_owned(),
             |fact| fact.text.clone(),
         ));
     }
-    if story.ended().is_none() {
+    if history.ended().is_none() {
         return Some("the run was cut off before its end".to_owned());
     }
     None
 }
 
-fn summary(story: &Story) -> String {
-    let took = story.exit_took().unwrap_or_default();
-    let mut text = match story.exited() {
-        Some((_, status)) if story.killed().is_some() => {
+fn summary(history: &History) -> String {
+    let took = history.exit_took().unwrap_or_default();
+    let mut text = match history.exited() {
+        Some((_, status)) if history.killed().is_some() => {
             format!("KILL after {} ({})", Shown(took), status_text(status))
         }
         Some((_, status)) => format!("stopped in {}, {}", Shown(took), status_text(status)),
         None => "not stopped, not even by KILL".to_owned(),
     };
-    let left = story.left();
+    let left = history.left();
     if !left.is_empty() {
         let _ = write!(text, ", {} left: {}", left.len(), names(&left));
     }
@@ -263,7 +263,7 @@ fn status_text((code, signal): (u8, Option<i32>)) -> String {
     }
 }
 
-fn names(left: &[Left]) -> String {
+fn names(left: &[LeftProcess]) -> String {
     const SHOWN: usize = 5;
     let mut names: Vec<String> = left
         .iter()
@@ -279,13 +279,13 @@ fn names(left: &[Left]) -> String {
     names.join(", ")
 }
 
-struct Bench<'a> {
-    story: &'a Story,
+struct Judge<'a> {
+    history: &'a History,
     promise: &'a Promise,
     findings: Vec<Finding>,
 }
 
-impl Bench<'_> {
+impl Judge<'_> {
     fn find(&mut self, promise: &'static str, held: bool, promised: String, happened: String) {
         let held = if held { Held::Yes } else { Held::No };
         self.findings.push(Finding {
@@ -297,7 +297,7 @@ impl Bench<'_> {
         });
     }
 
-    fn because(&mut self, reason: Option<Reason>) {
+    fn because(&mut self, reason: Option<Cause>) {
         if let Some(last) = self.findings.last_mut().filter(|f| f.held == Held::No) {
             last.reason = reason;
         }
@@ -314,20 +314,21 @@ impl Bench<'_> {
     }
 
     fn ready(&mut self) {
-        let failed = self.story.facts.iter().find_map(|fact| match fact.what {
+        let failed = self.history.facts.iter().find_map(|fact| match fact.what {
             What::StartFailed { .. } => Some(fact.text.clone()),
             _ => None,
         });
         let promised = "becomes ready".to_owned();
-        if let Some((waited, what)) = &self.story.never_ready {
+        if let Some((waited, what)) = &self.history.never_ready {
             let happened = format!("not ready after {}: {what}", Shown(*waited));
             self.find("ready", false, promised, happened);
         } else if let Some(text) = failed {
             self.find("ready", false, promised, text);
-        } else if let Some((ready, ())) =
-            self.story.find(|what| (*what == What::Ready).then_some(()))
+        } else if let Some((ready, ())) = self
+            .history
+            .find(|what| (*what == What::Ready).then_some(()))
         {
-            let started = self.story.started().map(|(at, _)| at).unwrap_or_default();
+            let started = self.history.started().map(|(at, _)| at).unwrap_or_default();
             let took = ready.saturating_sub(started);
             self.find(
                 "ready",
@@ -336,7 +337,7 @@ impl Bench<'_> {
                 format!("ready after {}", Shown(took)),
             );
         }
-        self.because(reason::never_ready(self.story));
+        self.because(cause::never_ready(self.history));
     }
 
     fn stays_up(&mut self) {
@@ -344,20 +345,20 @@ impl Bench<'_> {
             return;
         }
         let promised = "runs until it is told to stop".to_owned();
-        let Some((exited, status)) = self.story.exited() else {
+        let Some((exited, status)) = self.history.exited() else {
             return self.find("runs", true, promised, "it ran".to_owned());
         };
-        if self.story.asked().is_some() {
+        if self.history.asked().is_some() {
             return self.find("runs", true, promised, "it ran".to_owned());
         }
-        let started = self.story.started().map(|(at, _)| at).unwrap_or_default();
+        let started = self.history.started().map(|(at, _)| at).unwrap_or_default();
         let lived = Shown(exited.saturating_sub(started));
         let happened = format!(
             "ended by itself {lived} after its start, before the stop was asked for ({})",
             status_text(status)
         );
         self.find("runs", false, promised, happened);
-        self.because(reason::died_early(status));
+        self.because(cause::died_early(status));
     }
 
     fn no_kill(&mut self) {
@@ -365,12 +366,12 @@ impl Bench<'_> {
             0 | 1 => format!("{} is enough, KILL is not needed", self.promise.asks()),
             _ => format!("{} are enough, KILL is not needed", self.promise.asks()),
         };
-        let asked = self.story.asked().unwrap_or_default();
+        let asked = self.history.asked().unwrap_or_default();
         let by = match self.promise.steps.len() {
             0 | 1 => self.promise.asks(),
             _ => self.promise.signal.to_string(),
         };
-        match self.story.killed() {
+        match self.history.killed() {
             None => self.find("no-kill", true, promised, "no KILL".to_owned()),
             Some(_) if self.promise.allow_kill => {
                 self.not_judged("no-kill", promised, "KILL was needed, and is allowed");
@@ -379,7 +380,7 @@ impl Bench<'_> {
                 let waited = Shown(at.saturating_sub(asked));
                 let happened = format!("still running {waited} after {by}; KILL ended it");
                 self.find("no-kill", false, promised, happened);
-                self.because(Some(reason::not_stopped(self.story, self.promise)));
+                self.because(Some(cause::not_stopped(self.history, self.promise)));
             }
         }
     }
@@ -387,10 +388,10 @@ impl Bench<'_> {
     fn within(&mut self) {
         let within = self.promise.within;
         let promised = format!("gone within {}", Shown(within));
-        let (Some(took), Some(exit_took)) = (self.story.took(), self.story.exit_took()) else {
+        let (Some(took), Some(exit_took)) = (self.history.took(), self.history.exit_took()) else {
             return self.find("within", false, promised, "it is not gone".to_owned());
         };
-        if self.story.killed().is_some() && !self.promise.allow_kill {
+        if self.history.killed().is_some() && !self.promise.allow_kill {
             return self.not_judged("within", promised, "KILL was needed");
         }
         let held = took <= within;
@@ -404,27 +405,27 @@ impl Bench<'_> {
             format!("gone after {}", Shown(took))
         };
         self.find("within", held, promised, happened);
-        self.because(reason::slow(self.story, self.promise));
+        self.because(cause::slow(self.history, self.promise));
     }
 
     fn exit(&mut self) {
         let (codes, text) = self.promise.expected();
         let promised = format!("exit status {text}");
-        let Some((_, status)) = self.story.exited() else {
+        let Some((_, status)) = self.history.exited() else {
             return;
         };
-        if self.story.killed().is_some() {
+        if self.history.killed().is_some() {
             return self.not_judged("expect-exit", promised, "KILL was needed");
         }
         let held = codes.contains(&status.0);
         self.find("expect-exit", held, promised, status_text(status));
-        self.because(reason::wrong_exit(status, self.promise));
+        self.because(cause::wrong_exit(status, self.promise));
     }
 
     fn nothing_left(&mut self) {
         let promised = "no process is left".to_owned();
-        let left = self.story.left();
-        if self.story.killed().is_some() && self.story.remained.is_empty() {
+        let left = self.history.left();
+        if self.history.killed().is_some() && self.history.remained.is_empty() {
             // KILL went to all of the tree at once.
             return self.not_judged("nothing-left", promised, "KILL was needed");
         }
@@ -436,20 +437,20 @@ impl Bench<'_> {
             return self.not_judged("nothing-left", promised, &format!("{happened}; allowed"));
         }
         self.find("nothing-left", false, promised, happened);
-        self.because(Some(reason::left(self.story, &left)));
+        self.because(Some(cause::left(self.history, &left)));
     }
 
     fn ports(&mut self) {
         for port in &self.promise.ports {
             let promised = format!("port {port} is free when it has ended");
-            let taken = self.story.time_of(&What::PortTaken(*port)).is_some();
+            let taken = self.history.time_of(&What::PortTaken(*port)).is_some();
             let happened = if taken {
                 format!("somebody still listens on port {port}")
             } else {
                 format!("port {port} is free")
             };
             self.find("port-free", !taken, promised, happened);
-            self.because(Some(reason::port_kept(*port)));
+            self.because(Some(cause::port_kept(*port)));
         }
     }
 
@@ -462,7 +463,7 @@ impl Bench<'_> {
             min_complete,
         } = wanted;
         let promised = format!("of {count} requests in flight at least {min_complete}% complete");
-        let Some(requests) = &self.story.requests else {
+        let Some(requests) = &self.history.requests else {
             return self.not_judged("in-flight", promised, "no request was opened");
         };
         if requests.open < count {
@@ -488,7 +489,7 @@ impl Bench<'_> {
             let _ = write!(happened, " ({why})");
         }
         self.find("in-flight", percent >= min_complete, promised, happened);
-        self.because(Some(reason::interrupted_requests(self.promise)));
+        self.because(Some(cause::interrupted_requests(self.promise)));
     }
 }
 

@@ -14,12 +14,12 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::fact::{Fact, Left, What};
+use super::fact::{Fact, LeftProcess, What};
+use super::history::History;
 use super::options::{Check, Variant};
-use super::story::Story;
 use crate::check::play::conductor::{Conductor, Lines};
 use crate::check::play::containers::{Containers, Engine};
-use crate::check::play::in_flight::{Tally, Told};
+use crate::check::play::in_flight::{ClientEvent, Tally};
 use crate::check::play::stage::{Ends, Stage};
 use crate::look;
 use crate::sys::{descriptors, error_text, fork, reap, signals, tree};
@@ -40,7 +40,7 @@ impl Conductor {
         variant: &Variant,
         offset: Option<Duration>,
         told: &mut dyn FnMut(&Fact),
-    ) -> Story {
+    ) -> History {
         let taken = |port: &&u16| !stage::is_free(**port);
         if let Some(port) = variant.promise.ports.iter().find(taken) {
             let why =
@@ -57,9 +57,9 @@ impl Conductor {
                 ));
             }
             Err(_) if self.interrupted > 0 => {
-                return Story {
+                return History {
                     interrupted: true,
-                    ..Story::default()
+                    ..History::default()
                 };
             }
             Err(why) => return impossible(why),
@@ -79,17 +79,17 @@ impl Conductor {
     }
 
     /// The containers that run before the start; nothing is to be brought down yet by one who is asked to end.
-    fn running(&mut self, containers: &Containers) -> Result<Vec<Left>, String> {
+    fn running(&mut self, containers: &Containers) -> Result<Vec<LeftProcess>, String> {
         let inherited = self.inherited;
         let mut read = |from, until| self.read_all(from, until, &mut |interrupted| interrupted > 0);
         containers.running(&mut Engine::new(inherited, &mut read))
     }
 }
 
-fn impossible(why: String) -> Story {
-    Story {
+fn impossible(why: String) -> History {
+    History {
         impossible: Some(why),
-        ..Story::default()
+        ..History::default()
     }
 }
 
@@ -128,7 +128,7 @@ struct RunInProgress<'a> {
     interrupted: u32,
     started: Option<Instant>,
     ready: bool,
-    story: Story,
+    history: History,
     last_lines: VecDeque<String>,
     id_file: Option<PathBuf>,
 }
@@ -187,7 +187,7 @@ impl<'a> RunInProgress<'a> {
             interrupted: conductor.interrupted,
             started: None,
             ready: false,
-            story: Story::default(),
+            history: History::default(),
             last_lines: VecDeque::new(),
             id_file,
         })
@@ -200,14 +200,14 @@ impl<'a> RunInProgress<'a> {
             let mut facts = Vec::new();
             self.facts
                 .read(|line| facts.extend(serde_json::from_slice::<Fact>(line)));
-            let known = self.story.facts.len();
+            let known = self.history.facts.len();
             for fact in facts {
                 self.take_fact(fact);
             }
             self.read_output();
             self.read_client();
             self.answer(conductor.interrupted);
-            self.story.facts.iter().skip(known).for_each(&mut *told);
+            self.history.facts.iter().skip(known).for_each(&mut *told);
             self.act(conductor, Instant::now());
         }
     }
@@ -253,11 +253,11 @@ impl<'a> RunInProgress<'a> {
                 self.progress = Progress::Sent;
                 self.limit.get_or_insert(now + self.check.limit);
             }
-            What::Impossible => self.story.impossible = Some(fact.text.clone()),
+            What::Impossible => self.history.impossible = Some(fact.text.clone()),
             _ => {}
         }
         let is_start = matches!(fact.what, What::Started { .. });
-        self.story.facts.push(fact);
+        self.history.facts.push(fact);
         if is_start && self.ready {
             self.note_ready();
         }
@@ -295,18 +295,18 @@ impl<'a> RunInProgress<'a> {
         let since_began = now.saturating_duration_since(self.began);
         let took = crate::words::duration::Shown(now.saturating_duration_since(started));
         let text = format!("ready after {took}");
-        self.story
+        self.history
             .facts
             .push(Fact::new(since_began, What::Ready, text));
         self.is_ready(now);
     }
 
     fn read_client(&mut self) {
-        let sent = self.story.sent.is_some();
+        let sent = self.history.sent.is_some();
         if let Some((_, lines)) = &mut self.client {
             let tally = &mut self.tally;
             lines.read(|line| {
-                if let Ok(told) = serde_json::from_slice::<Told>(line) {
+                if let Ok(told) = serde_json::from_slice::<ClientEvent>(line) {
                     tally.add(told, sent);
                 }
             });
@@ -317,12 +317,12 @@ impl<'a> RunInProgress<'a> {
     fn answer(&mut self, interrupted: u32) {
         while self.interrupted < interrupted {
             self.interrupted += 1;
-            if !std::mem::replace(&mut self.story.interrupted, true) {
+            if !std::mem::replace(&mut self.history.interrupted, true) {
                 // The program is stopped as it would have been.
                 self.progress = Progress::Sent;
                 let text = "interrupted: the program is being stopped, once more is faster";
                 let fact = Fact::new(self.began.elapsed(), What::Interrupted, text);
-                self.story.facts.push(fact);
+                self.history.facts.push(fact);
                 self.ask();
             } else {
                 // Impatience: the next step of the ladder at once.
@@ -338,7 +338,7 @@ impl<'a> RunInProgress<'a> {
                     Some(line) => format!("no line of its output holds {line:?}"),
                     None => "--ready-when does not hold".to_owned(),
                 };
-                self.story.never_ready = Some((self.check.moment.patience, what));
+                self.history.never_ready = Some((self.check.moment.patience, what));
                 self.progress = Progress::Sent;
                 self.ask();
             }
@@ -351,7 +351,7 @@ impl<'a> RunInProgress<'a> {
         }
         if self.limit.is_some_and(|limit| now >= limit) {
             let why = "it was not over long after its time, and was killed".to_owned();
-            self.story.impossible.get_or_insert(why);
+            self.history.impossible.get_or_insert(why);
             self.limit = None;
             let _ = signals::send(self.stage, Signal::KILL);
         }
@@ -386,7 +386,7 @@ impl<'a> RunInProgress<'a> {
     fn send(&mut self) {
         self.progress = Progress::Sent;
         self.read_client();
-        self.story.sent = Some(self.began.elapsed());
+        self.history.sent = Some(self.began.elapsed());
         self.ask();
     }
 
@@ -396,8 +396,8 @@ impl<'a> RunInProgress<'a> {
         let _ = signals::send(self.stage, self.variant.promise.signal);
     }
 
-    /// Takes in what is still to come, kills what is left, and hands over the story.
-    fn finish(mut self, conductor: &mut Conductor, told: &mut dyn FnMut(&Fact)) -> Story {
+    /// Takes in what is still to come, kills what is left, and hands over the history.
+    fn finish(mut self, conductor: &mut Conductor, told: &mut dyn FnMut(&Fact)) -> History {
         let closing = Instant::now() + CLOSING;
         while let Some((_, lines)) = &self.client
             && lines.from.is_some()
@@ -419,7 +419,7 @@ impl<'a> RunInProgress<'a> {
         let left = tree::descendants().unwrap_or_default();
         for member in left.iter().filter(|member| !ours(member.pid)) {
             if let Some(look) = look::at(member.pid) {
-                self.story.remained.push(Left {
+                self.history.remained.push(LeftProcess {
                     pid: look.pid,
                     command: look.command,
                 });
@@ -427,9 +427,9 @@ impl<'a> RunInProgress<'a> {
         }
         stage::kill_all();
         match self.remove_containers(conductor, told) {
-            Ok(left) => self.story.remained.extend(left),
+            Ok(left) => self.history.remained.extend(left),
             Err(why) => {
-                self.story.impossible.get_or_insert(why);
+                self.history.impossible.get_or_insert(why);
             }
         }
         self.read_output();
@@ -438,10 +438,10 @@ impl<'a> RunInProgress<'a> {
             self.last_lines.push_back(readable(&rest));
         }
         if self.client.is_some() {
-            self.story.requests = Some(self.tally.requests());
+            self.history.requests = Some(self.tally.requests());
         }
-        self.story.output = self.last_lines.into();
-        self.story
+        self.history.output = self.last_lines.into();
+        self.history
     }
 
     /// Removes the containers that are left. Who asks us to end hears that this is still to be done; who asks
@@ -450,20 +450,20 @@ impl<'a> RunInProgress<'a> {
         &mut self,
         conductor: &mut Conductor,
         told: &mut dyn FnMut(&Fact),
-    ) -> Result<Vec<Left>, String> {
+    ) -> Result<Vec<LeftProcess>, String> {
         let inherited = conductor.inherited;
-        let (story, began, known) = (&mut self.story, self.began, &mut self.interrupted);
+        let (history, began, known) = (&mut self.history, self.began, &mut self.interrupted);
         let mut leave = |interrupted: u32| {
             let mut leaves = false;
             while *known < interrupted {
                 *known += 1;
-                leaves |= std::mem::replace(&mut story.interrupted, true);
+                leaves |= std::mem::replace(&mut history.interrupted, true);
                 if !leaves {
                     let text =
                         "interrupted: containers are still looked for, once more leaves them";
                     let fact = Fact::new(began.elapsed(), What::Interrupted, text);
                     told(&fact);
-                    story.facts.push(fact);
+                    history.facts.push(fact);
                 }
             }
             leaves

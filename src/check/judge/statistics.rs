@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::check::JudgedRun;
 use crate::check::fact::What;
+use crate::check::history::History;
 use crate::check::options::Check;
-use crate::check::story::Story;
 
 /// One phase over the runs of one variant, in microseconds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(crate) struct Row {
+pub(crate) struct PhaseTimes {
     pub(crate) variant: &'static str,
     pub(crate) phase: &'static str,
     pub(crate) runs: u64,
@@ -22,34 +22,34 @@ pub(crate) struct Row {
     pub(crate) max_us: u64,
 }
 
-type Phase = (&'static str, fn(&Story) -> Option<Duration>);
+type Measure = (&'static str, fn(&History) -> Option<Duration>);
 
 /// The phases of a run, in order.
-pub(crate) const PHASES: [Phase; 4] = [
+pub(crate) const PHASES: [Measure; 4] = [
     ("ready", ready),
-    ("stop", Story::exit_took),
+    ("stop", History::exit_took),
     ("sweep", swept),
-    ("total", Story::took),
+    ("total", History::took),
 ];
 
-fn ready(story: &Story) -> Option<Duration> {
-    let (ready, ()) = story.find(|what| matches!(what, What::Ready).then_some(()))?;
-    Some(ready.saturating_sub(story.started()?.0))
+fn ready(history: &History) -> Option<Duration> {
+    let (ready, ()) = history.find(|what| matches!(what, What::Ready).then_some(()))?;
+    Some(ready.saturating_sub(history.started()?.0))
 }
 
 /// From the child's end to the end of all; nothing where nothing was left.
-fn swept(story: &Story) -> Option<Duration> {
-    let (from, to) = story.swept()?;
+fn swept(history: &History) -> Option<Duration> {
+    let (from, to) = history.swept()?;
     Some(to.saturating_sub(from))
 }
 
 /// The table, phases that never happened left out.
-pub(crate) fn rows(check: &Check, runs: &[JudgedRun]) -> Vec<Row> {
+pub(crate) fn rows(check: &Check, runs: &[JudgedRun]) -> Vec<PhaseTimes> {
     let mut rows = Vec::new();
     for (index, variant) in check.variants.iter().enumerate() {
         for (phase, of) in PHASES {
             let of_variant = runs.iter().filter(|run| run.variant == index);
-            let times = of_variant.filter_map(|run| of(&run.story));
+            let times = of_variant.filter_map(|run| of(&run.history));
             rows.extend(row(variant.name, phase, times));
         }
     }
@@ -60,14 +60,14 @@ fn row(
     variant: &'static str,
     phase: &'static str,
     times: impl Iterator<Item = Duration>,
-) -> Option<Row> {
+) -> Option<PhaseTimes> {
     // Three significant figures, and no bound above.
     let mut histogram = Histogram::<u64>::new(3).ok()?;
     for time in times {
         let _ = histogram.record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }
     let least_of = |value: u64| value.min(histogram.max());
-    (!histogram.is_empty()).then(|| Row {
+    (!histogram.is_empty()).then(|| PhaseTimes {
         variant,
         phase,
         runs: histogram.len(),

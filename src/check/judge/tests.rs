@@ -1,7 +1,7 @@
 //! Stories and the verdicts that they get.
 
 use super::*;
-use crate::check::story::Requests;
+use crate::check::history::RequestTotals;
 use crate::look::Look;
 
 const MS: u64 = 1_000;
@@ -30,15 +30,15 @@ fn fact(at: u64, what: What) -> Fact {
 }
 
 /// Started at 1 ms, asked at 10 ms, then as given.
-fn story(facts: Vec<Fact>) -> Story {
+fn history(facts: Vec<Fact>) -> History {
     let start = [
         fact(1, What::Started { pid: 7 }),
         fact(10, What::StopAsked),
         fact(10, What::Step { kill: false }),
     ];
-    Story {
+    History {
         facts: start.into_iter().chain(facts).collect(),
-        ..Story::default()
+        ..History::default()
     }
 }
 
@@ -46,8 +46,8 @@ fn exited(code: u8) -> What {
     What::Exited { code, signal: None }
 }
 
-fn held(story: &Story, promise: &Promise, name: &str) -> Option<Held> {
-    let verdict = judge(story, promise);
+fn held(history: &History, promise: &Promise, name: &str) -> Option<Held> {
+    let verdict = judge(history, promise);
     let mut findings = verdict.findings.iter();
     findings
         .find(|finding| finding.promise == name)
@@ -56,55 +56,55 @@ fn held(story: &Story, promise: &Promise, name: &str) -> Option<Held> {
 
 #[test]
 fn a_clean_stop_keeps_every_promise() {
-    let story = story(vec![fact(20, exited(0)), fact(21, What::Ended)]);
-    let verdict = judge(&story, &promise());
+    let history = history(vec![fact(20, exited(0)), fact(21, What::Ended)]);
+    let verdict = judge(&history, &promise());
     assert_eq!(verdict.held(), Held::Yes, "{verdict:?}");
     assert_eq!(verdict.fate, Fate::Fine);
-    assert_eq!(story.took(), Some(Duration::from_millis(11)));
+    assert_eq!(history.took(), Some(Duration::from_millis(11)));
 }
 
 #[test]
 fn kill_breaks_one_promise_and_the_others_are_not_judged() {
-    let story = story(vec![
+    let history = history(vec![
         fact(1010, What::Step { kill: true }),
         fact(1011, exited(137)),
         fact(1012, What::Ended),
     ]);
-    let verdict = judge(&story, &promise());
+    let verdict = judge(&history, &promise());
     assert_eq!(verdict.fate, Fate::Lost);
     assert_eq!(verdict.broken().count(), 1);
-    assert_eq!(held(&story, &promise(), "no-kill"), Some(Held::No));
-    assert_eq!(held(&story, &promise(), "within"), Some(Held::NotJudged));
+    assert_eq!(held(&history, &promise(), "no-kill"), Some(Held::No));
+    assert_eq!(held(&history, &promise(), "within"), Some(Held::NotJudged));
     let allowed = Promise {
         allow_kill: true,
         within: Duration::from_secs(2),
         ..promise()
     };
-    assert_eq!(judge(&story, &allowed).held(), Held::Yes);
+    assert_eq!(judge(&history, &allowed).held(), Held::Yes);
 }
 
 #[test]
 fn too_late_is_slow() {
-    let story = story(vec![fact(1500, exited(0)), fact(1501, What::Ended)]);
-    assert_eq!(judge(&story, &promise()).fate, Fate::Slow);
+    let history = history(vec![fact(1500, exited(0)), fact(1501, What::Ended)]);
+    assert_eq!(judge(&history, &promise()).fate, Fate::Slow);
 }
 
 #[test]
 fn what_is_left_breaks_a_promise_unless_allowed() {
     let left = What::Left {
         kill: false,
-        processes: vec![Left {
+        processes: vec![LeftProcess {
             pid: 9,
             command: "worker".to_owned(),
         }],
     };
-    let story = story(vec![
+    let history = history(vec![
         fact(20, exited(0)),
         fact(20, left.clone()),
         fact(25, left),
         fact(30, What::Ended),
     ]);
-    let verdict = judge(&story, &promise());
+    let verdict = judge(&history, &promise());
     let finding = verdict.broken().next().expect("a broken promise");
     assert_eq!(finding.promise, "nothing-left");
     assert_eq!(finding.happened, "1 left: 9 worker");
@@ -112,17 +112,17 @@ fn what_is_left_breaks_a_promise_unless_allowed() {
         allow_left: true,
         ..promise()
     };
-    assert_eq!(judge(&story, &allowed).held(), Held::Yes);
+    assert_eq!(judge(&history, &allowed).held(), Held::Yes);
 }
 
 #[test]
 fn a_port_that_is_taken_breaks_a_promise() {
-    let story = story(vec![
+    let history = history(vec![
         fact(20, What::PortTaken(8080)),
         fact(20, exited(0)),
         fact(30, What::Ended),
     ]);
-    assert_eq!(held(&story, &promise(), "port-free"), Some(Held::No));
+    assert_eq!(held(&history, &promise(), "port-free"), Some(Held::No));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn the_exit_status_is_one_of_those_expected() {
         (143, Some(vec![0]), false),
         (3, Some(vec![0, 3]), true),
     ] {
-        let story = story(vec![fact(20, exited(code)), fact(21, What::Ended)]);
+        let history = history(vec![fact(20, exited(code)), fact(21, What::Ended)]);
         let expect = expected.map(|codes| Expected {
             codes,
             text: String::new(),
@@ -145,7 +145,7 @@ fn the_exit_status_is_one_of_those_expected() {
         };
         let wanted = if kept { Held::Yes } else { Held::No };
         assert_eq!(
-            held(&story, &promise, "expect-exit"),
+            held(&history, &promise, "expect-exit"),
             Some(wanted),
             "{code}"
         );
@@ -154,44 +154,44 @@ fn the_exit_status_is_one_of_those_expected() {
 
 #[test]
 fn an_end_before_the_signal_breaks_a_promise_and_only_that() {
-    let story = Story {
+    let history = History {
         facts: vec![
             fact(1, What::Started { pid: 7 }),
             fact(5, exited(0)),
             fact(6, What::StopAsked),
             fact(7, What::Ended),
         ],
-        ..Story::default()
+        ..History::default()
     };
-    let verdict = judge(&story, &promise());
+    let verdict = judge(&history, &promise());
     assert_eq!(verdict.findings.len(), 1);
-    assert_eq!(held(&story, &promise(), "runs"), Some(Held::No));
+    assert_eq!(held(&history, &promise(), "runs"), Some(Held::No));
 }
 
 #[test]
 fn what_never_became_ready_breaks_a_promise() {
-    let mut story = story(vec![fact(20, exited(0)), fact(21, What::Ended)]);
-    story.never_ready = Some((Duration::from_secs(30), "nothing".to_owned()));
-    assert_eq!(held(&story, &promise(), "ready"), Some(Held::No));
+    let mut history = history(vec![fact(20, exited(0)), fact(21, What::Ended)]);
+    history.never_ready = Some((Duration::from_secs(30), "nothing".to_owned()));
+    assert_eq!(held(&history, &promise(), "ready"), Some(Held::No));
 }
 
 #[test]
 fn what_was_never_started_cannot_be_judged() {
-    let story = Story {
+    let history = History {
         facts: vec![
             fact(1, What::StartFailed { code: 127 }),
             fact(2, What::Ended),
         ],
-        ..Story::default()
+        ..History::default()
     };
-    let verdict = judge(&story, &promise());
+    let verdict = judge(&history, &promise());
     assert_eq!(
         (verdict.held(), verdict.summary.as_str()),
         (Held::Unknown, "told")
     );
-    let cut = Story {
+    let cut = History {
         facts: vec![fact(1, What::Started { pid: 7 })],
-        ..Story::default()
+        ..History::default()
     };
     assert_eq!(judge(&cut, &promise()).held(), Held::Unknown);
 }
@@ -211,14 +211,14 @@ fn requests_are_judged_only_when_all_were_open() {
         (4, 2, Held::No),
         (3, 3, Held::Unknown),
     ] {
-        let mut story = story(vec![fact(20, exited(0)), fact(21, What::Ended)]);
-        story.requests = Some(Requests {
+        let mut history = history(vec![fact(20, exited(0)), fact(21, What::Ended)]);
+        history.requests = Some(RequestTotals {
             open,
             complete,
-            ..Requests::default()
+            ..RequestTotals::default()
         });
         assert_eq!(
-            held(&story, &promise, "in-flight"),
+            held(&history, &promise, "in-flight"),
             Some(wanted),
             "{open} {complete}"
         );
@@ -247,7 +247,7 @@ fn why(change: impl Fn(&mut Look), as_pid1: bool) -> String {
         ..Look::default()
     };
     let looks = What::Looked(vec![main, child]);
-    let story = story(vec![
+    let history = history(vec![
         fact(1010, looks),
         fact(1010, What::Step { kill: true }),
         fact(1011, exited(137)),
@@ -257,7 +257,7 @@ fn why(change: impl Fn(&mut Look), as_pid1: bool) -> String {
         as_pid1,
         ..promise()
     };
-    let verdict = judge(&story, &promise);
+    let verdict = judge(&history, &promise);
     let reason = verdict
         .broken()
         .next()
@@ -307,7 +307,7 @@ fn the_reason_is_seen_in_the_process() {
 #[test]
 fn the_kill_of_an_engine_is_told_as_such() {
     let killed = |command: &str, within: u64| {
-        let story = story(vec![fact(1011, exited(137)), fact(1012, What::Ended)]);
+        let history = history(vec![fact(1011, exited(137)), fact(1012, What::Ended)]);
         let promise = Promise {
             steps: vec![format!("`{command}`")],
             signals: Vec::new(),
@@ -315,7 +315,7 @@ fn the_kill_of_an_engine_is_told_as_such() {
             ports: Vec::new(),
             ..promise()
         };
-        let verdict = judge(&story, &promise);
+        let verdict = judge(&history, &promise);
         let reasons = verdict
             .broken()
             .filter_map(|finding| finding.reason.clone());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::check::fact::Left;
+use crate::check::fact::LeftProcess;
 use crate::record::ExitStatus;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::{self, Inherited};
@@ -110,7 +110,7 @@ impl Containers {
     ///
     /// # Errors
     /// The engine does not answer.
-    pub(crate) fn running(&self, engine: &mut Engine) -> Result<Vec<Left>, String> {
+    pub(crate) fn running(&self, engine: &mut Engine) -> Result<Vec<LeftProcess>, String> {
         // The container of a single run does not exist yet.
         if self.names.is_empty() && !matches!(self.starts, Starts::Project { .. }) {
             return Ok(Vec::new());
@@ -127,7 +127,7 @@ impl Containers {
         &self,
         id_file: Option<&Path>,
         engine: &mut Engine,
-    ) -> Result<Vec<Left>, String> {
+    ) -> Result<Vec<LeftProcess>, String> {
         let id = id_file.and_then(|file| std::fs::read_to_string(file).ok());
         if let Some(file) = id_file {
             let _ = std::fs::remove_file(file);
@@ -146,7 +146,11 @@ impl Containers {
     }
 
     /// Ids and names of those that run.
-    fn find(&self, id: Option<&str>, engine: &mut Engine) -> Result<Vec<(String, Left)>, String> {
+    fn find(
+        &self,
+        id: Option<&str>,
+        engine: &mut Engine,
+    ) -> Result<Vec<(String, LeftProcess)>, String> {
         let project = match &self.starts {
             Starts::Project { list } => engine.output(list)?,
             _ => String::new(),
@@ -165,12 +169,12 @@ impl Containers {
 }
 
 /// The lines of `ps` that are meant: id, name.
-fn chosen(text: &str, is_meant: impl Fn(&str, &str) -> bool) -> Vec<(String, Left)> {
+fn chosen(text: &str, is_meant: impl Fn(&str, &str) -> bool) -> Vec<(String, LeftProcess)> {
     let lines = text.lines().filter_map(|line| line.split_once(' '));
     lines
         .filter(|(id, names)| is_meant(id, names))
         .map(|(id, names)| {
-            let left = Left {
+            let left = LeftProcess {
                 pid: 0,
                 command: format!("container {names}"),
             };

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::call;
-use crate::check::story::Requests;
+use crate::check::history::RequestTotals;
 use crate::plan::call::Request;
 
 /// What the copy tells, a line each.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) enum Told {
+pub(crate) enum ClientEvent {
     /// All are on their way, or never will be.
     Open {
         refused: Option<String>,
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
     let addresses = match request.addresses() {
         Ok(addresses) => addresses,
-        Err(why) => return tell(to, &Told::Open { refused: Some(why) }),
+        Err(why) => return tell(to, &ClientEvent::Open { refused: Some(why) }),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -52,8 +52,8 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
                     let (sender, request) = (sender.clone(), request.clone());
                     tokio::spawn(async move {
                         let end = match exchange(&request, stream).await {
-                            Ok(()) => Told::Complete,
-                            Err(why) => Told::Broken { why },
+                            Ok(()) => ClientEvent::Complete,
+                            Err(why) => ClientEvent::Broken { why },
                         };
                         let _ = sender.send(end);
                     });
@@ -71,7 +71,7 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
         while let Ok(end) = ends.try_recv() {
             tell(to, &end);
         }
-        tell(to, &Told::Open { refused });
+        tell(to, &ClientEvent::Open { refused });
         while let Some(end) = ends.recv().await {
             tell(to, &end);
         }
@@ -103,7 +103,7 @@ async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<()
     Ok(())
 }
 
-fn tell(to: &OwnedFd, told: &Told) -> u8 {
+fn tell(to: &OwnedFd, told: &ClientEvent) -> u8 {
     let mut line = serde_json::to_vec(told).unwrap_or_default();
     line.push(b'\n');
     // Far below what a pipe takes whole.
@@ -117,7 +117,7 @@ pub(crate) struct Tally {
     count: u32,
     opened: bool,
     ended_before: u32,
-    requests: Requests,
+    requests: RequestTotals,
 }
 
 impl Tally {
@@ -132,16 +132,16 @@ impl Tally {
         self.opened
     }
 
-    pub(crate) fn add(&mut self, told: Told, sent: bool) {
+    pub(crate) fn add(&mut self, told: ClientEvent, sent: bool) {
         match told {
-            Told::Open { refused } => {
+            ClientEvent::Open { refused } => {
                 self.opened = true;
                 self.requests.refused = refused;
             }
-            Told::Complete if sent => self.requests.complete += 1,
-            Told::Broken { why } if sent => self.requests.broken.push(why),
-            Told::Complete => self.ended_before += 1,
-            Told::Broken { why } => {
+            ClientEvent::Complete if sent => self.requests.complete += 1,
+            ClientEvent::Broken { why } if sent => self.requests.broken.push(why),
+            ClientEvent::Complete => self.ended_before += 1,
+            ClientEvent::Broken { why } => {
                 self.ended_before += 1;
                 self.requests.refused = Some(why);
             }
@@ -149,7 +149,7 @@ impl Tally {
     }
 
     /// What became of them, once nothing more can come.
-    pub(crate) fn requests(mut self) -> Requests {
+    pub(crate) fn requests(mut self) -> RequestTotals {
         let known = self.requests.complete + u32::try_from(self.requests.broken.len()).unwrap_or(0);
         self.requests.open = if self.requests.refused.is_some() {
             known
@@ -167,12 +167,12 @@ mod tests {
     #[test]
     fn what_ended_before_the_signal_was_not_in_flight() {
         let mut tally = Tally::new(4);
-        tally.add(Told::Complete, false);
-        tally.add(Told::Open { refused: None }, false);
+        tally.add(ClientEvent::Complete, false);
+        tally.add(ClientEvent::Open { refused: None }, false);
         assert!(tally.is_open());
-        tally.add(Told::Complete, true);
+        tally.add(ClientEvent::Complete, true);
         let why = "reset".to_owned();
-        tally.add(Told::Broken { why: why.clone() }, true);
+        tally.add(ClientEvent::Broken { why: why.clone() }, true);
         let requests = tally.requests();
         assert_eq!((requests.open, requests.complete), (3, 1));
         assert_eq!(requests.broken, [why]);

@@ -8,7 +8,7 @@ use crate::words::duration::Shown;
 
 /// A line of the table: what it is about, and a cell for each variant.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Line {
+pub(crate) struct ComparisonRow {
     pub(crate) about: &'static str,
     pub(crate) cells: Vec<Cell>,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Cell {
 }
 
 /// The table; empty where there is nothing to compare.
-pub(crate) fn lines(result: &CheckResult) -> Vec<Line> {
+pub(crate) fn lines(result: &CheckResult) -> Vec<ComparisonRow> {
     let variants = result.check.variants.len();
     if variants < 2 {
         return Vec::new();
@@ -32,9 +32,9 @@ pub(crate) fn lines(result: &CheckResult) -> Vec<Line> {
             promises.push(finding.promise);
         }
     }
-    let mut lines: Vec<Line> = promises
+    let mut lines: Vec<ComparisonRow> = promises
         .into_iter()
-        .map(|about| Line {
+        .map(|about| ComparisonRow {
             about,
             cells: (0..variants)
                 .map(|variant| cell(&result.runs, variant, about))
@@ -53,7 +53,7 @@ pub(crate) fn lines(result: &CheckResult) -> Vec<Line> {
                 text: time.unwrap_or_else(|| "-".to_owned()),
                 held: None,
             });
-            lines.push(Line {
+            lines.push(ComparisonRow {
                 about: match about {
                     "ready" => "ready p50",
                     "stop" => "stop p50",

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::compare;
 use super::text;
-use crate::check::judge::statistics::Row;
+use crate::check::judge::statistics::PhaseTimes;
 use crate::check::judge::{Fate, Held};
-use crate::check::story::Part;
+use crate::check::history::Part;
 use crate::check::{CheckResult, JudgedRun};
 use crate::words::duration::Shown;
 
@@ -56,7 +56,7 @@ pub(crate) fn page(result: &CheckResult) -> Result<String, String> {
     side_by_side(&mut page, result);
     table(&mut page, &result.rows);
     // One scale for all, so that variants can be compared.
-    let longest = result.runs.iter().filter_map(|run| run.story.took()).max();
+    let longest = result.runs.iter().filter_map(|run| run.history.took()).max();
     let longest = longest.unwrap_or_default().max(Duration::from_micros(1));
     for (index, variant) in check.variants.iter().enumerate() {
         let runs: Vec<&JudgedRun> = result
@@ -131,7 +131,7 @@ fn class(held: Held) -> &'static str {
     }
 }
 
-fn table(page: &mut String, rows: &[Row]) {
+fn table(page: &mut String, rows: &[PhaseTimes]) {
     if rows.is_empty() {
         return;
     }
@@ -199,7 +199,7 @@ fn timelines(page: &mut String, name: &str, runs: &[&JudgedRun], longest: Durati
 fn legend(page: &mut String, runs: &[&JudgedRun]) {
     let there: Vec<Part> = runs
         .iter()
-        .flat_map(|run| run.story.parts())
+        .flat_map(|run| run.history.parts())
         .filter_map(|(part, took)| (!took.is_zero()).then_some(part))
         .collect();
     page.push_str("<p class=\"legend\">");
@@ -221,7 +221,7 @@ fn legend(page: &mut String, runs: &[&JudgedRun]) {
 /// One run as lengths, in percent of the longest run.
 fn bar(run: &JudgedRun, longest: Duration) -> String {
     let mut bar = "<span class=\"bar\">".to_owned();
-    for (part, took) in run.story.parts() {
+    for (part, took) in run.history.parts() {
         if took.is_zero() {
             continue;
         }
@@ -273,7 +273,7 @@ fn findings(page: &mut String, run: &JudgedRun) {
 
 fn records(page: &mut String, run: &JudgedRun) {
     page.push_str("<ol class=\"records\">\n");
-    for fact in run.story.facts.iter().filter(|fact| !fact.text.is_empty()) {
+    for fact in run.history.facts.iter().filter(|fact| !fact.text.is_empty()) {
         let _ = writeln!(
             page,
             "<li><time>{}</time> <span>{}</span></li>",
@@ -282,11 +282,11 @@ fn records(page: &mut String, run: &JudgedRun) {
         );
     }
     page.push_str("</ol>\n");
-    if !run.story.output.is_empty() {
+    if !run.history.output.is_empty() {
         let _ = writeln!(
             page,
             "<p class=\"last\">The last lines that it wrote:</p>\n<pre>{}</pre>",
-            escaped(&run.story.output.join("\n"))
+            escaped(&run.history.output.join("\n"))
         );
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::check::CheckResult;
-use crate::check::fact::Left;
-use crate::check::judge::statistics::{PHASES, Row};
+use crate::check::fact::LeftProcess;
+use crate::check::judge::statistics::{PHASES, PhaseTimes};
 use crate::check::judge::window::Window;
 use crate::check::judge::{Fate, Finding, Held};
 
@@ -18,7 +18,7 @@ use crate::check::judge::{Fate, Finding, Held};
 const SCHEMA: &str = "stepdown-check/1";
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct CheckDocument<'a> {
     schema: &'static str,
     stepdown: &'static str,
     /// UTC, as RFC 3339 writes it.
@@ -33,7 +33,7 @@ struct Document<'a> {
     as_pid1: bool,
     planned_runs: usize,
     runs: Vec<RunLine<'a>>,
-    phases: &'a [Row],
+    phases: &'a [PhaseTimes],
     windows: &'a [Window],
 }
 
@@ -50,7 +50,7 @@ struct RunLine<'a> {
     exit: Option<Exit>,
     promises: &'a [Finding],
     requests: Option<RequestsLine<'a>>,
-    remained: &'a [Left],
+    remained: &'a [LeftProcess],
     records: Vec<RecordLine<'a>>,
     output: &'a [String],
 }
@@ -94,12 +94,12 @@ pub(crate) fn document(result: &CheckResult) -> Result<String, String> {
     let check = &result.check;
     let promise = check.variants.first().map(|variant| &variant.promise);
     let runs = result.runs.iter().map(|run| {
-        let story = &run.story;
+        let history = &run.history;
         let phases = PHASES.iter().filter_map(|(name, of)| {
-            let micros = u64::try_from(of(story)?.as_micros()).ok()?;
+            let micros = u64::try_from(of(history)?.as_micros()).ok()?;
             Some(((*name).to_owned(), micros.into()))
         });
-        let told = story.facts.iter().filter(|fact| !fact.text.is_empty());
+        let told = history.facts.iter().filter(|fact| !fact.text.is_empty());
         RunLine {
             number: run.number,
             variant: check
@@ -111,29 +111,29 @@ pub(crate) fn document(result: &CheckResult) -> Result<String, String> {
             fate: run.verdict.fate,
             summary: &run.verdict.summary,
             phases_us: phases.collect(),
-            exit: story.exited().map(|(_, (code, signal))| Exit {
+            exit: history.exited().map(|(_, (code, signal))| Exit {
                 code,
                 signal: signal
                     .and_then(crate::words::signal::Signal::from_number)
                     .map(|signal| signal.to_string()),
             }),
             promises: &run.verdict.findings,
-            requests: story.requests.as_ref().map(|requests| RequestsLine {
+            requests: history.requests.as_ref().map(|requests| RequestsLine {
                 open: requests.open,
                 complete: requests.complete,
                 broken: &requests.broken,
             }),
-            remained: &story.remained,
+            remained: &history.remained,
             records: told
                 .map(|fact| RecordLine {
                     at_us: fact.at,
                     text: &fact.text,
                 })
                 .collect(),
-            output: &story.output,
+            output: &history.output,
         }
     });
-    let document = Document {
+    let document = CheckDocument {
         schema: SCHEMA,
         stepdown: env!("CARGO_PKG_VERSION"),
         began: humantime::format_rfc3339_millis(result.began).to_string(),

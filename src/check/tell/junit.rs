@@ -94,7 +94,7 @@ fn case(xml: &mut Xml, run: &JudgedRun, finding: &Finding) -> io::Result<()> {
             None => drop(element.write_empty()?),
         }
         if finding.held == Held::No {
-            let output = run.story.output.join("\n");
+            let output = run.history.output.join("\n");
             let element = xml.create_element("system-out");
             element.write_text_content(BytesText::new(&output))?;
         }
@@ -134,7 +134,7 @@ impl Counts {
 }
 
 fn took(run: &JudgedRun) -> Duration {
-    run.story.took().unwrap_or_default()
+    run.history.took().unwrap_or_default()
 }
 
 /// In whole milliseconds.

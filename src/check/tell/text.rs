@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use super::compare;
 use crate::check::fact::{Fact, What};
-use crate::check::judge::statistics::Row;
+use crate::check::history::Part;
+use crate::check::judge::statistics::PhaseTimes;
 use crate::check::judge::{Fate, Finding, Held, Verdict};
 use crate::check::options::Check;
-use crate::check::story::Part;
 use crate::check::{CheckResult, JudgedRun};
 use crate::sys;
 use crate::words::duration::Shown;
@@ -228,7 +228,7 @@ fn headline(finding: &Finding, variant: &str, times: usize, runs: usize) -> Stri
 
 fn last_lines(text: &mut String, run: &JudgedRun) {
     const SHOWN: usize = 8;
-    let output = &run.story.output;
+    let output = &run.history.output;
     if output.is_empty() {
         let _ = writeln!(text, "  it has written nothing");
         return;
@@ -271,13 +271,13 @@ fn side_by_side(text: &mut String, result: &CheckResult) {
     }
 }
 
-fn table(text: &mut String, rows: &[Row], layout: Layout) {
+fn table(text: &mut String, rows: &[PhaseTimes], layout: Layout) {
     if rows.iter().all(|row| row.runs < 2) {
         return;
     }
     let heads = ["min", "p50", "p95", "max"];
     let named = rows.iter().any(|row| !row.variant.is_empty());
-    let name = |row: &Row| match named {
+    let name = |row: &PhaseTimes| match named {
         true => format!("{} {}", row.phase, row.variant),
         false => row.phase.to_owned(),
     };
@@ -311,17 +311,17 @@ fn timelines(text: &mut String, result: &CheckResult, layout: Layout) {
     let mut drawn: Vec<&JudgedRun> = result
         .runs
         .iter()
-        .filter(|run| run.story.took().is_some())
+        .filter(|run| run.history.took().is_some())
         .collect();
     if drawn.len() > DRAWN {
         drawn.sort_by_key(|run| {
             let broken = run.verdict.held() == Held::No;
-            std::cmp::Reverse((broken, run.story.took()))
+            std::cmp::Reverse((broken, run.history.took()))
         });
         drawn.truncate(DRAWN);
         drawn.sort_by_key(|run| run.number);
     }
-    let longest = drawn.iter().filter_map(|run| run.story.took()).max();
+    let longest = drawn.iter().filter_map(|run| run.history.took()).max();
     let Some(longest) = longest.filter(|longest| !longest.is_zero()) else {
         return;
     };
@@ -344,7 +344,7 @@ fn timelines(text: &mut String, result: &CheckResult, layout: Layout) {
     text.push('\n');
     layout.write(text, "", &legend);
     for (run, line) in drawn.iter().zip(&lines) {
-        let took = Shown(run.story.took().unwrap_or_default());
+        let took = Shown(run.history.took().unwrap_or_default());
         let _ = writeln!(text, "{:>5} |{line} {took}", run.number);
     }
     let shown = drawn.len();
@@ -362,7 +362,7 @@ fn timelines(text: &mut String, result: &CheckResult, layout: Layout) {
 fn timeline(run: &JudgedRun, longest: Duration, width: usize) -> String {
     let mut line = String::new();
     let mut until = Duration::ZERO;
-    for (part, took) in run.story.parts() {
+    for (part, took) in run.history.parts() {
         until = until.saturating_add(took);
         let share = until.as_secs_f64() / longest.as_secs_f64();
         let end = (share.clamp(0.0, 1.0) * width as f64).round() as usize;

@@ -5,27 +5,27 @@
 use serde::Serialize;
 
 use super::Promise;
-use crate::check::fact::{Left, What};
-use crate::check::story::{Part, Story};
+use crate::check::fact::{LeftProcess, What};
+use crate::check::history::{History, Part};
 use crate::look::{Answer, Look};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
 /// Why it most probably happened, and what to do about it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(crate) struct Reason {
+pub(crate) struct Cause {
     pub(crate) why: String,
     pub(crate) way_out: String,
 }
 
-fn reason(why: impl Into<String>, way_out: impl Into<String>) -> Reason {
-    Reason {
+fn cause(why: impl Into<String>, way_out: impl Into<String>) -> Cause {
+    Cause {
         why: why.into(),
         way_out: way_out.into(),
     }
 }
 
-impl Story {
+impl History {
     /// The processes as they looked last, before this moment was over.
     fn looks(&self, last: bool) -> &[Look] {
         let looks = |fact: &crate::check::fact::Fact| matches!(fact.what, What::Looked(_));
@@ -76,9 +76,9 @@ fn engine_stop(promise: &Promise) -> Option<&str> {
 }
 
 /// What an engine has killed: most of the time it is a shell as PID 1.
-fn killed_by_engine(promise: &Promise) -> Option<Reason> {
+fn killed_by_engine(promise: &Promise) -> Option<Cause> {
     let command = engine_stop(promise)?;
-    Some(reason(
+    Some(cause(
         format!(
             "PID 1 of the container has not ended on its stop signal (TERM), and {command} sends KILL after 10 s unless \
              it is told otherwise: a shell as PID 1 ignores TERM where it has no trap for it, and passes nothing on to \
@@ -89,10 +89,10 @@ fn killed_by_engine(promise: &Promise) -> Option<Reason> {
 }
 
 /// The signal did not end it.
-pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
+pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
     let signal = promise.first_signal();
-    if let Some(container) = story.remained.iter().find(|left| left.pid == 0) {
-        return reason(
+    if let Some(container) = history.remained.iter().find(|left| left.pid == 0) {
+        return cause(
             format!(
                 "what runs in {} has not ended on {}, and its client waits for it",
                 container.command,
@@ -105,12 +105,12 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
         );
     }
     if promise.by_command() {
-        return stop_command(story, promise);
+        return stop_command(history, promise);
     }
-    let main_pid = story.started().map_or(0, |(_, pid)| pid);
-    let looks = story.before_kill();
+    let main_pid = history.started().map_or(0, |(_, pid)| pid);
+    let looks = history.before_kill();
     let Some(main) = looks.iter().find(|look| look.pid == main_pid) else {
-        return reason(
+        return cause(
             format!("it did not end on {signal}"),
             format!("let it handle {signal}, or stop it with another signal (--stop-signal)"),
         );
@@ -120,14 +120,17 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
         .iter()
         .find(|look| look.parent == main_pid && !look.is_zombie());
     if Look::has(main.ignored, signal) {
-        return reason(
+        return cause(
             format!("{name} ignores {signal}"),
             format!(
                 "stop it with a signal that it acts on (--stop-signal), or let it handle {signal}"
             ),
         );
     }
-    let first = story.looks(false).iter().find(|look| look.pid == main_pid);
+    let first = history
+        .looks(false)
+        .iter()
+        .find(|look| look.pid == main_pid);
     if let Some(first) = first
         && !Look::has(first.caught, signal)
         && Look::has(main.caught, signal)
@@ -137,7 +140,7 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
         } else {
             ""
         };
-        return reason(
+        return cause(
             format!(
                 "{name} had no handler for {signal} yet when it came{dropped}: the handler is installed late"
             ),
@@ -147,7 +150,7 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
         );
     }
     if let (true, Some(child)) = (main.is_shell(), child) {
-        return reason(
+        return cause(
             format!(
                 "a shell is in between: {name} has {} as its child and does not pass {signal} on; a trap \
                  runs only once the child has ended",
@@ -171,13 +174,13 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
                    timeout";
     match main.answer(signal) {
         Answer::Blocks => {
-            return reason(
+            return cause(
                 format!("{name} blocks {signal} and does not take it"),
                 format!("unblock {signal}, or wait for it with sigwait or a signalfd"),
             );
         }
         Answer::HasTaken => {
-            return reason(
+            return cause(
                 format!(
                     "{name} has taken {signal}, by sigwait, a signalfd or another thread, and does not come to \
                      its end{threads}{waits}"
@@ -188,7 +191,7 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
         _ => {}
     }
     if promise.as_pid1 && !Look::has(main.caught, signal) {
-        return reason(
+        return cause(
             format!(
                 "{name} is PID 1 and has no handler for {signal}: the kernel drops signals that PID 1 does \
                  not handle"
@@ -197,7 +200,7 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
         );
     }
     if Look::has(main.caught, signal) {
-        return reason(
+        return cause(
             format!(
                 "{name} has a handler for {signal}, and does not come to its end{threads}{waits}"
             ),
@@ -205,7 +208,7 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
              without a timeout",
         );
     }
-    reason(
+    cause(
         format!(
             "{name} has not ended, and nothing shows why (state {})",
             main.state
@@ -215,23 +218,23 @@ pub(crate) fn not_stopped(story: &Story, promise: &Promise) -> Reason {
 }
 
 /// The stop command did not end it.
-fn stop_command(story: &Story, promise: &Promise) -> Reason {
+fn stop_command(history: &History, promise: &Promise) -> Cause {
     let command = promise.steps.first().cloned().unwrap_or_default();
-    let ended = story.facts.iter().find_map(|fact| match fact.what {
+    let ended = history.facts.iter().find_map(|fact| match fact.what {
         What::StopCommand { failed } => Some((failed, &fact.text)),
         _ => None,
     });
     match ended {
-        Some((true, text)) => reason(
+        Some((true, text)) => cause(
             format!("{command} has failed ({text})"),
             "try it by hand while the program runs: a name that is wrong, a variable that is not set",
         ),
-        Some((false, _)) => reason(
+        Some((false, _)) => cause(
             format!("{command} has done its part, and the program runs on"),
             "let the program act on it, or let the command do more; --signal sends a signal in its place",
         ),
         None => killed_by_engine(promise).unwrap_or_else(|| {
-            reason(
+            cause(
                 format!("{command} itself has not come to its end"),
                 "see what it waits for, or give both more time (--within)",
             )
@@ -243,32 +246,32 @@ fn stop_command(story: &Story, promise: &Promise) -> Reason {
 const KILLED: u8 = 137;
 
 /// It came down too late.
-pub(crate) fn slow(story: &Story, promise: &Promise) -> Option<Reason> {
-    let exit_took = story.exit_took()?;
-    let by_kill = story
+pub(crate) fn slow(history: &History, promise: &Promise) -> Option<Cause> {
+    let exit_took = history.exit_took()?;
+    let by_kill = history
         .exited()
         .is_some_and(|(_, status)| status == (KILLED, None));
     if let Some(reason) = killed_by_engine(promise).filter(|_| by_kill) {
         return Some(reason);
     }
     if exit_took <= promise.within {
-        return Some(reason(
+        return Some(cause(
             "the command itself was in time; processes that it left were not",
             "let it stop its children before it ends, or shorten --sweep-grace",
         ));
     }
-    let took = story.took().unwrap_or_default();
-    let longest = story.parts().into_iter().max_by_key(|(_, took)| *took);
+    let took = history.took().unwrap_or_default();
+    let longest = history.parts().into_iter().max_by_key(|(_, took)| *took);
     match longest {
         Some((Part::Before, before)) => {
-            return Some(reason(
+            return Some(cause(
                 format!("hooks and drain took {} of {}", Shown(before), Shown(took)),
                 "give them less time (--drain-delay, --drain-timeout, --hook-timeout), or promise more \
                  (--within)",
             ));
         }
         Some((Part::Left, left)) => {
-            return Some(reason(
+            return Some(cause(
                 format!(
                     "processes that it left took {} of {}",
                     Shown(left),
@@ -279,7 +282,7 @@ pub(crate) fn slow(story: &Story, promise: &Promise) -> Option<Reason> {
         }
         _ => {}
     }
-    Some(reason(
+    Some(cause(
         format!(
             "it acts on {}, and its way down takes longer than was promised",
             promise.asks()
@@ -289,32 +292,32 @@ pub(crate) fn slow(story: &Story, promise: &Promise) -> Option<Reason> {
 }
 
 /// The status is not one of those expected.
-pub(crate) fn wrong_exit(status: (u8, Option<i32>), promise: &Promise) -> Option<Reason> {
+pub(crate) fn wrong_exit(status: (u8, Option<i32>), promise: &Promise) -> Option<Cause> {
     let (code, signal) = status;
     let signal = signal.and_then(Signal::from_number);
     let found = match (signal, code) {
-        (Some(signal), _) if signal == promise.first_signal() => reason(
+        (Some(signal), _) if signal == promise.first_signal() => cause(
             format!("it has no handler for {signal}: the default action ended it on the spot"),
             format!("let it handle {signal} and exit with 0, or expect {code}"),
         ),
-        (Some(signal), _) => reason(
+        (Some(signal), _) => cause(
             format!("it crashed while stopping ({signal})"),
             "look at the last lines of its output and at its core dump",
         ),
-        (None, 0) => reason(
+        (None, 0) => cause(
             "an exit code was expected and is lost on the way: a handler, a shell or a wrapper ends with 0",
             "pass the code on (in a shell: code=$?; ...; exit $code)",
         ),
         (None, KILLED) if engine_stop(promise).is_some() => return killed_by_engine(promise),
-        (None, KILLED) => reason(
+        (None, KILLED) => cause(
             "something below it was ended by KILL, and it reports that",
             "look at who sends KILL: a wrapper's own timeout, or the kernel's memory killer",
         ),
-        (None, 143) => reason(
+        (None, 143) => cause(
             "a process below it died of TERM, and it reports that as 128+15",
             "handle TERM in the program and exit with 0, or expect 143",
         ),
-        (None, code) => reason(
+        (None, code) => cause(
             format!("its way down ends in an error ({code})"),
             "look at the last lines of its output",
         ),
@@ -323,9 +326,9 @@ pub(crate) fn wrong_exit(status: (u8, Option<i32>), promise: &Promise) -> Option
 }
 
 /// Processes were left.
-pub(crate) fn left(story: &Story, left: &[Left]) -> Reason {
+pub(crate) fn left(history: &History, left: &[LeftProcess]) -> Cause {
     if let Some(container) = left.iter().find(|left| left.pid == 0) {
-        return reason(
+        return cause(
             format!(
                 "{} runs on without its client: a signal that the client does not pass on, and KILL above all, \
                  never reaches it",
@@ -334,10 +337,13 @@ pub(crate) fn left(story: &Story, left: &[Left]) -> Reason {
             "stop it through the engine: --stop-command 'docker stop NAME'",
         );
     }
-    let looks = story.looks(true);
+    let looks = history.looks(true);
     let session = |pid: i32| looks.iter().find(|look| look.pid == pid).map(|l| l.session);
-    let main_pid = story.started().map_or(0, |(_, pid)| pid);
-    let main = story.looks(false).iter().find(|look| look.pid == main_pid);
+    let main_pid = history.started().map_or(0, |(_, pid)| pid);
+    let main = history
+        .looks(false)
+        .iter()
+        .find(|look| look.pid == main_pid);
     let first = left
         .first()
         .map_or("a process", |left| left.command.as_str());
@@ -347,7 +353,7 @@ pub(crate) fn left(story: &Story, left: &[Left]) -> Reason {
             .is_some_and(|(main, session)| session != main.session)
     });
     if let Some(away) = away {
-        return reason(
+        return cause(
             format!(
                 "{} is in a session of its own (setsid, a daemon): neither its parent's end nor a signal to \
                  the group reaches it",
@@ -357,14 +363,14 @@ pub(crate) fn left(story: &Story, left: &[Left]) -> Reason {
         );
     }
     match main {
-        Some(main) if main.is_shell() => reason(
+        Some(main) if main.is_shell() => cause(
             format!(
                 "a shell is in between: {} ended on the signal and left {first} alone",
                 main.command
             ),
             "start the program with exec (exec PROGRAM), or signal all of them (--target group)",
         ),
-        _ => reason(
+        _ => cause(
             format!("the command ended without waiting for {first}, which it had started"),
             "let it stop its children and wait for them, or signal all of them (--target group or tree)",
         ),
@@ -372,8 +378,8 @@ pub(crate) fn left(story: &Story, left: &[Left]) -> Reason {
 }
 
 /// A port is still listened on.
-pub(crate) fn port_kept(port: u16) -> Reason {
-    reason(
+pub(crate) fn port_kept(port: u16) -> Cause {
+    cause(
         "a child has inherited the listening socket, or another process serves the port",
         format!(
             "close the socket in children (SOCK_CLOEXEC), and see who has it: ss -ltnp 'sport = :{port}'"
@@ -382,8 +388,8 @@ pub(crate) fn port_kept(port: u16) -> Reason {
 }
 
 /// Requests were cut off.
-pub(crate) fn interrupted_requests(promise: &Promise) -> Reason {
-    reason(
+pub(crate) fn interrupted_requests(promise: &Promise) -> Cause {
+    cause(
         format!(
             "it ends on {} without finishing what it has begun",
             promise.asks()
@@ -394,7 +400,7 @@ pub(crate) fn interrupted_requests(promise: &Promise) -> Reason {
 }
 
 /// It ended before anybody asked.
-pub(crate) fn died_early((code, signal): (u8, Option<i32>)) -> Option<Reason> {
+pub(crate) fn died_early((code, signal): (u8, Option<i32>)) -> Option<Cause> {
     let why = match signal.and_then(Signal::from_number) {
         Some(signal) => format!("it was ended by {signal}, which check has not sent"),
         None if code == 0 => "it is done, or it has gone into the background (a daemon)".to_owned(),
@@ -416,13 +422,13 @@ pub(crate) fn died_early((code, signal): (u8, Option<i32>)) -> Option<Reason> {
     } else {
         "look at the last lines of its output: a port that is taken, a file that is missing"
     };
-    Some(reason(why, way_out))
+    Some(cause(why, way_out))
 }
 
 /// It never became ready.
-pub(crate) fn never_ready(story: &Story) -> Option<Reason> {
-    story.exited()?;
-    Some(reason(
+pub(crate) fn never_ready(history: &History) -> Option<Cause> {
+    history.exited()?;
+    Some(cause(
         "it runs, and what was waited for does not come",
         "look at the last lines of its output; allow more time (--ready-timeout), or wait for something else",
     ))

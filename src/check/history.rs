@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::check::fact::{Fact, Left, What};
+use crate::check::fact::{Fact, LeftProcess, What};
 
 /// What became of the requests that were open when the signal was sent.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub(crate) struct Requests {
+pub(crate) struct RequestTotals {
     pub(crate) open: u32,
     pub(crate) complete: u32,
     /// Why the others were not completed.
@@ -32,23 +32,23 @@ pub(crate) enum Part {
 
 /// All that is known about one run.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub(crate) struct Story {
+pub(crate) struct History {
     pub(crate) facts: Vec<Fact>,
     /// When the signal was sent, since the run began.
     pub(crate) sent: Option<Duration>,
-    pub(crate) requests: Option<Requests>,
+    pub(crate) requests: Option<RequestTotals>,
     /// The last lines of the command's output.
     pub(crate) output: Vec<String>,
     /// How long readiness was waited for in vain, and for what.
     pub(crate) never_ready: Option<(Duration, String)>,
     /// Processes that were still there when the machine had ended, and were killed.
-    pub(crate) remained: Vec<Left>,
+    pub(crate) remained: Vec<LeftProcess>,
     /// Why nothing can be said about the run.
     pub(crate) impossible: Option<String>,
     pub(crate) interrupted: bool,
 }
 
-impl Story {
+impl History {
     /// The first fact of this kind, and when it was.
     pub(crate) fn find<T>(&self, wanted: impl Fn(&What) -> Option<T>) -> Option<(Duration, T)> {
         let find = |fact: &Fact| wanted(&fact.what).map(|found| (fact.at(), found));
@@ -139,9 +139,9 @@ impl Story {
     }
 
     /// Who was left when the child had ended by itself or by the stop, each once.
-    pub(crate) fn left(&self) -> Vec<Left> {
+    pub(crate) fn left(&self) -> Vec<LeftProcess> {
         let exited = self.exited().map(|(at, _)| at);
-        let mut all: Vec<Left> = Vec::new();
+        let mut all: Vec<LeftProcess> = Vec::new();
         for fact in &self.facts {
             if let What::Left { processes, .. } = &fact.what
                 && exited.is_some_and(|exited| fact.at() >= exited)
