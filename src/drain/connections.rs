@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use super::rules::{Patience, Protocols, Tracker};
-use crate::drain::look::{Drain, Ports};
+use crate::drain::look::{DrainedPorts, Ports};
 use crate::machine::Event;
 use crate::plan::Plan;
 use crate::plan::drain::DrainPorts;
@@ -16,7 +16,7 @@ use crate::sys::tree;
 /// The looks that a drain, or the flush after it, needs; nothing is open and nothing is done before.
 #[derive(Default)]
 pub(crate) struct Connections {
-    drain: Option<Drain>,
+    drain: Option<DrainedPorts>,
     purpose: Purpose,
     /// When the next look is due, counted from the same zero as `now` everywhere.
     next: Duration,
@@ -145,7 +145,7 @@ impl Connections {
 }
 
 /// `None` where no ports are to be drained.
-fn opened(plan: &Plan) -> Option<Drain> {
+fn opened(plan: &Plan) -> Option<DrainedPorts> {
     let wanted = plan.drain.as_ref()?;
     let (ports, protocols) = match &wanted.ports {
         DrainPorts::None => return None,
@@ -159,7 +159,7 @@ fn opened(plan: &Plan) -> Option<Drain> {
         quiet: wanted.quiet,
         longest: wanted.timeout,
     };
-    Some(Drain::new(ports, Tracker::new(patience, protocols)))
+    Some(DrainedPorts::new(ports, Tracker::new(patience, protocols)))
 }
 
 /// All descendants, as far as they can be seen.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rules::{Connection, Segments, State, TcpInfo, Wait};
+use super::rules::{Connection, Segments, TcpInfo, TcpState, Wait};
 use crate::plan::drain::{Protocol, QUIET, QUIET_UNSEEN};
 use crate::record::held::Why;
 
@@ -47,9 +47,9 @@ pub(super) fn judge(
     wait: impl FnOnce() -> Wait,
 ) -> Option<Why> {
     let half_closed = match c.state {
-        State::Established => false,
-        State::CloseWait => true,
-        State::SynRecv => return Some(Why::Handshake),
+        TcpState::Established => false,
+        TcpState::CloseWait => true,
+        TcpState::SynRecv => return Some(Why::Handshake),
         _ => return None,
     };
     // The client's FIN takes a sequence number: until it is read it counts as a byte in the receive

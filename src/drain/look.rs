@@ -19,14 +19,18 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use crate::drain::look::sock_diag::SockDiag;
-use crate::drain::look::sockets::{Budget, Owners, sockets};
-use crate::drain::look::waits::Waits;
-use crate::drain::rules::{Connection, Look, State, Tracker, View, Wait, pace};
+use crate::drain::look::sockets::{Owners, ReadBudget, sockets};
+use crate::drain::look::waits::ThreadWaits;
+use crate::drain::rules::{Connection, LookResult, TcpState, Tracker, View, Wait, pace};
 
 /// Rule 1: the states that can hold a request.
-const SERVED: [State; 3] = [State::Established, State::CloseWait, State::SynRecv];
+const SERVED: [TcpState; 3] = [
+    TcpState::Established,
+    TcpState::CloseWait,
+    TcpState::SynRecv,
+];
 /// The states of a socket that its process has closed and whose data may still be under way.
-const LEAVING: [State; 3] = [State::FinWait1, State::LastAck, State::Closing];
+const LEAVING: [TcpState; 3] = [TcpState::FinWait1, TcpState::LastAck, TcpState::Closing];
 
 /// Which local ports are drained.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +42,14 @@ pub(crate) enum Ports {
 
 /// Why a look gave nothing.
 #[derive(Debug)]
-pub(crate) enum Error {
+pub(crate) enum LookError {
     /// sock_diag did not work this time; it may the next.
-    SockDiag(sock_diag::Error),
+    SockDiag(sock_diag::DumpError),
     /// sock_diag is refused, and /proc/net/tcp cannot be read either.
-    Both(sock_diag::Error, io::Error),
+    Both(sock_diag::DumpError, io::Error),
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for LookError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SockDiag(e) => e.fmt(f),
@@ -54,16 +58,16 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for LookError {}
 
 /// Where the sockets are read from.
 #[derive(Debug)]
-enum Source {
+enum SocketSource {
     SockDiag(SockDiag),
-    ProcNet(sock_diag::Error),
+    ProcNet(sock_diag::DumpError),
 }
 
-impl Source {
+impl SocketSource {
     fn open() -> Self {
         match SockDiag::open() {
             Ok(diag) => {
@@ -74,27 +78,26 @@ impl Source {
         }
     }
 
-    fn refused(why: sock_diag::Error) -> Self {
+    fn refused(why: sock_diag::DumpError) -> Self {
         tracing::debug!("sockets are read from /proc/net/tcp: {why}");
         Self::ProcNet(why)
     }
 
     fn dump(
         &mut self,
-        states: &[State],
+        states: &[TcpState],
         ports: Option<&[u16]>,
         out: &mut Vec<Connection>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), LookError> {
         if let Self::SockDiag(diag) = self {
             match diag.dump(states, ports, out) {
-                Err(refused @ sock_diag::Error::Refused(_)) => *self = Self::refused(refused),
-                result => return result.map_err(Error::SockDiag),
+                Err(refused @ sock_diag::DumpError::Refused(_)) => *self = Self::refused(refused),
+                result => return result.map_err(LookError::SockDiag),
             }
         }
         match self {
-            Self::ProcNet(why) => {
-                proc_net::dump(proc_net::OURS, states, ports, out).map_err(|e| Error::Both(*why, e))
-            }
+            Self::ProcNet(why) => proc_net::dump(proc_net::OURS, states, ports, out)
+                .map_err(|e| LookError::Both(*why, e)),
             Self::SockDiag(_) => Ok(()),
         }
     }
@@ -117,7 +120,7 @@ pub(crate) fn first_not_listened_on(
     ports: &[u16],
     child: Option<i32>,
     tree: Option<impl FnOnce() -> Vec<Pid>>,
-) -> Result<Option<Missing>, Error> {
+) -> Result<Option<Missing>, LookError> {
     let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/net")).ok();
     let elsewhere = child.map(|pid| pid.to_string()).filter(|pid| {
         let (ours, its) = (namespace("self"), namespace(pid));
@@ -126,10 +129,10 @@ pub(crate) fn first_not_listened_on(
     let mut found = Vec::new();
     let in_its_own = elsewhere.is_some_and(|pid| {
         let tables = format!("/proc/{pid}/net");
-        proc_net::dump(&tables, &[State::Listen], Some(ports), &mut found).is_ok()
+        proc_net::dump(&tables, &[TcpState::Listen], Some(ports), &mut found).is_ok()
     });
     if !in_its_own {
-        Source::open().dump(&[State::Listen], Some(ports), &mut found)?;
+        SocketSource::open().dump(&[TcpState::Listen], Some(ports), &mut found)?;
     }
     let mut owners = Owners::default();
     let anybody = tree.is_none();
@@ -157,21 +160,21 @@ pub(crate) struct Leaving {
 
 /// Everything known about the drained ports.
 #[derive(Debug)]
-pub(crate) struct Drain {
+pub(crate) struct DrainedPorts {
     ports: Ports,
     /// Those of the list, or those seen so far, ascending.
     drained: Vec<u16>,
     tracker: Tracker,
-    source: Source,
+    source: SocketSource,
     owners: Owners,
-    waits: Waits,
+    waits: ThreadWaits,
     found: Vec<Connection>,
     listeners: Vec<Connection>,
     next: Duration,
 }
 
-impl Drain {
-    /// Opens one descriptor, close-on-exec, in the network namespace of the caller. Never fails: where sock_diag is refused, [`Drain::fallback`] says so.
+impl DrainedPorts {
+    /// Opens one descriptor, close-on-exec, in the network namespace of the caller. Never fails: where sock_diag is refused, [`DrainedPorts::fallback`] says so.
     pub(crate) fn new(ports: Ports, tracker: Tracker) -> Self {
         let mut drained = match &ports {
             Ports::Auto => Vec::new(),
@@ -183,9 +186,9 @@ impl Drain {
             ports,
             drained,
             tracker,
-            source: Source::open(),
+            source: SocketSource::open(),
             owners: Owners::default(),
-            waits: Waits::default(),
+            waits: ThreadWaits::default(),
             found: Vec::new(),
             listeners: Vec::new(),
             next: Duration::ZERO,
@@ -194,10 +197,10 @@ impl Drain {
 
     /// Why only /proc/net/tcp is read, if so: every open connection then counts as in flight. Worth
     /// one line. Known after the first look.
-    pub(crate) fn fallback(&self) -> Option<sock_diag::Error> {
+    pub(crate) fn fallback(&self) -> Option<sock_diag::DumpError> {
         match self.source {
-            Source::SockDiag(_) => None,
-            Source::ProcNet(why) => Some(why),
+            SocketSource::SockDiag(_) => None,
+            SocketSource::ProcNet(why) => Some(why),
         }
     }
 
@@ -205,11 +208,11 @@ impl Drain {
         &mut self,
         now: Duration,
         tree: &LazyCell<Vec<Pid>, F>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), LookError> {
         let auto = self.ports == Ports::Auto;
         let wanted = if auto { None } else { Some(&self.drained[..]) };
         self.source
-            .dump(&[State::Listen], wanted, &mut self.listeners)?;
+            .dump(&[TcpState::Listen], wanted, &mut self.listeners)?;
         self.owners
             .listeners(now, &self.listeners, || tree.to_vec(), own);
         if auto {
@@ -228,7 +231,7 @@ impl Drain {
         &mut self,
         now: Duration,
         tree: impl FnOnce() -> Vec<Pid>,
-    ) -> Result<Look, Error> {
+    ) -> Result<LookResult, LookError> {
         let started = Instant::now();
         let tree = LazyCell::new(tree);
         let result = self.look_now(now, &tree);
@@ -236,7 +239,7 @@ impl Drain {
         self.next = match &result {
             Ok(look) => {
                 let next = pace(look, took, self.tracker.quiet());
-                let Look {
+                let LookResult {
                     in_flight, idle, ..
                 } = look;
                 tracing::trace!(
@@ -256,18 +259,18 @@ impl Drain {
         &mut self,
         now: Duration,
         tree: &LazyCell<Vec<Pid>, F>,
-    ) -> Result<Look, Error> {
+    ) -> Result<LookResult, LookError> {
         if self.owners.stale(now) {
             self.refresh(now, tree)?;
         }
         self.source
             .dump(&SERVED, Some(&self.drained), &mut self.found)?;
         self.owners.forget(&self.found);
-        let mut view = Tree {
+        let mut view = TreeView {
             now,
             pids: tree,
             found: &self.found,
-            budget: Budget::new(Budget::LOOK),
+            budget: ReadBudget::new(ReadBudget::LOOK),
             owners: &mut self.owners,
             waits: &mut self.waits,
         };
@@ -281,7 +284,7 @@ impl Drain {
 
     /// What the kernel has still to deliver on the drained ports once the processes are gone. It
     /// would be lost if the network namespace went away now.
-    pub(crate) fn leaving(&mut self) -> Result<Leaving, Error> {
+    pub(crate) fn leaving(&mut self) -> Result<Leaving, LookError> {
         self.source
             .dump(&LEAVING, Some(&self.drained), &mut self.found)?;
         let left = self.found.iter().filter(|c| c.send_queue > 0);
@@ -297,7 +300,7 @@ fn own() -> HashSet<u32> {
     let mut inodes = HashSet::new();
     sockets(
         &[Pid::this()],
-        &mut Budget::new(Budget::LISTENERS),
+        &mut ReadBudget::new(ReadBudget::LISTENERS),
         |inode| {
             inodes.insert(inode);
             true
@@ -306,16 +309,16 @@ fn own() -> HashSet<u32> {
     inodes
 }
 
-struct Tree<'a, F: FnOnce() -> Vec<Pid>> {
+struct TreeView<'a, F: FnOnce() -> Vec<Pid>> {
     now: Duration,
     pids: &'a LazyCell<Vec<Pid>, F>,
     found: &'a [Connection],
-    budget: Budget,
+    budget: ReadBudget,
     owners: &'a mut Owners,
-    waits: &'a mut Waits,
+    waits: &'a mut ThreadWaits,
 }
 
-impl<F: FnOnce() -> Vec<Pid>> View for Tree<'_, F> {
+impl<F: FnOnce() -> Vec<Pid>> View for TreeView<'_, F> {
     fn wait(&mut self, c: &Connection) -> Wait {
         self.waits
             .wait(self.now, c, self.found, &mut self.budget, || {
@@ -354,10 +357,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let tree = || vec![Pid::this()];
-        let mut drain = Drain::new(Ports::List(vec![port]), impatient());
+        let mut drain = DrainedPorts::new(Ports::List(vec![port]), impatient());
         assert_eq!(drain.fallback(), None);
-        let refused = sock_diag::Error::Refused(Errno::EPERM);
-        drain.source = Source::ProcNet(refused);
+        let refused = sock_diag::DumpError::Refused(Errno::EPERM);
+        drain.source = SocketSource::ProcNet(refused);
         assert_eq!(drain.fallback(), Some(refused));
 
         let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -383,7 +386,7 @@ mod tests {
 
     #[test]
     fn no_ports_are_nothing_to_wait_for() {
-        let mut drain = Drain::new(Ports::List(Vec::new()), impatient());
+        let mut drain = DrainedPorts::new(Ports::List(Vec::new()), impatient());
         assert!(!drain.look(Duration::ZERO, Vec::new).unwrap().drained);
         let look = drain.look(drain.next_look(), Vec::new).unwrap();
         assert_eq!((look.drained, look.idle), (true, 0));

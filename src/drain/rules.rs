@@ -45,7 +45,7 @@ const SHARE: u32 = 150;
 /// How long after it was first seen a connection in SYN_RECV counts: time for the client to send
 /// once more, and again, what a full accept queue has dropped.
 const HANDSHAKE: Duration = Duration::from_secs(3);
-/// How many connections in flight a [`Look`] names; the others are only counted.
+/// How many connections in flight a [`LookResult`] names; the others are only counted.
 pub(crate) const NAMED: usize = 4;
 
 /// What diagnostics call a connection that holds no request.
@@ -54,7 +54,7 @@ const IDLE: &str = "idle";
 /// The states of a TCP socket, numbered as in the kernel's `enum tcp_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
-pub(crate) enum State {
+pub(crate) enum TcpState {
     Established = 1,
     SynSent = 2,
     SynRecv = 3,
@@ -68,7 +68,7 @@ pub(crate) enum State {
     Closing = 11,
 }
 
-impl State {
+impl TcpState {
     /// The state of that number; `None` for one this kernel has and we do not know.
     pub(crate) fn from_number(number: u8) -> Option<Self> {
         Some(match number {
@@ -126,7 +126,7 @@ pub(crate) struct Connection {
     pub(crate) cookie: u64,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
-    pub(crate) state: State,
+    pub(crate) state: TcpState,
     pub(crate) recv_queue: u32,
     pub(crate) send_queue: u32,
     pub(crate) inode: u32,
@@ -156,7 +156,7 @@ pub(crate) trait View {
 
 /// What one look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct LookResult {
     /// Requests in flight in the tree.
     pub(crate) in_flight: usize,
     /// Open connections that hold none.
@@ -204,8 +204,8 @@ impl Tracker {
         now: Duration,
         found: &[Connection],
         view: &mut dyn View,
-    ) -> Look {
-        let mut look = Look {
+    ) -> LookResult {
+        let mut look = LookResult {
             in_flight: 0,
             idle: 0,
             drained: false,
@@ -307,7 +307,7 @@ impl Tracker {
 /// stop may take 300 ms longer than the last answer and its quiet time. An idle look is
 /// confirmed soon, and quiet time is waited out exactly. Once nothing is in flight the next look is
 /// only about what comes anew, and whoever ends the drain looks again.
-pub(crate) fn pace(look: &Look, cost: Duration, quiet: Duration) -> Duration {
+pub(crate) fn pace(look: &LookResult, cost: Duration, quiet: Duration) -> Duration {
     if look.in_flight == 0 && !look.drained {
         return CONFIRM;
     }

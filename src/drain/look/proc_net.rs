@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::drain::rules::{Connection, State};
+use crate::drain::rules::{Connection, TcpState};
 
 /// The tables of our own network namespace.
 pub(crate) const OURS: &str = "/proc/net";
@@ -18,7 +18,7 @@ pub(crate) const OURS: &str = "/proc/net";
 /// `None` whatever its port is. An error if neither file in `tables` can be read.
 pub(crate) fn dump(
     tables: &str,
-    states: &[State],
+    states: &[TcpState],
     ports: Option<&[u16]>,
     out: &mut Vec<Connection>,
 ) -> io::Result<()> {
@@ -30,7 +30,7 @@ pub(crate) fn dump(
     // meanwhile it may show one several times. Several may listen on one address (SO_REUSEPORT).
     let mut seen = HashSet::new();
     out.retain(|c| {
-        let listener = (c.state == State::Listen).then_some(c.inode);
+        let listener = (c.state == TcpState::Listen).then_some(c.inode);
         seen.insert((c.local, c.remote, listener))
     });
     v4.or(v6)
@@ -38,7 +38,7 @@ pub(crate) fn dump(
 
 fn table(
     path: &str,
-    states: &[State],
+    states: &[TcpState],
     ports: Option<&[u16]>,
     out: &mut Vec<Connection>,
 ) -> io::Result<()> {
@@ -67,7 +67,7 @@ fn line(text: &str) -> Option<Connection> {
     let mut fields = text.split_ascii_whitespace();
     fields.next()?;
     let (local, remote) = (address(fields.next()?)?, address(fields.next()?)?);
-    let state = State::from_number(u8::from_str_radix(fields.next()?, 16).ok()?)?;
+    let state = TcpState::from_number(u8::from_str_radix(fields.next()?, 16).ok()?)?;
     let (send, recv) = fields.next()?.split_once(':')?;
     // tr:tm->when, retrnsmt, uid, timeout, then the inode, the reference count and the address.
     let inode = fields.nth(4)?.parse().ok()?;
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(c.remote, "127.0.0.2:50000".parse().unwrap());
         assert_eq!(
             (c.state, c.send_queue, c.recv_queue),
-            (State::Established, 10, 20)
+            (TcpState::Established, 10, 20)
         );
         assert_eq!((c.inode, c.cookie, c.info), (4711, 0xf1e2_d3c4, None));
         let text = "  12: B80D0120000000000000000001000000:0050 \
@@ -139,7 +139,7 @@ mod tests {
         let c = line(text).unwrap();
         assert_eq!(c.local, "[2001:db8::1]:80".parse().unwrap());
         assert_eq!(c.remote, "10.0.0.1:4660".parse().unwrap());
-        assert_eq!((c.state, c.inode), (State::CloseWait, 0));
+        assert_eq!((c.state, c.inode), (TcpState::CloseWait, 0));
         for length in 0..text.len() {
             if let Some(part) = text.get(..length) {
                 let _ = line(part);
@@ -175,7 +175,7 @@ mod tests {
         let tables = tempfile::tempdir().unwrap();
         std::fs::write(tables.path().join("tcp"), text.concat()).unwrap();
         let mut found = Vec::new();
-        let states = [State::Listen, State::Established];
+        let states = [TcpState::Listen, TcpState::Established];
         dump(tables.path().to_str().unwrap(), &states, None, &mut found).unwrap();
         let inodes: Vec<_> = found.iter().map(|c| c.inode).collect();
         assert_eq!(inodes, [1, 2, 0, 3]);
@@ -202,9 +202,9 @@ mod tests {
                 }
                 assert!(Instant::now() < bound, "{state:?}");
             };
-            assert_eq!(look(State::Established), [client.local_addr().unwrap()]);
-            assert_eq!(look(State::Listen).len(), 1);
-            dump(OURS, &[State::Listen], Some(&[]), &mut found).unwrap();
+            assert_eq!(look(TcpState::Established), [client.local_addr().unwrap()]);
+            assert_eq!(look(TcpState::Listen).len(), 1);
+            dump(OURS, &[TcpState::Listen], Some(&[]), &mut found).unwrap();
             assert_eq!(found, []);
         }
     }

@@ -18,7 +18,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
 
-use crate::drain::rules::{Connection, Segments, State, TcpInfo};
+use crate::drain::rules::{Connection, Segments, TcpInfo, TcpState};
 
 /// The longest one dump may take. The kernel answers at once; this bounds what has no reason.
 const BOUND: Duration = Duration::from_millis(250);
@@ -49,7 +49,7 @@ const DIAG_MSG: usize = 72;
 
 /// Why a dump gave nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Error {
+pub(crate) enum DumpError {
     /// The kernel or a sandbox does not allow or not have it: asking again is of no use.
     Refused(Errno),
     /// This time it did not work.
@@ -62,7 +62,7 @@ pub(crate) enum Error {
     Interrupted,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for DumpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(errno) => write!(f, "sock_diag is refused: {}", errno.desc()),
@@ -74,9 +74,9 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for DumpError {}
 
-impl From<Errno> for Error {
+impl From<Errno> for DumpError {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::EPERM
@@ -94,7 +94,7 @@ impl From<Errno> for Error {
 }
 
 /// The states to dump, as the kernel's bit set.
-fn bits(states: &[State]) -> u32 {
+fn bits(states: &[TcpState]) -> u32 {
     states
         .iter()
         .fold(0, |set, &state| set | 1 << (state as u8))
@@ -114,7 +114,7 @@ pub(crate) struct SockDiag {
 
 impl SockDiag {
     /// Opens the socket, in the network namespace of the caller, close-on-exec.
-    pub(crate) fn open() -> Result<Self, Error> {
+    pub(crate) fn open() -> Result<Self, DumpError> {
         Ok(Self {
             socket: Some(netlink()?),
             buffer: Vec::new(),
@@ -128,10 +128,10 @@ impl SockDiag {
     /// `None` whatever its port is. A socket that moves during the dump may be in it twice.
     pub(crate) fn dump(
         &mut self,
-        states: &[State],
+        states: &[TcpState],
         ports: Option<&[u16]>,
         out: &mut Vec<Connection>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), DumpError> {
         out.clear();
         if ports.is_some_and(<[u16]>::is_empty) {
             return Ok(());
@@ -147,12 +147,12 @@ impl SockDiag {
             tries += 1;
             match result {
                 Ok(()) => break,
-                Err(Error::Refused(Errno::EPERM | Errno::EACCES)) => return result,
-                Err(Error::Refused(_)) if !self.by_family => self.by_family = true,
-                Err(Error::Interrupted | Error::Failed(Errno::EBUSY | Errno::ENOBUFS))
+                Err(DumpError::Refused(Errno::EPERM | Errno::EACCES)) => return result,
+                Err(DumpError::Refused(_)) if !self.by_family => self.by_family = true,
+                Err(DumpError::Interrupted | DumpError::Failed(Errno::EBUSY | Errno::ENOBUFS))
                     if tries < 4 => {}
                 // The buffer has grown by now.
-                Err(Error::Failed(Errno::EMSGSIZE)) if tries < 4 => {}
+                Err(DumpError::Failed(Errno::EMSGSIZE)) if tries < 4 => {}
                 Err(_) => return result,
             }
             out.clear();
@@ -167,15 +167,15 @@ impl SockDiag {
 
     fn by_family(
         &mut self,
-        states: &[State],
+        states: &[TcpState],
         ports: Option<&[u16]>,
         out: &mut Vec<Connection>,
         until: Instant,
-    ) -> Result<(), Error> {
+    ) -> Result<(), DumpError> {
         self.one(AddressFamily::Inet, states, ports, out, until)?;
         match self.one(AddressFamily::Inet6, states, ports, out, until) {
             // A kernel without IPv6 has no sockets of it.
-            Err(Error::Refused(Errno::ENOENT | Errno::EAFNOSUPPORT)) => Ok(()),
+            Err(DumpError::Refused(Errno::ENOENT | Errno::EAFNOSUPPORT)) => Ok(()),
             result => result,
         }
     }
@@ -183,11 +183,11 @@ impl SockDiag {
     fn one(
         &mut self,
         family: AddressFamily,
-        states: &[State],
+        states: &[TcpState],
         ports: Option<&[u16]>,
         out: &mut Vec<Connection>,
         until: Instant,
-    ) -> Result<(), Error> {
+    ) -> Result<(), DumpError> {
         // Kept only when the dump was read to its end.
         let socket = match self.socket.take() {
             Some(socket) => socket,
@@ -207,7 +207,7 @@ impl SockDiag {
                 Err(Errno::EAGAIN) => {
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return Err(Error::TimedOut);
+                        return Err(DumpError::TimedOut);
                     }
                     let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
                     let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
@@ -217,30 +217,30 @@ impl SockDiag {
                 Err(errno) => return Err(errno.into()),
             };
             if length > BUFFER_MAX {
-                return Err(Error::Malformed);
+                return Err(DumpError::Malformed);
             }
             let Some(datagram) = self.buffer.get(..length) else {
                 // MSG_TRUNC tells the true length: the datagram was larger than the buffer.
                 self.buffer.resize(length, 0);
-                return Err(Error::Failed(Errno::EMSGSIZE));
+                return Err(DumpError::Failed(Errno::EMSGSIZE));
             };
             match read_datagram(datagram, self.sequence, &mut interrupted, out)? {
                 true if interrupted => {
                     self.socket = Some(socket);
-                    return Err(Error::Interrupted);
+                    return Err(DumpError::Interrupted);
                 }
                 true => {
                     self.socket = Some(socket);
                     return Ok(());
                 }
-                false if Instant::now() > until => return Err(Error::TimedOut),
+                false if Instant::now() > until => return Err(DumpError::TimedOut),
                 false => {}
             }
         }
     }
 }
 
-fn netlink() -> Result<OwnedFd, Error> {
+fn netlink() -> Result<OwnedFd, DumpError> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let protocol = SockProtocol::NetlinkSockDiag;
     Ok(socket(
@@ -264,7 +264,7 @@ fn build(
     request: &mut Vec<u8>,
     sequence: u32,
     family: AddressFamily,
-    states: &[State],
+    states: &[TcpState],
     ports: Option<&[u16]>,
 ) {
     let info = 1u8 << (INET_DIAG_INFO - 1);
@@ -362,19 +362,19 @@ fn read_datagram(
     sequence: u32,
     interrupted: &mut bool,
     out: &mut Vec<Connection>,
-) -> Result<bool, Error> {
+) -> Result<bool, DumpError> {
     if bytes.is_empty() {
-        return Err(Error::Malformed);
+        return Err(DumpError::Malformed);
     }
     while !bytes.is_empty() {
-        let length = u32_at(bytes, 0).ok_or(Error::Malformed)? as usize;
+        let length = u32_at(bytes, 0).ok_or(DumpError::Malformed)? as usize;
         if length < NLMSG_HEADER {
-            return Err(Error::Malformed);
+            return Err(DumpError::Malformed);
         }
-        let message = bytes.get(..length).ok_or(Error::Malformed)?;
+        let message = bytes.get(..length).ok_or(DumpError::Malformed)?;
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        let kind = u16_at(message, 4).ok_or(Error::Malformed)?;
-        let flags = u16_at(message, 6).ok_or(Error::Malformed)?;
+        let kind = u16_at(message, 4).ok_or(DumpError::Malformed)?;
+        let flags = u16_at(message, 6).ok_or(DumpError::Malformed)?;
         if u32_at(message, 8) != Some(sequence) {
             continue;
         }
@@ -386,13 +386,13 @@ fn read_datagram(
                 let code = u32_at(payload, 0).map_or(0, |code| code as i32);
                 return match (kind, code) {
                     (NLMSG_DONE, 0..) => Ok(true),
-                    (_, 0..) => Err(Error::Malformed),
+                    (_, 0..) => Err(DumpError::Malformed),
                     (_, code) => Err(Errno::from_raw(code.saturating_neg()).into()),
                 };
             }
-            NLMSG_OVERRUN => return Err(Error::Failed(Errno::ENOBUFS)),
+            NLMSG_OVERRUN => return Err(DumpError::Failed(Errno::ENOBUFS)),
             TCPDIAG_GETSOCK | SOCK_DIAG_BY_FAMILY => {
-                out.extend(read_socket(payload).ok_or(Error::Malformed)?);
+                out.extend(read_socket(payload).ok_or(DumpError::Malformed)?);
             }
             _ => {}
         }
@@ -404,7 +404,7 @@ fn read_datagram(
 /// connection if its family or state is one that we do not know.
 fn read_socket(payload: &[u8]) -> Option<Option<Connection>> {
     let attributes = payload.get(DIAG_MSG..)?;
-    let (family, state) = (*payload.first()?, State::from_number(*payload.get(1)?));
+    let (family, state) = (*payload.first()?, TcpState::from_number(*payload.get(1)?));
     let address = |port: usize, ip: usize| -> Option<Option<SocketAddr>> {
         let port = u16::from_be_bytes(payload.get(port..port + 2)?.try_into().ok()?);
         let ip: [u8; 16] = payload.get(ip..ip + 16)?.try_into().ok()?;

@@ -32,9 +32,9 @@ const MISSES: u8 = 2;
 /// A count and not a time: on a busy machine the time passes without anything having been read, and
 /// what is seen of the tree must not depend on that.
 #[derive(Debug)]
-pub(crate) struct Budget(u32);
+pub(crate) struct ReadBudget(u32);
 
-impl Budget {
+impl ReadBudget {
     /// What the dump of 20,000 connections leaves of 50 ms, half of it for the listeners' owners.
     pub(crate) const LISTENERS: u32 = 10_000;
     pub(crate) const LOOK: u32 = 16_000;
@@ -67,7 +67,7 @@ pub(crate) fn inode_of(pid: Pid, fd: i32) -> Option<u32> {
 
 /// How far descriptor tables could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Read {
+pub(crate) enum Coverage {
     /// To their end, or as far as was asked.
     Whole,
     /// One is not ours to read, or the budget was used up.
@@ -76,7 +76,11 @@ pub(crate) enum Read {
 
 /// Calls `each` with the inode of every socket of every process of `pids` until it says `false`. A
 /// process that is gone holds none; of no process at all nothing is known.
-pub(crate) fn sockets(pids: &[Pid], budget: &mut Budget, each: impl FnMut(u32) -> bool) -> Read {
+pub(crate) fn sockets(
+    pids: &[Pid],
+    budget: &mut ReadBudget,
+    each: impl FnMut(u32) -> bool,
+) -> Coverage {
     first_sockets(pids, usize::MAX, budget, each)
 }
 
@@ -84,13 +88,13 @@ pub(crate) fn sockets(pids: &[Pid], budget: &mut Budget, each: impl FnMut(u32) -
 fn first_sockets(
     pids: &[Pid],
     depth: usize,
-    budget: &mut Budget,
+    budget: &mut ReadBudget,
     mut each: impl FnMut(u32) -> bool,
-) -> Read {
+) -> Coverage {
     let mut read = if pids.is_empty() {
-        Read::Part
+        Coverage::Part
     } else {
-        Read::Whole
+        Coverage::Whole
     };
     for pid in pids {
         // Not the error tells that it is gone: hidepid hides processes, /proc may be missing, and a
@@ -100,18 +104,18 @@ fn first_sockets(
             Ok(entries) => entries,
             Err(_) if is_gone() => continue,
             Err(_) => {
-                read = Read::Part;
+                read = Coverage::Part;
                 continue;
             }
         };
         for entry in entries.take(depth) {
             if !budget.take(1) {
-                return Read::Part;
+                return Coverage::Part;
             }
             let link = match entry.and_then(|entry| fs::read_link(entry.path())) {
                 Ok(link) => link,
                 Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !is_gone() => {
-                    read = Read::Part;
+                    read = Coverage::Part;
                     break;
                 }
                 // The descriptor was closed meanwhile.
@@ -120,7 +124,7 @@ fn first_sockets(
             if let Some(inode) = inode(link.as_os_str().as_encoded_bytes())
                 && !each(inode)
             {
-                return Read::Whole;
+                return Coverage::Whole;
             }
         }
     }
@@ -129,12 +133,12 @@ fn first_sockets(
 
 /// A listening socket, by its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listener {
+struct ListeningSocket {
     ip: IpAddr,
     tree: bool,
 }
 
-impl Listener {
+impl ListeningSocket {
     /// Whether a connection to that local address may have come from it. A listener on `::` takes
     /// IPv4 too, unless it was told not to, which the tables do not show.
     fn accepts(&self, local: IpAddr) -> bool {
@@ -148,12 +152,12 @@ impl Listener {
 /// What is known of who owns which socket.
 #[derive(Debug)]
 pub(crate) struct Owners {
-    ports: HashMap<u16, Vec<Listener>>,
+    ports: HashMap<u16, Vec<ListeningSocket>>,
     /// Listening sockets found in the tree; a process that inherits one keeps it there.
     listening: HashSet<u32>,
     /// All sockets of the tree when its tables were last read.
     tree: HashSet<u32>,
-    read: Read,
+    read: Coverage,
     /// Connections by cookie, and how many readings have not found them.
     misses: HashMap<u64, u8>,
     /// The look at which the tables were last read and at which it was last told who listens.
@@ -167,7 +171,7 @@ impl Default for Owners {
             ports: HashMap::new(),
             listening: HashSet::new(),
             tree: HashSet::new(),
-            read: Read::Whole,
+            read: Coverage::Whole,
             misses: HashMap::new(),
             tables_at: None,
             listeners_at: None,
@@ -196,9 +200,9 @@ impl Owners {
         self.listeners_at = Some(now);
         let inodes: HashSet<u32> = found.iter().map(|c| c.inode).collect();
         self.listening.retain(|inode| inodes.contains(inode));
-        let mut read = Read::Whole;
+        let mut read = Coverage::Whole;
         if self.listening.len() < inodes.len() {
-            let (pids, mut budget) = (pids(), Budget::new(Budget::LISTENERS));
+            let (pids, mut budget) = (pids(), ReadBudget::new(ReadBudget::LISTENERS));
             // A server listens before it serves, so its listeners are among its first descriptors.
             for depth in [LOW, usize::MAX] {
                 read = first_sockets(&pids, depth, &mut budget, |inode| {
@@ -212,20 +216,20 @@ impl Owners {
                 }
             }
         }
-        let own = if read == Read::Part {
+        let own = if read == Coverage::Part {
             own()
         } else {
             HashSet::new()
         };
         self.ports.clear();
         for listener in found {
-            let unknown = read == Read::Part && !own.contains(&listener.inode);
+            let unknown = read == Coverage::Part && !own.contains(&listener.inode);
             let tree = self.listening.contains(&listener.inode) || unknown;
             let ip = listener.local.ip();
             self.ports
                 .entry(listener.local.port())
                 .or_default()
-                .push(Listener { ip, tree });
+                .push(ListeningSocket { ip, tree });
         }
     }
 
@@ -249,7 +253,7 @@ impl Owners {
         &mut self,
         now: Duration,
         c: &Connection,
-        budget: &mut Budget,
+        budget: &mut ReadBudget,
         pids: impl FnOnce() -> Vec<Pid>,
     ) -> bool {
         let (mut by_tree, mut by_others) = (false, false);
@@ -263,7 +267,7 @@ impl Owners {
             return true;
         }
         if c.inode == 0 {
-            return by_tree || self.read == Read::Part;
+            return by_tree || self.read == Coverage::Part;
         }
         if self.tree.contains(&c.inode) {
             return true;
@@ -280,7 +284,7 @@ impl Owners {
                 true
             });
         }
-        if self.tree.contains(&c.inode) || self.read == Read::Part {
+        if self.tree.contains(&c.inode) || self.read == Coverage::Part {
             return true;
         }
         self.misses.insert(c.cookie, missed + 1);
@@ -302,9 +306,9 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
-    use crate::drain::rules::State;
+    use crate::drain::rules::TcpState;
 
-    fn connection(cookie: u64, port: u16, inode: u32, state: State) -> Connection {
+    fn connection(cookie: u64, port: u16, inode: u32, state: TcpState) -> Connection {
         Connection {
             cookie,
             local: ([127, 0, 0, 1], port).into(),
@@ -317,8 +321,8 @@ mod tests {
         }
     }
 
-    fn much() -> Budget {
-        Budget::new(Budget::LOOK)
+    fn much() -> ReadBudget {
+        ReadBudget::new(ReadBudget::LOOK)
     }
 
     #[test]
@@ -344,19 +348,19 @@ mod tests {
             seen.insert(inode);
             true
         });
-        assert_eq!((read, seen.contains(&wanted)), (Read::Whole, true));
+        assert_eq!((read, seen.contains(&wanted)), (Coverage::Whole, true));
         assert_eq!(
             sockets(&[Pid::this()], &mut much(), |inode| inode != wanted),
-            Read::Whole
+            Coverage::Whole
         );
         // More descriptors than may be read, and a process that is gone.
         assert_eq!(
-            sockets(&[Pid::this()], &mut Budget::new(2), |_| true),
-            Read::Part
+            sockets(&[Pid::this()], &mut ReadBudget::new(2), |_| true),
+            Coverage::Part
         );
         assert_eq!(
             sockets(&[Pid::from_raw(i32::MAX)], &mut much(), |_| panic!()),
-            Read::Whole
+            Coverage::Whole
         );
     }
 
@@ -367,13 +371,13 @@ mod tests {
         let inode = inode_of(Pid::this(), listener.as_raw_fd()).unwrap();
         let mut owners = Owners::default();
         assert!(owners.stale(Duration::ZERO));
-        let found = [connection(1, port, inode, State::Listen)];
+        let found = [connection(1, port, inode, TcpState::Listen)];
         owners.listeners(Duration::ZERO, &found, || vec![Pid::this()], HashSet::new);
         assert!(owners.listens(port) && !owners.listens(1));
         assert_eq!(owners.ports().collect::<Vec<_>>(), [port]);
         assert!(!owners.stale(FRESH / 2) && owners.stale(FRESH));
         for inode in [0, 1] {
-            let c = connection(2, port, inode, State::Established);
+            let c = connection(2, port, inode, TcpState::Established);
             assert!(owners.ours(Duration::ZERO, &c, &mut much(), || panic!(
                 "the tables were read"
             )));
@@ -383,7 +387,7 @@ mod tests {
     #[test]
     fn a_listener_accepts_what_is_sent_to_its_address() {
         let accepts = |at: &str, local: &str| {
-            let listener = Listener {
+            let listener = ListeningSocket {
                 ip: at.parse().unwrap(),
                 tree: true,
             };
@@ -405,15 +409,15 @@ mod tests {
         let mut owners = Owners::default();
         // The inode 1 is never that of a socket of this process.
         let found = [
-            connection(1, at.port(), listening, State::Listen),
-            connection(2, at.port(), 1, State::Listen),
+            connection(1, at.port(), listening, TcpState::Listen),
+            connection(2, at.port(), 1, TcpState::Listen),
         ];
         owners.listeners(Duration::ZERO, &found, || vec![Pid::this()], HashSet::new);
         let (ours, foreign) = (
-            connection(3, at.port(), mine, State::Established),
-            connection(4, at.port(), 1, State::Established),
+            connection(3, at.port(), mine, TcpState::Established),
+            connection(4, at.port(), 1, TcpState::Established),
         );
-        let queued = connection(5, at.port(), 0, State::Established);
+        let queued = connection(5, at.port(), 0, TcpState::Established);
         let tree = || vec![Pid::this()];
         let second = Duration::from_secs(1);
         assert!(owners.ours(Duration::ZERO, &ours, &mut much(), tree));

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use libc::c_long;
 use nix::unistd::Pid;
 
-use crate::drain::look::sockets::Budget;
+use crate::drain::look::sockets::ReadBudget;
 
 /// What it takes to look at a thread, in descriptors.
 const COST: u32 = 8;
@@ -44,7 +44,7 @@ pub(crate) enum Asleep {
 
 /// How a process serves its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ServerKind {
     /// No thread waits for many descriptors.
     Blocking {
         running: bool,
@@ -56,8 +56,8 @@ pub(crate) enum Kind {
 
 /// The threads of one process at one look.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) kind: Kind,
+pub(crate) struct ProcessThreads {
+    pub(crate) kind: ServerKind,
     /// Thread and descriptor of each that waits for data on one; an event loop may have such too.
     pub(crate) readers: Vec<(Pid, i32)>,
 }
@@ -65,15 +65,15 @@ pub(crate) struct Process {
 /// Looks at all threads of `pid`, but for those in `known`, which the caller has seen asleep before
 /// and knows to be so still. What it has read within the budget it returns, as `Unreadable` if
 /// there was more.
-pub(crate) fn process(pid: Pid, known: &HashSet<Pid>, budget: &mut Budget) -> Process {
-    let mut seen = Process {
-        kind: Kind::Unreadable,
+pub(crate) fn process(pid: Pid, known: &HashSet<Pid>, budget: &mut ReadBudget) -> ProcessThreads {
+    let mut seen = ProcessThreads {
+        kind: ServerKind::Unreadable,
         readers: Vec::new(),
     };
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return seen;
     };
-    let mut memory = Memory { pid, file: None };
+    let mut memory = ProcessMemory { pid, file: None };
     let (mut many, mut running) = (false, false);
     for task in tasks {
         let Some(tid) = task.ok().and_then(|t| t.file_name().to_str()?.parse().ok()) else {
@@ -95,20 +95,20 @@ pub(crate) fn process(pid: Pid, known: &HashSet<Pid>, budget: &mut Budget) -> Pr
         }
     }
     seen.kind = if many {
-        Kind::EventLoop
+        ServerKind::EventLoop
     } else {
-        Kind::Blocking { running }
+        ServerKind::Blocking { running }
     };
     seen
 }
 
 /// The memory of a process, opened when the first thread of it is found in poll or select.
-struct Memory {
+struct ProcessMemory {
     pid: Pid,
     file: Option<File>,
 }
 
-impl Memory {
+impl ProcessMemory {
     fn read(&mut self, at: u64, into: &mut [u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
@@ -118,7 +118,7 @@ impl Memory {
     }
 }
 
-fn thread(pid: Pid, tid: Pid, memory: &mut Memory) -> Asleep {
+fn thread(pid: Pid, tid: Pid, memory: &mut ProcessMemory) -> Asleep {
     let mut bytes = [0; 256];
     let read = File::open(format!("/proc/{pid}/task/{tid}/syscall"))
         .and_then(|mut file| file.read(&mut bytes));
@@ -140,8 +140,8 @@ fn thread(pid: Pid, tid: Pid, memory: &mut Memory) -> Asleep {
         .and_then(|text| str::from_utf8(text).ok())
         .unwrap_or_default();
     match call(text) {
-        Call::Is(asleep) => asleep,
-        Call::Poll { at, count } => {
+        Syscall::Is(asleep) => asleep,
+        Syscall::Poll { at, count } => {
             let mut fds = [0; POLL_MAX as usize * 8];
             let Some(fds) = fds.get_mut(..count as usize * 8) else {
                 return Asleep::Many;
@@ -150,7 +150,7 @@ fn thread(pid: Pid, tid: Pid, memory: &mut Memory) -> Asleep {
                 .read(at, fds)
                 .map_or(Asleep::Unreadable, |()| polled(fds))
         }
-        Call::Select { count, sets } => {
+        Syscall::Select { count, sets } => {
             let mut words = [[0u8; SELECT_MAX as usize / 8]; 3];
             for (set, at) in words.iter_mut().zip(sets) {
                 // The kernel reads the sets in words of 64 bits.
@@ -168,7 +168,7 @@ fn thread(pid: Pid, tid: Pid, memory: &mut Memory) -> Asleep {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Call {
+enum Syscall {
     Is(Asleep),
     Poll { at: u64, count: u64 },
     Select { count: u64, sets: [u64; 3] },
@@ -176,44 +176,44 @@ enum Call {
 
 /// Reads one line of /proc/PID/syscall: `running`, or the number of the call, six arguments, the
 /// stack pointer and the program counter; the number is -1 outside of a call.
-fn call(text: &str) -> Call {
+fn call(text: &str) -> Syscall {
     let mut fields = text.split_ascii_whitespace();
     let first = fields.next();
     if first == Some("running") {
-        return Call::Is(Asleep::Running);
+        return Syscall::Is(Asleep::Running);
     }
     let Some(number) = first.and_then(|n| n.parse::<c_long>().ok()) else {
-        return Call::Is(Asleep::Unreadable);
+        return Syscall::Is(Asleep::Unreadable);
     };
     if number < 0 {
-        return Call::Is(Asleep::Elsewhere);
+        return Syscall::Is(Asleep::Elsewhere);
     }
     let mut values = [0u64; 7];
     for value in &mut values {
         let field = fields.next().and_then(|f| f.strip_prefix("0x"));
         let Some(read) = field.and_then(|f| u64::from_str_radix(f, 16).ok()) else {
-            return Call::Is(Asleep::Unreadable);
+            return Syscall::Is(Asleep::Unreadable);
         };
         *value = read;
     }
     let [a, b, c, d, _, _, stack] = values;
     // A 32-bit process numbers its calls otherwise. Its stack lies below 4 GiB.
     if stack <= u64::from(u32::MAX) {
-        return Call::Is(Asleep::Unreadable);
+        return Syscall::Is(Asleep::Unreadable);
     }
     match kind_of(number) {
-        Some(Number::Read) => Call::Is(Asleep::Reading(a as i32)),
-        Some(Number::Many) => Call::Is(Asleep::Many),
-        Some(Number::Poll) if b == 0 => Call::Is(Asleep::Elsewhere),
-        Some(Number::Poll) if b > POLL_MAX => Call::Is(Asleep::Many),
-        Some(Number::Poll) => Call::Poll { at: a, count: b },
-        Some(Number::Select) if a as i32 <= 0 => Call::Is(Asleep::Elsewhere),
-        Some(Number::Select) if a > SELECT_MAX => Call::Is(Asleep::Many),
-        Some(Number::Select) => Call::Select {
+        Some(Number::Read) => Syscall::Is(Asleep::Reading(a as i32)),
+        Some(Number::Many) => Syscall::Is(Asleep::Many),
+        Some(Number::Poll) if b == 0 => Syscall::Is(Asleep::Elsewhere),
+        Some(Number::Poll) if b > POLL_MAX => Syscall::Is(Asleep::Many),
+        Some(Number::Poll) => Syscall::Poll { at: a, count: b },
+        Some(Number::Select) if a as i32 <= 0 => Syscall::Is(Asleep::Elsewhere),
+        Some(Number::Select) if a > SELECT_MAX => Syscall::Is(Asleep::Many),
+        Some(Number::Select) => Syscall::Select {
             count: a,
             sets: [b, c, d],
         },
-        None => Call::Is(Asleep::Elsewhere),
+        None => Syscall::Is(Asleep::Elsewhere),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use crate::drain::look::sockets::{Budget, Read, inode_of, sockets};
-use crate::drain::look::threads::{Kind, process};
+use crate::drain::look::sockets::{Coverage, ReadBudget, inode_of, sockets};
+use crate::drain::look::threads::{ServerKind, process};
 use crate::drain::rules::{Connection, TcpInfo, Wait};
 
 /// A thread once seen reading a connection that has not changed since still does: nothing has come that
@@ -44,7 +44,7 @@ struct Scan {
 
 /// What is known of the threads over the looks.
 #[derive(Debug, Default)]
-pub(crate) struct Waits {
+pub(crate) struct ThreadWaits {
     /// By the cookie of the connection.
     parked: HashMap<u64, Parked>,
     /// Processes once seen in an event loop. When one of them runs and no thread of it waits, it is
@@ -52,17 +52,17 @@ pub(crate) struct Waits {
     event_loops: HashSet<Pid>,
     scan: Option<(Duration, Scan)>,
     /// What diagnostics have said of each process.
-    said: HashMap<Pid, Kind>,
+    said: HashMap<Pid, ServerKind>,
 }
 
-impl Waits {
+impl ThreadWaits {
     /// Asks about `c`, one of the connections `found` by the look at `now`.
     pub(crate) fn wait(
         &mut self,
         now: Duration,
         c: &Connection,
         found: &[Connection],
-        budget: &mut Budget,
+        budget: &mut ReadBudget,
         pids: impl FnOnce() -> Vec<Pid>,
     ) -> Wait {
         if c.inode == 0 {
@@ -102,7 +102,7 @@ impl Waits {
         &mut self,
         now: Duration,
         found: &[Connection],
-        budget: &mut Budget,
+        budget: &mut ReadBudget,
         pids: &[Pid],
     ) -> Scan {
         let mut still = HashMap::with_capacity(self.parked.len());
@@ -125,22 +125,22 @@ impl Waits {
             }
             self.say(pid, seen.kind);
             match seen.kind {
-                Kind::EventLoop => {
+                ServerKind::EventLoop => {
                     self.event_loops.insert(pid);
                     scan.event_loops.push(pid);
                 }
-                Kind::Blocking { running: true } if self.event_loops.contains(&pid) => {
+                ServerKind::Blocking { running: true } if self.event_loops.contains(&pid) => {
                     scan.event_loops.push(pid);
                 }
-                Kind::Blocking { .. } => scan.blocking.push(pid),
-                Kind::Unreadable => scan.unreadable = true,
+                ServerKind::Blocking { .. } => scan.blocking.push(pid),
+                ServerKind::Unreadable => scan.unreadable = true,
             }
         }
         self.event_loops.retain(|pid| pids.contains(pid));
         scan
     }
 
-    fn say(&mut self, pid: Pid, kind: Kind) {
+    fn say(&mut self, pid: Pid, kind: ServerKind) {
         if tracing::enabled!(tracing::Level::DEBUG) && self.said.insert(pid, kind) != Some(kind) {
             tracing::debug!(
                 "pid {pid}: its threads, read from /proc/{pid}/task/*/syscall: {kind:?}"
@@ -151,7 +151,7 @@ impl Waits {
 
 impl Scan {
     /// A socket that no thread reads: whose is it?
-    fn without_reader(&mut self, inode: u32, budget: &mut Budget) -> Wait {
+    fn without_reader(&mut self, inode: u32, budget: &mut ReadBudget) -> Wait {
         if self.blocking.is_empty() {
             return Wait::Unknown;
         }
@@ -176,7 +176,7 @@ impl Scan {
                 inodes.insert(inode);
                 true
             });
-            (self.event_loops.is_empty() || read == Read::Whole).then_some(inodes)
+            (self.event_loops.is_empty() || read == Coverage::Whole).then_some(inodes)
         });
         match of_event_loops {
             Some(inodes) if !inodes.contains(&inode) => Wait::NoReader,
@@ -195,10 +195,10 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::drain::rules::State;
+    use crate::drain::rules::TcpState;
 
-    fn much() -> Budget {
-        Budget::new(Budget::LOOK)
+    fn much() -> ReadBudget {
+        ReadBudget::new(ReadBudget::LOOK)
     }
 
     fn seconds(n: u64) -> Duration {
@@ -210,7 +210,7 @@ mod tests {
             cookie: stream.as_raw_fd() as u64,
             local: stream.local_addr().unwrap(),
             remote: stream.peer_addr().unwrap(),
-            state: State::Established,
+            state: TcpState::Established,
             recv_queue: 0,
             send_queue: 0,
             inode: inode_of(Pid::this(), stream.as_raw_fd()).unwrap(),
@@ -234,7 +234,7 @@ mod tests {
             let mut byte = [0];
             std::io::Read::read_exact(&mut &reading, &mut byte).unwrap();
         });
-        let mut waits = Waits::default();
+        let mut waits = ThreadWaits::default();
         let tree = || vec![Pid::this()];
         let bound = Instant::now() + seconds(30);
         let mut look = Duration::ZERO;
@@ -329,7 +329,7 @@ mod tests {
         c.inode = 0;
         let read = || panic!("the threads were read");
         assert_eq!(
-            Waits::default().wait(Duration::ZERO, &c, &[c], &mut much(), read),
+            ThreadWaits::default().wait(Duration::ZERO, &c, &[c], &mut much(), read),
             Wait::Unknown
         );
     }

@@ -30,7 +30,7 @@ fn connection() -> Connection {
         cookie: 1,
         local: "127.0.0.1:80".parse().unwrap(),
         remote: "127.0.0.1:40000".parse().unwrap(),
-        state: State::Established,
+        state: TcpState::Established,
         recv_queue: 0,
         send_queue: 0,
         inode: 7,
@@ -87,7 +87,7 @@ impl View for Stub {
 #[test]
 fn rule_1_only_three_states_can_hold_a_request() {
     for number in 0..=13 {
-        let Some(state) = State::from_number(number) else {
+        let Some(state) = TcpState::from_number(number) else {
             assert!(matches!(number, 0 | 13), "{number}");
             continue;
         };
@@ -96,8 +96,8 @@ fn rule_1_only_three_states_can_hold_a_request() {
         // A request that nobody has read: busy wherever the state is looked at at all.
         c.recv_queue = 50;
         let expected = match state {
-            State::Established | State::CloseWait => Some(Why::Unread),
-            State::SynRecv => Some(Why::Handshake),
+            TcpState::Established | TcpState::CloseWait => Some(Why::Unread),
+            TcpState::SynRecv => Some(Why::Handshake),
             _ => None,
         };
         assert_eq!(without_threads(&c), expected, "{state:?}");
@@ -107,10 +107,10 @@ fn rule_1_only_three_states_can_hold_a_request() {
 #[test]
 fn rule_1_a_half_closed_client_is_still_owed_its_answer() {
     let mut c = info(|i| (i.bytes_received, i.bytes_sent) = (101, 0));
-    c.state = State::CloseWait;
+    c.state = TcpState::CloseWait;
     assert_eq!(without_threads(&c), Some(Why::Unanswered));
     let mut c = info(|i| (i.last_data_recv, i.last_data_sent) = (10, 900));
-    c.state = State::CloseWait;
+    c.state = TcpState::CloseWait;
     assert_eq!(without_threads(&c), Some(Why::Owed));
 }
 
@@ -124,7 +124,7 @@ fn rule_1_without_tcp_info_a_connection_counts() {
 #[test]
 fn rule_1_a_handshake_counts_for_a_few_seconds_only() {
     let mut c = connection();
-    (c.state, c.inode, c.info) = (State::SynRecv, 0, None);
+    (c.state, c.inode, c.info) = (TcpState::SynRecv, 0, None);
     let mut another = c;
     another.remote.set_port(40001);
     let mut tracker = Tracker::new(patience(QUIET), Protocols::default());
@@ -164,7 +164,7 @@ fn rule_2_holds_in_the_accept_queue() {
 #[test]
 fn rule_2_an_unread_fin_is_no_request() {
     let mut c = connection();
-    (c.state, c.recv_queue) = (State::CloseWait, 1);
+    (c.state, c.recv_queue) = (TcpState::CloseWait, 1);
     assert_eq!(judge_http(&c, patience(QUIET), || Wait::Unknown), None);
     c.recv_queue = 2;
     assert_eq!(
@@ -175,7 +175,7 @@ fn rule_2_an_unread_fin_is_no_request() {
 
 #[test]
 fn rule_3_bytes_not_acknowledged_are_an_answer_under_way() {
-    for state in [State::Established, State::CloseWait] {
+    for state in [TcpState::Established, TcpState::CloseWait] {
         let mut c = connection();
         (c.state, c.send_queue) = (state, 1);
         assert_eq!(without_threads(&c), Some(Why::Unsent));
@@ -198,7 +198,7 @@ fn rule_4_nothing_received_is_idle_even_if_young() {
 #[test]
 fn rule_4_a_fin_alone_is_nothing_received() {
     let mut c = info(|i| (i.bytes_received, i.bytes_sent) = (1, 0));
-    c.state = State::CloseWait;
+    c.state = TcpState::CloseWait;
     assert_eq!(without_threads(&c), None);
 }
 

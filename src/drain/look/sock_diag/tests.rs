@@ -62,7 +62,7 @@ fn payload(family: i32, state: u8, info: usize) -> Vec<u8> {
     bytes
 }
 
-fn read(bytes: &[u8]) -> (Result<bool, Error>, bool, Vec<Connection>) {
+fn read(bytes: &[u8]) -> (Result<bool, DumpError>, bool, Vec<Connection>) {
     let (mut interrupted, mut out) = (false, Vec::new());
     let result = read_datagram(bytes, 1, &mut interrupted, &mut out);
     (result, interrupted, out)
@@ -123,7 +123,7 @@ fn a_socket_is_read_at_its_offsets() {
             cookie: 1 | 2 << 32,
             local: "10.0.0.1:8080".parse().unwrap(),
             remote: "10.0.0.2:4321".parse().unwrap(),
-            state: State::Established,
+            state: TcpState::Established,
             recv_queue: 11,
             send_queue: 12,
             inode: 13,
@@ -142,7 +142,7 @@ fn a_socket_is_read_at_its_offsets() {
             }),
         }
     );
-    assert_eq!(second.state, State::SynRecv);
+    assert_eq!(second.state, TcpState::SynRecv);
     assert_eq!(second.local, "10.0.0.1:8080".parse().unwrap());
     assert_eq!(second.remote, "[2001:db8::1]:4321".parse().unwrap());
     // An older kernel does not count the bytes sent, only those acknowledged.
@@ -182,22 +182,25 @@ fn errors_are_told_apart() {
         |kind, errno: i32| read(&message(kind, 2, 1, &errno.wrapping_neg().to_ne_bytes())).0;
     assert_eq!(
         error(NLMSG_ERROR, libc::EPERM),
-        Err(Error::Refused(Errno::EPERM))
+        Err(DumpError::Refused(Errno::EPERM))
     );
     assert_eq!(
         error(NLMSG_ERROR, libc::ENOENT),
-        Err(Error::Refused(Errno::ENOENT))
+        Err(DumpError::Refused(Errno::ENOENT))
     );
     assert_eq!(
         error(NLMSG_DONE, libc::ENOMEM),
-        Err(Error::Failed(Errno::ENOMEM))
+        Err(DumpError::Failed(Errno::ENOMEM))
     );
-    assert_eq!(error(NLMSG_ERROR, 0), Err(Error::Malformed));
+    assert_eq!(error(NLMSG_ERROR, 0), Err(DumpError::Malformed));
     assert_eq!(
         error(NLMSG_ERROR, i32::MIN),
-        Err(Error::Failed(Errno::UnknownErrno))
+        Err(DumpError::Failed(Errno::UnknownErrno))
     );
-    assert_eq!(error(NLMSG_OVERRUN, 0), Err(Error::Failed(Errno::ENOBUFS)));
+    assert_eq!(
+        error(NLMSG_OVERRUN, 0),
+        Err(DumpError::Failed(Errno::ENOBUFS))
+    );
     assert_eq!(read(&message(NLMSG_DONE, 2, 1, &[])).0, Ok(true));
 }
 
@@ -220,7 +223,7 @@ fn no_input_panics() {
         assert_eq!(
             whole,
             if short {
-                Err(Error::Malformed)
+                Err(DumpError::Malformed)
             } else {
                 Ok(false)
             },
@@ -235,8 +238,8 @@ fn no_input_panics() {
             let _ = read(&bytes);
         }
     }
-    assert_eq!(read(&[]).0, Err(Error::Malformed));
-    assert_eq!(read(&[0; 64]).0, Err(Error::Malformed));
+    assert_eq!(read(&[]).0, Err(DumpError::Malformed));
+    assert_eq!(read(&[0; 64]).0, Err(DumpError::Malformed));
 }
 
 #[test]
@@ -264,7 +267,7 @@ fn both_kinds_of_request_find_the_same_sockets() {
         let mut found = Vec::new();
         // Over several looks the socket and the buffer are the same.
         for _ in 0..3 {
-            diag.dump(&[State::Established], Some(&ports), &mut found)
+            diag.dump(&[TcpState::Established], Some(&ports), &mut found)
                 .unwrap();
             // On the other family anybody may have a connection from one of those ports.
             found.retain(|c| locals.contains(&c.local));
@@ -275,15 +278,19 @@ fn both_kinds_of_request_find_the_same_sockets() {
                 found.iter().all(|c| c.inode != 0 && c.info.is_some()),
                 "{found:?}"
             );
-            diag.dump(&[State::Listen], Some(&ports), &mut found)
+            diag.dump(&[TcpState::Listen], Some(&ports), &mut found)
                 .unwrap();
             found.retain(|c| locals.contains(&c.local));
             assert_eq!(found.len(), 2);
         }
-        diag.dump(&[State::Established, State::Listen], Some(&[]), &mut found)
-            .unwrap();
+        diag.dump(
+            &[TcpState::Established, TcpState::Listen],
+            Some(&[]),
+            &mut found,
+        )
+        .unwrap();
         assert_eq!(found, []);
-        diag.dump(&[State::Established, State::Listen], None, &mut found)
+        diag.dump(&[TcpState::Established, TcpState::Listen], None, &mut found)
             .unwrap();
         assert!(found.len() >= 6);
         // More ranges than the kernel is given.
@@ -291,7 +298,7 @@ fn both_kinds_of_request_find_the_same_sockets() {
             .map(|n| n * 2)
             .chain(ports.iter().copied())
             .collect();
-        diag.dump(&[State::Established], Some(&many), &mut found)
+        diag.dump(&[TcpState::Established], Some(&many), &mut found)
             .unwrap();
         assert_eq!(
             found.iter().filter(|c| remotes.contains(&c.remote)).count(),
@@ -309,7 +316,7 @@ fn what_a_given_up_dump_left_does_not_answer_the_next() {
     let mut found = Vec::new();
     diag.buffer.resize(BUFFER, 0);
     diag.socket = None;
-    diag.dump(&[State::Listen], Some(&[port]), &mut found)
+    diag.dump(&[TcpState::Listen], Some(&[port]), &mut found)
         .unwrap();
     assert_eq!(found.len(), 1);
     // An old answer, still queued.
@@ -318,7 +325,7 @@ fn what_a_given_up_dump_left_does_not_answer_the_next() {
         &mut old,
         12345,
         AddressFamily::Unspec,
-        &[State::Listen],
+        &[TcpState::Listen],
         None,
     );
     send(
@@ -327,8 +334,8 @@ fn what_a_given_up_dump_left_does_not_answer_the_next() {
         MsgFlags::empty(),
     )
     .unwrap();
-    let _ = diag.dump(&[State::Listen], Some(&[port]), &mut found);
-    diag.dump(&[State::Listen], Some(&[port]), &mut found)
+    let _ = diag.dump(&[TcpState::Listen], Some(&[port]), &mut found);
+    diag.dump(&[TcpState::Listen], Some(&[port]), &mut found)
         .unwrap();
     assert_eq!(found.len(), 1);
 }

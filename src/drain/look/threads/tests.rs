@@ -27,14 +27,17 @@ fn each_call_is_told_by_its_number() {
         libc::SYS_recvmsg,
         libc::SYS_recvmmsg,
     ] {
-        assert_eq!(call(&line(number, [5, 1, 2])), Call::Is(Asleep::Reading(5)));
+        assert_eq!(
+            call(&line(number, [5, 1, 2])),
+            Syscall::Is(Asleep::Reading(5))
+        );
     }
     for number in [
         libc::SYS_epoll_pwait,
         libc::SYS_epoll_pwait2,
         libc::SYS_io_uring_enter,
     ] {
-        assert_eq!(call(&line(number, [5, 1, 2])), Call::Is(Asleep::Many));
+        assert_eq!(call(&line(number, [5, 1, 2])), Syscall::Is(Asleep::Many));
     }
     for number in [
         libc::SYS_futex,
@@ -42,50 +45,53 @@ fn each_call_is_told_by_its_number() {
         libc::SYS_write,
         libc::SYS_nanosleep,
     ] {
-        assert_eq!(call(&line(number, [5, 1, 2])), Call::Is(Asleep::Elsewhere));
+        assert_eq!(
+            call(&line(number, [5, 1, 2])),
+            Syscall::Is(Asleep::Elsewhere)
+        );
     }
-    let poll = Call::Poll {
+    let poll = Syscall::Poll {
         at: 0x1000,
         count: 2,
     };
     assert_eq!(call(&line(libc::SYS_ppoll, [0x1000, 2, 0])), poll);
     assert_eq!(
         call(&line(libc::SYS_ppoll, [0x1000, 0, 0])),
-        Call::Is(Asleep::Elsewhere)
+        Syscall::Is(Asleep::Elsewhere)
     );
     assert_eq!(
         call(&line(libc::SYS_ppoll, [0x1000, 17, 0])),
-        Call::Is(Asleep::Many)
+        Syscall::Is(Asleep::Many)
     );
-    let select = Call::Select {
+    let select = Syscall::Select {
         count: 9,
         sets: [0x1000, 0x2000, 0],
     };
     assert_eq!(call(&line(libc::SYS_pselect6, [9, 0x1000, 0x2000])), select);
     assert_eq!(
         call(&line(libc::SYS_pselect6, [0, 0, 0])),
-        Call::Is(Asleep::Elsewhere)
+        Syscall::Is(Asleep::Elsewhere)
     );
     assert_eq!(
         call(&line(libc::SYS_pselect6, [9999, 1, 0])),
-        Call::Is(Asleep::Many)
+        Syscall::Is(Asleep::Many)
     );
 }
 
 #[test]
 fn what_is_no_call_is_no_guess() {
-    assert_eq!(call("running\n"), Call::Is(Asleep::Running));
+    assert_eq!(call("running\n"), Syscall::Is(Asleep::Running));
     assert_eq!(
         call("-1 0x7ffe263d5078 0x7f258d0072ad\n"),
-        Call::Is(Asleep::Elsewhere)
+        Syscall::Is(Asleep::Elsewhere)
     );
     for text in ["", "x", "0", "0 0x1 0x2", "0 1 2 3 4 5 6 7 8"] {
-        assert_eq!(call(text), Call::Is(Asleep::Unreadable), "{text}");
+        assert_eq!(call(text), Syscall::Is(Asleep::Unreadable), "{text}");
     }
     // A 32-bit process.
     assert_eq!(
         call("3 0x4 0x0 0x0 0x0 0x0 0x0 0xffd2a5c0 0xf7f3b559"),
-        Call::Is(Asleep::Unreadable)
+        Syscall::Is(Asleep::Unreadable)
     );
 }
 
@@ -163,7 +169,7 @@ fn a_thread_that_waits_is_found_in_what_it_waits_in() {
         });
         let tid = told.recv().unwrap();
         let bound = Instant::now() + Duration::from_secs(30);
-        let mut memory = Memory { pid, file: None };
+        let mut memory = ProcessMemory { pid, file: None };
         while thread(pid, tid, &mut memory) != Asleep::Reading(fd) {
             let seen = thread(pid, tid, &mut memory);
             if seen == Asleep::Unreadable {

@@ -91,7 +91,7 @@ fn the_quiet_time_left_is_told_when_nothing_else_is_waited_for() {
 
 #[test]
 fn pace_spends_less_than_a_percent_and_keeps_the_stop_short() {
-    let look = |in_flight, quiet_left| Look {
+    let look = |in_flight, quiet_left| LookResult {
         in_flight,
         idle: 0,
         drained: false,
@@ -106,7 +106,7 @@ fn pace_spends_less_than_a_percent_and_keeps_the_stop_short() {
     // The second of two idle looks.
     assert_eq!(pace(&look(0, None), ms(60), QUIET), ms(50));
     // After it the delay may go on for long.
-    let drained = Look {
+    let drained = LookResult {
         drained: true,
         ..look(0, None)
     };
