@@ -240,7 +240,7 @@ pub(crate) fn parse(
         arguments.remove(0);
     }
     let read = read(tool, arguments, set("POSIXLY_CORRECT").is_some());
-    let mut line = Line::default();
+    let mut line = ForeignLine::default();
     for (letter, value) in read.options {
         if let Some(answer) = line.take(tool, letter, value.unwrap_or_default())? {
             return Ok(answer);
@@ -279,14 +279,14 @@ pub(crate) enum Meaning {
 
 /// What the options of a foreign command line have said so far.
 #[derive(Default)]
-struct Line {
+struct ForeignLine {
     settings: Settings,
     verbosity: i32,
     single_child: bool,
     pause: bool,
 }
 
-impl Line {
+impl ForeignLine {
     /// Takes one option; some ask for an answer at once.
     fn take(
         &mut self,

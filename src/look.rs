@@ -12,7 +12,7 @@ use crate::words::signal::Signal;
 
 /// One process as /proc shows it (proc_pid_status(5), proc_pid_stat(5)).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Look {
+pub(crate) struct ProcessLook {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
     pub(crate) session: i32,
@@ -34,7 +34,7 @@ pub(crate) struct Look {
 
 /// What a living process does with a signal that was sent to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum SignalAction {
     /// It is in the kernel and takes no signal, not even KILL (D).
     InKernel,
     /// Job control holds it (T), or a debugger does (t).
@@ -55,7 +55,7 @@ pub(crate) enum Answer {
 /// What shells are called.
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"];
 
-impl Look {
+impl ProcessLook {
     pub(crate) fn has(set: u64, signal: Signal) -> bool {
         let bit = u32::try_from(signal.number() - 1).unwrap_or(0);
         set.checked_shr(bit).is_some_and(|set| set & 1 == 1)
@@ -69,33 +69,33 @@ impl Look {
         self.state == "Z"
     }
 
-    pub(crate) fn answer(&self, signal: Signal) -> Answer {
+    pub(crate) fn action(&self, signal: Signal) -> SignalAction {
         match &*self.state {
-            "D" => Answer::InKernel,
-            "T" => Answer::Stopped,
-            "t" => Answer::Traced,
-            _ if Self::has(self.ignored, signal) => Answer::Ignores,
-            _ if Self::has(self.blocked & self.pending, signal) => Answer::Blocks,
-            _ if Self::has(self.blocked, signal) => Answer::HasTaken,
-            _ if Self::has(self.caught, signal) => Answer::Handles,
-            _ if self.is_init => Answer::Dropped,
-            _ => Answer::Default,
+            "D" => SignalAction::InKernel,
+            "T" => SignalAction::Stopped,
+            "t" => SignalAction::Traced,
+            _ if Self::has(self.ignored, signal) => SignalAction::Ignores,
+            _ if Self::has(self.blocked & self.pending, signal) => SignalAction::Blocks,
+            _ if Self::has(self.blocked, signal) => SignalAction::HasTaken,
+            _ if Self::has(self.caught, signal) => SignalAction::Handles,
+            _ if self.is_init => SignalAction::Dropped,
+            _ => SignalAction::Default,
         }
     }
 }
 
 /// Who is still there, `main` first, after `signal` was sent to `target`.
 pub(crate) fn waited(
-    looks: &[Look],
+    looks: &[ProcessLook],
     main: i32,
     signal: Option<Signal>,
     target: Target,
 ) -> Vec<Waited> {
-    let (first, others): (Vec<&Look>, Vec<&Look>) = looks
+    let (first, others): (Vec<&ProcessLook>, Vec<&ProcessLook>) = looks
         .iter()
         .filter(|look| !look.is_zombie())
         .partition(|look| look.pid == main);
-    let waited = |look: &&Look| {
+    let waited = |look: &&ProcessLook| {
         let is_main = look.pid == main;
         let had = signal.filter(|_| is_main || target != Target::Child);
         let child = others.iter().find(|child| child.parent == look.pid);
@@ -110,9 +110,9 @@ pub(crate) fn waited(
 
 /// `had` is the signal that it was sent, `child` one of its own children.
 fn why(
-    look: &Look,
+    look: &ProcessLook,
     had: Option<Signal>,
-    child: Option<&Look>,
+    child: Option<&ProcessLook>,
     is_main: bool,
     target: Target,
 ) -> Option<String> {
@@ -120,10 +120,10 @@ fn why(
         "" => String::new(),
         function => format!(", in {function}"),
     };
-    let state = match look.answer(had.unwrap_or(Signal::KILL)) {
-        Answer::InKernel => Some(format!("hangs in the kernel{function}: state D")),
-        Answer::Stopped => Some("stopped by job control: state T".to_owned()),
-        Answer::Traced => Some("held by a debugger: state t".to_owned()),
+    let state = match look.action(had.unwrap_or(Signal::KILL)) {
+        SignalAction::InKernel => Some(format!("hangs in the kernel{function}: state D")),
+        SignalAction::Stopped => Some("stopped by job control: state T".to_owned()),
+        SignalAction::Traced => Some("held by a debugger: state t".to_owned()),
         _ => None,
     };
     if state.is_some() {
@@ -134,16 +134,16 @@ fn why(
         0 | 1 => String::new(),
         threads => format!(", {threads} threads"),
     };
-    let why = match (look.answer(signal), child) {
-        (Answer::Ignores, _) => format!("ignores {signal}"),
-        (Answer::Blocks, _) => format!("blocks {signal} and has not taken it"),
-        (Answer::HasTaken, _) => format!(
+    let why = match (look.action(signal), child) {
+        (SignalAction::Ignores, _) => format!("ignores {signal}"),
+        (SignalAction::Blocks, _) => format!("blocks {signal} and has not taken it"),
+        (SignalAction::HasTaken, _) => format!(
             "has taken {signal}, by sigwait, a signalfd or another thread, and is not done{threads}{function}"
         ),
-        (Answer::Dropped, _) => format!(
+        (SignalAction::Dropped, _) => format!(
             "PID 1 of a namespace of its own, without a handler for {signal}: the kernel drops it"
         ),
-        (Answer::Handles, Some(child)) if is_main && look.is_shell() => {
+        (SignalAction::Handles, Some(child)) if is_main && look.is_shell() => {
             let way_out = match target {
                 Target::Child => ": --target group reaches both",
                 Target::Group | Target::Tree => "",
@@ -154,38 +154,40 @@ fn why(
                 child.command.escape_debug()
             )
         }
-        (Answer::Handles, _) => format!("handles {signal} and is not done{threads}{function}"),
+        (SignalAction::Handles, _) => {
+            format!("handles {signal} and is not done{threads}{function}")
+        }
         _ => format!("no handler for {signal}: it takes it by sigwait, or is just dying"),
     };
     Some(why)
 }
 
 /// One process; `None` when it is gone or there is no /proc.
-pub(crate) fn at(pid: i32) -> Option<Look> {
+pub(crate) fn at(pid: i32) -> Option<ProcessLook> {
     let stat = Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let waits_in = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    Some(Look {
+    Some(ProcessLook {
         pid,
         waits_in: waits_in.trim_matches(['\0', '0', '\n']).to_owned(),
         ..of(stat, &status)
     })
 }
 
-/// Everybody below us.
-pub(crate) fn everybody() -> Vec<Look> {
+/// Every living process below this one.
+pub(crate) fn descendants() -> Vec<ProcessLook> {
     let members = tree::descendants().unwrap_or_default();
     members.iter().filter_map(|member| at(member.pid)).collect()
 }
 
 /// All but the pid and what it waits in.
-fn of(stat: Stat, status: &str) -> Look {
+fn of(stat: Stat, status: &str) -> ProcessLook {
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.map_or("", str::trim)
     };
     let set = |name| u64::from_str_radix(field(name), 16).unwrap_or(0);
-    Look {
+    ProcessLook {
         pid: 0,
         parent: stat.parent,
         session: stat.session,
@@ -217,10 +219,10 @@ mod tests {
         let look = of(Stat::parse(b"7 (a) b) S 3 5 6 0 -1").unwrap(), status);
         assert_eq!((look.command.as_str(), look.parent), ("a) b", 3));
         assert_eq!((look.session, look.threads), (6, 3));
-        assert!(Look::has(look.blocked, Signal::TERM));
-        assert!(Look::has(look.pending, Signal::TERM));
-        assert!(Look::has(look.pending, Signal::HUP));
-        assert!(!Look::has(look.caught, Signal::TERM));
+        assert!(ProcessLook::has(look.blocked, Signal::TERM));
+        assert!(ProcessLook::has(look.pending, Signal::TERM));
+        assert!(ProcessLook::has(look.pending, Signal::HUP));
+        assert!(!ProcessLook::has(look.caught, Signal::TERM));
         assert!(!look.is_init);
     }
 
@@ -237,20 +239,20 @@ mod tests {
         }
     }
 
-    fn look(pid: i32, command: &str) -> Look {
-        Look {
+    fn look(pid: i32, command: &str) -> ProcessLook {
+        ProcessLook {
             pid,
             command: command.to_owned(),
             state: "S".to_owned(),
             threads: 1,
-            ..Look::default()
+            ..ProcessLook::default()
         }
     }
 
     #[test]
     fn who_is_still_there_is_told_with_the_reason() {
         const TERM: u64 = 1 << 14;
-        let told = |change: &dyn Fn(&mut Look), command: &str, target| {
+        let told = |change: &dyn Fn(&mut ProcessLook), command: &str, target| {
             let mut main = look(7, command);
             change(&mut main);
             let mut child = look(8, "sleep");
@@ -262,47 +264,47 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join("; ")
         };
-        let server = |change: &dyn Fn(&mut Look)| told(change, "server", Target::Child);
+        let server = |change: &dyn Fn(&mut ProcessLook)| told(change, "server", Target::Child);
         for (change, why) in [
             (
-                &(|look: &mut Look| look.ignored = TERM) as &dyn Fn(&mut Look),
+                &(|look: &mut ProcessLook| look.ignored = TERM) as &dyn Fn(&mut ProcessLook),
                 "ignores TERM",
             ),
             (
-                &|look: &mut Look| (look.blocked, look.pending) = (TERM, TERM),
+                &|look: &mut ProcessLook| (look.blocked, look.pending) = (TERM, TERM),
                 "blocks TERM and has not taken it",
             ),
             (
                 // Another signal is pending.
-                &|look: &mut Look| (look.blocked, look.pending, look.threads) = (TERM, 1, 2),
+                &|look: &mut ProcessLook| (look.blocked, look.pending, look.threads) = (TERM, 1, 2),
                 "has taken TERM, by sigwait, a signalfd or another thread, and is not done, 2 threads",
             ),
             (
-                &|look: &mut Look| {
+                &|look: &mut ProcessLook| {
                     (look.caught, look.threads, look.waits_in) = (TERM, 3, "futex".to_owned())
                 },
                 "handles TERM and is not done, 3 threads, in futex",
             ),
             (
-                &|look: &mut Look| look.is_init = true,
+                &|look: &mut ProcessLook| look.is_init = true,
                 "PID 1 of a namespace of its own, without a handler for TERM: the kernel drops it",
             ),
             (
-                &|look: &mut Look| (look.ignored, look.state) = (TERM, "D".to_owned()),
+                &|look: &mut ProcessLook| (look.ignored, look.state) = (TERM, "D".to_owned()),
                 "hangs in the kernel: state D",
             ),
             (
-                &|look: &mut Look| look.state = "T".to_owned(),
+                &|look: &mut ProcessLook| look.state = "T".to_owned(),
                 "stopped by job control: state T",
             ),
             (
-                &|_: &mut Look| (),
+                &|_: &mut ProcessLook| (),
                 "no handler for TERM: it takes it by sigwait, or is just dying",
             ),
         ] {
             assert_eq!(server(change), format!("7 server ({why}); 8 sleep"));
         }
-        let traps = |look: &mut Look| look.caught = TERM;
+        let traps = |look: &mut ProcessLook| look.caught = TERM;
         assert_eq!(
             told(&traps, "sh", Target::Child),
             "7 sh (a shell, whose trap for TERM runs only once 8 sleep has ended: --target group reaches both); \

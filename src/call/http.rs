@@ -26,7 +26,7 @@ pub(crate) fn ask(request: &Request, patience: Duration) -> Result<(), String> {
 }
 
 /// What a server has answered.
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
 }
@@ -35,7 +35,11 @@ pub(crate) struct Answer {
 ///
 /// # Errors
 /// There is no answer in time, or none that can be read.
-pub(crate) fn answer(request: &Request, patience: Duration, most: usize) -> Result<Answer, String> {
+pub(crate) fn answer(
+    request: &Request,
+    patience: Duration,
+    most: usize,
+) -> Result<HttpResponse, String> {
     let addresses = request.server.addresses()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -90,7 +94,11 @@ pub(crate) fn message(request: &Request) -> Result<hyper::Request<Empty<Bytes>>,
     Ok(message)
 }
 
-async fn exchange(request: &Request, stream: TcpStream, most: usize) -> Result<Answer, String> {
+async fn exchange(
+    request: &Request,
+    stream: TcpStream,
+    most: usize,
+) -> Result<HttpResponse, String> {
     let message = message(request)?;
     // One plain write: writev(2) would raise SIGPIPE where the server has gone.
     let (mut sender, connection) = http1::Builder::new()
@@ -108,7 +116,7 @@ async fn exchange(request: &Request, stream: TcpStream, most: usize) -> Result<A
         let body = Limited::new(answer.into_body(), most).collect();
         body.await.map_err(|error| error.to_string())?.to_bytes()
     };
-    Ok(Answer { status, body })
+    Ok(HttpResponse { status, body })
 }
 
 /// Names us to servers; our own health endpoint does not count such a client as a balancer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::look::Look;
+use crate::look::ProcessLook;
 use crate::record::{ExitStatus, HookResult, Process, Record};
 use crate::tell::log;
 use crate::words::signal::Signal;
@@ -68,7 +68,7 @@ pub(crate) enum What {
     Undead,
     Ended,
     /// Processes as they were at this moment.
-    Looked(Vec<Look>),
+    Looked(Vec<ProcessLook>),
     /// Somebody listened on this port when the child had ended.
     PortTaken(u16),
     /// The run could not be played.

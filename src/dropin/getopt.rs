@@ -17,13 +17,13 @@ pub(super) struct Grammar {
 
 /// A command line that was taken apart, up to what had to be refused.
 #[derive(Default)]
-pub(super) struct Read {
+pub(super) struct ParsedOptions {
     pub(super) options: Vec<(char, Option<OsString>)>,
     pub(super) rest: Vec<OsString>,
     pub(super) refused: Option<String>,
 }
 
-pub(super) fn read(tool: Tool, arguments: Vec<OsString>, posix: bool) -> Read {
+pub(super) fn read(tool: Tool, arguments: Vec<OsString>, posix: bool) -> ParsedOptions {
     let grammar = tool.grammar();
     let in_order = Grammar {
         permutes: false,
@@ -42,8 +42,8 @@ pub(super) fn read(tool: Tool, arguments: Vec<OsString>, posix: bool) -> Read {
 }
 
 impl Grammar {
-    fn read(&self, arguments: Vec<OsString>) -> Read {
-        let mut read = Read::default();
+    fn read(&self, arguments: Vec<OsString>) -> ParsedOptions {
+        let mut read = ParsedOptions::default();
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let bytes = argument.as_bytes();

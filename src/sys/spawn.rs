@@ -4,7 +4,7 @@
 //! called exec or ended. So there is no page table to copy, no pipe for the error (it writes it into our
 //! memory), and no moment at which we could signal a child that is still ourselves. Two rules follow:
 //! between clone and exec the child neither allocates nor takes a lock, and it writes only to its own
-//! stack and to `Attempt`.
+//! stack and to `ExecAttempt`.
 //!
 //! posix_spawn and std's Command are not used: they reset SIGPIPE, touch signals 32 and 33 and have no
 //! fallback to /bin/sh.
@@ -109,7 +109,7 @@ const STAGES: [Stage; 9] = [
 
 /// What the child reads and writes while it shares our memory. The fields it writes are atomics only
 /// because Rust wants shared writes to be; we are suspended meanwhile.
-struct Attempt<'a> {
+struct ExecAttempt<'a> {
     options: &'a Options<'a>,
     inherited: &'a Inherited,
     paths: &'a [u8],
@@ -153,7 +153,7 @@ pub(crate) fn spawn(
         .as_ref()
         .map_or_else(super::environment::as_is, |list| list.as_ptr());
     let own_pid = NAMES_US.map(|name| digits(options.environment.unwrap_or_default(), name));
-    let mut attempt = Attempt {
+    let mut attempt = ExecAttempt {
         options,
         inherited,
         paths: &paths,
@@ -277,7 +277,7 @@ fn digits(environment: &[CString], name: &str) -> *mut c_char {
 /// The child's side. Async-signal-safe from its first to its last line.
 extern "C" fn child(attempt: *mut c_void) -> c_int {
     // SAFETY: the pointer is `spawn`'s attempt, and `spawn` waits.
-    let attempt = unsafe { &mut *attempt.cast::<Attempt<'_>>() };
+    let attempt = unsafe { &mut *attempt.cast::<ExecAttempt<'_>>() };
     let (stage, errno) = match prepare(attempt) {
         Ok(()) => (Stage::Exec, exec(attempt)),
         Err(failed) => failed,
@@ -299,7 +299,7 @@ fn checked(stage: Stage, result: libc::c_long) -> Result<(), (Stage, i32)> {
     }
 }
 
-fn prepare(attempt: &mut Attempt<'_>) -> Result<(), (Stage, i32)> {
+fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (Stage, i32)> {
     let options = attempt.options;
     // SAFETY: plain syscalls on values; paths and lists live in the suspended parent. The raw ones
     // are raw because libc's setuid family signals all threads of what it takes for its process.
@@ -426,7 +426,7 @@ unsafe fn write_digits(place: *mut c_char, pid: i32) {
 }
 
 /// Tries the candidates as execvp(3) does; returns the errno of the failure that counts.
-fn exec(attempt: &mut Attempt<'_>) -> i32 {
+fn exec(attempt: &mut ExecAttempt<'_>) -> i32 {
     let mut result = libc::ENOENT;
     for path in attempt.paths.split_inclusive(|byte| *byte == 0) {
         let path = path.as_ptr().cast::<c_char>();

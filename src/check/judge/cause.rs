@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Promise;
 use crate::check::fact::{LeftProcess, What};
 use crate::check::history::{History, Part};
-use crate::look::{Answer, Look};
+use crate::look::{ProcessLook, SignalAction};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
@@ -27,7 +27,7 @@ fn cause(why: impl Into<String>, way_out: impl Into<String>) -> Cause {
 
 impl History {
     /// The processes as they looked last, before this moment was over.
-    fn looks(&self, last: bool) -> &[Look] {
+    fn looks(&self, last: bool) -> &[ProcessLook] {
         let looks = |fact: &crate::check::fact::Fact| matches!(fact.what, What::Looked(_));
         let found = if last {
             self.facts.iter().rfind(|fact| looks(fact))
@@ -41,7 +41,7 @@ impl History {
     }
 
     /// The look that was taken at or before the first KILL.
-    fn before_kill(&self) -> &[Look] {
+    fn before_kill(&self) -> &[ProcessLook] {
         let killed = self.killed();
         let found = self.facts.iter().rfind(|fact| {
             matches!(fact.what, What::Looked(_)) && killed.is_none_or(|at| fact.at() <= at)
@@ -119,7 +119,7 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
     let child = looks
         .iter()
         .find(|look| look.parent == main_pid && !look.is_zombie());
-    if Look::has(main.ignored, signal) {
+    if ProcessLook::has(main.ignored, signal) {
         return cause(
             format!("{name} ignores {signal}"),
             format!(
@@ -132,8 +132,8 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
         .iter()
         .find(|look| look.pid == main_pid);
     if let Some(first) = first
-        && !Look::has(first.caught, signal)
-        && Look::has(main.caught, signal)
+        && !ProcessLook::has(first.caught, signal)
+        && ProcessLook::has(main.caught, signal)
     {
         let dropped = if promise.as_pid1 {
             ", and the kernel drops what PID 1 does not handle"
@@ -172,14 +172,14 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
     };
     let way_out = "look at what it waits for: a lock that is held, a thread that is not told, a connection without a \
                    timeout";
-    match main.answer(signal) {
-        Answer::Blocks => {
+    match main.action(signal) {
+        SignalAction::Blocks => {
             return cause(
                 format!("{name} blocks {signal} and does not take it"),
                 format!("unblock {signal}, or wait for it with sigwait or a signalfd"),
             );
         }
-        Answer::HasTaken => {
+        SignalAction::HasTaken => {
             return cause(
                 format!(
                     "{name} has taken {signal}, by sigwait, a signalfd or another thread, and does not come to \
@@ -190,7 +190,7 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
         }
         _ => {}
     }
-    if promise.as_pid1 && !Look::has(main.caught, signal) {
+    if promise.as_pid1 && !ProcessLook::has(main.caught, signal) {
         return cause(
             format!(
                 "{name} is PID 1 and has no handler for {signal}: the kernel drops signals that PID 1 does \
@@ -199,7 +199,7 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
             format!("let it handle {signal}, or put an init in front: stepdown -- COMMAND"),
         );
     }
-    if Look::has(main.caught, signal) {
+    if ProcessLook::has(main.caught, signal) {
         return cause(
             format!(
                 "{name} has a handler for {signal}, and does not come to its end{threads}{waits}"

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::check::history::RequestTotals;
-use crate::look::Look;
+use crate::look::ProcessLook;
 
 const MS: u64 = 1_000;
 
@@ -226,9 +226,9 @@ fn requests_are_judged_only_when_all_were_open() {
 }
 
 /// What is said about a command that had to be killed, seen as this just before.
-fn why(change: impl Fn(&mut Look), as_pid1: bool) -> String {
+fn why(change: impl Fn(&mut ProcessLook), as_pid1: bool) -> String {
     let term = 1 << 14;
-    let mut main = Look {
+    let mut main = ProcessLook {
         pid: 7,
         parent: 1,
         session: 7,
@@ -236,15 +236,15 @@ fn why(change: impl Fn(&mut Look), as_pid1: bool) -> String {
         state: "S".to_owned(),
         threads: 1,
         caught: term,
-        ..Look::default()
+        ..ProcessLook::default()
     };
     change(&mut main);
-    let child = Look {
+    let child = ProcessLook {
         pid: 8,
         parent: 7,
         session: 7,
         command: "sleep".to_owned(),
-        ..Look::default()
+        ..ProcessLook::default()
     };
     let looks = What::Looked(vec![main, child]);
     let history = history(vec![
@@ -282,7 +282,7 @@ fn the_reason_is_seen_in_the_process() {
     );
     // What PID 1 blocks the kernel keeps for it.
     for as_pid1 in [false, true] {
-        let pending = |look: &mut Look| {
+        let pending = |look: &mut ProcessLook| {
             (look.blocked, look.pending, look.caught) = (term, term, 0);
         };
         let blocks = why(pending, as_pid1);

@@ -109,7 +109,7 @@ impl Stage<'_> {
                     for port in self.ports.iter().filter(|port| !is_free(**port)) {
                         tell(ends, at, What::PortTaken(*port));
                     }
-                    tell(ends, at, What::Looked(look::everybody()));
+                    tell(ends, at, What::Looked(look::descendants()));
                 }
                 send(ends, &fact::fact(at, record));
             },
@@ -185,7 +185,7 @@ impl Guarded<'_> {
                 Some(look) => vec![look],
                 None => return,
             },
-            Action::Send { signal, .. } if *signal == Signal::KILL => look::everybody(),
+            Action::Send { signal, .. } if *signal == Signal::KILL => look::descendants(),
             _ => return,
         };
         let at = self.now().saturating_add(self.offset);

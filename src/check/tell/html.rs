@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::compare;
 use super::text;
+use crate::check::history::Part;
 use crate::check::judge::statistics::PhaseTimes;
 use crate::check::judge::{Fate, Held};
-use crate::check::history::Part;
 use crate::check::{CheckResult, JudgedRun};
 use crate::words::duration::Shown;
 
@@ -56,7 +56,11 @@ pub(crate) fn page(result: &CheckResult) -> Result<String, String> {
     side_by_side(&mut page, result);
     table(&mut page, &result.rows);
     // One scale for all, so that variants can be compared.
-    let longest = result.runs.iter().filter_map(|run| run.history.took()).max();
+    let longest = result
+        .runs
+        .iter()
+        .filter_map(|run| run.history.took())
+        .max();
     let longest = longest.unwrap_or_default().max(Duration::from_micros(1));
     for (index, variant) in check.variants.iter().enumerate() {
         let runs: Vec<&JudgedRun> = result
@@ -273,7 +277,12 @@ fn findings(page: &mut String, run: &JudgedRun) {
 
 fn records(page: &mut String, run: &JudgedRun) {
     page.push_str("<ol class=\"records\">\n");
-    for fact in run.history.facts.iter().filter(|fact| !fact.text.is_empty()) {
+    for fact in run
+        .history
+        .facts
+        .iter()
+        .filter(|fact| !fact.text.is_empty())
+    {
         let _ = writeln!(
             page,
             "<li><time>{}</time> <span>{}</span></li>",
