@@ -52,7 +52,7 @@ pub(crate) fn exit(code: u8) -> ! {
     unsafe { libc::_exit(i32::from(code)) }
 }
 
-/// Stays until INT or TERM, and reaps what is handed to us meanwhile.
+/// Waits for INT or TERM, and reaps orphans meanwhile.
 pub(crate) fn pause() {
     descriptors::close_from(3);
     descriptors::leave_directory();

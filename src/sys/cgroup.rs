@@ -1,9 +1,9 @@
-//! A cgroup for the child and all that comes of it: who is in it is known to the kernel, and one write
-//! kills them all.
+//! A cgroup for the child and its descendants: the kernel knows its members, and one write kills them
+//! all.
 //!
-//! A process is born into the cgroup of its parent, and nothing that it does by itself takes it out:
-//! no fork, no new session, no end of its parent. One write to cgroup.kill kills every member of the
-//! cgroup and of those below it, with those that are being forked at this moment (the kernel's
+//! A process starts in the cgroup of its parent, and stays in it when it forks, starts a session or
+//! loses its parent. One write to cgroup.kill kills every member of the cgroup and of those below
+//! it, with those that are being forked at this moment (the kernel's
 //! Documentation/admin-guide/cgroup-v2.rst, "Processes" and "cgroup.kill"; Linux 5.14).
 //!
 //! Only where it was asked for (`--cgroup`), because the child can tell: its /proc/self/cgroup names
@@ -30,18 +30,18 @@ pub(crate) struct Cgroup {
     kill: OwnedFd,
 }
 
-/// So many names are tried: that of our pid may be taken by somebody in another PID namespace, or by
-/// one who was killed before it could remove it.
+/// How many names are tried: the one with our pid may be in use in another PID namespace, or left by
+/// a process that was killed before it could remove it.
 const NAMES: u32 = 100;
 
-/// So many cgroups are looked for below ours: a child may make as many as it likes.
+/// How many cgroups below ours are found at most: a child may make any number.
 const MOST: usize = 4096;
 
 impl Cgroup {
     /// Makes one below that of this process.
     ///
     /// # Errors
-    /// Why there can be none, for people.
+    /// Why there can be none, as text for the user.
     pub(crate) fn make() -> Result<Self, String> {
         let path = own_path(&read("/proc/self/cgroup")?)
             .ok_or("this process is in no cgroup v2")?
@@ -87,17 +87,17 @@ impl Cgroup {
         }
     }
 
-    /// Whoever writes `0` to it enters; until `close_door`.
+    /// The descriptor of cgroup.procs, until `close_door`: a process that writes `0` to it enters.
     pub(crate) fn door(&self) -> Option<RawFd> {
         self.door.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// The child is in: nobody else has to enter.
+    /// The child has entered, and nothing else has to.
     pub(crate) fn close_door(&mut self) {
         self.door = None;
     }
 
-    /// What is held as long as the cgroup is.
+    /// The descriptors that stay open as long as the cgroup exists.
     pub(crate) fn descriptor(&self) -> RawFd {
         self.kill.as_raw_fd()
     }
@@ -114,7 +114,8 @@ impl Cgroup {
     pub(crate) fn pids(&self) -> Vec<i32> {
         let mut pids = Vec::new();
         for directory in self.directories() {
-            // Where threads are shared out (a threaded cgroup) their process stands in one above.
+            // The threads of one process may be in several threaded cgroups; the process is listed
+            // in one above them.
             let members = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
             pids.extend(members.lines().filter_map(|pid| pid.parse::<i32>().ok()));
         }
@@ -138,7 +139,8 @@ impl Cgroup {
             .map_err(|errno| errno as i32)
     }
 
-    /// Removes it, with those that its members have made below it; not where somebody still lives.
+    /// Removes it and those that its members have made below it, except where a process still
+    /// lives.
     pub(crate) fn remove(self) {
         for directory in self.directories().iter().rev() {
             if let Err(error) = fs::remove_dir(directory) {

@@ -1,13 +1,13 @@
-//! When something happened, as /proc counts the starts of processes.
+//! Moments in the unit in which /proc tells when a process was started.
 
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// In these /proc counts, whatever the kernel's own clock does (USER_HZ).
+/// The unit of /proc, whatever the tick of the kernel is (USER_HZ).
 const TICK: Duration = Duration::from_millis(10);
 
-/// A moment in the past as the start of a process has it (proc_pid_stat(5), `starttime`).
+/// A moment in the past, in the unit of `starttime` (proc_pid_stat(5)).
 pub(crate) fn ticks_since_boot(at: Instant) -> u64 {
     let Ok(now) = clock_gettime(ClockId::CLOCK_BOOTTIME) else {
         return 0;

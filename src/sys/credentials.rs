@@ -41,12 +41,12 @@ impl Credentials {
         }
     }
 
-    /// The one that counts.
+    /// The effective user id.
     pub(crate) fn uid(&self) -> u32 {
         self.uids[1]
     }
 
-    /// The one that counts.
+    /// The effective group id.
     pub(crate) fn gid(&self) -> u32 {
         self.gids[1]
     }

@@ -1,4 +1,5 @@
-//! What we keep open: nothing inherited above 2, and no directory but for hooks.
+//! Which descriptors stay open: none inherited above 2, and the directory of the start only for
+//! hooks.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -31,17 +32,17 @@ fn close_range(first: u32, last: u32) {
 #[derive(Default)]
 pub(crate) struct Inherited {
     listed: Vec<RawFd>,
-    /// All from this one on: where we may open none ourselves (RLIMIT_NOFILE), none is ours.
+    /// All from this number on: RLIMIT_NOFILE forbids us to open any there, so none is ours.
     beyond: Option<u32>,
 }
 
-/// More numbers than these are not looked at one by one.
+/// How many numbers are looked at one by one, at most.
 const MOST: u32 = 65_536;
 
 impl Inherited {
-    /// To be asked before we open any.
+    /// Has to be called before we open any descriptor.
     ///
-    /// poll(2) tells for all in one call, and without /proc: what is closed is POLLNVAL.
+    /// One poll(2) asks for all of them, and needs no /proc: a closed one is POLLNVAL.
     pub(crate) fn find() -> Self {
         let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
         let limit = limit.map_or(1024, |(soft, _)| soft).min(MOST.into());
@@ -69,7 +70,8 @@ impl Inherited {
             .filter(|one| is_open(one))
             .map(|one| one.fd)
             .collect();
-        // Ours get the lowest numbers that are free, so they lie below where there is room for them.
+        // We get the lowest numbers that are free, so ours lie below this one as long as there are
+        // any.
         let room = all.len() - listed.len();
         let beyond = Some(limit.max(3)).filter(|_| limit < MOST || room > ROOM);
         Self { listed, beyond }
@@ -86,7 +88,7 @@ impl Inherited {
     }
 }
 
-/// We have never so many open at the start.
+/// More than we ever have open at the start.
 const ROOM: usize = 64;
 
 /// Closes everything above 2 but `ours`.
@@ -102,10 +104,11 @@ pub(crate) fn close_all_but(mut ours: Vec<RawFd>) {
     close_from(first);
 }
 
-/// Takes the numbers of closed standard streams, so that nothing opened later passes for one of them.
+/// Takes the numbers of closed standard streams, so that nothing opened later is taken for one of
+/// them.
 ///
-/// What takes them behaves as closed (an O_PATH descriptor can be neither read nor written, open(2)),
-/// and exec closes it.
+/// What occupies them behaves as if closed (an O_PATH descriptor can be neither read nor written,
+/// open(2)), and exec closes it.
 pub(crate) fn occupy_closed_streams() {
     for number in 0..=2 {
         // SAFETY: a number, and nothing of ours behind it.
@@ -151,7 +154,7 @@ pub(crate) fn pipe_with(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
     Ok((above_stderr(read)?, above_stderr(write)?))
 }
 
-/// Moves a descriptor above 2: where our own stdio was closed it would pass for stdio.
+/// Moves a descriptor above 2: if our stdio was closed, it could be taken for that.
 ///
 /// # Errors
 /// The errno of fcntl(2).

@@ -9,7 +9,7 @@
 core::arch::global_asm!(
     ".globl stepdown_entry",
     "stepdown_entry:",
-    // rdx holds a function for `_start`; r12 is nobody's yet.
+    // rdx holds a function for `_start`; r12 is not in use yet.
     "mov r12, rdx",
     "mov eax, {call}",
     "mov edi, {set}",
@@ -29,7 +29,7 @@ core::arch::global_asm!(
 core::arch::global_asm!(
     ".globl stepdown_entry",
     "stepdown_entry:",
-    // x0 holds a function for `_start`; x19 is nobody's yet.
+    // x0 holds a function for `_start`; x19 is not in use yet.
     "mov x19, x0",
     "mov x8, #{call}",
     "mov x0, #{set}",

@@ -1,4 +1,4 @@
-//! Small files, read and replaced whole, without ever waiting for anybody but the disk.
+//! Small files, read and replaced whole, without ever waiting for anything but the disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,7 +11,8 @@ use super::{error_text, stderr};
 /// Nothing that is read here is ever near this size.
 const LIMIT: u64 = 1 << 20;
 
-/// Opening a FIFO waits for its other side, and a terminal could become ours (open(2)).
+/// Opening a FIFO would wait for its other end, and a terminal could become our controlling
+/// terminal (open(2)).
 const FLAGS: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
 
 /// What could not be done with a file, without its name.
@@ -66,8 +67,8 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
-/// Whether this names an open file, as /dev/stdout does in the end (proc(5)). It is somebody's output, so
-/// nothing may take its place, and what its link reads is for people.
+/// Whether this names an open file, as /dev/stdout does in the end (proc(5)). Such a file is in use, so
+/// nothing may replace it, and the text of its link is not a path.
 fn is_descriptor(path: &Path) -> bool {
     let directory = path
         .parent()
@@ -75,7 +76,8 @@ fn is_descriptor(path: &Path) -> bool {
     directory.is_some_and(|found| found.starts_with("/proc") && found.ends_with("fd"))
 }
 
-/// Puts a file that is of no use out of the way, beside where it lies: links to it are kept.
+/// Renames a file that cannot be used, within its directory; symbolic links to its name stay as
+/// they are.
 ///
 /// # Errors
 /// Neither a rename nor, where the file itself is a mount, a copy was possible.
@@ -94,15 +96,15 @@ pub(crate) fn put_aside(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Puts `text` in the place of a file, so that a reader sees the old one or the new one and nothing
-/// between: a file beside it is written and renamed. Where that cannot be (a single file that is
-/// mounted, a directory that is read-only) the file itself is written; a pipe, a device or an open file
+/// between: a file beside it is written and renamed. Where that is not possible (a single file that is
+/// mounted, a read-only directory) the file itself is written; a pipe, a device or an open file
 /// (/dev/stdout) gets the text as it is.
 ///
 /// The disk is not waited for (no fsync): the rename orders it for every reader, and a machine that
 /// loses its power has lost the run, too.
 ///
 /// # Errors
-/// The last thing that could not be done.
+/// The error of the last attempt.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     // The link is kept, what it points to is replaced or made.
     let path = followed(path)?;
@@ -149,7 +151,8 @@ fn write_fresh(path: &Path, text: &str, mode: u32) -> io::Result<()> {
             .open(path)
     };
     let mut file = match create() {
-        // PID 1 always has the same name for it: one that was killed while writing left it.
+        // PID 1 always uses the same name: one that was killed while it was writing may have left
+        // the file.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             fs::remove_file(path)?;
             create()?

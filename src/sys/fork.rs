@@ -1,5 +1,5 @@
-//! Runs a function of ours in a process of its own: what may block, or needs a resolver, does not
-//! happen in PID 1, and no program has to be there for it.
+//! Runs a function in a forked copy of this process: what may block or resolve names stays out of
+//! PID 1, and needs no helper program.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 

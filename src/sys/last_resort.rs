@@ -18,7 +18,8 @@ const COPY: i32 = -1;
 /// How it ended, as an exit code; below 0 as long as it lives. From then on its pid may be anybody's.
 static STATUS: AtomicI32 = AtomicI32::new(-1);
 
-/// From now on a panic keeps the child, with its signals and its status, and loses everything else.
+/// From now on a panic leaves the child running, still forwards its signals and returns its status;
+/// everything else is lost.
 pub(crate) fn prepare(child: i32) {
     CHILD.store(child, Ordering::Relaxed);
     STATUS.store(-1, Ordering::Relaxed);
@@ -60,7 +61,7 @@ pub(crate) fn is_in_copy() -> bool {
     CHILD.load(Ordering::Relaxed) == COPY
 }
 
-/// This is a forked copy: its end is its own.
+/// To be called in a forked copy of this process: a panic then ends the copy alone.
 pub(super) fn is_copy() {
     CHILD.store(COPY, Ordering::Relaxed);
 }

@@ -21,7 +21,7 @@ pub(crate) fn prepare() -> Result<(), i32> {
         fs::write(format!("/proc/self/{name}"), text)
             .map_err(|error| error.raw_os_error().unwrap_or(0))
     };
-    // Groups can be mapped only by who has given up setgroups(2).
+    // Without privileges, groups can be mapped only once setgroups(2) has been denied.
     write("setgroups", "deny".to_owned())?;
     write("gid_map", format!("{group} {group} 1"))?;
     write("uid_map", format!("{user} {user} 1"))

@@ -53,9 +53,9 @@ struct Control {
 
 /// Takes the next message: its length, and who sent it.
 ///
-/// Descriptors that come along have no room, so the kernel closes them while it gives us the message, and
-/// no close(2) of ours can be made to wait. That is also what sd_notify_barrier(3) waits for: whoever has
-/// dealt with a message before it takes the next one keeps that promise.
+/// There is no room for descriptors that are sent along, so the kernel closes them while it delivers the
+/// message, and no close(2) of ours can be made to wait. sd_notify_barrier(3) waits for that close: its
+/// promise is kept if each message is dealt with before the next one is taken.
 ///
 /// # Errors
 /// EAGAIN when there is none; EMSGSIZE for one that does not fit, which is lost.
@@ -77,8 +77,8 @@ pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<(usize
     if message.msg_flags & libc::MSG_TRUNC != 0 {
         return Err(Errno::EMSGSIZE);
     }
-    // Of all that may come along the credentials stand first; nix would not show them where something
-    // after them was cut off.
+    // The credentials are the first of the control messages. nix does not return them if one after
+    // them was truncated.
     let header = &control.header;
     let told = header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_CREDENTIALS;
     let credentials = &control.credentials;

@@ -2,7 +2,7 @@
 //!
 //! Version 2 has it in memory.events, version 1 in memory.oom_control (the kernel's
 //! Documentation/admin-guide/cgroup-v2.rst, "Memory Interface Files", and cgroup-v1/memory.rst; Linux
-//! 4.13). The kernel counts first and kills then, so whoever sees the death sees the number.
+//! 4.13). The kernel counts before it kills, so the new number is there when the death is noticed.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -45,7 +45,7 @@ impl Counter {
         kills(&fs::read(self.directory.join(file)).ok()?)
     }
 
-    /// How many bytes the cgroup may have, where that is limited.
+    /// The memory limit of the cgroup in bytes, if there is one.
     pub(crate) fn limit(&self) -> Option<u64> {
         let file = match self.hierarchy {
             Hierarchy::Unified => "memory.max",
@@ -69,7 +69,8 @@ fn candidates(cgroups: &[u8], mounts: &[u8]) -> Vec<Counter> {
             .map(move |found| Counter {
                 directory: found.directory,
                 hierarchy,
-                // At the root of version 1 nobody is in a container; that of version 2 has no counter.
+                // At the root of version 1 we are in no container; the root of version 2 has no
+                // counter.
                 is_containers: found.is_root
                     && (hierarchy == Hierarchy::Unified || path != Some(OsStr::new("/"))),
             })
@@ -98,7 +99,7 @@ fn kills(text: &[u8]) -> Option<u64> {
     str::from_utf8(number).ok()?.trim().parse().ok()
 }
 
-/// Without a limit version 2 says `max`, and version 1 a number that no machine has.
+/// Without a limit version 2 says `max`, and version 1 a number larger than any memory.
 fn limit(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|bytes| *bytes < 1 << 60)
 }

@@ -21,7 +21,7 @@ pub(crate) enum Reaped {
     Continued {
         pid: i32,
     },
-    /// Children are left, and none has anything to tell.
+    /// There are children, and the state of none has changed.
     Nothing,
     /// There is no child left.
     NoChild,
@@ -57,7 +57,7 @@ pub(crate) fn wait_for_end(pid: i32) {
     wait_for(pid, libc::WEXITED | libc::WNOWAIT);
 }
 
-/// Waits until a child that is about to end has ended, and takes it: nobody is to hear of it.
+/// Waits until a child that is about to end has ended, and reaps it without reporting it.
 pub(crate) fn take_ending(pid: i32) {
     wait_for(pid, libc::WEXITED);
 }

@@ -63,7 +63,7 @@ pub(crate) fn block_all() {
     set_mask(u64::MAX);
 }
 
-/// While it lives, all signals wait.
+/// Keeps all signals blocked while it lives.
 pub(crate) struct Blocked(u64);
 
 impl Blocked {
@@ -146,8 +146,8 @@ pub(crate) fn is_ignored(signal: Signal) -> bool {
     action.sa_sigaction == libc::SIG_IGN
 }
 
-/// Puts the dispositions of `ENDING` back: what is ignored was so at the start, and exec leaves no third
-/// kind. Async-signal-safe.
+/// Puts the dispositions of `ENDING` back: a signal that is ignored was ignored at the start, and after
+/// exec all others have the default action. Async-signal-safe.
 fn remove_handlers() {
     for signal in ENDING.into_iter().filter(|signal| !is_ignored(*signal)) {
         set_disposition(signal, libc::SIG_DFL);
@@ -180,12 +180,12 @@ pub(crate) fn drop_pending(signal: Signal) -> bool {
     await_only(signal, Duration::ZERO)
 }
 
-/// Waits for this signal and leaves all others where they are; false where it does not come in time.
+/// Waits for this signal, while all others stay pending; false where it does not come in time.
 pub(crate) fn await_only(signal: Signal, timeout: Duration) -> bool {
     take_only(signal, timeout).is_some()
 }
 
-/// Takes this signal, for which it waits so long, and leaves all others where they are.
+/// Waits for this signal at most this long, and takes it; all others stay pending.
 pub(crate) fn take_only(signal: Signal, timeout: Duration) -> Option<Taken> {
     take_of(1 << (signal.number() - 1), Some(timeout))
 }
@@ -263,8 +263,8 @@ pub(crate) fn is_empty(group: i32) -> bool {
     unsafe { libc::kill(-group, 0) != 0 && super::errno() == libc::ESRCH }
 }
 
-/// Stops this process, or its whole group, by one of the signals that do, so that who waits for it sees
-/// the same one.
+/// Stops this process or its whole group by this signal, so that a parent that waits for it sees the
+/// same one.
 pub(crate) fn stop_by(signal: Signal, whole_group: bool) {
     let signal = if is_ignored(signal) {
         Signal::STOP
@@ -274,13 +274,13 @@ pub(crate) fn stop_by(signal: Signal, whole_group: bool) {
     let own_pid = i32::try_from(std::process::id()).unwrap_or(0);
     // 0 is our own group (kill(2)).
     let _ = send(if whole_group { 0 } else { own_pid }, signal);
-    // All but STOP wait until they are let through.
+    // All but STOP have been blocked until now.
     let blocked = set_mask(!(1 << (signal.number() - 1)));
     set_mask(blocked);
 }
 
-/// Ends this process by this signal, so that who waits for it sees just that. Returns where the signal
-/// does not end it: it is ignored, or we are PID 1.
+/// Ends this process by this signal, so that a parent that waits for it sees that signal. Returns
+/// where the signal does not end it: it is ignored, or we are PID 1.
 pub(crate) fn die_of(signal: Signal) {
     let own_pid = i32::try_from(std::process::id()).unwrap_or(0);
     let _ = send(own_pid, signal);

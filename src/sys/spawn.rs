@@ -45,7 +45,7 @@ pub(crate) struct Options<'a> {
     pub(crate) cgroup: Option<Entry<'a>>,
 }
 
-/// A cgroup that the new process enters, if it may: it is started all the same.
+/// A cgroup that the new process enters. If that is refused, it is started all the same.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry<'a> {
     /// The cgroup.procs of it.
@@ -54,7 +54,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) refused: &'a AtomicI32,
 }
 
-/// The standard streams that lead nowhere.
+/// Which standard streams are /dev/null.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Null {
     #[default]
@@ -65,7 +65,7 @@ pub(crate) enum Null {
     All,
 }
 
-/// Where the new process works.
+/// The working directory of the new process.
 #[derive(Clone, Copy, Default)]
 pub(crate) enum Directory<'a> {
     #[default]
@@ -213,7 +213,7 @@ impl Dumpable {
     }
 
     /// The attribute belongs to the memory (PR_SET_DUMPABLE(2const)), which the child shares until
-    /// exec: when it changes its ids we lose it, too.
+    /// exec: when the child changes its ids, we lose it as well.
     fn restore(&self) {
         // SAFETY: as above. 2 can only be had from the kernel, which then refuses.
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, self.0) };
@@ -255,8 +255,8 @@ fn candidates(program: &[u8], path: Option<&OsStr>) -> Vec<u8> {
 /// Where programs are looked for without a PATH (confstr(3), `_CS_PATH`).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// Variables by which whoever starts a program names it (sd_listen_fds(3), sd_watchdog_enabled(3),
-/// systemd.exec(5)): the new process, once there is one.
+/// Variables with the pid of the program that they are meant for (sd_listen_fds(3),
+/// sd_watchdog_enabled(3), systemd.exec(5)): they have to name the new process.
 pub(crate) const NAMES_US: [&str; 3] = ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"];
 
 /// As their value, a place for the digits of a pid that is not known yet.
@@ -304,7 +304,7 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (Stage, i32)> {
     // SAFETY: plain syscalls on values; paths and lists live in the suspended parent. The raw ones
     // are raw because libc's setuid family signals all threads of what it takes for its process.
     unsafe {
-        // First of all: it may do so as we are, and nothing of what follows can leave anybody outside.
+        // First of all: it still has our rights, and nothing that it starts later is outside.
         if let Some(entry) = &options.cgroup {
             // `0` is whoever writes it (cgroup-v2.rst, "Processes").
             let zero = c"0".as_ptr().cast::<c_void>();
@@ -335,7 +335,8 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (Stage, i32)> {
         if let Some(stdout) = options.stdout {
             checked(Stage::Stdin, libc::dup2(stdout, 1).into())?;
         }
-        // A directory may be open to the new user alone: to root, too, where it lacks CAP_DAC_OVERRIDE.
+        // The directory may be open to the new user only: root without CAP_DAC_OVERRIDE cannot enter
+        // it, either.
         let mut once_more = None;
         match options.directory {
             Directory::Inherited => {}
@@ -383,7 +384,8 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (Stage, i32)> {
                 checked(Stage::Directory, libc::chdir(path.as_ptr()).into())?;
             }
         }
-        // After the change of user, which it would not forbid, and before exec, which it is for.
+        // After the change of user, which it does not restrict, and before exec, which it
+        // restricts.
         if options.no_new_privs {
             let set = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
             checked(Stage::NoNewPrivs, set.into())?;

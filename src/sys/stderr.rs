@@ -95,8 +95,9 @@ fn write_to_terminal(stderr: BorrowedFd<'_>, line: &[u8]) -> Result<usize, Errno
     Ok(written)
 }
 
-/// A terminal takes no output as long as somebody else's write to it is under way: for a moment, but
-/// also while nobody reads it. So a moment is waited, once: not again before it has taken something.
+/// A terminal takes no output while another write to it is under way: usually for a moment, but
+/// without end while nobody reads it. So we wait for a moment once, and not again before it has
+/// taken something.
 const MOMENT_MILLIS: u8 = 10;
 
 static STUCK: AtomicBool = AtomicBool::new(false);

@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
-/// What is there to read; `WouldBlock` when nothing is, or nothing for us: the input of a terminal that
-/// we are in the background of is for whoever is in the foreground.
+/// What is there to read; `WouldBlock` when there is nothing, or nothing for us: the input of a
+/// terminal belongs to its foreground process group.
 ///
 /// # Errors
 /// The errno of read(2).
@@ -24,7 +24,7 @@ pub(crate) fn read_now(buffer: &mut [u8]) -> io::Result<usize> {
         return Err(Errno::EAGAIN.into());
     }
     match nix::unistd::read(stdin, buffer) {
-        // TTIN is blocked, and the kernel says it so instead.
+        // A read from the background: as TTIN is blocked, the kernel answers EIO.
         Err(Errno::EIO) if tcgetpgrp(stdin).is_ok_and(|group| group != getpgrp()) => {
             Err(Errno::EAGAIN.into())
         }

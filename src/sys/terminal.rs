@@ -1,4 +1,5 @@
-//! The controlling terminal: is there one, who is in its foreground, and how it was when we came.
+//! The controlling terminal: whether there is one, who is in its foreground, and its settings at
+//! the start.
 //!
 //! With a terminal the child stays in our process group. So the terminal treats both as the one job
 //! that the calling shell started: Ctrl-C, Ctrl-Z, `fg`, hangup and background start work as without
@@ -34,8 +35,8 @@ pub(crate) fn columns(descriptor: RawFd) -> Option<usize> {
 /// Our controlling terminal.
 pub(crate) struct Terminal {
     tty: OwnedFd,
-    /// How it was set, if we were started in its foreground. In the background the settings are those of
-    /// somebody else, and once a shell brings us to the front a child may be faster than we are.
+    /// Its settings, if we were started in its foreground. In the background they are those of another
+    /// job, and once a shell brings us to the foreground a child may change them before we read them.
     settings: Option<Termios>,
 }
 
@@ -67,7 +68,7 @@ impl Terminal {
             return;
         };
         if foreground != getpgrp() {
-            // Of what we started nobody is left. So a group that still has members is not ours: the
+            // Nothing that we started is left, so a group that still has members is not ours: the
             // calling shell has taken the terminal back (Ctrl-Z, `bg`) and set it as it needs it.
             if kill(Pid::from_raw(-foreground.as_raw()), None) != Err(Errno::ESRCH) {
                 return;
@@ -91,23 +92,23 @@ impl Terminal {
         // A child that has the foreground for itself is stopped alone. The shell waits for the whole job,
         // in which others may be (a pipeline): as long as one of them runs, nobody gets a prompt.
         signals::stop_by(signal, in_front.is_some());
-        // This CONT was the answer to the stop, and is no news for the child. Where there is none, we
-        // were never stopped: PID 1 cannot stop itself. It may still be part of a job from outside its
-        // namespace, and who continues that one continues the child.
+        // This CONT has ended our stop, and is not forwarded. If there is none, we were never stopped:
+        // PID 1 cannot stop itself. It may still be part of a job outside its namespace, and whoever
+        // continues that job continues the child.
         if !signals::drop_pending(Signal::CONT) {
             return None;
         }
-        // `fg` puts our group into the foreground, and knows nothing of the one that was there.
+        // `fg` puts our group into the foreground, and not the one that was there before.
         if let Some(group) = in_front {
             self.hand_over(group);
         }
-        // A job is continued as a whole; but a child apart is in none, and somebody may have
-        // continued us alone.
+        // A job is continued as a whole. But a child in a group of its own is not part of it, and
+        // we may have been continued alone.
         Some(apart.is_some() || !reap::was_continued(child))
     }
 
-    /// Hands the foreground to a child that left our group without taking it, and was stopped because
-    /// it needs it. It would have had it without us: we are the one whom it was given to.
+    /// Gives the foreground to a child that left our group without taking it along, and was stopped
+    /// because it needs it. Without us it would have the foreground: the shell gave it to our group.
     pub(crate) fn lend(&self, child: i32) -> bool {
         group_apart(child).is_some_and(|group| self.hand_over(group))
     }

@@ -33,7 +33,7 @@ fn own_pid() -> i32 {
     i32::try_from(std::process::id()).unwrap_or(0)
 }
 
-/// How a process stands to us, as far as anybody can tell.
+/// Whether a process is a descendant of ours, as far as that can be found out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kin {
     /// It is a descendant of ours.
@@ -43,10 +43,10 @@ pub(crate) enum Kin {
     Unknown,
 }
 
-/// Finds out how this process stands to us.
+/// Finds out whether this process is a descendant of ours.
 ///
-/// As PID 1 everybody in our namespace is below us, except whom somebody put there from outside; without
-/// /proc, or once the process has been reaped, the namespace is all there is to go by.
+/// For PID 1 every process in its namespace is one, except those that were put there from outside.
+/// Without /proc, or once the process has been reaped, only the namespace is known.
 pub(crate) fn kin(pid: i32) -> Kin {
     if pid <= 0 {
         return Kin::Elsewhere;
@@ -61,7 +61,7 @@ pub(crate) fn kin(pid: i32) -> Kin {
             Some(parent) if parent == ours => return Kin::Below,
             Some(parent) if parent > 0 => ancestor = parent,
             Some(_) => return Kin::Elsewhere,
-            // The process itself has another parent now.
+            // An ancestor has ended: the process has another parent now.
             None if ancestor != pid => ancestor = pid,
             None if ours == 1 => return Kin::Below,
             None => return Kin::Unknown,
@@ -70,7 +70,7 @@ pub(crate) fn kin(pid: i32) -> Kin {
     Kin::Elsewhere
 }
 
-/// Whether this user is us, root, or somebody under whom a process of the tree runs.
+/// Whether this is our user, root, or the user of a process of the tree.
 pub(crate) fn has_user(uid: u32) -> bool {
     // SAFETY: a plain syscall that cannot fail.
     let own = unsafe { libc::geteuid() };
@@ -86,7 +86,7 @@ pub(crate) fn has_user(uid: u32) -> bool {
     [0, own].contains(&uid) || descendants().unwrap_or_default().iter().any(runs_so)
 }
 
-/// All living descendants as they were at one moment, and a way to each.
+/// All living descendants as they were at one moment, and the means to signal each.
 pub(crate) struct Tree {
     proc: Proc,
     ours: i32,
@@ -114,7 +114,7 @@ impl Tree {
         &self.members
     }
 
-    /// Sends all of them to one of the members; true when each was taken.
+    /// Sends these signals to one of the members; true when all were sent.
     pub(crate) fn send(&self, member: &Member, signals: &[Signal]) -> bool {
         if member.parent == self.ours {
             return send_all(signals, |signal| signals::send(member.pid, signal).is_ok());
@@ -138,12 +138,12 @@ pub(crate) fn signal(signal: Signal, chosen: impl Fn(&Member) -> bool) -> Option
     Some(members)
 }
 
-/// Everybody in our PID namespace but ourselves, those who have come from outside as well.
+/// Every other process in our PID namespace, those that were put there from outside as well.
 pub(crate) fn namespace() -> Option<Vec<Member>> {
     Proc::open()?.namespace(own_pid())
 }
 
-/// Sends all of them, whatever becomes of the first; true when each was taken.
+/// Sends all of them, even if the first one fails; true when all were sent.
 fn send_all(signals: &[Signal], send: impl Fn(Signal) -> bool) -> bool {
     let refused = signals.iter().filter(|signal| !send(**signal)).count();
     refused == 0
@@ -156,7 +156,7 @@ pub(crate) fn living(pids: &[i32]) -> Vec<Member> {
     Proc::open().map(look).unwrap_or_default()
 }
 
-/// Signals a process that, once it is pinned, is still `chosen`; true when it got all of them.
+/// Pins a process and signals it if it is still `chosen`; true when all were sent.
 pub(crate) fn signal_pinned(pid: i32, signals: &[Signal], chosen: impl Fn(i32) -> bool) -> bool {
     Pinned::find(pid)
         .is_some_and(|pinned| chosen(pid) && send_all(signals, |signal| pinned.send(signal)))
@@ -167,7 +167,7 @@ fn send_pinned(proc: &Proc, pid: i32, signals: &[Signal], is_ours: impl Fn(i32) 
     let Some(pinned) = Pinned::find(pid) else {
         return false;
     };
-    // Its parent is one of ours: then so is it, even if the pid has changed hands since we looked.
+    // Its parent is one of ours: then so is it, even if it is not the process that had this pid before.
     // If the pinned process ended before a read of /proc, signalling it fails, whoever has the pid now.
     let parent = pinned
         .parent()

@@ -1,4 +1,4 @@
-//! Pins processes, so that a signal cannot hit who has got the pid of another.
+//! Pins processes, so that a signal cannot hit another process that has got the same pid.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! Reads who is below whom from /proc.
+//! Reads the process tree from /proc.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, OsString};
@@ -26,10 +26,10 @@ pub(crate) struct Member {
     pub(crate) started: u64,
     /// Stopped by a signal: it acts on others only once it continues.
     pub(crate) stopped: bool,
-    /// Somebody has put it into our PID namespace, and no parent of its is ours.
+    /// It was put into our PID namespace from outside, and is no descendant of ours.
     pub(crate) from_outside: bool,
-    /// A zombie: ended, and waiting to be reaped by its parent. (With threads left it is none, though
-    /// its first thread has ended and lends it its state.)
+    /// A zombie, which waits to be reaped by its parent. A process of which only the first thread has
+    /// ended is in state Z, too, and is none.
     pub(super) ended: bool,
     /// A thread of the kernel itself.
     in_kernel: bool,
@@ -75,7 +75,7 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 const LARGE: usize = 256;
 
 impl Proc {
-    /// /proc, if it can be believed: it is there, and it is that of our own PID namespace.
+    /// /proc, if it can be trusted: it is there, and it is that of our own PID namespace.
     pub(super) fn open() -> Option<Self> {
         let link = std::fs::read_link("/proc/self").ok()?;
         let is_ours = link.to_str()?.parse() == Ok(std::process::id());
@@ -89,7 +89,7 @@ impl Proc {
     }
 
     pub(super) fn descendants(&self, root: i32) -> Option<Vec<Member>> {
-        // Where not even this can be read (no descriptor is left), an empty answer would be a lie.
+        // If not even this can be read (no descriptor is left), an empty list would be wrong.
         self.stat(root)?;
         let members = match self.by_children_files(root) {
             Some(members) => {
@@ -105,8 +105,9 @@ impl Proc {
         Some(members.into_iter().filter(|member| !member.ended).collect())
     }
 
-    /// From the `children` files, at twice the cost of a scan for each descendant and none for anybody
-    /// else; `None` where the kernel has no such files, and when the tree turns out to be large.
+    /// From the `children` files: each descendant costs twice as much as in a scan, other processes
+    /// cost nothing; `None` where the kernel has no such files, and when the tree turns out to be
+    /// large.
     pub(super) fn by_children_files(&self, root: i32) -> Option<Vec<Member>> {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
@@ -156,8 +157,8 @@ impl Proc {
         Some(children)
     }
 
-    /// Everybody in our PID namespace but ourselves and the kernel's own threads. Who has come from
-    /// outside has a parent there, which has no number here.
+    /// Every process in our PID namespace but ourselves and the kernel's threads. The parent of one
+    /// that was put there from outside is 0 here.
     pub(super) fn namespace(&self, root: i32) -> Option<Vec<Member>> {
         self.stat(root)?;
         let mut children = self.by_parent()?;
@@ -181,8 +182,8 @@ impl Proc {
         SignalSet::from_mask(mask.unwrap_or(0))
     }
 
-    /// The parent of a process, 0 outside our PID namespace; `None` once it is gone. Whoever is reaped while
-    /// its file is read has no parent there any more, and looks as if that were outside.
+    /// The parent of a process, 0 outside our PID namespace; `None` once it is gone. A process that is
+    /// reaped while its file is read has the parent 0, too, as if it came from outside.
     pub(super) fn parent(&self, pid: i32) -> Option<i32> {
         let member = self.stat(pid)?;
         (member.parent != 0 || !member.ended).then_some(member.parent)
@@ -226,7 +227,7 @@ fn say(way: Way, found: usize) {
     }
 }
 
-/// Takes out who is below this process, parents before their children.
+/// Takes out the descendants of this process, parents before their children.
 fn descend(children: &mut HashMap<i32, Vec<Member>>, root: i32) -> Vec<Member> {
     let mut found = children.remove(&root).unwrap_or_default();
     let mut next = 0;
