@@ -27,7 +27,7 @@ use crate::words::suggest;
 /// Reads the values of `--assume`.
 ///
 /// # Errors
-/// A cue or a duration that is none.
+/// A cue or a duration is not valid.
 pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
     let mut script = Script {
         hooks_take: (!values.is_empty()).then_some(Duration::ZERO),
@@ -50,7 +50,7 @@ pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
 /// Reads the value of `--as`.
 ///
 /// # Errors
-/// The place is none.
+/// It is neither `pid1` nor `process`.
 pub(crate) fn is_pid1(place: &str) -> Result<bool, Error> {
     let places = [("pid1", true), ("process", false)];
     parse_choice(place, &places).map_err(|fault| Error::new("--as", fault))
@@ -77,10 +77,10 @@ fn parse_cue(text: &str) -> Result<Cue, Fault> {
     })
 }
 
-/// What a run in the simulated world came to.
+/// The result of a run in the simulated world.
 struct Played {
     records: Vec<(Duration, Record)>,
-    /// When the stop was asked for, or the child ended without that.
+    /// When the stop was asked for, or the child ended by itself.
     t0: Duration,
     /// When KILL was sent by the ladder.
     killed_at: Option<Duration>,
@@ -144,7 +144,7 @@ fn asked(plan: &Plan, script: &Script) -> Option<Signal> {
     }
 }
 
-/// The timeline and its worst case, for people or as the JSON lines that `run` would write.
+/// The timeline and its worst case, as text or as the JSON lines that a run would write.
 pub(crate) fn explain(plan: Plan, script: Script, json: bool) -> String {
     let plan = Rc::new(plan);
     let asked = asked(&plan, &script);
@@ -192,7 +192,7 @@ fn heading(plan: &Plan, asked: Option<Signal>, assumed: bool) -> String {
 fn timeline(text: &mut String, plan: &Plan, played: &Played) {
     let mut last = None;
     for (at, record) in played.records.iter().filter(|(at, _)| *at >= played.t0) {
-        // What the world added so that the story ends is no part of it.
+        // The simulated world ended the child only so that the run ends.
         let ends = matches!(record, Record::ChildExited { .. });
         if played.endless && ends {
             let how_long = if plan.waits_for_platform() {
@@ -221,7 +221,7 @@ fn timeline(text: &mut String, plan: &Plan, played: &Played) {
     }
 }
 
-/// The record as people read it; who will send the signal is not known yet.
+/// The record as text; who will send the signal is not known yet.
 fn told(record: &Record) -> String {
     match *record {
         Record::StopAsked {

@@ -1,4 +1,4 @@
-//! `stepdown health`: asks an endpoint once, or until it says yes, and ends as a signal says.
+//! `stepdown health`: asks an endpoint once, or until it answers 2xx or a signal comes.
 
 use std::sync::Arc;
 use std::thread;
@@ -29,12 +29,12 @@ pub(crate) struct Question {
 
 /// How long an answer may take, where nobody says it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// From one answer to the next question.
+/// The time between an answer and the next request.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Question {
     /// # Errors
-    /// A URL, a duration or an address that is none, or nobody to ask.
+    /// A URL, a duration or an address is not valid, or there is no endpoint to ask.
     pub(crate) fn parse(
         url: Option<&str>,
         patience: Option<&str>,
@@ -79,9 +79,9 @@ impl Question {
         })
     }
 
-    /// Asks, and waits for all of it no longer than its time: resolving a name cannot be cut short, only left
-    /// behind. The exit code is 0 for a yes; where a signal comes that does not end this process (PID 1), it
-    /// is the code for that.
+    /// Asks, and takes no longer than the time given for it: resolving a name cannot be interrupted, so it is
+    /// left to a thread. The exit code is 0 for 2xx; if a signal comes that does not end this process (PID
+    /// 1), it is 128+n.
     ///
     /// # Errors
     /// Why the last answer is no 2xx, or that there is none.
@@ -95,7 +95,7 @@ impl Question {
             while {
                 let answer = asks.ask_each();
                 let again = answer.is_err() && !asks.wait.is_zero();
-                // Nobody hears it who has stopped waiting.
+                // The receiver may have stopped waiting.
                 tell.send(answer).is_ok() && again
             } {
                 thread::sleep(PAUSE);
@@ -119,7 +119,7 @@ impl Question {
                     answer = answers.recv() => match answer {
                         Some(Ok(())) => return Ok(0),
                         Some(Err(error)) => why = error,
-                        // It asks no more.
+                        // It stops asking.
                         None => return Err(why),
                     },
                     () = &mut limit => return Err(this.over(&why)),
@@ -136,7 +136,7 @@ impl Question {
         }
     }
 
-    /// Where no thread is to be had: it may take longer.
+    /// No thread could be started: this may take longer.
     fn ask_here(&self) -> Result<u8, String> {
         let began = Instant::now();
         loop {
@@ -167,7 +167,7 @@ impl Question {
         Err(why)
     }
 
-    /// All who were asked, and why that has failed.
+    /// All endpoints that were asked, and why each has failed.
     fn failed(&self, why: &str) -> String {
         let urls: Vec<String> = self.requests.iter().map(Request::url).collect();
         format!("{}: {why}", urls.join(", "))

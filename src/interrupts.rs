@@ -1,7 +1,8 @@
-//! Requests to end, awaited on tokio: for `check` and `health`, which are no init.
+//! Signals that ask to end, awaited on tokio: for `check` and `health`, which never run as an init.
 //!
-//! signal-hook's handler sets a flag and writes to a pipe: that merges signals and loses their order and their
-//! sender. An init must not take its signals so (see `sys::signals`); here it only matters that somebody asks.
+//! signal-hook's handler sets a flag and writes to a pipe: that merges signals and loses their order and
+//! their sender. An init must not receive its signals that way (see `sys::signals`); here it only matters
+//! that one came.
 
 use std::future::{pending, poll_fn};
 use std::io;
@@ -34,19 +35,19 @@ impl Interrupts {
         })
     }
 
-    /// The next one. Several of one number may count as one.
+    /// The next signal. Several of one number may count as one.
     pub(crate) async fn next(&mut self) -> Signal {
         let next = poll_fn(|context| Pin::new(&mut self.signals).poll_next(context));
         match next.await.and_then(Signal::from_number) {
             Some(signal) => signal,
-            // The stream ends only where somebody closes it, and nobody does.
+            // The stream ends only when it is closed, which nothing does.
             None => pending().await,
         }
     }
 }
 
-/// Ends this process as the signal would have without a handler. It returns where the signal ends nobody, because
-/// we are PID 1: with the exit code that a shell has for such an end.
+/// Ends this process as the signal would without a handler. Where the signal does not end it, because we are
+/// PID 1, the exit code that a shell has for such an end is returned.
 pub(crate) fn end_by(signal: Signal) -> u8 {
     // For PID 1 the kernel drops what has no handler, and the emulation would then abort.
     if std::process::id() != 1 {

@@ -1,4 +1,5 @@
-//! How a process looks in /proc, and what it does with a signal: for what is told, never for a decision of a stop.
+//! What /proc shows of a process, and what the process does with a signal: for messages only, no stop depends
+//! on it.
 
 use std::fs;
 
@@ -22,11 +23,11 @@ pub(crate) struct ProcessLook {
     pub(crate) threads: u32,
     /// Signals as bits, the lowest being signal 1.
     pub(crate) blocked: u64,
-    /// Came and not taken yet, by the main thread or by any.
+    /// Pending for the main thread or for the process.
     pub(crate) pending: u64,
     pub(crate) ignored: u64,
     pub(crate) caught: u64,
-    /// The kernel function that it sleeps in, where the kernel tells.
+    /// The kernel function that it sleeps in, where the kernel shows it.
     pub(crate) waits_in: String,
     /// PID 1 of a namespace below ours.
     pub(crate) is_init: bool,
@@ -43,7 +44,8 @@ pub(crate) enum SignalAction {
     Ignores,
     /// It blocks it, and has not taken it.
     Blocks,
-    /// It blocks it, and it is not pending: it came by sigwait(3), a signalfd(2) or in another thread.
+    /// It blocks it, and it is not pending: it was taken by sigwait(3), by a signalfd(2) or in another
+    /// thread.
     HasTaken,
     Handles,
     /// It has no handler, and the kernel drops what PID 1 of a namespace has no handler for.
@@ -52,7 +54,7 @@ pub(crate) enum SignalAction {
     Default,
 }
 
-/// What shells are called.
+/// The names of shells.
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"];
 
 impl ProcessLook {
@@ -203,7 +205,7 @@ fn of(stat: Stat, status: &str) -> ProcessLook {
     }
 }
 
-/// The last of the pids that it has in the namespaces from ours inwards.
+/// The pids are those in each namespace from ours inwards; the last one is its own.
 fn is_init(pids: &str) -> bool {
     pids.split_ascii_whitespace().skip(1).last() == Some("1")
 }

@@ -61,7 +61,7 @@ pub(crate) enum StepAction {
     Exec(Vec<OsString>),
 }
 
-/// How long a step waits where nobody says it, and nobody else would send KILL.
+/// How long a step waits if no time was given and nobody else would send KILL.
 pub(crate) const OWN_GRACE: Duration = Duration::from_secs(30);
 
 /// One step of the ladder.
@@ -69,9 +69,9 @@ pub(crate) const OWN_GRACE: Duration = Duration::from_secs(30);
 pub(crate) struct Step {
     pub(crate) action: StepAction,
     pub(crate) target: Target,
-    /// How long to wait for the child's exit, where somebody has said it: see `Plan::first_without_wait`.
+    /// How long to wait for the child's exit, if a time was given: see `Plan::first_without_wait`.
     pub(crate) wait: Option<Duration>,
-    /// The step says its wait itself.
+    /// The time was given in the step itself.
     pub(crate) says_wait: bool,
     /// The step as the user would write it.
     pub(crate) text: Arc<str>,
@@ -115,7 +115,7 @@ pub(crate) enum HookKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum OnFailure {
     Ignore,
-    /// A pre-start hook prevents the start; the other kinds only tell.
+    /// A pre-start hook prevents the start; the others only log it.
     Fail,
 }
 
@@ -173,7 +173,7 @@ pub(crate) struct SuccessExit {
 /// What stepdown exits with when the child cannot be started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FailureCodes {
-    /// Its own failure; usage errors, too.
+    /// A failure of stepdown's own, and usage errors.
     pub(crate) own: u8,
     pub(crate) not_found: u8,
     /// The kernel says EACCES.
@@ -183,7 +183,7 @@ pub(crate) struct FailureCodes {
 }
 
 impl Default for FailureCodes {
-    /// As docker run, timeout(1) and env(1) have them.
+    /// As docker run, timeout(1) and env(1) exit.
     fn default() -> Self {
         Self {
             own: 125,
@@ -205,7 +205,7 @@ pub(crate) struct ChildSettings {
     pub(crate) own_namespaces: bool,
 }
 
-/// Whom the child runs as; every field is already numeric.
+/// The user that the child runs as; all names are resolved to numbers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Identity {
     pub(crate) uid: u32,
@@ -229,7 +229,7 @@ pub(crate) struct Health {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Plan {
     pub(crate) ladder: Vec<Step>,
-    /// What the child is told in place of each signal that asks for a stop (`--stop-signal`).
+    /// What the child gets in place of each signal that asks for a stop (`--stop-signal`).
     pub(crate) stop_signal: Option<Signal>,
     pub(crate) stop_on: SignalSet,
     pub(crate) escalate_on: SignalSet,
@@ -237,7 +237,7 @@ pub(crate) struct Plan {
     pub(crate) reload_on: SignalSet,
     /// From, to; `None` drops.
     pub(crate) rewrite: Vec<(Signal, Option<Signal>)>,
-    /// Whom forwarded signals go to.
+    /// Which processes get forwarded signals.
     pub(crate) target: Target,
     pub(crate) deadline: Option<Duration>,
     pub(crate) max_runtime: Option<Duration>,
@@ -255,7 +255,7 @@ pub(crate) struct Plan {
     pub(crate) clean_stop: bool,
     pub(crate) stdin: Stdin,
     pub(crate) subreaper: bool,
-    /// The child gets a cgroup of its own, where there can be one.
+    /// The child gets a cgroup of its own, where that is possible.
     pub(crate) cgroup: bool,
     pub(crate) parent_death_signal: Option<Signal>,
     pub(crate) child: ChildSettings,
@@ -266,29 +266,30 @@ pub(crate) struct Plan {
     /// What is told besides the records, if anything.
     pub(crate) diagnostics: Option<Diagnostics>,
     pub(crate) failure_codes: FailureCodes,
-    /// Somebody has said how long a step waits (`--grace`).
+    /// It was given how long a step waits (`--grace`).
     pub(crate) says_grace: bool,
-    /// Something is to be written about the run (`--report`, `--state-file`, `--metrics-file`).
+    /// Files about the run are written (`--report`, `--state-file`, `--metrics-file`).
     pub(crate) keeps_files: bool,
-    /// We are PID 1: whoever asks us to stop has a KILL of its own.
+    /// We are PID 1: the platform that asks us to stop sends KILL itself after its grace period.
     pub(crate) as_pid1: bool,
 }
 
 impl Plan {
-    /// The first step for whose wait nobody has said a time. It has what the deadline leaves; without one
-    /// KILL is left to the platform, which has its own grace, or comes after our own.
+    /// The first step without a time to wait. It waits as long as the deadline allows. Without a deadline
+    /// PID 1 leaves KILL to the platform, which has a grace period; an ordinary process sends it after a
+    /// default time.
     pub(crate) fn first_without_wait(&self) -> Option<usize> {
         let says_none = |step: &Step| step.wait.is_none() && !step.is_kill();
         self.ladder.iter().position(says_none)
     }
 
-    /// Whether a stop that the platform asks for lasts as long as that lets it.
+    /// Whether a stop that the platform asks for may last until the platform sends KILL.
     pub(crate) fn waits_for_platform(&self) -> bool {
         let kills = self.ladder.last().is_some_and(Step::is_kill);
         kills && self.as_pid1 && self.deadline.is_none() && self.first_without_wait().is_some()
     }
 
-    /// Whether something can ask for a stop, and more is to be done then than to send signals.
+    /// Whether a stop can be asked for that consists of more than signals.
     pub(crate) fn has_stop_sequence(&self) -> bool {
         if self.stop_on.is_empty() {
             return false;
@@ -325,7 +326,8 @@ impl Plan {
         all.filter(|words| !words.is_empty())
     }
 
-    /// Whether anything but the child is run, or may be after a reload: hooks, stop commands.
+    /// Whether anything besides the child is started, or may be after a reload: hooks, stop
+    /// commands.
     pub(crate) fn runs_commands(&self) -> bool {
         let hooks = [&self.pre_start, &self.pre_stop, &self.post_stop];
         let is_command = |step: &Step| matches!(step.action, StepAction::Exec(_));
@@ -348,7 +350,8 @@ impl Plan {
                 || self.reload_on.contains(*signal)
                 || self.restarts_on(*signal)
         };
-        // Those that the kernel raises because of what we do ourselves need a look at the sender.
+        // Not those that the kernel also sends because of what we do ourselves: their sender has to
+        // be looked at.
         let own = |signal: &Signal| [Signal::CHLD, Signal::PIPE, Signal::XFSZ].contains(signal);
         let all = SignalSet::all()
             .iter()
@@ -363,19 +366,19 @@ impl Plan {
         supervision.is_some_and(|supervision| supervision.restart_on.contains(signal))
     }
 
-    /// Whether something is opened before the start that is to stay open: then what was inherited must
-    /// be known by its numbers.
+    /// Whether we open descriptors before the start that stay open: then the inherited ones must be
+    /// known, so that only those are closed.
     pub(crate) fn opens_before_start(&self) -> bool {
         self.health.is_some() || self.awaits_notification()
     }
 
-    /// Whether the child gets a socket of ours for what it has to say (sd_notify(3)).
+    /// Whether the child gets a socket of ours as NOTIFY_SOCKET (sd_notify(3)).
     pub(crate) fn awaits_notification(&self) -> bool {
         let when = self.readiness.as_ref().map(|readiness| &readiness.when);
         when == Some(&ReadyWhen::Notify) || self.drains_until(|when| *when == UntilWhen::Notify)
     }
 
-    /// Whether the child is ready when it says so; not where something else is looked at.
+    /// Whether the child's own message makes it ready; not where another condition was given.
     pub(crate) fn takes_ready_from_child(&self) -> bool {
         let when = self.readiness.as_ref().map(|readiness| &readiness.when);
         matches!(when, None | Some(ReadyWhen::Notify))
@@ -386,7 +389,7 @@ impl Plan {
         until.into_iter().any(|until| is_wanted(&until.when))
     }
 
-    /// The signal after `--rewrite`; `None` is to be dropped.
+    /// The signal after `--rewrite`; `None` where it is dropped.
     pub(crate) fn rewritten(&self, signal: Signal) -> Option<Signal> {
         let rule = self.rewrite.iter().rfind(|(from, _)| *from == signal);
         rule.map_or(Some(signal), |(_, to)| *to)

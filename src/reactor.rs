@@ -74,7 +74,7 @@ impl Reactor {
         runtime.block_on(async {
             let time_is_up = async {
                 match timeout {
-                    // A sleep that is over already would leave no time to look at anything.
+                    // A sleep of no length would end before the tasks have run.
                     Some(Duration::ZERO) => tokio::task::yield_now().await,
                     Some(timeout) => tokio::time::sleep(timeout).await,
                     None => std::future::pending().await,

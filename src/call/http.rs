@@ -31,10 +31,11 @@ pub(crate) struct HttpResponse {
     pub(crate) body: Bytes,
 }
 
-/// Sends an HTTP request, and reads the answer with a body of so many bytes; with 0 it is not read.
+/// Sends an HTTP request, and reads the answer with up to so many bytes of its body; with 0 no body
+/// is read.
 ///
 /// # Errors
-/// There is no answer in time, or none that can be read.
+/// There is no answer in time, or it cannot be read.
 pub(crate) fn answer(
     request: &Request,
     patience: Duration,
@@ -55,7 +56,8 @@ pub(crate) fn answer(
     })
 }
 
-/// A connection to the first address that takes one; a silent one does not eat the time of the others.
+/// A connection to the first address that takes one; one that does not answer leaves time for the
+/// others.
 pub(crate) async fn connect(
     addresses: &[SocketAddr],
     patience: Duration,
@@ -75,7 +77,7 @@ pub(crate) async fn connect(
 /// The request as hyper sends it.
 ///
 /// # Errors
-/// It cannot be said in HTTP.
+/// It cannot be written as HTTP.
 pub(crate) fn message(request: &Request) -> Result<hyper::Request<Empty<Bytes>>, String> {
     let no_request = |error: hyper::http::Error| error.to_string();
     let host = HeaderValue::try_from(request.server.authority()).map_err(|e| e.to_string())?;

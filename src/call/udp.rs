@@ -1,4 +1,4 @@
-//! Sends a datagram from the port and to the address from which it is believed.
+//! Sends a datagram, from the port that its receivers expect.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -8,8 +8,8 @@ use nix::sys::socket::{self, AddressFamily, SockaddrStorage, sockopt};
 
 use crate::plan::call::Datagram;
 
-/// To the first address that takes it. One on which nobody listens has taken it all the same, as far as
-/// anybody far away can tell; but `localhost` has two, and its server may listen on one only.
+/// Sends it to the first address that takes it. Nobody can tell whether a distant server listens; but
+/// `localhost` has two addresses, and its server may listen on one of them only.
 pub(super) fn send(datagram: &Datagram) -> Result<(), String> {
     let mut why = "the name has no address".to_owned();
     let mut was_sent = false;
@@ -34,7 +34,7 @@ fn send_to(address: SocketAddr, payload: &[u8]) -> std::io::Result<UdpSocket> {
     } else {
         UdpSocket::bind(any(address, 0))?
     };
-    // A goodbye may well go to everybody.
+    // It may go to a broadcast address.
     socket.set_broadcast(true)?;
     // Only a connected socket is told that nobody listens there (udp(7)).
     socket.connect(address)?;
@@ -42,10 +42,11 @@ fn send_to(address: SocketAddr, payload: &[u8]) -> std::io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// How long our own kernel is given to say that nobody listens: it does so while it sends, as a rule.
+/// How long our own kernel has to say that nobody listens; as a rule it knows while it sends.
 const REFUSAL: Duration = Duration::from_millis(20);
 
-/// An error where this machine says that nobody listens. Others are not waited for.
+/// An error where this machine says that nobody listens; an answer from another machine is not
+/// waited for.
 fn was_refused(socket: &UdpSocket) -> std::io::Result<()> {
     if !socket.peer_addr()?.ip().is_loopback() {
         return socket.take_error()?.map_or(Ok(()), Err);
@@ -68,8 +69,8 @@ fn any(family: SocketAddr, port: u16) -> SocketAddr {
 
 const MDNS: u16 = 5353;
 
-/// Multicast DNS is believed only if it comes from its own port, and should not come through a router
-/// (RFC 6762, sections 6 and 11). The responder of the machine has the port, too.
+/// Multicast DNS is accepted only if it comes from port 5353, and should not come through a router
+/// (RFC 6762, sections 6 and 11). The responder of this machine uses the port, too.
 fn mdns_socket(address: SocketAddr) -> nix::Result<UdpSocket> {
     let family = if address.is_ipv4() {
         AddressFamily::Inet

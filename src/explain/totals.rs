@@ -1,4 +1,5 @@
-//! What follows the timeline: the phases inside the deadline, the worst case, and what the platform has to allow.
+//! What follows the timeline: the phases within the deadline, the worst case, and the grace period that the
+//! platform needs.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -71,8 +72,8 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
             Shown(KILL_PATIENCE)
         );
     }
-    // The deadline is kept with a margin. Without one a second is put on top: whoever counts began to
-    // count a moment before us.
+    // The deadline is kept with a margin. Without a deadline a second is added, because the platform
+    // began to count a moment before us.
     let needed = plan.deadline.unwrap_or(took.saturating_add(SECOND));
     let seconds = needed
         .as_secs()
@@ -95,7 +96,7 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
     relay(text, plan);
 }
 
-/// What is to be known where nothing of ours ends the wait.
+/// What to know if nothing of ours ends the wait.
 fn without_end(text: &mut String, plan: &Plan) {
     text.push('\n');
     if !plan.waits_for_platform() {

@@ -1,4 +1,4 @@
-//! Every option with the value that counts and where it came from: a table for people, lines for machines.
+//! Every option with its effective value and where it came from, as a table or as JSON lines.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ struct Row {
     name: &'static str,
     value: String,
     source: &'static str,
-    /// The flag, the variable, or file and line; none for a default.
+    /// The flag, the variable, or file and line; nothing for a default.
     place: Option<String>,
     /// Why it changes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,7 +27,7 @@ pub(crate) fn table(settings: &Settings, plan: &Plan) -> String {
     let rows = rows(settings, plan);
     let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max();
     let name = width(|row| row.name).unwrap_or(0);
-    // One long hook must not push all the sources out of sight.
+    // One long hook must not push the column of sources off the screen.
     let value = width(|row| &row.value).unwrap_or(0).min(48);
     let mut text = format!("{:name$}  {:value$}  FROM\n", "OPTION", "VALUE");
     for row in &rows {
@@ -99,7 +99,7 @@ fn row(option: &'static Opt, text: String, value: &Value) -> Row {
     }
 }
 
-/// What counts where nothing was written, as the plan has it; `None` where it would mean nothing.
+/// The value without an option, as the plan has it; `None` where it has no effect.
 fn default(option: &'static Opt, plan: &Plan) -> Option<Row> {
     // A switch that nobody has touched is off, unless its help says something else.
     if option.kind == Kind::Switch && option.default.is_none() {

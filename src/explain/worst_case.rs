@@ -13,7 +13,7 @@ pub(super) struct Worst {
     pub(super) when: &'static str,
 }
 
-/// The longest stop there can be; `None` is one without end.
+/// The longest stop that is possible; `None` if it may last without end.
 pub(super) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
     let stubborn = Script {
         asked: asked(plan, &Script::default()),
@@ -29,7 +29,7 @@ pub(super) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
         took: ignores.took(),
         when: "nothing but KILL ends the child and what it leaves behind, and hooks use up their time",
     }];
-    // Had KILL hit the whole tree, nobody would be left to be asked and waited for.
+    // If KILL goes to the whole tree, no process is left to be asked and waited for.
     if let Some(at) = ignores.killed_at {
         cases.push(Worst {
             took: play(plan, stubborn.clone(), Some(at)).took(),
@@ -47,7 +47,7 @@ pub(super) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
             when: "not even KILL ends the child",
         });
     }
-    // The first of equal ones: the likelier.
+    // Of equal ones the first, which is more likely.
     cases.into_iter().reduce(
         |worst, case| {
             if case.took > worst.took { case } else { worst }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::plan::Plan;
 
 impl Plan {
-    /// How the time before the deadline is shared out; `None` without `--deadline`.
+    /// How the time until the deadline is divided among the phases; `None` without `--deadline`.
     pub(crate) fn budget(&self) -> Option<Budget> {
         self.deadline.map(|deadline| {
             let post_stop = total(self.post_stop.iter().map(|hook| hook.timeout));
             let post_stop = post_stop.min(deadline / 2);
-            // KILL, the reaping of what it killed and the files: short, but not nothing.
+            // KILL, reaping what it has killed and writing the files take a short time.
             let leaving = (deadline / 20).clamp(Duration::from_millis(20), LEAVING);
             let kill_by = deadline.saturating_sub(post_stop + leaving);
             let waits = self.ladder.iter().filter(|step| !step.is_kill());
@@ -18,14 +18,14 @@ impl Plan {
                 .map(|step| step.wait)
                 .collect::<Option<Vec<_>>>()
                 .map(total);
-            // What comes before the ladder may not eat the ladder: a child that is told to stop
-            // and killed in the same breath has lost its requests all the same.
+            // What comes before the ladder must leave time for it: a child that is killed right
+            // after it was told to stop loses its requests.
             let ladder = ladder.unwrap_or(kill_by).min(kill_by / 2);
             let gone_by = deadline.saturating_sub(leaving / 2);
             Budget {
                 ladder_by: kill_by.saturating_sub(ladder),
                 kill_by,
-                // A large process takes its time to die; half of what the hooks have is its to use.
+                // A large process needs time to die; it has half of the time of the hooks.
                 give_up_by: gone_by.saturating_sub(post_stop / 2),
                 gone_by,
             }
@@ -33,13 +33,13 @@ impl Plan {
     }
 }
 
-/// The sum, which waits that are meant to be without end cannot overflow.
+/// The sum, which does not overflow where a wait is meant to be without end.
 pub(crate) fn total(durations: impl IntoIterator<Item = Duration>) -> Duration {
     let add = |sum: Duration, duration| sum.saturating_add(duration);
     durations.into_iter().fold(Duration::ZERO, add)
 }
 
-/// The most that KILL and the files are given out of the deadline.
+/// The longest time that is kept for KILL and the files.
 const LEAVING: Duration = Duration::from_millis(500);
 
 /// Moments of the stop, counted from t0, that no phase may overrun.
@@ -49,7 +49,7 @@ pub(crate) struct Budget {
     pub(crate) ladder_by: Duration,
     /// KILL is sent here at the latest.
     pub(crate) kill_by: Duration,
-    /// What has not died of KILL until here hangs in the kernel and is left.
+    /// A process that KILL has not ended by now hangs in the kernel and is left.
     pub(crate) give_up_by: Duration,
     /// The post-stop hooks end here at the latest.
     pub(crate) gone_by: Duration,

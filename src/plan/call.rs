@@ -49,7 +49,7 @@ impl Request {
         }
     }
 
-    /// As it is told.
+    /// As it is logged.
     pub(crate) fn url(&self) -> String {
         format!("{HTTP}{}{}", self.server.authority(), self.target)
     }
@@ -78,7 +78,7 @@ const UDP: &str = "udp://";
 const HTTP_EXAMPLE: &str = "write [METHOD ]http://HOST[:PORT]/PATH";
 const UDP_EXAMPLE: &str = "write udp://HOST:PORT/TEXT";
 
-/// Parses a hook that is a call; `None` is a command line.
+/// Parses a hook that is a request or a datagram; `None` for a command line.
 pub(crate) fn parse(text: &str) -> Option<Result<Call, Fault>> {
     let trimmed = text.trim();
     let (first, rest) = trimmed.split_once(' ').unwrap_or((trimmed, ""));
@@ -131,7 +131,7 @@ pub(crate) fn http(text: &str) -> Result<Request, Fault> {
     } else {
         format!("/{path}")
     };
-    // What hyper would refuse later is refused now, and with it what some servers would.
+    // What hyper would refuse later is refused now, and also what some servers would refuse.
     let is_plain = target.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_plain || target.parse::<Uri>().is_err() {
         let path_at = server_at + end;
@@ -214,7 +214,8 @@ fn parse_server(
     })
 }
 
-/// The bytes that percent-encoded text stands for; the error is where it is none.
+/// The bytes that a percent-encoded text stands for; the error is the place that is not encoded
+/// correctly.
 fn decoded(text: &str) -> Result<Vec<u8>, usize> {
     let bytes = text.as_bytes();
     let digit = |at: usize| {

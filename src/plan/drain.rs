@@ -13,16 +13,17 @@ pub(crate) const QUIET_UNSEEN: Duration = Duration::from_secs(10);
 /// The drain: between the pre-stop hooks and the ladder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Drain {
-    /// At least this long, whatever is in flight: the balancers do not know yet.
+    /// At least this long, whatever is in flight: load balancers do not know of the stop yet.
     pub(crate) delay: Duration,
     /// At most this long.
     pub(crate) timeout: Duration,
-    /// Whose requests in flight are counted; with none the delay is all there is.
+    /// The ports whose requests in flight are counted; without any the drain is the delay alone.
     pub(crate) ports: DrainPorts,
-    /// How long a connection must be quiet to count as idle; without it as long as its protocol makes it.
+    /// How long a connection must be quiet to count as idle; `None` is the default of its protocol.
     pub(crate) quiet: Option<Duration>,
     pub(crate) checks: Option<Checks>,
-    /// What the program itself is asked, besides or in place of the ports; all must hold.
+    /// What the program itself is asked, besides the ports or without any; all conditions must
+    /// hold.
     pub(crate) until: Vec<Until>,
 }
 
@@ -34,12 +35,13 @@ impl Drain {
     }
 }
 
-/// After the delay the drain also lasts until the balancers know (`--drain-checks`).
+/// After the delay the drain also waits until the load balancers know of the stop
+/// (`--drain-checks`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Checks {
     /// Each checker was told "not ready" this often.
     pub(crate) times: u32,
-    /// They are waited for no longer than this.
+    /// How long that is waited for at most.
     pub(crate) timeout: Duration,
 }
 

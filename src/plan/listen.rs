@@ -7,13 +7,13 @@ use crate::words::fault::Fault;
 /// Where the endpoint listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Listen {
-    /// The first that can be had is taken.
+    /// The first address that is free is taken.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) text: String,
 }
 
 impl Listen {
-    /// Parses `ADDR:PORT`; without an address, all of this machine.
+    /// Parses `ADDR:PORT`; without an address, on all addresses of this machine.
     ///
     /// # Errors
     /// It is no address with a port.
@@ -43,7 +43,7 @@ impl Listen {
         })
     }
 
-    /// Where to ask an endpoint that listens so, from its own machine.
+    /// The address at which such an endpoint is asked from its own machine.
     pub(crate) fn reachable(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses.iter().map(|address| {
             let ip = match address.ip() {

@@ -9,7 +9,7 @@ use crate::words::fault::Fault;
 use crate::words::list::list;
 use crate::words::{command_line, suggest};
 
-/// When the child is ready (`--ready-when`); without it, it is from its start.
+/// When the child is ready (`--ready-when`); without it, it is ready from its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Readiness {
     pub(crate) when: ReadyWhen,
@@ -22,13 +22,13 @@ pub(crate) struct Readiness {
 /// What tells that the child is ready.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ReadyWhen {
-    /// All these TCP ports are listened on. Nobody connects to them.
+    /// All these TCP ports are listened on. No connection is made to them.
     Tcp(Vec<u16>),
     /// The request is answered with 2xx.
     Http(Request),
     /// The command exits with 0.
     Exec(Vec<OsString>),
-    /// The file is there; one that was there before the start counts once it has changed.
+    /// The file exists; one that existed before the start counts once it has changed.
     File(PathBuf),
     /// The child says so (sd_notify(3)).
     Notify,
@@ -41,7 +41,7 @@ pub(crate) enum ReadyWhen {
 pub(crate) fn parse(text: &str) -> Result<ReadyWhen, Fault> {
     let text = text.trim();
     let (kind, value) = match text.split_once(':') {
-        // The scheme of a URL is kind enough.
+        // A URL needs no kind in front of it: its scheme tells.
         Some(("http", url)) if url.starts_with("//") => ("http", text),
         Some(split) => split,
         None => (text, ""),
@@ -57,7 +57,7 @@ pub(crate) fn parse(text: &str) -> Result<ReadyWhen, Fault> {
         "http" => call::http(value).map(ReadyWhen::Http),
         "exec" if value.trim().is_empty() => missing("command", "exec:COMMAND"),
         "exec" => command_line::words(value.as_bytes()).map(ReadyWhen::Exec),
-        // The directory of the start is left before anybody looks.
+        // The directory of the start has been left when the file is looked for.
         "file" => match std::path::absolute(value) {
             Ok(path) => Ok(ReadyWhen::File(path)),
             Err(_) => missing("path", "file:/run/ready"),
@@ -84,7 +84,7 @@ fn ports(text: &str, value: &str) -> Result<Vec<u16>, Fault> {
     list(value)
         .map(|(at, port)| {
             let way_out = || match port.trim_start_matches('/').rsplit_once(':') {
-                // It is looked whether the child listens; nobody is connected to.
+                // It is only looked up whether the child listens; no connection is made.
                 Some((_, own)) if own.parse::<u16>().is_ok() => format!(
                     "write tcp:{own}, which is a port of the child's; for another host, a client: exec:nc -z HOST PORT"
                 ),

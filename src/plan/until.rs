@@ -1,4 +1,4 @@
-//! `--drain-until`: what the program itself is asked, and how it is written.
+//! `--drain-until`: conditions that the program itself answers, and how they are written.
 
 use std::ffi::OsString;
 
@@ -6,7 +6,7 @@ use crate::plan::call::{self, Request};
 use crate::words::fault::Fault;
 use crate::words::suggest;
 
-/// What the program says for `notify`: a number, 0 is drained.
+/// The field of the message for `notify`: a number, of which 0 means drained.
 pub(crate) const IN_FLIGHT: &str = "X_STEPDOWN_IN_FLIGHT";
 
 /// One `--drain-until`.
@@ -42,7 +42,7 @@ const METRIC_EXAMPLE: &str = "write metric:http://HOST[:PORT]/PATH#NAME, as \
 pub(crate) fn parse(text: &str) -> Result<Until, Fault> {
     let text = text.trim();
     let (kind, value) = match text.split_once(':') {
-        // The scheme of a URL is kind enough.
+        // A URL needs no kind in front of it: its scheme tells.
         Some(("http" | "https", url)) if url.starts_with("//") => ("http", text),
         Some(split) => split,
         None => (text, ""),
@@ -91,7 +91,7 @@ fn metric(text: &str, value: &str) -> Result<UntilWhen, Fault> {
     Ok(UntilWhen::Metric(request, selector))
 }
 
-/// Which series of a page of metrics are added up: those of a name that have at least these labels.
+/// Which series of a metrics page are added up: those with this name and at least these labels.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Selector {
     name: String,
@@ -114,8 +114,8 @@ impl Selector {
     /// The sum of all series that match.
     ///
     /// # Errors
-    /// There is none, or its value cannot be a number in flight. Where the family is declared and has no
-    /// series at all, nobody has ever counted anything, and the sum is 0; with labels one was expected.
+    /// There is none, or its value cannot be a number in flight. Where the metric is declared and has no
+    /// series at all, nothing has been counted yet, and the sum is 0; with labels a series was expected.
     pub(crate) fn sum(&self, page: &str) -> Result<f64, String> {
         let (mut sum, mut found, mut declared, mut others) = (0.0, false, false, false);
         for line in page.lines() {
@@ -277,7 +277,7 @@ broken{queue=\"mail 3
 
     #[test]
     fn what_is_not_known_is_never_drained() {
-        // Declared, and nobody has counted yet.
+        // Declared, and nothing has been counted yet.
         assert_eq!(sum("never", PAGE), Ok(0.0));
         for (selector, why) in [
             ("never{a=\"b\"}", "no series never"),

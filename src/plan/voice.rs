@@ -1,8 +1,8 @@
-//! How much is told, and for whom.
+//! How much is logged, and in which format.
 
 use serde::Serialize;
 
-/// How much is told.
+/// How much is logged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
@@ -21,7 +21,7 @@ impl Level {
     ];
 }
 
-/// For whom lines are written.
+/// The format of the lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Format {
     Text,

@@ -1,4 +1,5 @@
-//! A command line that no shell reads: split as a shell would, and what only a shell understands is refused.
+//! A command line that is run without a shell: it is split as a shell would, and what only a shell
+//! understands is refused.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -16,7 +17,7 @@ pub(crate) fn words(text: &[u8]) -> Result<Vec<OsString>, Fault> {
     if words.is_empty() {
         return Err(Fault::new("the command is empty").way_out("write a command line"));
     }
-    // What is no UTF-8 has no column to point at; what a shell means by it is ASCII.
+    // Without UTF-8 there is no column to point at. What means something to a shell is ASCII.
     let shown = str::from_utf8(text).unwrap_or_default();
     if let Some((start, end)) = for_a_shell(shown) {
         let what = shown.get(start..end).unwrap_or_default();
@@ -87,7 +88,7 @@ fn for_a_shell(text: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// Whether `&` or `;` stands inside a URL, where people do not think of a shell.
+/// Whether `&` or `;` is part of a URL, where nobody thinks of a shell.
 fn is_of_a_url(text: &str, start: usize, at: usize) -> bool {
     let before = text.get(start..at).unwrap_or_default();
     let next = text.get(at + 1..).and_then(|rest| rest.chars().next());

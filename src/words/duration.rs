@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Reads `1500ms`, `10s`, `1m30s`; a bare number, whole or decimal, is seconds.
 ///
 /// # Errors
-/// The text is no duration; the error says what one looks like.
+/// The text is not a duration; the error says what one looks like.
 pub(crate) fn parse(text: &str) -> Result<Duration, BadDuration> {
     let refused = |too_large| BadDuration {
         text: text.to_owned(),
@@ -16,17 +16,17 @@ pub(crate) fn parse(text: &str) -> Result<Duration, BadDuration> {
         && text.chars().all(|c| c.is_ascii_digit() || c == '.')
     {
         let seconds: f64 = text.parse().map_err(|_| refused(false))?;
-        // Neither negative nor no number: what is left is its size.
+        // It is a number and not negative, so it is too large.
         return Duration::try_from_secs_f64(seconds).map_err(|_| refused(true));
     }
     let is_overflow = |error: &humantime::DurationError| {
-        // The same is said of what is below a nanosecond, which nobody writes.
+        // Less than a nanosecond, which nobody writes, gets the same message.
         matches!(error, humantime::DurationError::NumberOverflow)
     };
     humantime::parse_duration(text).map_err(|error| refused(is_overflow(&error)))
 }
 
-/// A text that is no duration.
+/// A text that is not a duration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadDuration {
     text: String,

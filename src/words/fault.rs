@@ -1,4 +1,4 @@
-//! What is wrong with a value: told with its place and the way out.
+//! What is wrong with a value, shown with its place and the way out.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ impl Fault {
         }
     }
 
-    /// The byte that it points at.
+    /// The byte that the message points at.
     pub(crate) fn start(&self) -> Option<usize> {
         self.place.as_ref().map(|(_, start, _)| *start)
     }

@@ -1,6 +1,6 @@
-//! Lists that are divided by commas.
+//! Comma-separated lists.
 
-/// The words of a comma list with their start, empty ones left out.
+/// The words of a comma-separated list and the byte at which each begins, without empty ones.
 pub(crate) fn list(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut start = 0;
     text.split(',').filter_map(move |part| {

@@ -153,7 +153,7 @@ impl serde::Serialize for Signal {
     }
 }
 
-/// A text that names no signal.
+/// A text that does not name a signal.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UnknownSignal {
     text: String,

@@ -5,7 +5,7 @@ pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // One slip in a short word, two in a longer one: beyond that a guess would mislead.
+    // One typing error in a short word, two in a longer one: with more a suggestion would mislead.
     let allowed = if word.len() <= 4 { 1 } else { 2 };
     candidates
         .into_iter()
@@ -15,7 +15,8 @@ pub(crate) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Those whose first words the name is. Of many nothing is said: the help is shorter.
+/// The options that begin with this name. None where there are many: the help is shorter than such
+/// a list.
 pub(crate) fn longer<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let begins = |known: &&str| {
         let rest = known.strip_prefix(name);
@@ -25,7 +26,7 @@ pub(crate) fn longer<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Ve
     if longer.len() > 3 { Vec::new() } else { longer }
 }
 
-/// `did you mean --grace or --max-runtime?`; nothing where nothing may have been meant.
+/// `did you mean --grace or --max-runtime?`, or nothing where there is no suggestion.
 pub(crate) fn question(names: &[&str], shown: impl Fn(&str) -> String) -> Option<String> {
     let (last, others) = names.split_last()?;
     let others: Vec<String> = others.iter().map(|name| shown(name)).collect();
