@@ -1,8 +1,8 @@
 //! `stepdown check`: how a command shuts down, tried and judged.
 //!
-//! Each run is played by a process of its own (`stage`) with the same machine and kernel as
-//! `stepdown COMMAND`. `run` listens to it and sends it a real signal, `judge` folds its records into a
-//! verdict, and the rest tells: `text` as it happens, `json`, `junit`, `html` and `github` at the end.
+//! Each run is played by a process of its own (`stage`) with the same machine and kernel as `stepdown
+//! COMMAND`. `play` reads its records and sends it a real signal, `judge` folds the records into a
+//! verdict, and `tell` reports: `text` as it happens, `json`, `junit`, `html` and `github` at the end.
 
 mod fact;
 mod history;
@@ -42,7 +42,7 @@ pub(crate) struct JudgedRun {
     pub(crate) verdict: Verdict,
 }
 
-/// All that there is to tell at the end.
+/// All that is reported at the end.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct CheckResult {
     pub(crate) began: SystemTime,
@@ -54,7 +54,7 @@ pub(crate) struct CheckResult {
 }
 
 impl CheckResult {
-    /// The worst of all runs; a check that was cut short has not found out.
+    /// The worst of all runs; unknown if the check was cut short.
     pub(crate) fn held(&self) -> Held {
         let worst = self.runs.iter().map(|run| run.verdict.held()).max();
         match worst {
@@ -97,7 +97,7 @@ pub(crate) fn check(check: Check, inherited: Inherited) -> Result<u8, String> {
                 report.run(&run);
                 let stop = run.verdict.held() == Held::Unknown && run.history.started().is_none();
                 runs.push(run);
-                // What cannot be started once cannot be started a hundred times.
+                // A command that cannot be started once need not be tried a hundred times.
                 if stop {
                     return finish(&mut report, began, check, runs, planned);
                 }
@@ -132,7 +132,7 @@ fn finish(
     if let Some(annotations) = github::annotations(&result) {
         report.print(&annotations);
     }
-    // One that cannot be written costs none of the others.
+    // If one cannot be written, the others are written all the same.
     written.into_iter().collect::<Result<(), _>>()?;
     Ok(match result.held() {
         Held::Yes | Held::NotJudged => 0,

@@ -1,6 +1,6 @@
-//! What a run under test tells: the machine's records, cut down to what is judged, as lines of JSON.
+//! What is reported of a run: the machine's records, reduced to what is judged, as lines of JSON.
 //!
-//! The machine plays in a process of its own (`stage`), so its records come through a pipe.
+//! The machine runs in a process of its own (`stage`), so its records come through a pipe.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::record::{ExitStatus, HookResult, Process, Record};
 use crate::tell::log;
 use crate::words::signal::Signal;
 
-/// One record at its time.
+/// One record and its time.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Fact {
     /// Since the run began, in microseconds.
@@ -35,7 +35,7 @@ impl Fact {
     }
 }
 
-/// What is judged; everything else is told only.
+/// What is judged; everything else is only shown.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) enum What {
     Started {
@@ -56,7 +56,7 @@ pub(crate) enum What {
     },
     Exited {
         code: u8,
-        /// The signal that it died of.
+        /// The signal that ended it.
         signal: Option<i32>,
     },
     /// Processes that were left got a signal.
@@ -71,9 +71,9 @@ pub(crate) enum What {
     Looked(Vec<ProcessLook>),
     /// Somebody listened on this port when the child had ended.
     PortTaken(u16),
-    /// The run could not be played.
+    /// The run was not possible.
     Impossible,
-    /// Somebody wants `check` to end.
+    /// A signal asked `check` to end.
     Interrupted,
     Other,
 }
@@ -85,7 +85,7 @@ pub(crate) struct LeftProcess {
     pub(crate) command: String,
 }
 
-/// What a record says to the judge.
+/// What a record means to the judge.
 pub(crate) fn what(record: &Record) -> What {
     match record {
         Record::Started { pid, .. } => What::Started { pid: *pid },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::check::fact::{Fact, LeftProcess, What};
 
-/// What became of the requests that were open when the signal was sent.
+/// How the requests ended that were open when the signal was sent.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct RequestTotals {
     pub(crate) open: u32,
@@ -22,7 +22,7 @@ pub(crate) enum Part {
     Before,
     /// Until the command had ended.
     Ladder,
-    /// The same where it was in vain, until KILL.
+    /// The same if it did not end: until KILL.
     Vain,
     /// From KILL to the end of the command.
     Kill,
@@ -39,7 +39,7 @@ pub(crate) struct History {
     pub(crate) requests: Option<RequestTotals>,
     /// The last lines of the command's output.
     pub(crate) output: Vec<String>,
-    /// How long readiness was waited for in vain, and for what.
+    /// How long it was waited for the command to be ready, and for what, if it never was.
     pub(crate) never_ready: Option<(Duration, String)>,
     /// Processes that were still there when the machine had ended, and were killed.
     pub(crate) remained: Vec<LeftProcess>,
@@ -109,7 +109,7 @@ impl History {
             ]),
         }
         parts.extend(swept.map(|swept| (Part::Left, swept)));
-        // A moment between two records is no phase.
+        // The moment between two records is not a phase.
         parts.retain(|(part, took)| *part != Part::Before || *took >= Duration::from_millis(1));
         parts
     }
@@ -120,7 +120,7 @@ impl History {
         self.find(step).map(|(at, ())| at)
     }
 
-    /// From when until when something that the child had left was still there.
+    /// From the end of the child to the end of what it left, if it left anything.
     pub(crate) fn swept(&self) -> Option<(Duration, Duration)> {
         let (exited, _) = self.exited()?;
         let mut after = self.facts.iter().filter(|fact| fact.at() >= exited);
@@ -128,7 +128,7 @@ impl History {
         Some((exited, self.ended()?))
     }
 
-    /// From the request to stop until all was over.
+    /// From the request to stop to the end of everything.
     pub(crate) fn took(&self) -> Option<Duration> {
         Some(self.ended()?.saturating_sub(self.asked()?))
     }
@@ -138,7 +138,7 @@ impl History {
         Some(self.exited()?.0.saturating_sub(self.asked()?))
     }
 
-    /// Who was left when the child had ended by itself or by the stop, each once.
+    /// Which processes were left when the child had ended, each once.
     pub(crate) fn left(&self) -> Vec<LeftProcess> {
         let exited = self.exited().map(|(at, _)| at);
         let mut all: Vec<LeftProcess> = Vec::new();

@@ -1,4 +1,5 @@
-//! Judges one run: what was promised, what happened, whether it held. No clock, no syscall.
+//! Judges one run: what was promised, what happened, and whether the promise was kept. No clock, no
+//! syscall.
 
 pub(crate) mod cause;
 pub(crate) mod statistics;
@@ -18,11 +19,11 @@ use crate::words::signal::Signal;
 /// What the command promises.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Promise {
-    /// Asks for the stop.
+    /// The signal that asks for the stop.
     pub(crate) signal: Signal,
-    /// What then comes before KILL, as one reads it: signals, commands, console commands.
+    /// The steps before KILL, as they are shown: signals, commands, lines for standard input.
     pub(crate) steps: Vec<String>,
-    /// The signals among it: the end by one of them is no surprise.
+    /// The signals among them: ending by one of them is expected.
     pub(crate) signals: Vec<Signal>,
     pub(crate) within: Duration,
     /// `None`: 0, or the end by the signal that was sent.
@@ -36,7 +37,7 @@ pub(crate) struct Promise {
 }
 
 impl Promise {
-    /// What is to bring it down.
+    /// The signal or the steps that are to end it.
     pub(crate) fn asks(&self) -> String {
         match self.steps.as_slice() {
             [] => self.signal.to_string(),
@@ -44,17 +45,17 @@ impl Promise {
         }
     }
 
-    /// The signal that the command gets first; the one that asks where it gets none.
+    /// The first signal that the command gets; if it gets none, the one that asks for the stop.
     pub(crate) fn first_signal(&self) -> Signal {
         self.signals.first().copied().unwrap_or(self.signal)
     }
 
-    /// Whether it is a command of its own that brings it down.
+    /// Whether the first step is a stop command.
     pub(crate) fn by_command(&self) -> bool {
         self.steps.first().is_some_and(|step| step.starts_with('`'))
     }
 
-    /// Codes that are no surprise, and how they are told.
+    /// The expected exit codes, and how they are shown.
     fn expected(&self) -> (Vec<u8>, String) {
         if let Some(expected) = &self.expect {
             return (expected.codes.clone(), expected.text.clone());
@@ -99,7 +100,8 @@ pub(crate) struct InFlight {
 pub(crate) enum Held {
     /// `yes`: what was promised has happened.
     Yes,
-    /// `not-judged`: what happened before makes it pointless to ask (KILL was needed), or it was allowed.
+    /// `not-judged`: it cannot be judged after what happened before (KILL was needed), or breaking it was
+    /// allowed.
     NotJudged,
     /// `unknown`: it could not be found out; exit status 125.
     Unknown,
@@ -107,7 +109,7 @@ pub(crate) enum Held {
     No,
 }
 
-/// One promise and what became of it.
+/// One promise and whether it was kept.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct Finding {
     /// Its option, without hyphens; a stable name for machines.
@@ -118,7 +120,7 @@ pub(crate) struct Finding {
     pub(crate) reason: Option<Cause>,
 }
 
-/// How a run ended for the stop as such, `fate` in the JSON document: what windows of a sweep are made of.
+/// How the stop itself ended, `fate` in the JSON document; the windows of `--offsets` are made of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Fate {
@@ -426,7 +428,7 @@ impl Judge<'_> {
         let promised = "no process is left".to_owned();
         let left = self.history.left();
         if self.history.killed().is_some() && self.history.remained.is_empty() {
-            // KILL went to all of the tree at once.
+            // KILL went to the whole tree at once.
             return self.not_judged("nothing-left", promised, "KILL was needed");
         }
         if left.is_empty() {

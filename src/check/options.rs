@@ -33,7 +33,7 @@ use values::{number, outputs, parse_command, parse_expected, parse_offsets, pars
 /// When the signal is sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Moment {
-    /// Ready is waited for first.
+    /// Whether the command must be ready first.
     pub(crate) ready: bool,
     pub(crate) line: Option<String>,
     pub(crate) after: Duration,
@@ -46,7 +46,7 @@ pub(crate) type Output = Option<PathBuf>;
 /// One way to run the command.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Variant {
-    /// Named where there are several.
+    /// Empty if there is only one.
     pub(crate) name: &'static str,
     pub(crate) plan: Plan,
     pub(crate) command: Vec<OsString>,
@@ -69,9 +69,9 @@ pub(crate) struct Check {
     pub(crate) json: Option<Output>,
     pub(crate) junit: Option<Output>,
     pub(crate) html: Option<Output>,
-    /// The program's records, as they come.
+    /// The records are shown as they come.
     pub(crate) verbose: bool,
-    /// Nothing where all held.
+    /// Nothing is printed if all promises held.
     pub(crate) quiet: bool,
 }
 
@@ -80,7 +80,7 @@ const DEFAULT_READY: Duration = Duration::from_secs(30);
 /// Makes a check of what was typed.
 ///
 /// # Errors
-/// The first value that cannot be what was meant, with the way out.
+/// The first value that is not valid, with the way out.
 pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Check, Error> {
     foreign::pass_over(&mut settings);
     let signal = settings.signal(&SIGNAL)?.unwrap_or(DEFAULT_SIGNAL);
@@ -122,9 +122,9 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
     settings.refuse_idle(&settings.plan()?)?;
     let mut typed = settings.typed();
     if !settings.has(&GRACE) && !settings.has(&DEADLINE) {
-        // KILL comes when the promise is broken: waiting longer would tell nothing.
+        // KILL comes when the promise is broken: waiting longer would show nothing more.
         settings.add(&GRACE, format!("{}ms", within.as_millis()), Source::Flag);
-        // In front of the command it comes soon enough for the promise to be kept.
+        // The stepdown in front of the command sends it earlier, so that the promise can be kept.
         typed.push(format!("--grace={}ms", within.as_millis() * 3 / 4).into());
     }
     let mut plan = settings.plan()?;
@@ -180,7 +180,7 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
     })
 }
 
-/// What the stop does before KILL, and the signals among it.
+/// The steps of the stop before KILL, and the signals among them.
 fn steps(plan: &Plan, signal: Signal) -> (Vec<String>, Vec<Signal>) {
     let (mut steps, mut signals) = (Vec::new(), Vec::new());
     for step in plan.ladder.iter().filter(|step| !step.is_kill()) {
@@ -203,8 +203,8 @@ fn steps(plan: &Plan, signal: Signal) -> (Vec<String>, Vec<Signal>) {
     (steps, signals)
 }
 
-/// The command alone, and with ourselves as its init. In both the outer machine only starts the command,
-/// sends the signal and watches: what was asked of the stop is asked of the inner one.
+/// The command alone, and with stepdown as its init. In both the outer machine only starts it, sends the
+/// signal and watches; the options of the stop go to the inner stepdown.
 fn both(
     plan: &Plan,
     promise: &Promise,
@@ -222,7 +222,8 @@ fn both(
         if let Some(text) = settings.one(option, |text| Ok(text.to_owned()))? {
             watching.add(option, text, Source::Flag);
         }
-        // What the command itself says goes through the inner one.
+        // With `notify` the message of the command comes to us through the inner stepdown, which
+        // keeps the option.
         let prefix = format!("--{}=", option.name);
         let notify = "--ready-when=notify";
         typed.retain(|word| word == notify || !word.to_string_lossy().starts_with(&prefix));
@@ -282,7 +283,7 @@ fn moment(settings: &mut Settings, offsets: &[Duration]) -> Result<Moment, Error
             let fault = Fault::new("--ready-when says already what is waited for");
             return Err(settings.error(&READY_LINE, fault.way_out("leave out one of them")));
         }
-        // The machine knows nothing of lines; the time is watched here.
+        // The machine knows nothing of output lines, so that time limit is kept here.
         settings.remove(&READY_TIMEOUT);
     }
     Ok(Moment {
@@ -326,7 +327,7 @@ fn in_flight(
     }))
 }
 
-/// How long the stop lasts at most when everything takes the time that it was given.
+/// How long the stop lasts at most, if everything uses up its time.
 fn longest(plan: &Plan) -> Duration {
     if let Some(deadline) = plan.deadline {
         return deadline;

@@ -1,5 +1,5 @@
-//! Plays one run: starts the stage, waits until the command is ready, sends the signal, listens until
-//! all is over, and leaves nothing.
+//! One run: starts the stage, waits until the command is ready, sends the signal, reads the records
+//! until the end, and leaves no process.
 
 pub(crate) mod conductor;
 pub(crate) mod containers;
@@ -25,7 +25,7 @@ use crate::look;
 use crate::sys::{descriptors, error_text, fork, reap, signals, tree};
 use crate::words::signal::Signal;
 
-/// So many lines of the command's output are kept.
+/// How many lines of the command's output are kept.
 const LINES: usize = 20;
 const LINE_LENGTH: usize = 500;
 /// How long requests may take to be opened, and to end after the command has.
@@ -78,7 +78,8 @@ impl Conductor {
         run.finish(self, told)
     }
 
-    /// The containers that run before the start; nothing is to be brought down yet by one who is asked to end.
+    /// The containers that run before the start. If `check` is asked to end meanwhile, there is nothing to
+    /// stop yet.
     fn running(&mut self, containers: &Containers) -> Result<Vec<LeftProcess>, String> {
         let inherited = self.inherited;
         let mut read = |from, until| self.read_all(from, until, &mut |interrupted| interrupted > 0);
@@ -103,9 +104,9 @@ fn readable(line: &str) -> String {
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Progress {
     Starting,
-    /// Ready by then, or never.
+    /// Ready is waited for until then.
     Readying(Instant),
-    /// The requests are opened then, or the signal is sent.
+    /// At that time the requests are opened or the signal is sent.
     Due(Instant),
     Opening(Instant),
     Sent,
@@ -235,7 +236,7 @@ impl<'a> RunInProgress<'a> {
                 self.progress = match self.offset {
                     Some(offset) => Progress::Due(started + offset),
                     None if self.check.moment.ready => {
-                        // The machine gives up first where it was told how long to wait.
+                        // If the machine has a limit of its own, it gives up first.
                         Progress::Readying(started + self.check.moment.patience + CLOSING)
                     }
                     None => Progress::Due(started + self.check.moment.after),
@@ -288,7 +289,8 @@ impl<'a> RunInProgress<'a> {
         }
     }
 
-    /// The line that was waited for has come; its start is told to us through another pipe, maybe later.
+    /// The line that was waited for has come; the record of the start comes through another pipe,
+    /// possibly later.
     fn note_ready(&mut self) {
         let Some(started) = self.started else { return };
         let now = Instant::now();
@@ -313,7 +315,7 @@ impl<'a> RunInProgress<'a> {
         }
     }
 
-    /// Does what somebody asked for who asked us to end, so many times by now.
+    /// Acts on the signals that asked `check` to end, of which so many have come by now.
     fn answer(&mut self, interrupted: u32) {
         while self.interrupted < interrupted {
             self.interrupted += 1;
@@ -325,7 +327,7 @@ impl<'a> RunInProgress<'a> {
                 self.history.facts.push(fact);
                 self.ask();
             } else {
-                // Impatience: the next step of the ladder at once.
+                // The second request: the next step of the ladder at once.
                 let _ = signals::send(self.stage, Signal::INT);
             }
         }
@@ -382,7 +384,7 @@ impl<'a> RunInProgress<'a> {
         }
     }
 
-    /// Sends the signal, as anybody would: to the process that is the command's init.
+    /// Sends the signal as a platform does: to the process that is the command's init.
     fn send(&mut self) {
         self.progress = Progress::Sent;
         self.read_client();
@@ -396,7 +398,7 @@ impl<'a> RunInProgress<'a> {
         let _ = signals::send(self.stage, self.variant.promise.signal);
     }
 
-    /// Takes in what is still to come, kills what is left, and hands over the history.
+    /// Reads what is still to come, kills what is left, and returns the history.
     fn finish(mut self, conductor: &mut Conductor, told: &mut dyn FnMut(&Fact)) -> History {
         let closing = Instant::now() + CLOSING;
         while let Some((_, lines)) = &self.client
@@ -415,7 +417,7 @@ impl<'a> RunInProgress<'a> {
         }
         reap::wait_for_end(self.stage);
         let ours = |pid: i32| pid == self.stage || Some(pid) == client;
-        // Nobody should be there: only a stage that was killed itself leaves somebody.
+        // No process should be left: only a stage that was killed leaves any.
         let left = tree::descendants().unwrap_or_default();
         for member in left.iter().filter(|member| !ours(member.pid)) {
             if let Some(look) = look::at(member.pid) {
@@ -444,8 +446,8 @@ impl<'a> RunInProgress<'a> {
         self.history
     }
 
-    /// Removes the containers that are left. Who asks us to end hears that this is still to be done; who asks
-    /// again does not wait for it.
+    /// Removes the containers that are left. A first signal that asks `check` to end is answered with a
+    /// message that this is still to be done; a second one ends it without.
     fn remove_containers(
         &mut self,
         conductor: &mut Conductor,

@@ -13,14 +13,14 @@ use crate::plan::drain::DrainPorts;
 use crate::record::held::Held;
 use crate::sys::tree;
 
-/// The looks that a drain, or the flush after it, needs; nothing is open and nothing is done before.
+/// The looks that a drain, or the flush after it, needs; until then nothing is opened.
 #[derive(Default)]
 pub(crate) struct Connections {
     drain: Option<DrainedPorts>,
     purpose: Purpose,
     /// When the next look is due, counted from the same zero as `now` everywhere.
     next: Duration,
-    /// What the machine was told last, so that it hears of changes only.
+    /// What the machine was told last, so that it is told of changes only.
     told: Option<(u32, bool)>,
     held: Vec<Held>,
     told_fallback: bool,
@@ -33,11 +33,11 @@ enum Purpose {
     #[default]
     None,
     Drain,
-    /// Nobody is left who could answer; what was answered may still be on its way.
+    /// No process is left to answer; answers may still be in the kernel's send queues.
     Flush,
 }
 
-/// Between two looks at what is on its way.
+/// The time between two looks at the send queues.
 const FLUSH_PAUSE: Duration = Duration::from_millis(5);
 
 impl Connections {
@@ -49,7 +49,7 @@ impl Connections {
         self.next = Duration::ZERO;
     }
 
-    /// Looks at once, and tells what it finds in any case.
+    /// Looks at once, and tells the result even if it has not changed.
     pub(crate) fn look_again(&mut self) {
         self.told = None;
         self.next = Duration::ZERO;
@@ -59,7 +59,7 @@ impl Connections {
         self.purpose = Purpose::None;
     }
 
-    /// Only where the network namespace ends with us is there anything to wait for: otherwise the
+    /// There is something to wait for only if the network namespace ends with us: otherwise the
     /// kernel goes on sending.
     pub(crate) fn flush(&mut self, plan: &Plan, ends_with_us: bool) {
         self.drain = match self.drain.take() {
@@ -78,7 +78,7 @@ impl Connections {
         (self.purpose != Purpose::None).then_some(self.next)
     }
 
-    /// Looks, if it is time to, and adds what is news to the events.
+    /// Looks, if it is time to, and adds an event if something has changed.
     pub(crate) fn look(&mut self, now: Duration, events: &mut VecDeque<Event>) {
         if self.next_look().is_none_or(|at| now < at) {
             return;

@@ -1,4 +1,4 @@
-//! The rules 1 to 7 of the drain: whether one connection, as the kernel tells of it, has a request in flight.
+//! Rules 1 to 7 of the drain: whether a connection, as the kernel describes it, has a request in flight.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ const ACKNOWLEDGED: u32 = 500;
 /// after 200 at most (TCP_DELACK_MAX).
 const ALONE: u32 = 300;
 
-/// How long what cannot be seen is waited for.
+/// How long to wait for what cannot be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
-    /// How long after its last byte an answer counts as finished (rule 6), if somebody has said so.
+    /// How long after its last byte an answer counts as finished (rule 6), if it was given.
     pub(crate) quiet: Option<Duration>,
-    /// How long a drain may take: nobody is waited for longer than that.
+    /// How long the drain may take, which is the longest wait for any connection.
     pub(crate) longest: Duration,
 }
 
@@ -31,14 +31,14 @@ impl Patience {
         self.quiet.unwrap_or(QUIET_UNSEEN)
     }
 
-    /// A short quiet time is about pauses, and does not make it known that nothing is owed.
+    /// A short quiet time is about pauses only: it does not tell whether an answer is owed.
     fn undecided(self) -> Duration {
         self.quiet_unseen().max(QUIET_UNSEEN).min(self.longest)
     }
 }
 
-/// Judges one connection by rules 1 to 7: `None` when it is idle. It has been silent for so long, where its
-/// protocol makes nothing else count.
+/// Judges one connection by rules 1 to 7: `None` when it is idle. `silence` is how long nothing has been
+/// sent either way, which is all that counts for some protocols.
 pub(super) fn judge(
     c: &Connection,
     protocol: Protocol,
@@ -115,10 +115,10 @@ impl TcpInfo {
     /// Where the last data went in and out within one jiffy: whether that was a quick answer for certain, and
     /// not the next request behind the last answer.
     ///
-    /// A client whose next request comes behind an answer acknowledges the answer by that request, and
-    /// nothing comes after it. A client that has nothing to say acknowledges later, most often. A request that
-    /// is not answered soon is acknowledged alone, so a server that has done that no more than once, which
-    /// is for the first request, has answered them all.
+    /// A client that sends its next request after an answer acknowledges the answer with that request, and
+    /// sends nothing after it. A client that sends no request acknowledges later, as a rule. A request that
+    /// is not answered soon is acknowledged on its own; so a server that has done that at most once, for the
+    /// first request, has answered all of them.
     fn answered_quickly(&self) -> bool {
         let round_trips = self.round_trip.saturating_mul(2) / 1000;
         let delayed = ACKNOWLEDGED.saturating_add(round_trips);
@@ -140,8 +140,8 @@ impl TcpInfo {
         received == 1 || probed || bare <= 1 && self.last_data_sent >= ALONE
     }
 
-    /// Whether the last that the server sent may be the end of a TLS 1.3 handshake. The session tickets go
-    /// out behind the first request, when that has come already.
+    /// Whether the last data that the server sent may be the end of a TLS 1.3 handshake. The session
+    /// tickets go out behind the first request, when that has come already.
     fn may_be_handshake(&self) -> bool {
         let sent_after = self.last_data_recv.saturating_sub(self.last_data_sent);
         let few = self.segments.is_none_or(|s| s.sent <= HANDSHAKE_SEGMENTS);

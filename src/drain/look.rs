@@ -1,5 +1,5 @@
-//! The one thing the main loop talks to about connections: are the ports listened on, what
-//! is in flight, when to look again, and what is still in the kernel when the child is gone.
+//! All that the main loop asks about connections: whether ports are listened on, what is in flight,
+//! when to look again, and what the kernel has still to send when the child is gone.
 //!
 //! Everything here returns in bounded time, a few milliseconds as a rule, and nothing is left
 //! running between two calls.
@@ -43,7 +43,7 @@ pub(crate) enum Ports {
 /// Why a look gave nothing.
 #[derive(Debug)]
 pub(crate) enum LookError {
-    /// sock_diag did not work this time; it may the next.
+    /// sock_diag did not work this time; it may work the next time.
     SockDiag(sock_diag::DumpError),
     /// sock_diag is refused, and /proc/net/tcp cannot be read either.
     Both(sock_diag::DumpError, io::Error),
@@ -107,15 +107,15 @@ impl SocketSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
     pub(crate) port: u16,
-    /// Somebody else does.
+    /// Another process listens on it.
     pub(crate) taken: bool,
 }
 
 /// The first of these TCP ports on which the tree does not listen, in the network namespace of the child.
-/// With `None` for the tree anybody counts, and so does whoever cannot be found out.
+/// With `None` for the tree, and where the owner cannot be found out, any listener counts.
 ///
-/// The kernel is asked for listeners on just these ports: a server with thousands of connections makes
-/// a look no dearer.
+/// The kernel is asked for listeners on just these ports: thousands of connections do not make a look
+/// more expensive.
 pub(crate) fn first_not_listened_on(
     ports: &[u16],
     child: Option<i32>,
@@ -149,12 +149,11 @@ pub(crate) fn first_not_listened_on(
     Ok(missing)
 }
 
-/// What is still in the kernel of connections that their process has closed.
+/// What the kernel still has to send on connections that their process has closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Leaving {
     pub(crate) connections: usize,
-    /// Bytes that the other side has not acknowledged, the closing of each connection counting as
-    /// one.
+    /// Bytes that the peer has not acknowledged; a FIN counts as one.
     pub(crate) bytes: u64,
 }
 
@@ -174,7 +173,8 @@ pub(crate) struct DrainedPorts {
 }
 
 impl DrainedPorts {
-    /// Opens one descriptor, close-on-exec, in the network namespace of the caller. Never fails: where sock_diag is refused, [`DrainedPorts::fallback`] says so.
+    /// Opens one descriptor, close-on-exec, in the network namespace of the caller. Never fails: if sock_diag
+    /// is refused, [`DrainedPorts::fallback`] says so.
     pub(crate) fn new(ports: Ports, tracker: Tracker) -> Self {
         let mut drained = match &ports {
             Ports::Auto => Vec::new(),
@@ -195,8 +195,8 @@ impl DrainedPorts {
         }
     }
 
-    /// Why only /proc/net/tcp is read, if so: every open connection then counts as in flight. Worth
-    /// one line. Known after the first look.
+    /// Why only /proc/net/tcp is read, if that is so, and every open connection counts as in
+    /// flight. It is logged once. Known after the first look.
     pub(crate) fn fallback(&self) -> Option<sock_diag::DumpError> {
         match self.source {
             SocketSource::SockDiag(_) => None,

@@ -1,5 +1,5 @@
-//! What a drained port speaks: by name, with the quiet time that the kernel's view of it takes, and what of its
-//! traffic is no sign of life.
+//! The protocol of a drained port: its name, its default quiet time, and which of its traffic is only a
+//! heartbeat.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,16 +7,17 @@ use std::time::Duration;
 use super::rules::{Connection, TcpInfo};
 use crate::plan::drain::Protocol;
 
-/// So many heartbeats at most may come between two looks.
+/// How many heartbeats may come between two looks, at most.
 const MOST: u64 = 8;
 
 impl Protocol {
-    /// Whether the order of the last data in and out says nothing.
+    /// Whether the order of the last data in and out has no meaning.
     pub(crate) fn multiplexes(self) -> bool {
         matches!(self, Self::H2 | Self::Ws | Self::Opaque)
     }
 
-    /// Whether so many bytes in and out are a ping and its answer, which show no more than that both live.
+    /// Whether so many bytes in and out may be a ping and its answer, which only show that both sides are
+    /// alive.
     fn is_heartbeat(self, bytes_in: u64, bytes_out: u64) -> bool {
         match self {
             // A PING frame is 17 bytes long both ways (RFC 9113, 6.7), and TLS adds 21, 22 or 29 to it.
@@ -40,7 +41,7 @@ impl Protocol {
     }
 }
 
-/// The ports that speak something else than HTTP in the clear.
+/// The ports whose protocol is not plain HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Protocols(Vec<(u16, Protocol)>);
 

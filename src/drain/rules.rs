@@ -1,8 +1,8 @@
-//! Told what the kernel knows of the connections on the drained ports, this file says how
-//! many requests are in flight and when to look again; it makes no system call and has no clock.
+//! From what the kernel knows of the connections on the drained ports: how many requests are in
+//! flight, and when to look again. No system call, no clock.
 //!
-//! Each look is judged connection by connection, in the order of the rules below, and folded into
-//! a [`Tracker`], because one idle look alone may fall between two requests.
+//! Each look is judged connection by connection, in the order of the rules below, and folded into a
+//! [`Tracker`], because a single idle look may fall between two requests.
 //!
 //! 1. Only ESTABLISHED, CLOSE_WAIT (the client has half-closed, its answer is still owed) and
 //!    SYN_RECV (the client may believe it is connected and have sent its request) can hold one. A
@@ -14,11 +14,11 @@
 //!    is busy.
 //! 5. Data received after the last data sent is a request whose answer is owed, for as long as it
 //!    is computed.
-//! 6. Otherwise the last data went out: a finished answer or a pause inside one. Only quiet time
-//!    tells them apart. Where the last data went in and out within one jiffy it may have been a
-//!    quick answer, or the next request behind the last answer: see [`TcpInfo::answered_quickly`]. What that leaves
-//!    undecided is owed an answer, for a while.
-//!    What the port speaks ([`Protocol`](crate::plan::drain::Protocol)) may hide more: then silence alone tells, and a longer one.
+//! 6. Otherwise the last data went out: a finished answer or a pause inside one. Only quiet time tells them
+//!    apart. Where the last data went in and out within one jiffy it may have been a quick answer, or the
+//!    next request behind the last answer: see [`TcpInfo::answered_quickly`]. What that leaves undecided is
+//!    owed an answer, for a while. Some protocols ([`Protocol`](crate::plan::drain::Protocol)) hide more:
+//!    there only a longer silence tells.
 //! 7. A blocking server says more: a thread asleep reading that socket is waiting for the next
 //!    request, and no such thread means that somebody is still working on the answer.
 //! 8. Two consecutive idle looks, some time apart, end the drain.
@@ -40,7 +40,7 @@ pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 const CONFIRM: Duration = Duration::from_millis(50);
 /// The shortest time between two looks while requests are in flight.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// The share of one core that looking may take: one part in this many.
+/// Looks may take one part in this many of a core.
 const SHARE: u32 = 150;
 /// How long after it was first seen a connection in SYN_RECV counts: time for the client to send
 /// once more, and again, what a full accept queue has dropped.
@@ -163,7 +163,7 @@ pub(crate) struct LookResult {
     pub(crate) idle: usize,
     /// Rule 8: this look and the one before it found nothing in flight.
     pub(crate) drained: bool,
-    /// When quiet time (rule 6) is all that is waited for: how much of it is left.
+    /// How much quiet time (rule 6) is left, if nothing else is waited for.
     pub(crate) quiet_left: Option<Duration>,
     /// The connections in flight that have waited longest, at most [`NAMED`], the oldest first.
     pub(crate) held: Vec<Held>,
@@ -304,9 +304,9 @@ impl Tracker {
 /// How long to wait before the next look, when the last one took `cost`.
 ///
 /// Looking stays below one percent of a core, up to the point where that would hold up the stop: a
-/// stop may take 300 ms longer than the last answer and its quiet time. An idle look is
-/// confirmed soon, and quiet time is waited out exactly. Once nothing is in flight the next look is
-/// only about what comes anew, and whoever ends the drain looks again.
+/// stop may take 300 ms longer than the last answer and its quiet time. An idle look is confirmed
+/// soon, and quiet time is waited out exactly. Once nothing is in flight the next look is only
+/// about new requests, and there is another look when the drain ends.
 pub(crate) fn pace(look: &LookResult, cost: Duration, quiet: Duration) -> Duration {
     if look.in_flight == 0 && !look.drained {
         return CONFIRM;

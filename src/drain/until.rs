@@ -1,7 +1,8 @@
-//! `--drain-until`: asks, and says what the answer means.
+//! `--drain-until`: asks the program, and says what its answer means.
 //!
-//! The program itself knows best what it has in hand. An error, and a series that is not there, is
-//! "not known" and never "drained": waiting too long ends by the timeout, cutting is a lost request.
+//! The program itself knows best which requests it has in flight. An error or a missing series means
+//! "not known" and never "drained": a wait that is too long is ended by the timeout, but a request
+//! that is cut off is lost.
 
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use crate::machine::Answer;
 use crate::plan::until::UntilWhen;
 use crate::record::ExitStatus;
 
-/// A look that takes longer has failed.
+/// A question that takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A page of metrics that is larger is none.
+/// The largest metrics page that is read.
 const LARGEST_PAGE: usize = 32 << 20;
 
 /// Exit codes of a process that asks by HTTP.
@@ -25,7 +26,7 @@ pub(crate) fn of_ending(when: &UntilWhen, status: ExitStatus, said: Option<Strin
     let said_or = |other: String| said.clone().unwrap_or(other);
     match (when, status) {
         (_, ExitStatus::Exited(0)) => Answer::Holds,
-        // A command that is not there, or dies, has not said no (as a shell reports it).
+        // A command that was not found or was killed, as a shell reports it, has not answered "no".
         (UntilWhen::Exec(_), ExitStatus::Exited(code)) if code != 126 && code != 127 => {
             Answer::NotYet {
                 in_flight: None,

@@ -1,6 +1,7 @@
 //! The most probable reason of a broken promise, and a way out.
 //!
-//! Probable, not proven: it is drawn from how the processes looked just before they were killed.
+//! Probable, not proven: it is concluded from what /proc showed of the processes just before they
+//! were killed.
 
 use serde::Serialize;
 
@@ -26,7 +27,7 @@ fn cause(why: impl Into<String>, way_out: impl Into<String>) -> Cause {
 }
 
 impl History {
-    /// The processes as they looked last, before this moment was over.
+    /// The processes in the last look that was taken until this moment.
     fn looks(&self, last: bool) -> &[ProcessLook] {
         let looks = |fact: &crate::check::fact::Fact| matches!(fact.what, What::Looked(_));
         let found = if last {
@@ -67,7 +68,7 @@ const CLIENTS: [&str; 5] = [
     "podman-compose",
 ];
 
-/// The stop command as one reads it, where it is an engine's: that one has a KILL of its own.
+/// The stop command as text, if it is an engine's, which sends KILL itself after a time of its own.
 fn engine_stop(promise: &Promise) -> Option<&str> {
     let command = promise.steps.first().filter(|_| promise.by_command())?;
     let mut words = command.trim_matches('`').split_whitespace();
@@ -75,7 +76,7 @@ fn engine_stop(promise: &Promise) -> Option<&str> {
     (CLIENTS.contains(&client) && words.any(|word| STOPS.contains(&word))).then_some(command)
 }
 
-/// What an engine has killed: most of the time it is a shell as PID 1.
+/// The cause where an engine has sent KILL: in most cases a shell is PID 1.
 fn killed_by_engine(promise: &Promise) -> Option<Cause> {
     let command = engine_stop(promise)?;
     Some(cause(
@@ -399,7 +400,7 @@ pub(crate) fn interrupted_requests(promise: &Promise) -> Cause {
     )
 }
 
-/// It ended before anybody asked.
+/// It ended before the stop was asked for.
 pub(crate) fn died_early((code, signal): (u8, Option<i32>)) -> Option<Cause> {
     let why = match signal.and_then(Signal::from_number) {
         Some(signal) => format!("it was ended by {signal}, which check has not sent"),

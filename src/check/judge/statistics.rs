@@ -1,4 +1,4 @@
-//! How long each phase took over all runs: least, median, 95th percentile, most.
+//! How long each phase took in all runs: minimum, median, 95th percentile, maximum.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::check::fact::What;
 use crate::check::history::History;
 use crate::check::options::Check;
 
-/// One phase over the runs of one variant, in microseconds.
+/// One phase in all runs of one variant, in microseconds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(crate) struct PhaseTimes {
     pub(crate) variant: &'static str,
@@ -37,13 +37,13 @@ fn ready(history: &History) -> Option<Duration> {
     Some(ready.saturating_sub(history.started()?.0))
 }
 
-/// From the child's end to the end of all; nothing where nothing was left.
+/// From the child's end to the end of the last process; `None` if nothing was left.
 fn swept(history: &History) -> Option<Duration> {
     let (from, to) = history.swept()?;
     Some(to.saturating_sub(from))
 }
 
-/// The table, phases that never happened left out.
+/// The table, without phases that never happened.
 pub(crate) fn rows(check: &Check, runs: &[JudgedRun]) -> Vec<PhaseTimes> {
     let mut rows = Vec::new();
     for (index, variant) in check.variants.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The windows of a sweep: neighbouring offsets at which the same thing went wrong.
+//! The windows of `--offsets`: neighbouring offsets at which the same thing went wrong.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Options of `run` that mean nothing to `check`: refused, with the way out, where they are typed; passed
-//! over where a variable or a file says them, because there they are meant for the program's own stepdown.
+//! Options of `run` that mean nothing to `check`: refused, with the way out, if they are typed; ignored in
+//! variables and in the file, where they are meant for the stepdown in front of the program.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -46,7 +46,7 @@ pub(crate) fn refusal(argument: &str) -> Option<Error> {
     Some(Error::new(argument, fault.way_out(way_out)))
 }
 
-/// The error for a variable that somebody has set in the belief that our own options are variables, too.
+/// The error for a variable with the name of one of `check`'s own options, which have no variables.
 pub(crate) fn misplaced<'a>(mut names: impl Iterator<Item = &'a OsString>) -> Option<Error> {
     names.find_map(|name| {
         let name = name.to_str().filter(|name| !TOLD.contains(name))?;
@@ -59,7 +59,7 @@ pub(crate) fn misplaced<'a>(mut names: impl Iterator<Item = &'a OsString>) -> Op
     })
 }
 
-/// Forgets what variables and the file say about options that mean nothing here.
+/// Removes the values that variables and the file give to options that mean nothing here.
 pub(super) fn pass_over(settings: &mut Settings) {
     let foreign = OPTIONS
         .iter()

@@ -1,4 +1,4 @@
-//! The values of `check`'s options: from text to what is meant, or a fault that shows the way out.
+//! The values of `check`'s options: parsed, or a fault that shows the way out.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ static OUTPUTS: [&Opt; 3] = [&JSON, &JUNIT, &HTML];
 
 const MOST_OFFSETS: u128 = 10_000;
 
-/// Where the reports go: `--json`, `--junit`, `--html`. What cannot be written is an error before anything
-/// is started, as far as that can be known.
+/// Where the reports go: `--json`, `--junit`, `--html`. A report that cannot be written is an error before
+/// anything is started, as far as that can be known.
 pub(super) fn outputs(settings: &Settings) -> Result<[Option<Output>; 3], Error> {
     let mut outputs: [Option<Output>; 3] = [None, None, None];
     for (at, option) in OUTPUTS.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Waits on behalf of the runs, on tokio: for what they write, for the time, and for whoever asks `check` to end.
+//! Waits for the runs, on tokio: for their output, for timers, and for signals that ask `check` to end.
 
 use std::future::pending;
 use std::io;
@@ -15,13 +15,13 @@ use crate::interrupts::Interrupts;
 use crate::sys::signals::Inherited;
 use crate::sys::{descriptors, watch};
 
-/// The process that plays the runs, one after the other.
+/// The state of `check` while it carries out the runs, one after the other.
 pub(crate) struct Conductor {
     pub(super) inherited: Inherited,
-    /// Entered only to wait: no process is forked inside it, as the copy makes a runtime of its own.
+    /// Entered only to wait: nothing is forked inside it, because a copy makes a runtime of its own.
     runtime: Runtime,
     interrupts: Interrupts,
-    /// How often somebody asked us to end.
+    /// How many signals have asked us to end.
     pub(super) interrupted: u32,
 }
 
@@ -30,7 +30,7 @@ impl Conductor {
     /// No descriptors for the event loop.
     pub(crate) fn new(mut inherited: Inherited) -> Result<Self, String> {
         inherited.make_children_waitable();
-        // What escapes a stage that dies becomes ours, and is killed.
+        // The processes of a stage that dies become our children, and are killed.
         let _ = nix::sys::prctl::set_child_subreaper(true);
         descriptors::occupy_closed_streams();
         let no_loop = |error: io::Error| format!("no event loop: {error}");
@@ -49,13 +49,13 @@ impl Conductor {
         })
     }
 
-    /// Whether somebody has asked us to end.
+    /// Whether a signal has asked us to end.
     pub(crate) fn is_interrupted(&mut self) -> bool {
         self.wait([None; 3], Some(Instant::now()));
         self.interrupted > 0
     }
 
-    /// Waits until one of the pipes can be read, somebody asks us to end, or it is as late as that.
+    /// Waits until one of the pipes can be read, a signal asks us to end, or this time is reached.
     pub(super) fn wait(
         &mut self,
         [facts, output, client]: [Option<&Pipe>; 3],
@@ -81,8 +81,8 @@ impl Conductor {
 }
 
 impl Conductor {
-    /// Everything that comes through a pipe until its end. Whoever asks us to end is heard at once: `leave` is
-    /// told how often that was, and says whether the rest is not waited for.
+    /// Reads a pipe to its end. When a signal asks us to end, `leave` gets the number of such signals, and
+    /// says whether to give up the rest.
     pub(super) fn read_all(
         &mut self,
         from: OwnedFd,
@@ -113,7 +113,7 @@ impl Conductor {
 
 pub(super) type Pipe = AsyncFd<OwnedFd>;
 
-/// Something has come since the pipe was last waited for; whoever reads it reads all that there is.
+/// Something has come since the pipe was last waited for; a reader must read all that there is.
 async fn readable(pipe: Option<&Pipe>) {
     match pipe {
         Some(pipe) => {
@@ -126,7 +126,7 @@ async fn readable(pipe: Option<&Pipe>) {
 }
 
 async fn time_is_up(until: Option<Instant>) {
-    // A sleep that is over already would leave no time to look at anything.
+    // A sleep of no length would end before anything else is looked at.
     tokio::task::yield_now().await;
     match until {
         Some(until) => tokio::time::sleep_until(until.into()).await,
@@ -165,7 +165,7 @@ impl Lines {
                 let whole: Vec<u8> = self.rest.drain(..=end).collect();
                 line(whole.strip_suffix(b"\n").unwrap_or(&whole));
             }
-            // A line without end is cut, or it would be kept without end.
+            // A line that does not end is cut, so that memory is bounded.
             if self.rest.len() > 1 << 20 {
                 line(&std::mem::take(&mut self.rest));
             }

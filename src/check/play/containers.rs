@@ -1,5 +1,5 @@
 //! Containers that a run leaves behind: those that were named, and those that the command itself starts
-//! with docker, podman or compose. They are asked for with the client of their engine, and removed.
+//! with docker, podman or compose. They are listed and removed with the client of their engine.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -168,7 +168,7 @@ impl Containers {
     }
 }
 
-/// The lines of `ps` that are meant: id, name.
+/// The lines of `ps` about the containers that are meant: id and name.
 fn chosen(text: &str, is_meant: impl Fn(&str, &str) -> bool) -> Vec<(String, LeftProcess)> {
     let lines = text.lines().filter_map(|line| line.split_once(' '));
     lines
@@ -218,7 +218,7 @@ fn started(command: &[OsString]) -> Option<(Vec<OsString>, Starts)> {
     (!is_told).then(|| (client.to_vec(), one))
 }
 
-/// Asks the engine, and waits for its answers.
+/// The client of an engine, and the means to wait for its answers.
 pub(crate) struct Engine<'a> {
     inherited: Inherited,
     read: &'a mut dyn FnMut(OwnedFd, Instant) -> Result<String, Unread>,
@@ -228,12 +228,12 @@ pub(crate) struct Engine<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unread {
     Late,
-    /// Somebody has asked us to end.
+    /// A signal has asked us to end.
     Interrupted,
 }
 
 impl<'a> Engine<'a> {
-    /// `read` reads everything until the end, or until it is as late as that.
+    /// `read` reads a pipe to its end, or until this time.
     pub(crate) fn new(
         inherited: Inherited,
         read: &'a mut dyn FnMut(OwnedFd, Instant) -> Result<String, Unread>,
@@ -287,7 +287,7 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// Everything until the end, where nobody can ask us to end.
+/// Reads to the end; no signal is looked at.
 pub(crate) fn read_undisturbed(from: OwnedFd, until: Instant) -> Result<String, Unread> {
     let mut text = Vec::new();
     let mut buffer = [0; 4096];

@@ -13,10 +13,10 @@ use crate::call;
 use crate::check::history::RequestTotals;
 use crate::plan::call::Request;
 
-/// What the copy tells, a line each.
+/// What the copy reports, one line each.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum ClientEvent {
-    /// All are on their way, or never will be.
+    /// All requests have been sent, as far as possible.
     Open {
         refused: Option<String>,
     },
@@ -26,12 +26,13 @@ pub(crate) enum ClientEvent {
     },
 }
 
-/// After the last request has gone out: so long the server has to take what was sent. In small pieces, so that
-/// one that is held up itself meanwhile takes what has come before it says that no answer has.
+/// How long the server has to accept what was sent, after the last request. It is waited for in small pieces,
+/// so that this process, if it is delayed itself, reads what has come before it reports that there was no
+/// answer.
 const SETTLE: [Duration; 10] = [Duration::from_millis(10); 10];
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sends the requests and tells what becomes of them; ends with the last one.
+/// Sends the requests and reports how each ends; returns after the last one.
 pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
     let addresses = match request.addresses() {
         Ok(addresses) => addresses,
@@ -83,7 +84,7 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
 async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<(), String> {
     let message = call::message(request)?;
     let text = |error: hyper::Error| {
-        // hyper's own words, and what the kernel said where it said something.
+        // hyper's own message, and that of the kernel if there is one.
         let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
         format!("{error}{}", source.unwrap_or_default())
     };
@@ -106,12 +107,12 @@ async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<()
 fn tell(to: &OwnedFd, told: &ClientEvent) -> u8 {
     let mut line = serde_json::to_vec(told).unwrap_or_default();
     line.push(b'\n');
-    // Far below what a pipe takes whole.
+    // Far below PIPE_BUF.
     let _ = nix::unistd::write(to.as_fd(), &line);
     0
 }
 
-/// What was told so far.
+/// What was reported so far.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Tally {
     count: u32,
@@ -148,7 +149,7 @@ impl Tally {
         }
     }
 
-    /// What became of them, once nothing more can come.
+    /// How the requests ended, once nothing more can come.
     pub(crate) fn requests(mut self) -> RequestTotals {
         let known = self.requests.complete + u32::try_from(self.requests.broken.len()).unwrap_or(0);
         self.requests.open = if self.requests.refused.is_some() {

@@ -1,9 +1,9 @@
-//! The process in which one run is played: the same machine and the same kernel as `stepdown COMMAND`,
-//! its records sent through a pipe.
+//! The process of one run: the same machine and the same kernel as `stepdown COMMAND`, which sends its
+//! records through a pipe.
 //!
 //! A process of its own, because a run makes itself subreaper, closes what it inherited and leaves its
-//! directory; and because it outlives `check`: when that is killed, all that was started here is killed
-//! by what it left.
+//! directory; and because it outlives `check`: if `check` is killed, the stage kills all that was
+//! started here.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -28,18 +28,18 @@ use crate::sys::{self, namespaces, reap, signals, tree};
 use crate::tell::endpoint::Endpoint;
 use crate::words::signal::Signal;
 
-/// What one run is played with.
+/// What one run needs.
 pub(crate) struct Stage<'a> {
     pub(crate) plan: Plan,
     pub(crate) command: Vec<OsString>,
     pub(crate) inherited: Inherited,
     /// Ports that must be free once the child has ended.
     pub(crate) ports: &'a [u16],
-    /// Where the run's time begins.
+    /// The start of the run's clock.
     pub(crate) began: Instant,
     pub(crate) containers: &'a Containers,
     pub(crate) id_file: Option<&'a Path>,
-    /// The process that we are played for.
+    /// The process that started this one.
     pub(crate) conductor: i32,
 }
 
@@ -51,9 +51,9 @@ pub(crate) struct Ends {
 }
 
 impl Stage<'_> {
-    /// Plays the run to its end; called in a forked copy of `check`.
+    /// Carries out the run to its end; called in a forked copy of `check`.
     pub(crate) fn play(mut self, ends: &Ends) -> u8 {
-        // Those of `check`. From here on this is an init as any other, which has none.
+        // The handlers of `check`. From here on this is an init like any other, which has none.
         self.inherited.remove_handlers();
         // No terminal: the child starts as it does in a container, and Ctrl-C is for `check` alone.
         let _ = nix::unistd::setsid();
@@ -104,7 +104,7 @@ impl Stage<'_> {
                     endpoint.tell(at, record);
                 }
                 let at = at.saturating_add(offset);
-                // Before what is left is told to go: afterwards nobody is there to look at.
+                // Before what is left gets TERM: afterwards there is no process to look at.
                 if matches!(record, Record::ChildExited { .. }) {
                     for port in self.ports.iter().filter(|port| !is_free(**port)) {
                         tell(ends, at, What::PortTaken(*port));
@@ -135,7 +135,7 @@ fn tell(ends: &Ends, at: Duration, what: What) {
     send(ends, &Fact { at, what, text });
 }
 
-/// One line; it waits for its reader, who does nothing but read.
+/// Writes one line. It may block, but its reader does nothing but read.
 fn send(ends: &Ends, fact: &Fact) {
     let mut line = serde_json::to_vec(fact).unwrap_or_default();
     line.push(b'\n');
@@ -150,8 +150,8 @@ fn send(ends: &Ends, fact: &Fact) {
     }
 }
 
-/// Whether a server could listen on the port on all addresses. Connections that are still winding down
-/// (TIME_WAIT) do not count: a restarted server would not be held up by them.
+/// Whether a server could listen on the port on all addresses. Connections in TIME_WAIT do not count:
+/// they do not prevent a restarted server from listening.
 pub(crate) fn is_free(port: u16) -> bool {
     let all: [SocketAddr; 2] = [
         (Ipv4Addr::UNSPECIFIED, port).into(),
@@ -165,8 +165,8 @@ pub(crate) fn is_free(port: u16) -> bool {
     !all.into_iter().any(taken)
 }
 
-/// The real world, looked at before it is changed, and the end of all that is in it when nobody waits for the
-/// verdict any more.
+/// The real world. Processes are looked at before they are signalled, and all are killed when `check` has
+/// ended.
 struct Guarded<'a> {
     kernel: Kernel,
     stage: &'a Stage<'a>,
@@ -230,7 +230,7 @@ impl World for Guarded<'_> {
     }
 }
 
-/// Kills what is below us until nothing is, and reaps it.
+/// Kills and reaps our descendants until there are none.
 pub(crate) fn kill_all() {
     const PATIENCE: Duration = Duration::from_secs(5);
     let began = Instant::now();
@@ -247,13 +247,14 @@ pub(crate) fn kill_all() {
         if !left || began.elapsed() > PATIENCE {
             return;
         }
-        // The next end of a child wakes us. No other signal: whoever asks `check` to end is heard later.
+        // The next end of a child wakes us, and no other signal: one that asks `check` to end is taken
+        // later.
         signals::await_only(Signal::CHLD, Duration::from_millis(5));
     }
 }
 
-/// Stops what is below us until nobody is left who was not stopped. In a storm of forks each that dies makes
-/// room for another one; who is stopped forks no more, and leaves no room.
+/// Stops our descendants until each is stopped. In a fork bomb each process that is killed makes room for
+/// another one; a stopped process neither forks nor makes room.
 fn stop_all() {
     const ROUNDS: u32 = 64;
     let mut stopped = HashSet::new();

@@ -1,4 +1,5 @@
-//! The variants of `--compare` side by side: what became of each promise, and how long each phase took.
+//! The variants of `--compare` side by side: whether each promise was kept, and how long each phase
+//! took.
 
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ pub(crate) fn lines(result: &CheckResult) -> Vec<ComparisonRow> {
     lines
 }
 
-/// One promise over the runs of one variant.
+/// One promise in all runs of one variant.
 fn cell(runs: &[JudgedRun], variant: usize, promise: &str) -> Cell {
     let of_variant = runs.iter().filter(|run| run.variant == variant);
     let mut held: Vec<Held> = Vec::new();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::check::CheckResult;
 use crate::check::judge::Held;
 
-/// A workflow command a broken promise; `None` elsewhere.
+/// A workflow command for each broken promise; `None` outside of GitHub Actions.
 pub(crate) fn annotations(result: &CheckResult) -> Option<String> {
     (std::env::var_os("GITHUB_ACTIONS")? == "true").then(|| lines(result))
 }

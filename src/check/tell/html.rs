@@ -17,7 +17,7 @@ const STYLE: &str = include_str!("html/style.css");
 /// The page.
 ///
 /// # Errors
-/// None; as the other reports.
+/// None; the type is that of the other reports.
 pub(crate) fn page(result: &CheckResult) -> Result<String, String> {
     let check = &result.check;
     let command = escaped(&shown(&check.command));
@@ -170,7 +170,7 @@ fn timelines(page: &mut String, name: &str, runs: &[&JudgedRun], longest: Durati
         "<p class=\"scale\"><span>0 s</span><span>{}</span></p>",
         Shown(longest)
     );
-    // All of one are shown; who wants to know more opens the others.
+    // One run is shown open, the others can be opened.
     let first = runs
         .iter()
         .position(|run| run.verdict.broken().next().is_some());
@@ -199,7 +199,7 @@ fn timelines(page: &mut String, name: &str, runs: &[&JudgedRun], longest: Durati
     page.push_str("</section>\n");
 }
 
-/// Of what there is to be seen.
+/// The parts that these runs have.
 fn legend(page: &mut String, runs: &[&JudgedRun]) {
     let there: Vec<Part> = runs
         .iter()

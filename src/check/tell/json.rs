@@ -1,8 +1,8 @@
-//! Everything as one JSON document, for machines; its layout has a version.
+//! The whole result as one JSON document, whose layout has a version.
 //!
 //! `verdict`, of the whole and of each run, is `held`, `broken` or `unknown` (exit status 0, 1, 125). What
-//! `held` of a promise and `fate` of a run may be is said at `judge::Held` and `judge::Fate`. A key that has
-//! nothing to say is there with `null`, but for `variant`, which only the runs of `--compare` have.
+//! `held` of a promise and `fate` of a run may be is said at `judge::Held` and `judge::Fate`. A key without
+//! a value is `null`, except `variant`, which only the runs of `--compare` have.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::check::judge::statistics::{PHASES, PhaseTimes};
 use crate::check::judge::window::Window;
 use crate::check::judge::{Fate, Finding, Held};
 
-/// Raised with every change that a reader could stumble over; new fields are none.
+/// Raised with every change that a program that reads it could fail on; new fields do not count.
 const SCHEMA: &str = "stepdown-check/1";
 
 #[derive(Serialize)]

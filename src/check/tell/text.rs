@@ -1,7 +1,7 @@
 //! The report as text: a line for each run as it ends, then what was broken and why, times and timelines.
 //!
-//! It goes to standard output, or to standard error where a report takes that; the bar goes to standard
-//! error, and only to a terminal.
+//! It goes to standard output, or to standard error if a report goes to standard output. The progress
+//! bar goes to standard error, if that is a terminal.
 
 mod bar;
 mod layout;
@@ -60,7 +60,7 @@ impl TextReport {
                     sys::stderr::write(line.as_bytes());
                 }
             } else if !self.closed.get() {
-                // Told once; who is gone gets nothing more.
+                // The error is reported once; a reader that has gone gets nothing more.
                 self.closed.set(sys::stdout::print(text) != 0);
             }
         };
@@ -79,7 +79,7 @@ impl TextReport {
     pub(crate) fn begins(&self, number: usize) {
         if let Some(bar) = &self.bar {
             let done = number - 1;
-            // As long as those so far, on average; before the first nobody knows.
+            // The average of the runs so far; unknown before the first.
             let each = bar
                 .began()
                 .elapsed()
@@ -92,7 +92,8 @@ impl TextReport {
     }
 
     pub(crate) fn fact(&self, fact: &Fact) {
-        // Who has typed Ctrl-C sees that it was taken: the program may need its time.
+        // After Ctrl-C the user sees that it was noticed, because the program may need time to
+        // stop.
         let is_urgent = fact.what == What::Interrupted && !self.quiet;
         if (self.verbose || is_urgent) && !fact.text.is_empty() {
             self.print(&format!(
@@ -116,7 +117,7 @@ impl TextReport {
         let word = format!("{:<7}", word(&run.verdict));
         let word = self.layout.painted(&word, run.verdict.held());
         let _ = writeln!(line, "  {word} {}", run.verdict.summary);
-        // A quiet one tells at the end what was broken.
+        // With --quiet, what was broken is shown at the end.
         if !self.quiet {
             self.print(&line);
         }
@@ -178,7 +179,7 @@ fn told(result: &CheckResult, layout: Layout) -> String {
     text
 }
 
-/// Each promise that was broken, told by the first run that broke it.
+/// Each broken promise, as the first run shows it.
 fn broken(text: &mut String, variant: &str, runs: &[&JudgedRun], layout: Layout) {
     let mut told: Vec<(&str, &str)> = Vec::new();
     for run in runs {
@@ -202,7 +203,7 @@ fn broken(text: &mut String, variant: &str, runs: &[&JudgedRun], layout: Layout)
                 layout.write(text, "  way out:  ", &reason.way_out);
             }
         }
-        // Once a run: its promises share them.
+        // Once for each run: its promises have them in common.
         if told.len() > before {
             last_lines(text, run);
         }
@@ -239,7 +240,7 @@ fn last_lines(text: &mut String, run: &JudgedRun) {
     }
 }
 
-/// Control characters of the command are not for our reader's terminal.
+/// Control characters in the command's output must not reach the reader's terminal.
 fn printable(line: &str) -> String {
     let shown = |c: char| {
         if c.is_control() && c != '\t' {
@@ -282,7 +283,7 @@ fn table(text: &mut String, rows: &[PhaseTimes], layout: Layout) {
         false => row.phase.to_owned(),
     };
     let width = rows.iter().map(|row| name(row).len()).max().unwrap_or(0);
-    // As close together as a narrow terminal needs.
+    // Closer together on a narrow terminal.
     let fits = |column: usize| {
         let whole = width + heads.len() * column + "  12345".len();
         layout.columns.is_none_or(|columns| whole <= columns)
@@ -329,7 +330,7 @@ fn timelines(text: &mut String, result: &CheckResult, layout: Layout) {
         .iter()
         .map(|run| timeline(run, longest, width))
         .collect();
-    // Only what is there to be seen.
+    // Only the signs that are used.
     let signs = [
         ('-', "- hooks and drain"),
         ('=', "= until the command had ended"),
@@ -358,7 +359,7 @@ fn timelines(text: &mut String, result: &CheckResult, layout: Layout) {
     let _ = writeln!(text, "      0{scale:>width$}");
 }
 
-/// One run as a line of characters, `longest` being all of its width.
+/// One run as a line of characters, in which `longest` takes the whole width.
 fn timeline(run: &JudgedRun, longest: Duration, width: usize) -> String {
     let mut line = String::new();
     let mut until = Duration::ZERO;
@@ -372,7 +373,7 @@ fn timeline(run: &JudgedRun, longest: Duration, width: usize) -> String {
             Part::Kill => '!',
             Part::Left => '~',
         };
-        // What has happened is seen, however short it was.
+        // Each part is visible, however short it was.
         let length = end.saturating_sub(line.len()).max(1);
         line.extend(std::iter::repeat_n(sign, length));
     }

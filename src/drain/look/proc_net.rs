@@ -15,7 +15,7 @@ use crate::drain::rules::{Connection, TcpState};
 pub(crate) const OURS: &str = "/proc/net";
 
 /// Puts into `out` every TCP socket in one of `states` whose local port is one of `ports`; with
-/// `None` whatever its port is. An error if neither file in `tables` can be read.
+/// `None` on any port. An error if neither file in `tables` can be read.
 pub(crate) fn dump(
     tables: &str,
     states: &[TcpState],
@@ -26,8 +26,8 @@ pub(crate) fn dump(
     let v4 = table(&format!("{tables}/tcp"), states, ports, out);
     // A kernel without IPv6 has only the first.
     let v6 = table(&format!("{tables}/tcp6"), states, ports, out);
-    // The kernel gives a page at a time and finds its place by counting, so that where sockets come and go
-    // meanwhile it may show one several times. Several may listen on one address (SO_REUSEPORT).
+    // The kernel gives a page at a time and finds its place again by counting, so it may show a socket
+    // several times if others come and go meanwhile. Several may listen on one address (SO_REUSEPORT).
     let mut seen = HashSet::new();
     out.retain(|c| {
         let listener = (c.state == TcpState::Listen).then_some(c.inode);
@@ -192,7 +192,7 @@ mod tests {
             let _server = listener.accept().unwrap();
             let mut found = Vec::new();
             let bound = Instant::now() + Duration::from_secs(20);
-            // The kernel may also pass one over where others go while the table is read.
+            // The kernel may also leave one out if others go while the table is read.
             let mut look = |state| loop {
                 dump(OURS, &[state], Some(&[address.port()]), &mut found).unwrap();
                 // On the other family anybody may have a connection from that port.

@@ -2,10 +2,10 @@
 //! families, filtered in the kernel, in bounded time, whatever the kernel answers.
 //!
 //! Sources: sock_diag(7), netlink(7), and `include/uapi/linux/inet_diag.h`. The layouts are read at
-//! their documented offsets from plain bytes, so that a short or odd message is an error and never
-//! a misread. One request of the older kind, TCPDIAG_GETSOCK, covers both families in one walk over
-//! the kernel's hash table, which is most of the cost of a look; where it is refused, two of the
-//! newer kind, SOCK_DIAG_BY_FAMILY, do the same.
+//! their documented offsets from plain bytes, so that a short or strange message is an error and is
+//! never misread. One request of the older kind, TCPDIAG_GETSOCK, covers both families in one walk
+//! over the kernel's hash table, which is most of the cost of a look; where it is refused, two of
+//! the newer kind, SOCK_DIAG_BY_FAMILY, do the same.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,11 +20,12 @@ use nix::sys::socket::{
 
 use crate::drain::rules::{Connection, Segments, TcpInfo, TcpState};
 
-/// The longest one dump may take. The kernel answers at once; this bounds what has no reason.
+/// The longest time that one dump may take. The kernel answers at once; this is a bound for the
+/// unexpected.
 const BOUND: Duration = Duration::from_millis(250);
 /// The kernel fills at most 32 KiB at once, and more only if a single message needs it.
 const BUFFER: usize = 32 * 1024;
-/// No message is larger than this; a kernel that says otherwise is not believed.
+/// No message is larger than this; a larger size is an error.
 const BUFFER_MAX: usize = 1024 * 1024;
 /// The kernel checks a filter in a time that grows with the square of its length. With more ranges
 /// of ports than this everything is dumped and filtered here.
@@ -50,7 +51,7 @@ const DIAG_MSG: usize = 72;
 /// Why a dump gave nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DumpError {
-    /// The kernel or a sandbox does not allow or not have it: asking again is of no use.
+    /// The kernel does not have it, or a sandbox does not allow it: it makes no sense to ask again.
     Refused(Errno),
     /// This time it did not work.
     Failed(Errno),
@@ -100,7 +101,7 @@ fn bits(states: &[TcpState]) -> u32 {
         .fold(0, |set, &state| set | 1 << (state as u8))
 }
 
-/// A netlink socket and its buffer, kept over the looks.
+/// A netlink socket and its buffer, kept from look to look.
 #[derive(Debug)]
 pub(crate) struct SockDiag {
     /// `None` after a dump that was given up: what is still queued would answer the next one.
@@ -125,7 +126,7 @@ impl SockDiag {
     }
 
     /// Puts into `out` every TCP socket in one of `states` whose local port is one of `ports`; with
-    /// `None` whatever its port is. A socket that moves during the dump may be in it twice.
+    /// `None` on any port. A socket that moves during the dump may be in it twice.
     pub(crate) fn dump(
         &mut self,
         states: &[TcpState],
@@ -410,7 +411,7 @@ fn read_socket(payload: &[u8]) -> Option<Option<Connection>> {
         let ip: [u8; 16] = payload.get(ip..ip + 16)?.try_into().ok()?;
         let ip = match libc::c_int::from(family) {
             libc::AF_INET => IpAddr::V4(Ipv4Addr::from(*ip.first_chunk::<4>()?)),
-            // An IPv4 client of a `[::]` listener is told as what it is.
+            // An IPv4 client of a `[::]` listener is shown with its IPv4 address.
             libc::AF_INET6 => Ipv6Addr::from(ip).to_canonical(),
             _ => return Some(None),
         };

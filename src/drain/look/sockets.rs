@@ -1,11 +1,11 @@
-//! Tells which sockets belong to the process tree, as far as /proc lets us see, and reads
-//! no more of it than the answer needs.
+//! Finds out which sockets belong to the process tree, as far as /proc shows it, and reads no more
+//! of /proc than the answer needs.
 //!
 //! A process holds a socket when one of its descriptors is a link to `socket:[INODE]` (proc(5),
-//! /proc/PID/fd). A connection in an accept queue has no inode yet: it belongs to whoever listens
-//! on its port. Reading a large descriptor table costs milliseconds, so it is read only where
-//! another process listens on the same port (SO_REUSEPORT, the host's network), or nobody does any
-//! more.
+//! /proc/PID/fd). A connection in an accept queue has no inode yet: it belongs to the process that
+//! listens on its port. Reading a large descriptor table costs milliseconds, so it is read only
+//! where another process listens on the same port (SO_REUSEPORT, the host's network), or none does
+//! any more.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -19,9 +19,9 @@ use nix::unistd::Pid;
 
 use crate::drain::rules::Connection;
 
-/// As many descriptors of each process are looked at for listeners before all the others are.
+/// How many descriptors of each process are searched for listeners before all the others.
 const LOW: usize = 64;
-/// How long it is taken as known who listens on a port.
+/// How long the known listeners of a port remain valid.
 pub(crate) const FRESH: Duration = Duration::from_secs(1);
 /// A socket has its inode a moment before its descriptor, and it may be on its way from one process
 /// to another, so it is foreign only when this many looks have not found it.
@@ -29,8 +29,8 @@ const MISSES: u8 = 2;
 
 /// How much of /proc may be read at one look, in descriptors, each about a microsecond.
 ///
-/// A count and not a time: on a busy machine the time passes without anything having been read, and
-/// what is seen of the tree must not depend on that.
+/// A count and not a time: on a busy machine time may pass in which nothing is read, and what is
+/// seen of the tree must not depend on that.
 #[derive(Debug)]
 pub(crate) struct ReadBudget(u32);
 
@@ -43,7 +43,7 @@ impl ReadBudget {
         Self(descriptors)
     }
 
-    /// Takes that much, or says that it is not there any more.
+    /// Takes that much; false if it is used up.
     pub(crate) fn take(&mut self, descriptors: u32) -> bool {
         match self.0.checked_sub(descriptors) {
             Some(left) => self.0 = left,
@@ -75,7 +75,7 @@ pub(crate) enum Coverage {
 }
 
 /// Calls `each` with the inode of every socket of every process of `pids` until it says `false`. A
-/// process that is gone holds none; of no process at all nothing is known.
+/// process that has ended holds none. Without any process the answer is `Coverage::Part`.
 pub(crate) fn sockets(
     pids: &[Pid],
     budget: &mut ReadBudget,
@@ -97,8 +97,8 @@ fn first_sockets(
         Coverage::Whole
     };
     for pid in pids {
-        // Not the error tells that it is gone: hidepid hides processes, /proc may be missing, and a
-        // link is refused when its process goes while it is being read.
+        // An error does not mean that it has ended: hidepid hides processes, /proc may be missing,
+        // and a link cannot be read if its process ends at that moment.
         let is_gone = || kill(*pid, None) == Err(Errno::ESRCH);
         let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
             Ok(entries) => entries,
@@ -160,7 +160,8 @@ pub(crate) struct Owners {
     read: Coverage,
     /// Connections by cookie, and how many readings have not found them.
     misses: HashMap<u64, u8>,
-    /// The look at which the tables were last read and at which it was last told who listens.
+    /// The look at which the tables were last read, and the one at which the listeners were last
+    /// set.
     tables_at: Option<Duration>,
     listeners_at: Option<Duration>,
 }
@@ -180,7 +181,7 @@ impl Default for Owners {
 }
 
 impl Owners {
-    /// Whether [`Owners::listeners`] has to be told anew.
+    /// Whether [`Owners::listeners`] has to be called again.
     pub(crate) fn stale(&self, now: Duration) -> bool {
         self.listeners_at
             .is_none_or(|at| now.saturating_sub(at) >= FRESH)
@@ -291,7 +292,7 @@ impl Owners {
         missed + 1 < MISSES
     }
 
-    /// Forgets connections that are no more.
+    /// Forgets connections that no longer exist.
     pub(crate) fn forget(&mut self, found: &[Connection]) {
         if self.misses.len() > found.len() {
             let open: HashSet<u64> = found.iter().map(|c| c.cookie).collect();

@@ -15,14 +15,14 @@ use nix::unistd::Pid;
 
 use crate::drain::look::sockets::ReadBudget;
 
-/// What it takes to look at a thread, in descriptors.
+/// What a look at a thread costs, compared to one at a descriptor.
 const COST: u32 = 8;
-/// poll(2) over more descriptors than this is not looked into: nobody waits so for one.
+/// A poll(2) of more descriptors than this is not looked into: nobody waits for a single one that
+/// way.
 const POLL_MAX: u64 = 16;
 /// The size of an `fd_set`.
 const SELECT_MAX: u64 = 1024;
-/// What poll(2) may be asked for by somebody who wants to read: POLLIN, POLLPRI, POLLRDNORM,
-/// POLLRDHUP.
+/// The events that a reader asks poll(2) for: POLLIN, POLLPRI, POLLRDNORM, POLLRDHUP.
 const POLL_READ: i16 = libc::POLLIN | libc::POLLPRI | libc::POLLRDNORM | libc::POLLRDHUP;
 
 /// What one thread does.
@@ -32,7 +32,7 @@ pub(crate) enum Asleep {
     Reading(i32),
     /// It waits for any of many descriptors: epoll, io_uring, select or poll on several.
     Many,
-    /// It sleeps in something that is no wait for data.
+    /// It sleeps, but does not wait for data.
     Elsewhere,
     /// It runs.
     Running,
@@ -62,9 +62,8 @@ pub(crate) struct ProcessThreads {
     pub(crate) readers: Vec<(Pid, i32)>,
 }
 
-/// Looks at all threads of `pid`, but for those in `known`, which the caller has seen asleep before
-/// and knows to be so still. What it has read within the budget it returns, as `Unreadable` if
-/// there was more.
+/// Looks at all threads of `pid` except those in `known`, which the caller knows to be still
+/// asleep. Returns what could be read within the budget, as `Unreadable` if there was more.
 pub(crate) fn process(pid: Pid, known: &HashSet<Pid>, budget: &mut ReadBudget) -> ProcessThreads {
     let mut seen = ProcessThreads {
         kind: ServerKind::Unreadable,
@@ -197,7 +196,7 @@ fn call(text: &str) -> Syscall {
         *value = read;
     }
     let [a, b, c, d, _, _, stack] = values;
-    // A 32-bit process numbers its calls otherwise. Its stack lies below 4 GiB.
+    // A 32-bit process has other numbers for its calls. Its stack lies below 4 GiB.
     if stack <= u64::from(u32::MAX) {
         return Syscall::Is(Asleep::Unreadable);
     }
@@ -225,7 +224,7 @@ enum Number {
 }
 
 /// What a system call waits for, by its number on this machine. accept(2) is not among them: it
-/// waits for no connection that already is one.
+/// does not wait for data of an established connection.
 fn kind_of(number: c_long) -> Option<Number> {
     #[cfg(target_arch = "x86_64")]
     match number {

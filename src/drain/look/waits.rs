@@ -1,5 +1,5 @@
-//! Tells of a connection whether a thread of the tree sleeps reading it (rule 7), and
-//! reads the threads at most once a look, and none that is known to sleep on.
+//! Tells whether a thread of the tree sleeps in a read of a connection (rule 7). It looks at the
+//! threads at most once a look, and not at those that are known to be still asleep.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::drain::look::sockets::{Coverage, ReadBudget, inode_of, sockets};
 use crate::drain::look::threads::{ServerKind, process};
 use crate::drain::rules::{Connection, TcpInfo, Wait};
 
-/// A thread once seen reading a connection that has not changed since still does: nothing has come that
-/// it could be busy with. A read may time out, so it is looked at again after this time all the same;
-/// not sooner, because that takes some 25 µs for each thread.
+/// A thread that was seen reading a connection still does as long as the connection has not changed:
+/// nothing has come that it could be busy with. A read may time out, so it is looked at again after
+/// this time all the same; not sooner, because that takes some 25 µs for each thread.
 const PARKED: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ impl Parked {
 /// The threads of the tree at one look.
 #[derive(Debug, Default)]
 struct Scan {
-    /// Sockets that a thread reads, and which.
+    /// The sockets that are read, and the thread that reads each.
     readers: HashMap<u32, Pid>,
     blocking: Vec<Pid>,
     event_loops: Vec<Pid>,
@@ -42,7 +42,7 @@ struct Scan {
     of_event_loops: Option<Option<HashSet<u32>>>,
 }
 
-/// What is known of the threads over the looks.
+/// What is known of the threads from look to look.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadWaits {
     /// By the cookie of the connection.
@@ -150,7 +150,7 @@ impl ThreadWaits {
 }
 
 impl Scan {
-    /// A socket that no thread reads: whose is it?
+    /// A socket that no thread reads: does a blocking server hold it or an event loop?
     fn without_reader(&mut self, inode: u32, budget: &mut ReadBudget) -> Wait {
         if self.blocking.is_empty() {
             return Wait::Unknown;
@@ -169,7 +169,8 @@ impl Scan {
         if !of_blocking.contains(&inode) {
             return Wait::Unknown;
         }
-        // A socket that an event loop holds too is served by that: the other one has inherited it.
+        // A socket that an event loop holds, too, is served by the event loop: the other process
+        // has inherited it.
         let of_event_loops = self.of_event_loops.get_or_insert_with(|| {
             let mut inodes = HashSet::new();
             let read = sockets(&self.event_loops, budget, |inode| {

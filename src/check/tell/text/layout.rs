@@ -50,7 +50,7 @@ impl Layout {
             .map_or(60, |columns| columns.saturating_sub(BESIDE).clamp(10, 100))
     }
 
-    /// `text` after `head`, broken between words, its further lines below its beginning.
+    /// `text` after `head`, broken between words; further lines are indented like the first word.
     pub(super) fn write(self, to: &mut String, head: &str, text: &str) {
         const LEAST: usize = 20;
         let indent = head.chars().count();
@@ -106,7 +106,7 @@ mod tests {
             "",
         ];
         assert_eq!(written(narrow, "  why: ", words), expected.join("\n"));
-        // Where no column of words would be left, the terminal may break them.
+        // Too narrow for a column of words: the terminal may break them.
         let tiny = Layout {
             columns: Some(12),
             ..PIPE
