@@ -1,4 +1,4 @@
-//! The command line: what was typed, nothing resolved.
+//! The command line: what was typed, with nothing resolved yet.
 
 mod manual;
 mod misread;
@@ -44,7 +44,7 @@ pub(crate) enum Invocation {
 /// Reads the arguments, the program's name first, and the environment.
 ///
 /// # Errors
-/// What could not be understood, as it is to be told.
+/// What could not be understood, as a message for the user.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
     if let Some(tool) = Tool::named(arguments.first()) {
         let theirs = theirs().collect();
@@ -89,14 +89,14 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
         .map(OsStr::to_owned)
         .collect();
     if command.is_empty() {
-        // An option may have taken the command for its value.
+        // An option may have taken the command as its value.
         let plan = settings.plan();
         return Err(plan.map_or_else(|error| error.to_string(), |_| no_command()));
     }
     Ok(Invocation::Run { settings, command })
 }
 
-/// What a command line with COMMAND says; the error is the answer that is there instead.
+/// Reads a command line with COMMAND; the error is what to do or print instead.
 fn parsed(
     command: Command,
     known: Known,
@@ -124,7 +124,7 @@ fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     sys::environment::beginning_with(PREFIX)
 }
 
-/// The variables of the tools that we take the place of.
+/// The variables of the tools that stepdown can replace.
 fn theirs() -> impl Iterator<Item = (OsString, OsString)> {
     let names = dropin::VARIABLES.into_iter();
     names.filter_map(|name| Some((name.into(), env::var_os(name)?)))
@@ -234,7 +234,7 @@ fn explain(arguments: Vec<OsString>) -> Result<Invocation, String> {
 }
 
 fn check_command() -> Command {
-    // Its own options first: they are what somebody asks for who asks for this help.
+    // Its own options first: whoever asks for this help is looking for them.
     let command = with_table(with_command(Command::new("check")), all(CHECK));
     with_table(command, foreign::shared())
         .about("Test how COMMAND shuts down; exit 0 when all promises held, 1 when one was broken")
@@ -267,7 +267,7 @@ fn check(arguments: Vec<OsString>) -> Result<Invocation, String> {
         let way_out = "stepdown check [OPTIONS] -- COMMAND [ARGS]... (see --help)";
         return Err(Error::new("usage", fault.way_out(way_out)).to_string());
     }
-    // Those of a stepdown under test are not for the one that tests it.
+    // The variables are for the stepdown under test, not for this one.
     let own = environment().filter(|_| !foreign::is_stepdown(&words));
     let own: Vec<_> = own.collect();
     if let Some(error) = foreign::misplaced(own.iter().map(|(name, _)| name)) {
@@ -453,7 +453,8 @@ fn with_table(mut command: Command, table: impl IntoIterator<Item = &'static Opt
             Kind::One(value) | Kind::Many(value) => arg
                 .value_name(value)
                 .action(ArgAction::Append)
-                // None of ours is one, and whoever reads the value can say so and name the way out.
+                // No option of ours has such a value; the code that reads the value says so and
+                // names the way out.
                 .allow_negative_numbers(true)
                 .value_parser(clap::value_parser!(OsString)),
             Kind::Switch if option.short_for.is_some() => {
@@ -481,7 +482,7 @@ fn with_table(mut command: Command, table: impl IntoIterator<Item = &'static Opt
     command
 }
 
-/// Takes over what was typed, option by option.
+/// Adds what was typed to the settings, option by option.
 fn take(matches: &ArgMatches, settings: &mut Settings) {
     take_table(matches, settings, all(OPTIONS));
     for flag in &dropin::FLAGS {

@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::machine::{Action, Event, Machine};
 use crate::record::{Outcome, Record};
 
-/// What the machine is played in.
+/// What the machine runs in.
 pub(crate) trait World {
     /// Time since stepdown began.
     fn now(&self) -> Duration;
 
     /// Waits for the next event, `Event::Deadline` once `deadline` has passed. Children that have
-    /// ended are told before a deadline that passed meanwhile.
+    /// ended are reported before a deadline that passed meanwhile.
     fn next(&mut self, deadline: Option<Duration>) -> Event;
 
     /// The next event, if it has happened already.
@@ -21,7 +21,7 @@ pub(crate) trait World {
         None
     }
 
-    /// Carries out an action. What goes wrong comes back as an event; nothing here can fail.
+    /// Carries out an action. A failure comes back as an event; nothing is returned.
     fn act(&mut self, action: Action);
 }
 
@@ -50,11 +50,11 @@ impl Decider for Machine {
     }
 }
 
-/// Who is told what happens.
+/// What the records are given to.
 pub(crate) trait Audience {
     fn tell(&mut self, at: Duration, record: Record);
 
-    /// What was told is to be seen now: something else is about to be done, or there is nothing to do.
+    /// The records so far have to be written now: an action follows, or there is nothing to do.
     fn flush(&mut self) {}
 }
 
@@ -171,7 +171,7 @@ mod tests {
         let diary = diary.into_inner();
         let term = diary.iter().position(|entry| *entry == "TERM").unwrap();
         assert_eq!(diary[term + 1..][..2], ["asked", "flush"], "{diary:?}");
-        // Whoever waits or does something else has said all before.
+        // All is written before a wait or another action.
         for (index, entry) in diary.iter().enumerate() {
             if ["wait", "start", "TERM"].contains(entry) {
                 assert_eq!(diary[index - 1], "flush", "{diary:?}");

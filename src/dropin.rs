@@ -40,7 +40,7 @@ pub(crate) const VARIABLES: [&str; 8] = [
     "POSIXLY_CORRECT",
 ];
 
-/// A flag of another tool that is short for a value of one of our options.
+/// A flag of another tool that stands for a value of one of our options.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flag {
     pub(crate) id: &'static str,
@@ -51,8 +51,8 @@ pub(crate) struct Flag {
     pub(crate) help: &'static str,
 }
 
-/// Flags that are understood under our own name. The others (`-e`, `-p`, `-r`, `-v`, `-w`) are letters
-/// of options of ours that mean the same.
+/// Flags that are taken under our own name, too. The others (`-e`, `-p`, `-r`, `-v`, `-w`) are letters
+/// of our own options, with the same meaning.
 pub(crate) static FLAGS: [Flag; 3] = [
     Flag {
         id: "flag-g",
@@ -149,8 +149,8 @@ impl Tool {
         }
     }
 
-    /// The line by which Docker knows an init: it asks `--version` and looks for `tini version`, which
-    /// is why catatonit says that name, too.
+    /// The line by which Docker recognizes an init: it runs `--version` and looks for `tini version`,
+    /// which is why catatonit prints that name, too.
     fn version(self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         match self {
@@ -202,7 +202,7 @@ impl Tool {
     /// Signals that the tool does not pass on as they are.
     fn rewrites(self, single_child: bool) -> &'static str {
         match self {
-            // Signals of a fault are not taken from outside: PID 1 does not even see them.
+            // Signals of a fault (SEGV and the like) are not forwarded.
             Self::Tini => "TTIN:0,TTOU:0,FPE:0,ILL:0,SEGV:0,BUS:0,ABRT:0,TRAP:0,SYS:0",
             Self::Catatonit => "TSTP:0,TTIN:0,TTOU:0,FPE:0,ILL:0,SEGV:0,BUS:0,ABRT:0,TRAP:0,SYS:0",
             // In a session of its own the child cannot be stopped by TSTP and its like (setsid(2)
@@ -213,7 +213,7 @@ impl Tool {
     }
 }
 
-/// The options that say how much is told.
+/// The options that say how much is logged.
 static TELLING: [&Opt; 3] = [&LOG_LEVEL, &VERBOSE, &QUIET];
 
 /// Reads the arguments, the tool's name first, as the tool would.
@@ -277,7 +277,7 @@ pub(crate) enum Meaning {
     Pause,
 }
 
-/// What the options of a foreign command line have said so far.
+/// The options of a foreign command line that were read so far.
 #[derive(Default)]
 struct ForeignLine {
     settings: Settings,
@@ -287,7 +287,7 @@ struct ForeignLine {
 }
 
 impl ForeignLine {
-    /// Takes one option; some ask for an answer at once.
+    /// Takes one option; some, like --help, end the reading with a text.
     fn take(
         &mut self,
         tool: Tool,
@@ -330,8 +330,8 @@ impl ForeignLine {
         Ok(None)
     }
 
-    /// All together, the strongest first: the tool's flags, our variables, the tool's variables, the
-    /// tool's defaults.
+    /// All settings, in order of precedence: the tool's flags, our variables, the tool's variables,
+    /// the tool's defaults.
     fn settings(
         mut self,
         tool: Tool,
@@ -346,7 +346,7 @@ impl ForeignLine {
             self.settings.add(&TARGET, "child", Source::Flag);
         }
         let (verbosity, source) = match tool {
-            // The variable is a level, and takes the place of the flags.
+            // The variable sets the level and overrides the flags.
             Tool::Tini => variable("TINI_VERBOSITY")
                 .map(|value| leading_number(&value.to_string_lossy()))
                 .map_or((1 + self.verbosity, Source::Flag), |level| {
@@ -384,7 +384,7 @@ impl ForeignLine {
         if !TELLING.iter().any(|option| settings.has(option)) {
             settings.add_default(&LOG_LEVEL, "warn");
         }
-        // Before the user's own rules, which are stronger.
+        // Before the user's own rules, which take precedence.
         settings.add_default(&REWRITE, tool.rewrites(self.single_child));
         if !settings.options().any(|option| option.shapes_stop) {
             settings.add_default(&STOP_ON, "");
@@ -395,7 +395,7 @@ impl ForeignLine {
 }
 
 /// Adds what the variables of tini and dumb-init say, where neither a flag nor a variable of ours does.
-/// They are read as those tools read them: for tini's it is enough to be there.
+/// They are read as those tools read them: a variable of tini's only has to be set.
 pub(crate) fn add_environment(
     settings: &mut Settings,
     environment: impl IntoIterator<Item = (OsString, OsString)>,

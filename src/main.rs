@@ -1,8 +1,8 @@
 //! stepdown runs one command and brings it down one step at a time.
 //!
 //! # Architecture
-//! A pure machine walks down the plan; it is played in the real world or in a simulated one; everything
-//! the user sees is a fold over its records.
+//! A pure machine walks down the plan; it runs in the real world or in a simulated one; everything the
+//! user sees is a fold over its records.
 //!
 //! | module | its promise |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! A world of made-up time, in which the child, the hooks and what is left behind follow a script.
+//! The simulated world: its own time, and a child, hooks and leftovers that follow a script.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) enum Cue {
     Exec,
 }
 
-/// What the processes that the child leaves behind end by.
+/// What ends the processes that the child leaves behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Leftover {
     /// There are none.
@@ -40,7 +40,8 @@ pub(crate) enum Leftover {
 /// How the imaginary world behaves.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Script {
-    /// The child exits with 0 this long after the cue; what is not named, KILL excepted, it ignores.
+    /// The child exits with 0 this long after the cue; it ignores everything that is not named,
+    /// except KILL.
     pub(crate) exits_on: Vec<(Cue, Duration)>,
     /// How the first lives end by themselves, each so long after its start; the later ones follow `exits_on`.
     pub(crate) lives: VecDeque<(Duration, ExitStatus)>,
@@ -53,7 +54,7 @@ pub(crate) struct Script {
     /// Hooks that behave differently.
     pub(crate) hooks: Vec<(HookId, Option<Duration>, HookResult)>,
     pub(crate) leftover: Leftover,
-    /// No request is in flight; otherwise the drain takes its time.
+    /// No request is in flight; otherwise the drain lasts until its timeout.
     pub(crate) requests_end: bool,
     /// A client does not take the last bytes of its answer.
     pub(crate) clients_hang: bool,
@@ -104,7 +105,7 @@ impl Sim {
         }
     }
 
-    /// Something that happens at this time, after all that happens then already.
+    /// Adds something that happens at this time, after what is already set to happen then.
     pub(crate) fn happens(&mut self, at: Duration, event: Event) {
         let index = self.to_come.iter().position(|(other, _)| *other > at);
         self.to_come
@@ -146,7 +147,7 @@ impl Sim {
         }
     }
 
-    /// The child ends this long from now, unless it ends earlier anyhow.
+    /// The child ends after this time, unless it ends earlier.
     fn child_ends(&mut self, after: Duration, status: ExitStatus) {
         let at = self.now.saturating_add(after);
         let is_end = |event: &Event| matches!(event, Event::ChildExited(_));
@@ -209,7 +210,7 @@ impl Sim {
         }
     }
 
-    /// A killed job tells its end, too; the machine has gone on already and does not listen.
+    /// A killed job reports its end, too; the machine no longer waits for it.
     fn end_job(&mut self, is_end: impl Fn(&Event) -> bool, end: Event) {
         self.to_come.retain(|(_, event)| !is_end(event));
         self.happens_after(Duration::ZERO, end);
@@ -244,7 +245,8 @@ impl World for Sim {
         self.now
     }
 
-    /// As the real world does: what has happened, then that nobody is left, then the clock.
+    /// In the order of the real world: what has happened, then that no process is left, then the
+    /// clock.
     fn next(&mut self, deadline: Option<Duration>) -> Event {
         let next = self.to_come.front().map(|(at, _)| *at);
         let happened = next.is_some_and(|at| at <= self.now);
@@ -261,7 +263,7 @@ impl World for Sim {
                 self.now = self.now.max(deadline);
                 Event::Deadline
             }
-            // Nothing can happen any more: the child ends, so that the story does.
+            // Nothing can happen any more: the child is ended, so that the run ends.
             (_, None) => {
                 self.endless = true;
                 self.leftover = false;

@@ -17,7 +17,7 @@ pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 /// The completion script for a shell.
 ///
 /// # Errors
-/// There is none for this shell.
+/// There is no script for this shell.
 pub(crate) fn completions(shell: Option<&str>) -> Result<String, Error> {
     let generator: &dyn Generator = match shell {
         Some("bash") => &Bash,
@@ -45,7 +45,7 @@ pub(crate) fn completions(shell: Option<&str>) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// With what a shell can say about values; the parser itself needs none of it.
+/// Adds what a shell can complete of values; the parser itself does not need it.
 fn hinted(command: Command) -> Command {
     command.mut_args(|arg| {
         let words = match options::find(arg.get_id().as_str()) {
@@ -108,7 +108,7 @@ fn write_page(text: &mut Vec<u8>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What the short help has no room for.
+/// The parts that are too long for the help.
 const DESCRIPTION: &[&str] = &[
     "stepdown is an init for containers. It runs COMMAND as PID 1, or anywhere else, forwards signals to it, \
      reaps orphans and returns its exit status.",
@@ -126,7 +126,7 @@ fn after_help(command: &Command) -> String {
         .unwrap_or_default()
 }
 
-/// Lines that stay lines.
+/// Lines that are not filled.
 fn lines(text: &mut Vec<u8>, heading: &str, lines: &str) -> std::io::Result<()> {
     if lines.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Command lines that the parser would read as something else than was meant, or refuse in words that help nobody.
+//! Command lines that the parser would misread, or refuse with an unhelpful message.
 
 use std::ffi::OsString;
 
@@ -112,7 +112,7 @@ impl Known {
         })
     }
 
-    /// What the parser takes without a word, or refuses in another form than ours.
+    /// What the parser accepts silently, or refuses in another form than ours.
     pub(super) fn misread(self, arguments: &[OsString]) -> Option<Error> {
         self.words(arguments).find_map(|(_, word)| match word {
             Word::Letters(text) => self.one_hyphen(text),
@@ -158,7 +158,7 @@ impl Known {
         ))
     }
 
-    /// The error for an option that there is not.
+    /// The error for an unknown option.
     pub(super) fn unknown(self, error: &clap::Error, arguments: &[OsString]) -> Option<Error> {
         let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
             return None;

@@ -15,7 +15,7 @@ pub(super) struct Grammar {
     pub(super) permutes: bool,
 }
 
-/// A command line that was taken apart, up to what had to be refused.
+/// A parsed command line, up to the first thing that was refused.
 #[derive(Default)]
 pub(super) struct ParsedOptions {
     pub(super) options: Vec<(char, Option<OsString>)>,
@@ -33,8 +33,8 @@ pub(super) fn read(tool: Tool, arguments: Vec<OsString>, posix: bool) -> ParsedO
         return in_order.read(arguments);
     }
     let read = grammar.read(arguments.clone());
-    // tini linked with musl stops at the command, with glibc it goes on. A line that only the one
-    // understands (`tini sh -c ...`) means what it means there.
+    // tini linked with musl stops at the command, with glibc it goes on. A command line that only
+    // one of them accepts (`tini sh -c ...`) means what it means there.
     if tool == Tool::Tini && read.refused.is_some() && !read.rest.is_empty() {
         return in_order.read(arguments);
     }
@@ -102,7 +102,7 @@ impl Grammar {
         Ok(())
     }
 
-    /// A long option may be cut short as long as it stays the only one.
+    /// A long option may be abbreviated as long as it is unambiguous.
     fn long(
         &self,
         word: &[u8],
