@@ -1,4 +1,4 @@
-//! The real world: plays the machine's actions with syscalls, and tells it what the kernel says.
+//! The real world: carries out the machine's actions with syscalls, and reports events to it.
 //!
 //! One thread, and no descriptor, timer or runtime that was not asked for. While nothing but signals
 //! and children can happen, waiting is one `rt_sigtimedwait`; where input has to be relayed the reactor
@@ -50,7 +50,7 @@ mod telling;
 pub(crate) struct Kernel {
     plan: Rc<Plan>,
     began: Instant,
-    /// Who started us; another parent later means that it died.
+    /// Our parent at the start; another parent later means that it has ended.
     parent: i32,
     own_pid: i32,
     start: Start,
@@ -158,7 +158,7 @@ impl Kernel {
         });
     }
 
-    /// Closes nothing after the start: somebody else in this process holds descriptors, too.
+    /// Closes nothing after the start: the tests in this process have open descriptors, too.
     pub(crate) fn keep_descriptors(&mut self) {
         self.start.descriptors = Some(descriptors::Inherited::default());
     }
@@ -202,8 +202,8 @@ impl Kernel {
         }
     }
 
-    /// The signal by which we are told of our parent's death. KILL and STOP would do to us what they
-    /// are meant to do to the child; but the end of PID 1 is the end of the child, too.
+    /// The signal that our parent's death sends us. KILL and STOP would do to us what they are meant
+    /// to do to the child; but the end of PID 1 is the end of the child, too.
     fn parent_death_notice(&self, signal: Signal) -> Signal {
         if [Signal::KILL, Signal::STOP].contains(&signal) && self.own_pid != 1 {
             Signal::TERM
@@ -362,8 +362,8 @@ impl Kernel {
             self.reaping.is_due = true;
             return None;
         }
-        // What our own writing raised is nobody's message to the child. Anything else that bears our
-        // pid was pending when we were started: the program before us in this process sent it.
+        // A signal that our own write raised (PIPE, XFSZ) is not forwarded. Anything else that bears
+        // our pid was pending when we were started: the program before us in this process sent it.
         if [Signal::PIPE, Signal::XFSZ].contains(&signal) && sender == Sender::Pid(self.own_pid) {
             return None;
         }
@@ -511,7 +511,7 @@ impl World for Kernel {
             Action::Suspend(signal) => self.suspend(signal),
             Action::SendBeyondGroup(signal) => self.send_beyond_group(signal),
             Action::AwaitReady(facts) => self.await_ready(&facts),
-            // In a plain run nobody has to be told.
+            // In a plain run there is nothing to tell it to.
             Action::Ready if self.upward.is_somebody() => self.ready(),
             Action::Ready => {}
             Action::NotReady => self.not_ready(),

@@ -61,7 +61,7 @@ enum Phase {
     PostStop {
         hook: usize,
     },
-    /// What the post-stop hooks left is killed, if they left anybody.
+    /// What the post-stop hooks left is killed, if they left a process.
     LastSweep(Option<Kill>),
     /// Answers that are still in the kernel's send queues get their chance: with PID 1 the network
     /// namespace may go, and they with it.

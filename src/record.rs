@@ -1,4 +1,4 @@
-//! What happened, as facts: everything the user is told is a fold over these records.
+//! What happened, as facts: everything the user sees is a fold over these records.
 
 pub(crate) mod held;
 pub(crate) mod waited;
@@ -52,7 +52,7 @@ pub(crate) enum RestartReason {
     StartFailed,
 }
 
-/// Who sent a signal (sigaction(2), `si_code` and `si_pid`).
+/// The sender of a signal (sigaction(2), `si_code` and `si_pid`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Sender {
@@ -92,7 +92,7 @@ pub(crate) fn killed_by(signal: Signal) -> u8 {
 pub(crate) struct Process {
     pub(crate) pid: i32,
     pub(crate) command: String,
-    /// Somebody has put it into our PID namespace from outside (`docker exec`, nsenter(1)).
+    /// It was put into our PID namespace from outside (`docker exec`, nsenter(1)).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) from_outside: bool,
 }
@@ -116,7 +116,7 @@ pub(crate) enum HookResult {
     Failed(String),
     /// Its timeout passed; its process group was killed.
     TimedOut,
-    /// Somebody was in a hurry; its process group was killed.
+    /// A second request ended it; its process group was killed.
     CutShort,
     /// The deadline left no time to start it.
     Skipped,
@@ -226,7 +226,7 @@ pub(crate) enum Record {
     NotYetReady {
         why: String,
     },
-    /// From now on balancers shall send no requests.
+    /// From now on load balancers should send no requests.
     NotReady {
         why: NotReady,
         /// How many answers of "not ready" make a balancer know (`--drain-checks`); they count from now on.
@@ -320,7 +320,7 @@ pub(crate) enum Record {
         sent_as: Signal,
         target: Target,
     },
-    /// Somebody was in a hurry: the current wait ended.
+    /// A second request ended the current wait.
     Escalated {
         signal: Signal,
         sender: Sender,
@@ -332,7 +332,7 @@ pub(crate) enum Record {
         /// The step of the ladder that worked, counted from one.
         step: Option<usize>,
     },
-    /// The ladder has lasted so long; who is still there, the child first, and why.
+    /// The ladder has lasted so long; the processes that are still there, the child first, and why.
     StillThere {
         #[serde(rename = "after_ms", serialize_with = "millis")]
         after: Duration,
@@ -380,7 +380,7 @@ pub(crate) enum Record {
         #[serde(skip_serializing_if = "Option::is_none")]
         decided_by: Option<&'static str>,
     },
-    /// Processes that the child left behind have been told before, and are only waited for.
+    /// Processes that the child left behind have had the signal before, and are only waited for.
     Awaited {
         processes: Vec<Process>,
         #[serde(rename = "wait_ms", serialize_with = "millis")]
@@ -394,7 +394,7 @@ pub(crate) enum Record {
     },
     /// The child was stopped on the terminal, and we stop with it.
     Suspended,
-    /// The child was stopped where nobody would ever continue it, so it was continued at once.
+    /// The child was stopped where nothing would ever continue it, so it was continued at once.
     NotSuspended {
         signal: Signal,
     },
@@ -450,7 +450,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the child died of this signal, and nothing was made of that.
+    /// Whether this signal ended the child, and the exit status says so.
     pub(crate) fn died_of(&self, signal: Signal) -> bool {
         let killed =
             matches!(self.status, Some(ExitStatus::Killed { signal: by, .. }) if by == signal);

@@ -1,4 +1,4 @@
-//! Who is told what happens: each a fold over the records.
+//! The log, the endpoint and the files: each a fold over the records.
 
 pub(crate) mod endpoint;
 pub(crate) mod files;

@@ -41,7 +41,7 @@ impl Kernel {
         let until = plan.drain.iter().flat_map(|drain| &drain.until);
         self.asking.asks = until
             .enumerate()
-            // Who says it itself is not asked.
+            // A program that sends it itself is not asked.
             .filter(|(_, until)| until.when != UntilWhen::Notify)
             .map(|(condition, _)| Ask {
                 condition,
@@ -157,7 +157,7 @@ impl Kernel {
         self.queue.push_back(Event::Answered { condition, answer });
     }
 
-    /// Nobody wants to know any more.
+    /// It is not needed any more.
     pub(super) fn stop_asking(&mut self) {
         if !self.asking.asks.is_empty() {
             self.asking.asks = Vec::new();

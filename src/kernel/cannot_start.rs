@@ -82,7 +82,7 @@ impl Attempt<'_> {
         program.to_string_lossy().into_owned()
     }
 
-    /// The first place along PATH of which this holds.
+    /// The first candidate along PATH for which this holds.
     fn find(&self, holds: impl Fn(&Path) -> bool) -> Option<PathBuf> {
         let program = self.command.first().filter(|program| !program.is_empty())?;
         let here = self.directory.unwrap_or(Path::new(""));
@@ -219,7 +219,7 @@ fn not_permitted(found: &Path, it: &str) -> Option<String> {
     ))
 }
 
-/// Nobody may execute a file of this mode, not even root.
+/// Not even root may execute a file of this mode.
 fn no_mode(metadata: &Metadata, it: &str) -> Option<String> {
     (metadata.mode() & 0o111 == 0).then(|| format!("{it} is not executable"))
 }

@@ -14,12 +14,12 @@ use crate::sys::spawn::Entry;
 use crate::sys::tree::{self, Member};
 use crate::words::signal::Signal;
 
-/// Of those in it that are no children of ours nobody tells us that they have ended. So it is looked at:
-/// soon after they were signalled, and less and less often while they live on.
+/// wait(2) reports our own children only. Whether other members of the cgroup have ended has to be
+/// looked up: soon after they were signalled, and less and less often as long as they live.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The cgroup, if there is one, and when to look whether anybody is left in it.
+/// The cgroup, if there is one, and when to look whether a process is left in it.
 #[derive(Default)]
 pub(super) struct Held {
     cgroup: Option<Cgroup>,
@@ -89,8 +89,8 @@ impl Kernel {
         ));
     }
 
-    /// Asked once we have no children: whether somebody lives of whom we are no ancestor. If so we look
-    /// again, and again.
+    /// To be called once we have no children: whether a process lives in it that is no descendant of
+    /// ours. If so, it is looked up again later.
     pub(super) fn is_cgroup_populated(&mut self) -> bool {
         let cgroup = self.child.cgroup.cgroup.as_ref();
         if !cgroup.is_some_and(Cgroup::is_populated) {
@@ -103,10 +103,10 @@ impl Kernel {
         true
     }
 
-    /// Kills all that are in it by one write; returns who that is.
+    /// Kills all members by one write, and returns them.
     ///
-    /// They are named before, as afterwards there is nobody to be named. Who was forked between the two
-    /// is dead and nameless.
+    /// Their names are read before, as there are none afterwards. A process that was forked between the
+    /// two is killed and not named.
     pub(super) fn kill_cgroup(&mut self) -> Vec<Member> {
         let Some(cgroup) = &self.child.cgroup.cgroup else {
             return Vec::new();
@@ -125,8 +125,8 @@ impl Kernel {
         }
     }
 
-    /// Those in it whom the tree does not have: without a subreaper orphans leave that, but not the
-    /// cgroup.
+    /// The members that are not in the tree: without a subreaper orphans leave the tree, but not
+    /// the cgroup.
     pub(super) fn others_in_cgroup(&mut self, known: &[Member]) -> Vec<Member> {
         let Some(cgroup) = &self.child.cgroup.cgroup else {
             return Vec::new();

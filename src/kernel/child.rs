@@ -41,18 +41,18 @@ pub(super) struct Start {
 pub(super) struct Child {
     /// `None` before its start and once it has been reaped.
     pub(super) pid: Option<i32>,
-    /// Its process group, if it has one of its own, as long as anybody is in it.
+    /// Its process group, if it has one of its own, as long as a process is in it.
     pub(super) group: Option<i32>,
     pub(super) halt: Halt,
     /// Where its standard input is relayed.
     pub(super) relay: Option<relay::Sender>,
     /// Its own, with `--cgroup`.
     pub(super) cgroup: cgroup::Held,
-    /// Who of the tree has had a signal that was not for the child alone.
+    /// Which processes have had a signal that was not for the child alone.
     pub(super) told: Told,
-    /// Who has got KILL from us: the next round names and counts only others.
+    /// Which processes have got KILL from us: the next round names and counts only others.
     pub(super) killed: BTreeSet<i32>,
-    /// KILL was sent by us, to whomever.
+    /// Whether we have sent KILL to any process.
     pub(super) sent_kill: bool,
 }
 
@@ -171,7 +171,8 @@ impl Kernel {
     }
 }
 
-/// Whose keep-alive messages count (sd_watchdog_enabled(3)); without it those of anybody do.
+/// The process whose keep-alive messages count (sd_watchdog_enabled(3)); without it those of any
+/// process do.
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
 /// The child's environment, or `None` where it is ours unchanged.
@@ -190,7 +191,8 @@ fn child_environment(
         let value = std::env::var_os(name);
         value.is_some_and(|pid| pid.to_str().is_some_and(|pid| pid.parse() == Ok(own_pid)))
     };
-    // To our own socket anybody may say it: the child may be a shell in front of the one who does.
+    // To our own socket any process of the tree may send it: the child may be a shell in front of
+    // the program that does.
     let is_moot = |name: &str| name == WATCHDOG_PID && notify_socket.is_some();
     let is_given = |name: &str| plan.child.env.iter().any(|(key, _)| key == name);
     let named = spawn::NAMES_US.iter().filter(|name| names_us(name));
@@ -209,7 +211,7 @@ fn child_environment(
     (!laid_over.is_empty()).then(|| hooks::merged(inherited(), &laid_over))
 }
 
-/// The failure as users are told it, with the code of 2.6.
+/// The failure as a record, with the exit status that `FailureCodes` has for it.
 fn start_failure(
     failure: &Failure,
     command: &[OsString],

@@ -121,7 +121,7 @@ fn variables(facts: &Facts) -> Vec<(&'static str, String)> {
         "STEPDOWN_SENDER_PID",
         facts.sender.map(|sender| match sender {
             Sender::Pid(pid) => pid.to_string(),
-            // As siginfo has it: the kernel, or somebody outside the namespace.
+            // As siginfo has it: 0 is the kernel or a process outside the namespace.
             Sender::Kernel | Sender::Outside => "0".to_owned(),
         }),
     );

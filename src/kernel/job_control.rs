@@ -1,4 +1,5 @@
-//! What a terminal that we share with the child means: who has got a signal already, who goes on after a stop.
+//! The terminal that we share with the child: which signals the child has got already, and what continues
+//! after a stop.
 
 use std::time::Duration;
 
@@ -12,32 +13,32 @@ use crate::sys::terminal;
 use crate::sys::tree;
 use crate::words::signal::Signal;
 
-/// Whether the main child is stopped, as wait(2) has told us: nobody has to be asked when it matters.
+/// Whether the main child is stopped, as wait(2) has reported.
 #[derive(Default)]
 pub(super) struct Halt {
     stopped: bool,
-    /// It goes on, and nobody has yet been told.
+    /// It was continued, which was not reported yet.
     continued: bool,
-    /// It got a stop signal while we knew of no stop: one that is told now was there before, or would
-    /// keep the child from obeying.
+    /// It got a signal that is to end it while no stop of it was known. If a stop is reported now, it
+    /// began before or keeps the child from acting on the signal.
     owed: bool,
-    /// INT or QUIT from the terminal has come, or was waited for.
+    /// INT or QUIT from the terminal has come, or has been waited for.
     pub(super) terminal_came: bool,
 }
 
 /// How long a signal from the terminal that has reached the child may take to reach us. The kernel sends it
-/// to all in one go, so this is time enough.
+/// to the whole group at once, so this is long enough.
 const SOON: Duration = Duration::from_millis(20);
 
 impl Halt {
-    /// It was stopped; true where it is to go on at once.
+    /// It was stopped; true if it is to be continued at once.
     pub(super) fn stops(&mut self) -> bool {
         self.stopped = true;
         self.continued = false;
         std::mem::take(&mut self.owed)
     }
 
-    /// Wait(2) has told that it goes on; that it was stopped it may have kept for itself.
+    /// wait(2) has reported that it was continued, possibly without having reported the stop.
     pub(super) fn was_continued(&mut self) {
         self.stopped = false;
         self.continued = true;
@@ -49,12 +50,12 @@ impl Halt {
         self.stopped
     }
 
-    /// It got a signal by which it is to stop.
+    /// It got a stop signal of job control.
     pub(super) fn asked_to_stop(&mut self) {
         self.owed = false;
     }
 
-    /// Whether it was continued since it was stopped; told once.
+    /// Whether it was continued since it was stopped; true once.
     fn takes_continued(&mut self, child: i32) -> bool {
         let told = std::mem::take(&mut self.continued);
         let untold = reap::was_continued(child);
@@ -64,8 +65,8 @@ impl Halt {
 }
 
 impl Kernel {
-    /// Lets those of the target who are stopped go on, so that they can act on what they were sent. Who
-    /// runs gets no CONT: programs have handlers for it.
+    /// Continues the stopped processes of the target, so that they can act on the signal. Running
+    /// processes get no CONT: programs have handlers for it.
     pub(super) fn continue_stopped(&mut self, target: Target) {
         let Some(main) = self.child.pid else { return };
         let main_is_stopped = self.child.halt.asked_to_end();
@@ -89,7 +90,7 @@ impl Kernel {
             Target::Tree => tree::signal(Signal::CONT, |member| member.stopped),
         };
         if looked.is_none() {
-            // Nobody knows who is stopped, and who stays stopped would be killed.
+            // It is not known which are stopped, and one that stays stopped would be killed.
             self.send(target, Signal::CONT);
         }
     }
@@ -101,17 +102,17 @@ impl Kernel {
             return false;
         };
         match sender {
-            // What a timer raises that was set before we were (alarm(2) lasts through exec) is ours alone.
+            // The signal of a timer that was set before our exec (alarm(2)) is for us alone.
             Sender::Kernel if !signal.comes_from_a_terminal() => false,
-            // A hangup, and the CONT that comes with it, goes to the session's leader alone.
+            // A hangup and the CONT that comes with it go to the leader of the session alone.
             Sender::Kernel => {
                 let for_leader = [Signal::HUP, Signal::CONT].contains(&signal);
                 !(for_leader && terminal::is_session_leader())
             }
-            // `fg` after the whole job was stopped, by a STOP that nobody can see coming.
+            // `fg` after the whole job was stopped by a STOP, which cannot be seen.
             Sender::Pid(_) if signal == Signal::CONT => self.child.halt.takes_continued(main),
-            // A program that suspends itself stops its whole job, and takes us for a part of it. Sent
-            // back to it, its own TSTP would suspend it again and again where nothing can stop it (an
+            // A program that suspends itself stops its whole job, to which we belong. Sent back to
+            // it, its own TSTP would suspend it again and again where nothing can stop it (an
             // orphaned group, as in a container).
             Sender::Pid(pid) => {
                 signal.stops_a_process()

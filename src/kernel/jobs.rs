@@ -135,7 +135,8 @@ impl Kernel {
         command: &[OsString],
         environment: &[CString],
     ) -> Result<(), String> {
-        // Whatever becomes of the attempt, a zombie of it included: the machine will ask who is left.
+        // Whatever the attempt has left, a zombie included: the machine will ask for the processes
+        // that are left.
         self.reaping.told_none = false;
         self.reaping.is_due = true;
         let argv = spawn::words(command).map_err(|_| "an argument holds a NUL byte".to_owned())?;
@@ -145,7 +146,7 @@ impl Kernel {
             own_group: true,
             close_above_stderr: true,
             null: match job {
-                // What a look prints is of no use to anybody, and there are many.
+                // The output of a check is of no use, and there are many checks.
                 Job::Probe { .. } | Job::Ask { .. } => Null::All,
                 // Our input is the child's.
                 Job::Hook(_) | Job::StopCommand { .. } => Null::Input,

@@ -1,9 +1,11 @@
-//! Finds out whether the kernel has killed for lack of memory, and tells it before the death itself.
+//! Finds out whether the kernel has killed for lack of memory, and reports that before the end of
+//! the process itself.
 //!
-//! A plain run reads nothing at its start: the counter is looked at when somebody has died as those do,
-//! and not by us, or when PID 1 of a container finds that the child has failed. In a container it counts from the container's start; elsewhere it may be older than
-//! the run, and is told with that doubt. Where hooks, files or the endpoint were asked for it is read at
-//! the start, too, and again at the end, so that kills of which nobody tells us count as well.
+//! A plain run reads nothing at its start: the counter is read when a process was ended by a KILL that was
+//! not ours, or when the child of PID 1 has failed. In a container it counts from the container's start;
+//! elsewhere it may count kills before this run, and the message says "perhaps". With hooks, files or an
+//! endpoint it is read at the start, too, and again at the end, so that kills of processes that are not our
+//! children count as well.
 
 use std::ffi::OsString;
 
@@ -17,7 +19,7 @@ use crate::words::signal::Signal;
 #[derive(Default)]
 pub(super) struct Memory {
     counter: Option<Option<Counter>>,
-    /// Somebody besides the log wants to know.
+    /// Hooks, files or the endpoint need it, not only the log.
     watched: bool,
     /// The counter at the start.
     before: Option<u64>,
@@ -39,7 +41,7 @@ impl Memory {
         self.counter.get_or_insert_with(find).as_ref()
     }
 
-    /// The kills of this run, and whether they are.
+    /// The kills, and whether they are certainly of this run.
     fn kills(&mut self, is_first: bool) -> Option<(u64, CountedFrom)> {
         let before = self.before;
         let counter = self.counter()?;
@@ -53,12 +55,12 @@ impl Memory {
 }
 
 impl Kernel {
-    /// Whoever reads files, or asks the endpoint, or has hooks, learns of every kill.
+    /// With files, an endpoint or hooks every kill counts.
     pub(crate) fn watch_memory(&mut self) {
         self.memory.watched = true;
     }
 
-    /// Reads the counter for the first time, where it is to be known what it was.
+    /// Reads the counter at the start, if its value then is needed.
     pub(super) fn begin_to_watch_memory(&mut self) {
         if self.memory.watched && self.memory.before.is_none() {
             let counter = self.memory.counter();
@@ -69,10 +71,10 @@ impl Kernel {
     /// A process has ended.
     pub(super) fn suspect_lack_of_memory(&mut self, pid: i32, status: ExitStatus) {
         let is_main = self.child.pid == Some(pid);
-        // A shell in front says of its child's death what it would be in `$?`.
+        // A shell in front of the program exits with 128+n.
         let is_kill = status.code() == killed_by(Signal::KILL);
-        // A master reaps its workers itself, and what it says then is a code of its own. Where the counter is that
-        // of the container there is no doubt about it.
+        // A master reaps its workers itself and then exits with a status of its own. Where the counter is
+        // that of the container, there is no doubt.
         let gave_up = self.own_pid == 1 && matches!(status, ExitStatus::Exited(1..=125));
         if is_kill && !self.child.sent_kill || is_main && (self.memory.watched || gave_up) {
             self.look_at_memory();

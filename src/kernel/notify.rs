@@ -1,5 +1,5 @@
-//! sd_notify(3) in both directions: what the child says is acted on and passed on, what we know is said
-//! to whoever started us.
+//! sd_notify(3) in both directions: messages of the child are acted on and passed on, and our own state
+//! is sent to the service manager that started us.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use crate::sys;
 use crate::sys::notify::Sender;
 use crate::sys::tree::{self, Kin};
 
-/// A message, taken apart.
+/// A parsed message.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Message {
     ready: bool,
@@ -24,12 +24,13 @@ struct Message {
     extend: Option<Duration>,
     in_flight: Option<u32>,
     status: Option<String>,
-    /// What goes on to the service manager.
+    /// The lines that are passed on to the service manager.
     onward: Vec<u8>,
 }
 
-/// What stays here. `READY` and `STOPPING` are said by us, when the machine takes the child so. The main process is us, and
-/// descriptors are not passed on, so what is about either would mislead.
+/// Lines that are not passed on. We send `READY` and `STOPPING` ourselves, when the machine decides so. Lines
+/// about the main process or about descriptors would mislead: stepdown is the main process, and descriptors
+/// are not passed on.
 const KEPT: [&[u8]; 11] = [
     b"READY",
     b"STOPPING",
@@ -82,13 +83,13 @@ impl Message {
     }
 }
 
-/// More of a status than this nobody reads.
+/// The longest status that is kept, in bytes.
 const STATUS: usize = 256;
 
-/// Larger messages are none (systemd's own limit).
+/// The largest message that is accepted (systemd's own limit).
 const LARGEST: usize = 4096;
 
-/// Whom messages go to: the service manager that started us, if one did.
+/// Where messages go: to the service manager that started us, if one did.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Upward(Option<OsString>);
 
@@ -102,10 +103,10 @@ impl Upward {
         self.0.is_some()
     }
 
-    /// Says it, if there is somebody to say it to.
+    /// Sends it, if there is a service manager.
     ///
     /// # Errors
-    /// Why it could not be said, as it is to be told.
+    /// Why it could not be sent, as text for the log.
     pub(crate) fn say(&self, message: &[u8]) -> Result<(), String> {
         match &self.0 {
             Some(name) if !message.is_empty() => {
@@ -141,7 +142,7 @@ impl Drop for Socket {
 /// Opens the child's socket and takes what comes.
 ///
 /// # Errors
-/// Why there is no socket, as it is to be told.
+/// Why there is no socket, as text for the log.
 pub(crate) fn open(
     reactor: &Reactor,
     upward: Upward,
@@ -171,13 +172,13 @@ struct Child {
     upward: Upward,
     events: mpsc::UnboundedSender<Event>,
     refused: bool,
-    /// Whether `READY=1` counts: not where something else is looked at for that.
+    /// Whether `READY=1` counts: not if `--ready-when` has another condition.
     awaits_ready: bool,
-    /// What was said last to be in flight.
+    /// The last number of requests in flight.
     in_flight: Option<u32>,
-    /// What was said last of how it is (`STATUS=`).
+    /// The last `STATUS=`.
     status: String,
-    /// The last message could not be passed on, which was told.
+    /// The last message could not be passed on, and that was logged.
     unheard: bool,
 }
 
@@ -196,15 +197,15 @@ impl Child {
                 Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
                 Err(errno) => tracing::debug!("a notification could not be received: {errno}"),
             }
-            // The loop comes first now, and takes all that this message had to say before the next one is
-            // received: so a barrier (`sd_notify_barrier(3)`) is kept, and a flood delays nobody.
+            // The main loop runs first, and handles this message before the next one is received: so a
+            // barrier (`sd_notify_barrier(3)`) is kept, and a flood of messages delays nothing else.
             tokio::task::yield_now().await;
         }
     }
 
     fn take(&mut self, bytes: &[u8], sender: Sender) {
         if let Err(who) = may_speak(sender) {
-            // Once: whoever it is may go on for ever.
+            // Once: the sender may go on for ever.
             if !std::mem::replace(&mut self.refused, true) {
                 self.send(Event::Trouble(format!(
                     "notification refused: it is from {who}"
@@ -214,7 +215,7 @@ impl Child {
         }
         let message = Message::parse(bytes);
         tracing::debug!("{sender:?} said {message:?}");
-        // A child that says something every second would say so every second.
+        // A child may send a message every second.
         let passed_on = self.upward.say(&message.onward);
         let was_unheard = std::mem::replace(&mut self.unheard, passed_on.is_err());
         if let (Err(why), false) = (passed_on, was_unheard) {
@@ -243,17 +244,17 @@ impl Child {
     }
 
     fn send(&self, event: Event) {
-        // The machine is gone only when we are.
+        // The machine exists as long as this process.
         let _ = self.events.send(event);
     }
 }
 
-/// Whether a message counts; the error is who it is from.
+/// Whether a message is accepted; the error is its sender.
 ///
-/// Who lives must be below us. Who has ended already, as `systemd-notify` has, cannot be looked up any
-/// more, and a message that is lost is a start that fails: it counts if it came from a user under whom a
-/// process of the tree runs. So nobody gets to say anything who could not have one of the tree say it:
-/// the same user may trace and signal that process (ptrace(2), kill(2)).
+/// A living sender must be a descendant of ours. One that has already ended, as `systemd-notify` has,
+/// cannot be looked up any more, but if its message were lost the start would fail: it is accepted if
+/// its user has a process in the tree. This gives no new rights: that user may trace and signal that
+/// process anyway (ptrace(2), kill(2)).
 fn may_speak(sender: Sender) -> Result<(), String> {
     let Sender { pid, uid } = sender;
     match tree::kin(pid) {

@@ -1,4 +1,4 @@
-//! Says who is ready: looks at the child until it is, and tells the service manager.
+//! Checks whether the child is ready, until it is, and tells the service manager.
 
 use std::ffi::CString;
 use std::rc::Rc;
@@ -57,7 +57,7 @@ impl Kernel {
 
     pub(super) fn await_ready(&mut self, facts: &Facts) {
         match when(&self.plan) {
-            // The child says it itself.
+            // The child sends it itself.
             None | Some(ReadyWhen::Notify) => {
                 let why = "the child has not said READY=1".to_owned();
                 return self.queue.push_back(Event::NotYetReady(why));
@@ -92,7 +92,7 @@ impl Kernel {
         let begun = match when {
             ReadyWhen::Notify => return,
             ReadyWhen::Tcp(ports) => {
-                // Who leaves the tree may well be the server.
+                // A process that has left the tree may be the server.
                 let stays = self.own_pid == 1 || plan.subreaper;
                 let tree = stays.then_some(pids_of_tree);
                 return self.seen(
@@ -144,7 +144,7 @@ impl Kernel {
         }
     }
 
-    /// Nobody wants to know any more.
+    /// It is not needed any more.
     pub(super) fn stop_looking(&mut self) {
         self.readiness.probe = None;
         self.end_jobs(|job| matches!(job, Job::Probe { .. }));

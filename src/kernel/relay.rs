@@ -94,7 +94,7 @@ async fn relay(
     mut orders: mpsc::UnboundedReceiver<Order>,
     keep_open: bool,
 ) -> io::Result<()> {
-    // This sets O_NONBLOCK, which nobody else sees: this end is ours alone.
+    // This sets O_NONBLOCK, which is seen by no other process: this end is ours alone.
     let mut sink = pipe::Sender::from_owned_fd(write)?;
     let mut source = Source::open().await;
     let mut waiting: Vec<u8> = Vec::new();
@@ -121,7 +121,8 @@ async fn relay(
             written = sink.write(&waiting), if !waiting.is_empty() => {
                 match written {
                     Ok(count) => drop(waiting.drain(..count)),
-                    // As without us: who does not want all of the input closes it, or ends.
+                    // As without us: a program that does not need all of its input closes it, or
+                    // ends.
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !has_line => {
                         return Ok(());
                     }

@@ -1,4 +1,4 @@
-//! Sends signals to the child, its group or its whole tree, and names whom it has reached.
+//! Sends signals to the child, its group or its whole tree, and names the processes that got them.
 
 use std::iter;
 use std::time::Instant;
@@ -13,9 +13,9 @@ use crate::sys::tree::{self, Member};
 use crate::sys::{error_text, signals};
 use crate::words::signal::Signal;
 
-/// Who got a signal that was for everybody.
+/// Which processes got a signal that was for the whole tree.
 pub(super) struct Reached {
-    /// Those who got KILL for the first time and whose names are known.
+    /// Those that got KILL for the first time and whose names are known.
     named: Vec<Process>,
     /// Whether the main child got it.
     child: bool,
@@ -78,7 +78,7 @@ impl Kernel {
         }
     }
 
-    /// Sends to every descendant whom the terminal has not reached: those outside our group.
+    /// Sends to every descendant that the terminal has not signalled: those outside our group.
     pub(super) fn send_beyond_group(&mut self, signal: Signal) {
         let ours = nix::unistd::getpgrp().as_raw();
         match tree::signal(signal, |member| member.group != ours) {
@@ -87,12 +87,12 @@ impl Kernel {
         }
     }
 
-    /// Whether this process is one that the child has left behind, and no hook that is at work.
+    /// Whether the child has left this process behind; a running hook is not one.
     pub(super) fn is_left(&self, member: &Member) -> bool {
         !self.jobs.has_group(member.group) && !self.jobs.given_up.contains(&member.group)
     }
 
-    /// Signals every descendant, and tells whom KILL has reached for the first time.
+    /// Signals every descendant, and returns those that got KILL for the first time.
     fn signal_everybody(&mut self, signal: Signal) -> Reached {
         if signal == Signal::KILL {
             return self.kill_everybody();
@@ -112,9 +112,9 @@ impl Kernel {
         Reached { named, child }
     }
 
-    /// Hooks and stop commands are no part of what the child has started.
+    /// Hooks and stop commands were not started by the child.
     pub(super) fn look_who_is_there(&mut self, signal: Option<Signal>, target: Target) {
-        // Enough to see why; a tree of thousands is not read for a line.
+        // Enough to see why; thousands of processes are not read for one line of the log.
         const ENOUGH: usize = 256;
         let Some(main) = self.child.pid else { return };
         let members = tree::descendants().unwrap_or_default();
@@ -132,7 +132,7 @@ impl Kernel {
         let signal = Signal::KILL;
         let in_cgroup = self.kill_cgroup();
         let (reached, child) = if self.own_pid == 1 {
-            // One call hits all at once, so that not even a fork bomb can outrun it (kill(2), pid -1).
+            // One call signals all at once, so that not even a fork bomb is faster (kill(2), pid -1).
             let mut named = tree::namespace().unwrap_or_default();
             named.retain(|member| !self.jobs.given_up.contains(&member.group));
             (named, signals::send(-1, signal).is_ok())
@@ -189,7 +189,8 @@ impl Kernel {
         self.queue.push_back(Event::Swept { signal, processes });
     }
 
-    /// Stops all whom it has not stopped before: who is stopped forks no more. As PID 1 we need not.
+    /// Stops all that were not stopped before: a stopped process does not fork. PID 1 does not need
+    /// this.
     fn stop_everybody(&mut self) -> Vec<Process> {
         if self.own_pid == 1 {
             return Vec::new();

@@ -1,4 +1,5 @@
-//! Remembers who has had which signal, and asks those who are left to end: each of them once.
+//! Remembers which process has had which signal, and sends TERM to those that are left, to each of
+//! them once.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,10 +12,11 @@ use crate::sys::clock;
 use crate::sys::tree::{self, Member, Tree};
 use crate::words::signal::{Signal, SignalSet};
 
-/// Who has had a signal that was not for the main child alone.
+/// Which processes have had a signal that was not for the main child alone.
 #[derive(Default)]
 pub(super) struct Told {
-    /// The whole of a process group, and when: who was born before was in it.
+    /// Process groups that were signalled, and when: processes that were started before were in
+    /// them.
     groups: Vec<(i32, Signal, Instant)>,
     /// One by one, by pid and start.
     members: BTreeMap<(i32, u64), SignalSet>,
@@ -24,7 +26,7 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn group(&mut self, group: i32, signal: Signal, at: Instant) {
-        // The last time counts: who was there before has had it, then or now.
+        // The last time counts: a process that was there before has had the signal, then or now.
         self.groups
             .retain(|(known, sent, _)| (*known, *sent) != (group, signal));
         self.groups.push((group, signal, at));
@@ -51,7 +53,7 @@ impl Told {
         self.members.get(&key).copied().unwrap_or_default()
     }
 
-    /// Which signals it has had for sure, and which perhaps.
+    /// Which signals it has certainly had, and which it may have had.
     fn had(&self, member: &Member) -> (SignalSet, SignalSet) {
         let (mut sure, mut perhaps) = (self.had_itself(member), SignalSet::default());
         for (group, signal, at) in &self.groups {
@@ -119,8 +121,8 @@ impl Kernel {
         told.into_iter().map(Process::from).collect()
     }
 
-    /// Whether it has been asked to end. What it ignores has asked nobody; but TERM once more would not,
-    /// either.
+    /// Whether it has been asked to end. A signal that it ignores does not count; but if it ignores
+    /// TERM, another one is of no use, either.
     fn has_had(
         &self,
         tree: &Tree,
@@ -146,8 +148,9 @@ impl Kernel {
         }
     }
 
-    /// When the platform has asked, where it is one that may ask every process and not only us: systemd
-    /// with its default `KillMode=control-group`, which nobody but itself can tell from `mixed`; Heroku.
+    /// When the platform asked for the stop, if it may have signalled every process and not only us:
+    /// systemd with its default `KillMode=control-group`, which cannot be told from `mixed` here;
+    /// Heroku.
     fn asked_by_platform(&self, whom: Whom) -> Option<u64> {
         let (sender, at) = whom.asked?;
         let is = |name: &str, wanted: &str| std::env::var_os(name).is_some_and(|is| is == wanted);
@@ -159,12 +162,13 @@ impl Kernel {
                 Sender::Pid(pid) => tree::kin(pid) != tree::Kin::Below,
                 Sender::Kernel => false,
             };
-        // It takes its time to get round to everybody.
+        // It takes some time until it has signalled all of them.
         let at = self.began + at + Duration::from_millis(10);
         (systemd || heroku).then(|| clock::ticks_since_boot(at))
     }
 
-    /// Without names nobody can be left out, so who may have been asked has half of the time first.
+    /// Without /proc no process can be left out, so those that may have been asked have half of the
+    /// time first.
     fn tell_left_without_proc(&mut self, whom: Whom) -> Vec<Process> {
         let has_had = |told: SignalSet| told.iter().any(|signal| whom.had.contains(signal));
         let of_group = |(_, signal, _): &(i32, Signal, Instant)| whom.had.contains(*signal);

@@ -39,7 +39,7 @@ pub(super) struct Draining {
     /// When the last look was told, and whether another one was asked for at the end of the delay.
     looked_at: Duration,
     asked_again: bool,
-    /// Which number was told last, and when.
+    /// The last number that was reported, and when.
     told: u32,
     told_at: Option<Duration>,
     /// What is known of each `--drain-until`.
@@ -71,7 +71,7 @@ struct Asked {
     answer: Answer,
     /// When that was answered.
     at: Duration,
-    /// Why it was not known; each was told once.
+    /// Why it was not known; each reason is reported once.
     told: Vec<String>,
 }
 

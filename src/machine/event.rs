@@ -1,4 +1,4 @@
-//! What the machine is told and what it answers: events, actions, and the facts that hooks get.
+//! Input and output of the machine: events, actions, and the facts that hooks get.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) enum Event {
     Ready,
     /// It does not hold yet, and why.
     NotYetReady(String),
-    /// The child says that it is stopping on its own account (`STOPPING=1`).
+    /// The child says that it stops by itself (`STOPPING=1`).
     ChildStopping,
     /// The child says something else of itself than before (`STATUS=`).
     ChildSays(String),
@@ -66,10 +66,10 @@ pub(crate) enum Event {
         signal: Signal,
         processes: Vec<Process>,
     },
-    /// Who of the tree is still there, the child first, and why (`Action::LookWhoIsThere`).
+    /// Which processes are still there, the child first, and why (`Action::LookWhoIsThere`).
     StillThere(Vec<Waited>),
-    /// Whom `Action::TellLeft` has told nothing: those who had been told before, and whether there are
-    /// some that are left to their parents for now.
+    /// Which processes `Action::TellLeft` has not signalled: those that had been asked before, and
+    /// whether some are left to their parents for now.
     NotTold {
         before: Vec<Process>,
         held_back: bool,
@@ -93,7 +93,7 @@ pub(crate) enum Event {
     },
     /// The child says how many it has in flight (`X_STEPDOWN_IN_FLIGHT`).
     SaysInFlight(u32),
-    /// The balancers have been told often enough (`--drain-checks`).
+    /// The load balancers have had enough answers (`--drain-checks`).
     BalancersTold,
     /// Of the bytes left to be sent from the drained ports some have been taken.
     Flushing,
@@ -136,7 +136,7 @@ pub(crate) enum Action {
         target: Target,
         signal: Signal,
     },
-    /// Lets those of the target who are stopped go on, so that they can act on what they were sent.
+    /// Continues the stopped processes of the target, so that they can act on the signal.
     Continue(Target),
     /// Writes the text of this step and a newline to the child's standard input.
     WriteStdin {
@@ -154,7 +154,7 @@ pub(crate) enum Action {
     AwaitReady(Facts),
     /// The child is ready: the service manager is told.
     Ready,
-    /// It is not, or no more: nobody looks at it any longer, and the service manager is told.
+    /// It is not ready, or no longer: the check ends, and the service manager is told.
     NotReady,
     StartDrain,
     /// Asks the program about each `--drain-until`, again and again until the drain ends.
@@ -167,24 +167,25 @@ pub(crate) enum Action {
     EndDrain,
     /// Tells `Event::Flushed` once nothing that would be lost is left to send.
     Flush,
-    /// Signals every process that is left, and tells whom it had not signalled before as `Event::Swept`:
-    /// KILL ends them, STOP keeps them from forking.
+    /// Signals every process that is left, and reports those that it had not signalled before as
+    /// `Event::Swept`: KILL ends them, STOP keeps them from forking.
     Sweep(Signal),
-    /// Looks who has not ended since the signal was sent to the target, and tells it as `Event::StillThere`.
+    /// Looks up which processes have not ended since the signal was sent to the target, and reports them as
+    /// `Event::StillThere`.
     LookWhoIsThere {
         signal: Option<Signal>,
         target: Target,
     },
-    /// Asks those who are left to end, by TERM, if they were not asked before; tells whom as
-    /// `Event::Swept`, and whom not as `Event::NotTold`.
+    /// Asks those that are left to end, by TERM, if they were not asked before; reports these as
+    /// `Event::Swept`, and the others as `Event::NotTold`.
     TellLeft(Whom),
-    /// Reads the configuration file again, and tells as `Event::Reloaded` what it says.
+    /// Reads the configuration file again, and reports the result as `Event::Reloaded`.
     Reload,
     /// This plan counts from now on.
     Adopt(Rc<Plan>),
-    /// Sends to those of the tree whom a signal for the group of the child has not reached.
+    /// Sends to those of the tree that a signal for the group of the child has not reached.
     SendBeyondGroup(Signal),
-    /// Stops ourselves by this signal, as the child was stopped, until somebody continues us.
+    /// Stops this process by this signal, as the child was stopped, until it is continued.
     Suspend(Signal),
     /// It is not ready for now: nobody looks at it any longer.
     StopLooking,
@@ -211,14 +212,15 @@ impl Event {
     }
 }
 
-/// Whom of those who are left `Action::TellLeft` is for, and what they may have had already.
+/// Which of the processes that are left `Action::TellLeft` is for, and which signals they may have
+/// had already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Whom {
-    /// Those who have a parent of ours, too.
+    /// Those with a parent in the tree, too.
     pub(crate) rest: bool,
-    /// Who has had one of these and does not ignore it has been asked to end.
+    /// A process that has had one of these and does not ignore it has been asked to end.
     pub(crate) had: SignalSet,
-    /// Who asked for the stop, and when: it may have asked everybody.
+    /// What asked for the stop, and when: it may have signalled every process.
     pub(crate) asked: Option<(Sender, Duration)>,
 }
 
@@ -238,7 +240,7 @@ pub(crate) struct Generation {
     pub(crate) restarts: u32,
 }
 
-/// What hooks are told in their environment.
+/// What hooks get in their environment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Facts {
     pub(crate) phase: &'static str,

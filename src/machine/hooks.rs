@@ -1,4 +1,5 @@
-//! Runs the hooks of each phase in order, each in its time, and tells them what they may know.
+//! Runs the hooks of each phase in order, each within its timeout, with the facts in their
+//! environment.
 
 use std::time::Duration;
 

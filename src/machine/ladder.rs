@@ -9,18 +9,18 @@ use crate::plan::{Left, OWN_GRACE, Step, StepAction, Target};
 use crate::record::{HookResult, Reason, Record};
 use crate::words::signal::Signal;
 
-/// Which step is under way, and what has come of it.
+/// Which step is under way, and how far it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Ladder {
     /// Past the last one where all are taken and the child may not be killed.
     pub(super) step: usize,
     /// When the first step was taken.
     pub(super) began: Duration,
-    /// When it is told who is still there, where nobody has said how long that may take.
+    /// When it is logged which processes are still there, if no time was given.
     pub(super) tell_waits_at: Option<Duration>,
     /// The stop command of this step is running.
     pub(super) runs_command: bool,
-    /// The child was told to hurry in this step.
+    /// The child has got a request to be faster in this step.
     pub(super) hurried: bool,
 }
 
@@ -77,7 +77,7 @@ impl Machine {
         }
     }
 
-    /// Whoever reads the log of a stop that is cut off by another one's KILL finds there why it took so long.
+    /// If the platform's KILL cuts the stop off, the log shows why it took so long.
     pub(super) fn ask_who_is_there(&mut self) {
         let Phase::Ladder(ladder) = &mut self.phase else {
             return;
@@ -107,7 +107,7 @@ impl Machine {
         let received = self.stop.begun.and_then(|begun| begun.received);
         let by_terminal = self.stop.sent.is_empty()
             && received.is_some_and(|r| r.reached_child && Some(r.signal) == signal);
-        // Who has been passed it on need not be told twice.
+        // If it was passed on to the child before, it is not sent again.
         let passed_on = step.target == self.plan.target
             && signal.is_some_and(|signal| self.stop.requests.passed_on.contains(signal));
         self.tell(Record::Step {
@@ -165,9 +165,9 @@ impl Machine {
         }
     }
 
-    /// How long a step waits for whose wait nobody has said a time: to the deadline; to the KILL of whoever
-    /// sends signals to PID 1, because a timer of ours that is shorter than the one that was set there loses
-    /// data; or as long as we say ourselves, because nobody else would ever send KILL.
+    /// How long a step without a time waits: until the deadline; as PID 1 until the platform sends KILL,
+    /// because a shorter timer of ours would lose data; otherwise for our own default, because nothing else
+    /// would ever send KILL.
     fn own_grace(&self) -> Option<Duration> {
         let begun = self.stop.begun;
         let by_signal = begun.is_some_and(|begun| begun.reason == Reason::Signal);
@@ -175,7 +175,7 @@ impl Machine {
         (!by_platform && self.stop.limits.is_none()).then_some(OWN_GRACE)
     }
 
-    /// Sends a signal that is to end the child, and sees to it that it can act on it.
+    /// Sends a signal that is to end the child, and continues the child if it is stopped.
     pub(super) fn send_to_stop(&mut self, target: Target, signal: Signal) {
         self.stop.sent.insert(signal);
         self.act(Action::Send { target, signal });
@@ -201,7 +201,7 @@ impl Machine {
         self.child.life = Life::Left(pid);
         self.stop.hopeless = true;
         self.tell(Record::ChildLeft { pid });
-        // Nobody waits for a tree that cannot become empty, but who still can die shall.
+        // A tree that cannot become empty is not waited for, but all that can be killed are.
         if self.may_kill() && self.plan.left != Left::Leave {
             self.act(Action::Sweep(Signal::KILL));
         }

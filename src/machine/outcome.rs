@@ -1,4 +1,4 @@
-//! Ends the run: the exit status, and what is told at the end.
+//! Ends the run: the exit status, and the last records.
 
 use std::time::Duration;
 

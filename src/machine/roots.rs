@@ -1,7 +1,7 @@
-//! Whom of those that are left a sweep asks to end: roots first, and nobody twice.
+//! Which of the processes that are left a sweep asks to end: roots first, and none twice.
 //!
-//! A master tells its workers what to do: asked themselves, many of them drop what they are working on.
-//! So who has a parent among those that are left is its parent's business, until that has had its time.
+//! A master tells its workers to end; many workers that get TERM themselves drop their requests. So a
+//! process whose parent is left, too, is left to its parent, until that has had time for it.
 
 /// A process that is left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,18 +15,19 @@ pub(crate) struct Left {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Had {
     No,
-    /// Nobody can know: it was born at that moment, or the platform may have asked everybody.
+    /// It is not known: it was started at that moment, or the platform may have signalled every
+    /// process.
     Perhaps,
     Yes,
 }
 
-/// What becomes of a process in one round of a sweep.
+/// What a round of a sweep does with a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
     Ask,
     /// Its parent has been asked, or will be; or it may have been asked itself.
     HoldBack,
-    /// It was asked, and has only to be waited for.
+    /// It was asked, and is only waited for.
     Wait,
 }
 
@@ -48,7 +49,7 @@ mod tests {
 
     type Rule = fn(&[Left], bool) -> Vec<Verdict>;
 
-    /// Whether a rule keeps what users are promised, for all that three processes can be to each other.
+    /// Whether a rule keeps its promises in every tree of three processes.
     fn keeps_the_promises(rule: Rule) -> bool {
         let parents = [1, 10, 11, 12];
         let had = [Had::No, Had::Perhaps, Had::Yes];
@@ -74,9 +75,9 @@ mod tests {
                 forest.iter().zip(&verdicts).all(|(left, verdict)| {
                     let has_parent = forest.iter().any(|other| other.pid == left.parent);
                     match left.had {
-                        // Nobody is asked twice.
+                        // None is asked twice.
                         Had::Yes => *verdict == Verdict::Wait,
-                        // In the end everybody is asked who may not have been.
+                        // In the end all are asked that may not have been asked before.
                         Had::No | Had::Perhaps if rest => *verdict == Verdict::Ask,
                         Had::Perhaps => *verdict == Verdict::HoldBack,
                         // Roots first.

@@ -1,4 +1,5 @@
-//! What becomes of a signal: a request to stop, a request for more speed, the child's, or nobody's.
+//! What a signal means: a request to stop, a request to be faster, a signal for the child, or
+//! nothing.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use crate::plan::{Step, StepAction, Target};
 use crate::record::{Again, DrainEnd, HookResult, Reason, Record};
 use crate::words::signal::{Signal, SignalSet};
 
-/// KILL by hand takes so many requests: it is the third Ctrl-C, never the second.
+/// How many requests lead to KILL: it is the third Ctrl-C, never the second.
 const KILL_BY_HAND: u32 = 3;
 
-/// What has been asked by signals so far, and what the child knows of it.
+/// The requests that came as signals so far, and which of them the child has got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Requests {
     /// Each signal that has come once, by the name it came by.
@@ -23,7 +24,7 @@ pub(super) struct Requests {
     pub(super) owed: SignalSet,
     /// Those that it has had besides the steps.
     pub(super) passed_on: SignalSet,
-    /// Requests to stop that everybody in the child's group has got as well.
+    /// Requests to stop that the whole group of the child has got as well.
     pub(super) by_terminal: SignalSet,
 }
 
@@ -54,7 +55,7 @@ impl Machine {
             // That wait was asked for; only a request to stop ends it.
             _ if only_waits && !reloads => self.forward(now, received, signal),
             _ if stops || hurries => self.asked_again(now, received, signal, (stops, hurries)),
-            // The plan of a stop stands.
+            // The plan of a stop that is under way does not change.
             _ if reloads => self.drop_signal(received, "a stop is under way"),
             _ => self.forward(now, received, signal),
         }
@@ -71,8 +72,8 @@ impl Machine {
         }
     }
 
-    /// A request while the run is on its way down. The first of its kind hurries nothing: platforms,
-    /// hooks and people who do not know of each other send one each.
+    /// A request during the stop. The first of each kind makes nothing faster: platforms, hooks and
+    /// users that do not know of each other send one each.
     fn asked_again(
         &mut self,
         now: Duration,
@@ -136,14 +137,14 @@ impl Machine {
         }
     }
 
-    /// The step by which the child is told that a stop was asked for: from then on it is told of other
-    /// requests, too.
+    /// The first step whose signal tells the child of the stop: from then on it gets further requests,
+    /// too.
     pub(super) fn told_in(&self) -> usize {
         let is_same = |step: &Step| step.action == StepAction::Same;
         self.plan.ladder.iter().position(is_same).unwrap_or(0)
     }
 
-    /// The child has been told the signal that asked: now come those that came after it.
+    /// The child has got the signal that asked: now it gets those that came after it.
     pub(super) fn pass_on_what_is_owed(&mut self) {
         let owed = std::mem::take(&mut self.stop.requests.owed);
         let had = self.stop.sent;
@@ -208,15 +209,16 @@ impl Machine {
         });
     }
 
-    /// A job of a shell stops as one: the shell sees that we stop, and takes the terminal back. Where
-    /// nobody could ever continue us, or a stop is under way, stopping would be the end of all that is
-    /// to come. So the child goes on then, as a PID 1 does, for which the kernel ignores such signals.
+    /// A job of a shell stops as one: the shell sees that we stop, and takes the terminal back. If
+    /// nothing could ever continue us, or a stop is under way, to be stopped would prevent all that is
+    /// to follow. So the child is continued then; for a PID 1 the kernel ignores such signals, too.
     pub(super) fn child_stopped(&mut self, signal: Signal, shell_waits: bool) {
         if matches!(self.phase, Phase::Running(_)) && shell_waits {
             self.tell(Record::Suspended);
             return self.act(Action::Suspend(signal));
         }
-        // Who was stopped because it needs the terminal (TTIN, TTOU) would only be stopped again.
+        // A child that was stopped because it needs the terminal (TTIN, TTOU) would only be stopped
+        // again.
         if [Signal::STOP, Signal::TSTP].contains(&signal) {
             self.continue_job(signal);
         }
@@ -235,8 +237,9 @@ impl Machine {
         }
     }
 
-    /// Faster: what is waited for ends. On the ladder the child itself is told first, once in a step, as
-    /// most programs hurry by themselves then. KILL by hand takes three requests, whatever came between.
+    /// Faster: ends what is waited for. On the ladder the child gets the signal first, once in a step,
+    /// as most programs then stop at once themselves. KILL by hand takes three requests, whatever came
+    /// between.
     fn faster(&mut self, now: Duration, received: Received, signal: Signal) {
         let waits_for = match &self.phase {
             Phase::PreStart { .. } | Phase::PreStop { .. } | Phase::PostStop { .. } => true,

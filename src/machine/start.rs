@@ -77,7 +77,7 @@ impl Machine {
             let after = now.saturating_sub(since);
             self.tell(Record::ReadyAgain { after });
         }
-        // What they were told of a stop that did not come (`STOPPING=1`) counts no more.
+        // A stop that the child announced (`STOPPING=1`) and that did not come no longer counts.
         self.balancers_told = false;
         self.act(Action::Ready);
     }
@@ -91,7 +91,7 @@ impl Machine {
         }
     }
 
-    /// Told before anything of the stop begins: it is what the time of balancers counts from.
+    /// Reported before anything of the stop begins: the answers to load balancers count from here.
     pub(super) fn tell_not_ready(&mut self, now: Duration, why: NotReady) {
         let Phase::Running(readiness) = &mut self.phase else {
             return;
@@ -100,7 +100,7 @@ impl Machine {
         readiness.stopping_since.get_or_insert(now);
         let is_news = match why {
             NotReady::ChildStopping => is_first,
-            // In a plain run nobody was told that it is ready.
+            // In a plain run nothing was told that it is ready.
             _ => self.plan.readiness.is_some() || self.plan.health.is_some(),
         };
         if is_news {

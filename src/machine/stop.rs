@@ -8,7 +8,8 @@ use crate::plan::Step;
 use crate::record::{DrainEnd, ExitStatus, NotReady, Reason, Record, killed_by};
 use crate::words::signal::{Signal, SignalSet};
 
-/// Who ends so soon after a signal has most probably ended because of it: it has Docker's grace.
+/// A child that ends so soon after a signal has most probably ended because of it (the grace period
+/// of Docker).
 const SHORTLY: Duration = Duration::from_secs(10);
 
 /// What belongs to the stop as a whole.
@@ -24,13 +25,13 @@ pub(super) struct Stop {
     pub(super) tree_killed: bool,
     /// When the first process that was left got a signal.
     pub(super) swept: Option<Duration>,
-    /// Until then those that got KILL are busy dying.
+    /// Until then those that got KILL are waited for.
     pub(super) dying_until: Duration,
     /// KILL did not help: what is left hangs in the kernel.
     pub(super) hopeless: bool,
 }
 
-/// t0 and who asked.
+/// t0 and what asked for the stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Begun {
     pub(super) at: Duration,
@@ -76,7 +77,8 @@ impl Machine {
             deadline: self.plan.deadline,
         });
         match self.phase {
-            // A migration that is cut is worse than one that ends: it has its time, and nothing follows.
+            // An interrupted pre-start hook (a migration) is worse than a finished one: it has its time,
+            // and nothing follows.
             Phase::PreStart { .. } => {
                 self.until = self.before(self.until, |limits| limits.kill_by);
                 self.tell(Record::WillNotStart);
@@ -186,7 +188,8 @@ impl Machine {
         }
     }
 
-    /// An image with STOPSIGNAL SIGQUIT or SIGWINCH: the child obeys, and what was to be done before is not.
+    /// An image with STOPSIGNAL SIGQUIT or SIGWINCH: the child ends by it, and the stop sequence does not
+    /// begin.
     fn tell_what_was_no_stop(&mut self, now: Duration, status: ExitStatus) {
         let Some((signal, at)) = self.child.forwarded else {
             return;
@@ -210,8 +213,9 @@ impl Machine {
         }
     }
 
-    /// systemd's `EXTEND_TIMEOUT_USEC` (sd_notify(3)): the current step may last that much longer from
-    /// now, never past the deadline; the start counts as a step. KILL is not bargained with, and hooks have timeouts of their own.
+    /// systemd's `EXTEND_TIMEOUT_USEC` (sd_notify(3)): the current step may last that much longer from now,
+    /// never past the deadline; the start counts as a step. KILL is not delayed, and hooks have timeouts of
+    /// their own.
     pub(super) fn extend(&mut self, now: Duration, by: Duration) {
         let wanted = now.saturating_add(by);
         let until = match &mut self.phase {

@@ -13,10 +13,10 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 
-/// So often all are stopped before they are killed all the same.
+/// How many rounds of STOP there are at most before KILL.
 const STOP_ROUNDS: u32 = 64;
 
-/// About the time that the kernel needs to end a process: who looks earlier finds it dying, and only
+/// About the time that the kernel needs to end a process: an earlier look finds it still dying, and
 /// delays it.
 const DYING: Duration = Duration::from_micros(30);
 
@@ -33,7 +33,7 @@ pub(super) struct Sweep {
 /// How far it has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
-    /// Is anybody there at all? The world reaps before it answers.
+    /// Asks whether a process is left at all. The world reaps before it answers.
     Look,
     /// They may take their time (`--left wait`).
     Wait,
@@ -41,15 +41,15 @@ pub(super) enum Stage {
     Kill(Kill),
 }
 
-/// What is left has so much time to end by itself.
+/// The time that the processes have to end by themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Grace {
     until: Duration,
-    /// From then on those are asked, too, who were left to their parents until then.
+    /// From then on processes that were left to their parents are asked, too.
     half: Duration,
     /// Some are left to their parents.
     held_back: bool,
-    /// It was told that somebody is waited for who was told before.
+    /// It was logged that processes are only waited for that had been asked before.
     waits: bool,
     /// A process has ended, so its children may have no other parent than us: when to look.
     look_at: Option<Duration>,
@@ -59,14 +59,15 @@ pub(super) struct Grace {
     decided_by: &'static str,
 }
 
-/// KILL goes to everybody, again and again until nobody is left.
+/// KILL goes to all, again and again until none is left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Kill {
-    /// It went out so many times.
+    /// How many times it was sent.
     rounds: u32,
     /// The next pause between two rounds.
     pause: Duration,
-    /// They multiply faster than they can be killed, so they are stopped first: so many rounds of STOP.
+    /// How many rounds of STOP there were, if they fork faster than they can be killed and are stopped
+    /// first.
     stops: Option<u32>,
     /// Which option has ended the grace, until it is told.
     decided_by: Option<&'static str>,
@@ -91,7 +92,7 @@ impl Kill {
 
 impl Grace {
     fn next_look(&self) -> Duration {
-        // Once: whatever is answered then, asking again at once would help nobody.
+        // Once: whatever the answer is, it makes no sense to ask again at once.
         let half = Some(self.half).filter(|half| self.looked_at < *half);
         let times = [self.look_at, half].into_iter().flatten();
         times.fold(self.until, Duration::min)
@@ -99,8 +100,8 @@ impl Grace {
 }
 
 impl Machine {
-    /// Is anybody left? The answer is `NoneLeft`, or a deadline that has passed already: the world
-    /// reaps before it looks at the clock.
+    /// Asks whether a process is left. The answer is `NoneLeft`, or a deadline that has passed
+    /// already: the world reaps before it looks at the clock.
     pub(super) fn enter_sweep(&mut self, now: Duration) {
         if self.none_left || self.plan.left == Left::Leave {
             return self.enter_post_stop(now, 0);
@@ -121,7 +122,7 @@ impl Machine {
         }
     }
 
-    /// Nobody has asked for a stop, and what the child has left may take its time.
+    /// No stop was asked for, and what the child has left may take its time.
     pub(super) fn only_waits(&self) -> bool {
         let Phase::Sweep(sweep) = &self.phase else {
             return false;
@@ -133,8 +134,8 @@ impl Machine {
         }
     }
 
-    /// How long the step on which the child has ended might still have lasted, where somebody has said so:
-    /// what a wrapper leaves behind when it ends at once is the program that was meant.
+    /// The rest of the wait of the step on which the child has ended, if it was given: if a wrapper ends
+    /// at once, the process that it leaves behind is the program that the time is for.
     fn explicit_grace(&self) -> Option<(Duration, &'static str)> {
         let Phase::Ladder(ladder) = &self.phase else {
             return None;
@@ -164,13 +165,13 @@ impl Machine {
             return;
         };
         match sweep.stage {
-            // KILL went to the whole tree: what is left is dying, or was born meanwhile.
+            // KILL went to the whole tree: what is left is dying, or was started meanwhile.
             Stage::Look if self.stop.tree_killed && now < self.stop.dying_until => {
                 self.enter_stage(now, Stage::Kill(Kill::FIRST));
                 self.until = Some(self.stop.dying_until.min(self.give_up_at()));
             }
             Stage::Look if self.stop.tree_killed => self.sweep_kill(now),
-            // Nobody has asked for a stop, so no deadline runs: it counts from the end of the wait.
+            // No stop was asked for, so no deadline runs: it counts from the end of the wait.
             Stage::Look if self.only_waits() => self.enter_stage(now, Stage::Wait),
             Stage::Look => self.sweep_term(now),
             Stage::Term(grace) if now < grace.until => {
@@ -219,13 +220,14 @@ impl Machine {
         }
     }
 
-    /// Asks those to end who are left and were not asked before; `rest`: also who has a parent among them.
+    /// Asks those to end that are left and were not asked before; `rest`: also those with a parent among
+    /// them.
     fn tell_left(&mut self, now: Duration, rest: bool) {
         let Phase::Sweep(Sweep { worked, .. }) = self.phase else {
             return;
         };
-        // TERM reaches nobody twice, whatever it was sent for. Other signals have asked to end where that
-        // is what they mean everywhere, or what has worked with the child.
+        // No process gets TERM twice, whatever it was sent for. Other signals count as a request to end
+        // if they have that meaning everywhere, or have ended the child.
         let ends = [Signal::INT, Signal::QUIT].into_iter();
         let ends = ends.filter(|signal| self.stop.sent.contains(*signal));
         let by_terminal = self.stop.requests.by_terminal.iter();
@@ -249,16 +251,17 @@ impl Machine {
         }
     }
 
-    /// These had been told before, or some were left to their parents.
+    /// These had been asked before, or were left to their parents.
     pub(super) fn not_told(&mut self, now: Duration, before: Vec<Process>, held_back: bool) {
         let Some(grace) = self.grace() else {
             return;
         };
-        // Once: those who are told later are told of then.
+        // Once: those that are asked later are logged then.
         let is_news = !before.is_empty() && !std::mem::replace(&mut grace.waits, true);
         if held_back {
             grace.held_back = true;
-            // Many may end at once, and each look takes its time: no more than half of all.
+            // Many may end at once, and each look takes time: looks may take no more than half of
+            // all the time.
             let took = now.saturating_sub(grace.looked_at);
             grace.look_after = now.saturating_add(took + SHORTEST_PAUSE);
         }
@@ -276,7 +279,7 @@ impl Machine {
         }
     }
 
-    /// Who has lost its parent is nobody's business but ours.
+    /// A process that has lost its parent is left to us.
     pub(super) fn parent_may_be_gone(&mut self, now: Duration) {
         if let Some(grace) = self.grace().filter(|grace| grace.held_back) {
             grace.look_at = Some(now.max(grace.look_after));
@@ -289,7 +292,7 @@ impl Machine {
             return;
         };
         let kill = match sweep.stage {
-            // That of the ladder counts as a round.
+            // The KILL of the ladder counts as a round.
             Stage::Look => Kill {
                 rounds: u32::from(self.stop.tree_killed),
                 ..Kill::FIRST
@@ -371,7 +374,7 @@ impl Machine {
         });
     }
 
-    /// Somebody new got KILL: others may have been born, too, so the next round comes soon.
+    /// A new process got KILL: others may have been started, too, so the next round comes soon.
     fn found_more(&mut self, now: Duration) {
         self.pause(now, SHORTEST_PAUSE);
         self.until = Some(self.stop.dying_until.min(self.give_up_at()));
@@ -380,8 +383,8 @@ impl Machine {
         }
     }
 
-    /// Somebody was born between two rounds of KILL. Each that dies makes room for another one, so that
-    /// could go on for ever; who is stopped forks no more, and leaves no room.
+    /// A process was started between two rounds of KILL. Each that dies makes room for another one, so
+    /// that could go on for ever; a stopped process neither forks nor makes room.
     fn stop_round(&mut self, rounds: u32) {
         if let Some(kill) = self.kill() {
             kill.stops = Some(rounds);
@@ -432,7 +435,7 @@ impl Machine {
             self.since = now;
         }
         let over = now >= self.give_up_at();
-        // However late it is, who was left by the hooks gets KILL.
+        // However late it is, what the hooks have left gets KILL.
         if first || !over {
             self.kill_round();
         }

@@ -41,7 +41,7 @@ pub(crate) enum Why {
     Unanswered,
     /// Rule 5: the last data came in.
     Owed,
-    /// Rule 6: the last data went in and out within one jiffy, and nothing tells in which order.
+    /// Rule 6: the last data went in and out within one jiffy, and the order is not known.
     Undecided,
     /// Rule 6: the last data went out less than the quiet time ago; this much of it is left.
     Quiet(Duration),

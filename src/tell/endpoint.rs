@@ -1,4 +1,4 @@
-//! The endpoint itself: one short answer per connection, for as long as we are there.
+//! The endpoint itself: one short answer per connection, until stepdown ends.
 //!
 //! It shares the reactor's thread with everything else, so whatever a client does is bounded: how many
 //! connections there are, how long one lasts, how much is read from it.
@@ -73,7 +73,7 @@ impl Endpoint {
     /// zero of all times, `totals` are those of the runs before where somebody keeps them.
     ///
     /// # Errors
-    /// Why no address can be listened on, as it is to be told.
+    /// Why no address can be listened on, as text for the log.
     pub(crate) fn open(
         reactor: Option<&Reactor>,
         plan: &Plan,
@@ -203,7 +203,7 @@ impl Endpoint {
             ReadyState::NotReady(..) => "not ready: stopping\n",
         };
         let mut answer = response(self.not_ready, why);
-        // Somebody else may be ready by then; we are the ones who do not know.
+        // Another replica may be ready by then; we do not know.
         let soon = HeaderValue::from_static("1");
         answer.headers_mut().insert(RETRY_AFTER, soon);
         answer
@@ -270,7 +270,7 @@ async fn talk(
             tokio::spawn(async move {
                 sleep(SETTLING).await;
                 if endpoint.all_know() {
-                    // The machine is gone only when we are.
+                    // The machine exists as long as this process.
                     let _ = events.send(Event::BalancersTold);
                 }
             });

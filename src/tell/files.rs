@@ -1,5 +1,5 @@
-//! The files that outlive the run: report, state, metrics. What cannot be written costs one line, never
-//! the exit status.
+//! The files that outlive the run: report, state, metrics. If one cannot be written, one line says so,
+//! and the exit status stays the same.
 
 mod run_report;
 mod state;
@@ -31,7 +31,7 @@ pub(crate) struct Files {
     measured: Option<Duration>,
     report: Option<(NamedFile, RunReport)>,
     state: Option<Keeper>,
-    /// What could not be written and was told already.
+    /// Failures that were logged already.
     told: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ impl Files {
         Some(files)
     }
 
-    /// What the child and the hooks are told.
+    /// The variables for the child and the hooks.
     pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
         let variables = self.state.as_ref().map(Keeper::variables);
         variables.unwrap_or_default()

@@ -1,9 +1,9 @@
 //! What kind of program a file is, by its first bytes: why the kernel does not execute it.
 
-/// As much of a file as tells what it is.
+/// The beginning of a file, which shows its type.
 pub(super) const HEAD: u64 = 4096;
 
-/// A file that somebody wants to execute.
+/// A file that is to be executed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum File {
     /// It names the program that reads it.

@@ -1,4 +1,4 @@
-//! Who asks `/readyz`, and whether all of them know by now that we are not ready.
+//! The clients that ask `/readyz`, and whether all of them know that we are not ready.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ struct Checker {
     refused: u32,
 }
 
-/// More addresses than a balancer has are nobody's business; the memory they cost is bounded.
+/// How many addresses are remembered at most, so that their memory is bounded.
 const MOST: usize = 256;
 
 /// One that checks at intervals is missed after this many of them.
@@ -38,7 +38,7 @@ impl Checkers {
         }
     }
 
-    /// What anybody was told before is outdated.
+    /// Earlier answers no longer count.
     fn ready_again(&mut self) {
         self.told = false;
         for checker in self.known.values_mut() {
@@ -51,10 +51,10 @@ impl Checkers {
         self.told
     }
 
-    /// Somebody was answered; true when with this answer all know, which happens once.
+    /// A client was answered; true when with this answer all know, which happens once.
     ///
     /// All are those that were checking when the stop was asked for, at the moment `stopping`; at least
-    /// one must have been told, so that nobody checking is not taken for everybody knowing.
+    /// one must have been answered: no clients does not mean that all know.
     pub(crate) fn answered(
         &mut self,
         now: Duration,

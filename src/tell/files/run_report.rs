@@ -1,4 +1,4 @@
-//! The report: one JSON document of the whole run, for whoever asks afterwards what happened.
+//! The report: one JSON document about the whole run.
 //!
 //! # Schema 1
 //! | key | meaning |
@@ -31,7 +31,7 @@ const SCHEMA: u32 = 1;
 const FIRST: usize = 200;
 const LAST: usize = 2_000;
 
-/// The fold over the records that keeps what the report tells.
+/// The fold over the records that the report is written from.
 pub(crate) struct RunReport {
     command: Vec<String>,
     plan: PlanSummary,

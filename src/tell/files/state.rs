@@ -196,7 +196,7 @@ impl Keeper {
             ("STEPDOWN_LAST_ENDED_AT", number(|run| run.ended_at)),
         ]
         .into_iter()
-        // A file that was written by somebody else may hold anything; an environment may not.
+        // A file that another program has written may hold anything; an environment may not.
         .map(|(key, value)| {
             (
                 key.into(),
@@ -240,7 +240,7 @@ impl Run {
     }
 }
 
-/// There is something that cannot be read, and that is not to be overwritten either.
+/// There is a file that cannot be read, and that must not be overwritten either.
 struct Unusable;
 
 /// The state that is there, or a fresh one. A file that makes no sense is put aside.

@@ -88,7 +88,7 @@ impl fmt::Display for Words<'_> {
                 wait,
             } => {
                 write!(f, "step {step} of {of}: ")?;
-                // What somebody reads in a log is the signal, not by which word of the ladder it was chosen.
+                // The log shows the signal, not the word of the ladder that it was chosen by.
                 match (signal, text.strip_prefix("SAME")) {
                     (Some(signal), Some(rest)) => write!(f, "{signal}{rest}")?,
                     _ => f.write_str(text)?,

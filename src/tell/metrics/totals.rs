@@ -43,7 +43,7 @@ impl Totals {
     pub(crate) fn tell(&mut self, record: &Record, progress: &Progress) {
         match record {
             Record::Reaped { .. } => self.orphans_reaped = self.orphans_reaped.saturating_add(1),
-            // Those that may have been before us were counted then, or by nobody.
+            // Those that may be from before this run were counted then, or not at all.
             Record::OomKilled {
                 kills,
                 counted_from: CountedFrom::Start,
