@@ -68,7 +68,7 @@ pub(crate) struct Kernel {
     /// The service manager that started us.
     upward: Upward,
     told_no_proc: bool,
-    memory: memory::Memory,
+    memory: memory::OomKills,
     /// There only with `--reload-on`.
     reloader: Option<Reloader>,
 }
@@ -100,7 +100,9 @@ impl Kernel {
         let start = Start {
             command,
             inherited,
-            descriptors: plan.opens_before_start().then(descriptors::Inherited::find),
+            descriptors: plan
+                .opens_before_start()
+                .then(descriptors::InheritedDescriptors::find),
             last: Vec::new(),
             notify_socket: None,
         };
@@ -127,7 +129,7 @@ impl Kernel {
                 Upward::from_environment()
             },
             told_no_proc: false,
-            memory: memory::Memory::default(),
+            memory: memory::OomKills::default(),
             reloader: None,
             plan,
         };
@@ -160,7 +162,7 @@ impl Kernel {
 
     /// Closes nothing after the start: the tests in this process have open descriptors, too.
     pub(crate) fn keep_descriptors(&mut self) {
-        self.start.descriptors = Some(descriptors::Inherited::default());
+        self.start.descriptors = Some(descriptors::InheritedDescriptors::default());
     }
 
     /// Opens what must be there before anything is started: the child's notification socket, and the event

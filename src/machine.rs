@@ -35,7 +35,7 @@ use ladder::Ladder;
 use outbox::Outbox;
 use start::Readiness;
 use stop::Stop;
-use sweep::{Kill, Stage, Sweep};
+use sweep::{Kill, Sweep, SweepStage};
 
 pub(crate) use answer::Answer;
 pub(crate) use event::{Action, Event, Facts, Generation, HookId, Received, Whom};

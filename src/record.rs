@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::plan::{HookPhase, Target};
-use crate::record::held::Held;
+use crate::record::held::HeldConnection;
 use crate::record::waited::Waited;
 use crate::words::signal::Signal;
 
@@ -280,7 +280,7 @@ pub(crate) enum Record {
     /// What holds up the drain: how many connections, and those of them that have waited longest.
     HeldUp {
         connections: u32,
-        oldest: Vec<Held>,
+        oldest: Vec<HeldConnection>,
     },
     /// The drain has ended although this `--drain-until` did not hold, and why.
     DrainUnmet {

@@ -10,7 +10,7 @@ use crate::drain::look::{DrainedPorts, Ports};
 use crate::machine::Event;
 use crate::plan::Plan;
 use crate::plan::drain::DrainPorts;
-use crate::record::held::Held;
+use crate::record::held::HeldConnection;
 use crate::sys::tree;
 
 /// The looks that a drain, or the flush after it, needs; until then nothing is opened.
@@ -22,7 +22,7 @@ pub(crate) struct Connections {
     next: Duration,
     /// What the machine was told last, so that it is told of changes only.
     told: Option<(u32, bool)>,
-    held: Vec<Held>,
+    held: Vec<HeldConnection>,
     told_fallback: bool,
     /// Bytes that were left to be sent at the last look of the flush.
     leaving: u64,

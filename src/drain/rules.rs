@@ -31,7 +31,7 @@ pub(crate) use crate::drain::judge::Patience;
 use crate::drain::judge::judge;
 pub(crate) use crate::drain::protocol::Protocols;
 use crate::drain::protocol::Silences;
-use crate::record::held::{Held, Why};
+use crate::record::held::{HeldConnection, Why};
 
 /// Two looks closer than this count as one. The ages in TCP_INFO move in steps of one jiffy (up to
 /// 10 ms), so looks in the same jiffy could not tell a change from none.
@@ -166,7 +166,7 @@ pub(crate) struct LookResult {
     /// How much quiet time (rule 6) is left, if nothing else is waited for.
     pub(crate) quiet_left: Option<Duration>,
     /// The connections in flight that have waited longest, at most [`NAMED`], the oldest first.
-    pub(crate) held: Vec<Held>,
+    pub(crate) held: Vec<HeldConnection>,
 }
 
 /// The fold over the looks of one drain.
@@ -256,7 +256,7 @@ impl Tracker {
             if at < NAMED {
                 look.held.truncate(NAMED - 1);
                 let (peer, port) = (remote, local.port());
-                let held = Held {
+                let held = HeldConnection {
                     peer,
                     port,
                     why,

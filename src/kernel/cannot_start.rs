@@ -18,7 +18,7 @@ use file::{File, HEAD, machine_name, own_machine};
 
 /// What was to be executed, and how it was looked for.
 #[derive(Clone, Copy)]
-pub(crate) struct Attempt<'a> {
+pub(crate) struct FailedExec<'a> {
     pub(crate) command: &'a [OsString],
     pub(crate) errno: i32,
     /// Its PATH.
@@ -36,7 +36,7 @@ pub(crate) struct Typed {
     pub(crate) single_word: bool,
 }
 
-impl Attempt<'_> {
+impl FailedExec<'_> {
     /// The failure as it is told: the program, what is wrong with it, the way out.
     pub(crate) fn told(&self) -> String {
         let program = self.program();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Kernel;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::error_text;
-use crate::sys::spawn::Entry;
+use crate::sys::spawn::CgroupEntry;
 use crate::sys::tree::{self, Member};
 use crate::words::signal::Signal;
 
@@ -21,18 +21,18 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The cgroup, if there is one, and when to look whether a process is left in it.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct ChildCgroup {
     cgroup: Option<Cgroup>,
     next_look: Option<Duration>,
     pause: Duration,
     told_refused: bool,
 }
 
-impl Held {
+impl ChildCgroup {
     /// How a new process enters; `refused` is for why it could not.
-    pub(super) fn entry<'a>(&self, refused: &'a AtomicI32) -> Option<Entry<'a>> {
+    pub(super) fn entry<'a>(&self, refused: &'a AtomicI32) -> Option<CgroupEntry<'a>> {
         let door = self.cgroup.as_ref()?.door()?;
-        Some(Entry { door, refused })
+        Some(CgroupEntry { door, refused })
     }
 
     pub(super) fn descriptor(&self) -> Option<RawFd> {

@@ -6,10 +6,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::AtomicI32;
 
-use super::cannot_start::{Attempt, Typed};
+use super::cannot_start::{FailedExec, Typed};
 use super::job_control::Halt;
 use super::jobs::path_of;
-use super::telling::Told;
+use super::telling::Delivered;
 use super::{Kernel, cgroup};
 use crate::kernel::hooks;
 use crate::kernel::notify;
@@ -20,7 +20,7 @@ use crate::options::identity;
 use crate::plan::{Plan, Stdin, StepAction};
 use crate::record::StartFailure;
 use crate::sys::signals::Inherited;
-use crate::sys::spawn::{Directory, Failure, Null, Stage};
+use crate::sys::spawn::{Directory, Failure, Null, SetupStep};
 use crate::sys::terminal::Terminal;
 use crate::sys::{descriptors, error_text, last_resort, spawn};
 
@@ -29,7 +29,7 @@ pub(super) struct Start {
     pub(super) command: Vec<OsString>,
     pub(super) inherited: Inherited,
     /// What was inherited above 2, where the reactor was needed before the start; else it is not asked.
-    pub(super) descriptors: Option<descriptors::Inherited>,
+    pub(super) descriptors: Option<descriptors::InheritedDescriptors>,
     /// What child and hooks are told of the last run (`--state-file`).
     pub(super) last: Vec<(OsString, OsString)>,
     /// The child's `NOTIFY_SOCKET`, where it is one of ours.
@@ -45,11 +45,11 @@ pub(super) struct Child {
     pub(super) group: Option<i32>,
     pub(super) halt: Halt,
     /// Where its standard input is relayed.
-    pub(super) relay: Option<relay::Sender>,
+    pub(super) relay: Option<relay::OrderSender>,
     /// Its own, with `--cgroup`.
-    pub(super) cgroup: cgroup::Held,
+    pub(super) cgroup: cgroup::ChildCgroup,
     /// Which processes have had a signal that was not for the child alone.
-    pub(super) told: Told,
+    pub(super) told: Delivered,
     /// Which processes have got KILL from us: the next round names and counts only others.
     pub(super) killed: BTreeSet<i32>,
     /// Whether we have sent KILL to any process.
@@ -229,13 +229,13 @@ fn start_failure(
         .map_or((0, 0), |user| (user.uid, user.gid));
     let codes = plan.failure_codes;
     let (code, message) = match failure.stage {
-        Stage::Exec => {
+        SetupStep::Exec => {
             let code = match failure.errno {
                 libc::ENOENT => codes.not_found,
                 libc::EACCES => codes.not_permitted,
                 _ => codes.not_executable,
             };
-            let attempt = Attempt {
+            let attempt = FailedExec {
                 command,
                 errno: failure.errno,
                 path,
@@ -246,17 +246,17 @@ fn start_failure(
             };
             (code, attempt.told())
         }
-        Stage::Clone => (codes.own, format!("no process for {program}: {why}")),
-        Stage::Namespaces => (codes.own, format!("no /proc for {program} as PID 1: {why}")),
-        Stage::Stdin => (codes.own, format!("the child's standard input: {why}")),
-        Stage::Directory => (
+        SetupStep::Clone => (codes.own, format!("no process for {program}: {why}")),
+        SetupStep::Namespaces => (codes.own, format!("no /proc for {program} as PID 1: {why}")),
+        SetupStep::Stdin => (codes.own, format!("the child's standard input: {why}")),
+        SetupStep::Directory => (
             codes.own,
             format!("--workdir {}: {why}", workdir.to_string_lossy()),
         ),
-        Stage::NoNewPrivs => (codes.own, format!("--no-new-privs: {why}")),
-        Stage::Groups | Stage::Group => (codes.own, format!("--group {}: {why}", user.1)),
+        SetupStep::NoNewPrivs => (codes.own, format!("--no-new-privs: {why}")),
+        SetupStep::Groups | SetupStep::Group => (codes.own, format!("--group {}: {why}", user.1)),
         // Ids that a user namespace does not map are invalid (setresuid(2)).
-        Stage::User => (codes.own, format!("--user {}: {why}", user.0)),
+        SetupStep::User => (codes.own, format!("--user {}: {why}", user.0)),
     };
     StartFailure { code, message }
 }

@@ -7,13 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use super::Kernel;
-use super::cannot_start::Attempt;
+use super::cannot_start::FailedExec;
 use crate::kernel::hooks;
 use crate::machine::{Event, Facts, HookId};
 use crate::plan::{HookKind, Plan, StepAction};
 use crate::record::HookResult;
 use crate::sys::fork::Said;
-use crate::sys::spawn::{Directory, Null, Stage};
+use crate::sys::spawn::{Directory, Null, SetupStep};
 use crate::sys::{descriptors, error_text, fork, signals, spawn};
 use crate::words::signal::Signal;
 
@@ -163,7 +163,7 @@ impl Kernel {
                 self.jobs.running.push((pid, job));
                 Ok(())
             }
-            Err(failure) if failure.stage == Stage::Exec => Err(Attempt {
+            Err(failure) if failure.stage == SetupStep::Exec => Err(FailedExec {
                 command,
                 errno: failure.errno,
                 path: path.as_deref(),

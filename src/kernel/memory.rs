@@ -17,7 +17,7 @@ use crate::words::signal::Signal;
 
 /// The counter, once it was looked for, and what is known of it.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(super) struct OomKills {
     counter: Option<Option<Counter>>,
     /// Hooks, files or the endpoint need it, not only the log.
     watched: bool,
@@ -26,7 +26,7 @@ pub(super) struct Memory {
     told: u64,
 }
 
-impl Memory {
+impl OomKills {
     fn counter(&mut self) -> Option<&Counter> {
         let find = || {
             let found = Counter::find();

@@ -13,7 +13,7 @@ use crate::machine::Event;
 use crate::plan::until::IN_FLIGHT;
 use crate::reactor::Reactor;
 use crate::sys;
-use crate::sys::notify::Sender;
+use crate::sys::notify::MessageSender;
 use crate::sys::tree::{self, Kin};
 
 /// A parsed message.
@@ -153,7 +153,7 @@ pub(crate) fn open(
         sys::notify::listen().map_err(|errno| failed(sys::error_text(errno as i32)))?;
     let _inside = reactor.runtime().enter();
     let socket = sys::watch::readable(socket).map_err(|error| failed(error.to_string()))?;
-    let child = Child {
+    let child = NotifySocket {
         socket,
         upward,
         events: reactor.sender(),
@@ -167,7 +167,7 @@ pub(crate) fn open(
     Ok(Socket { name, listening })
 }
 
-struct Child {
+struct NotifySocket {
     socket: AsyncFd<OwnedFd>,
     upward: Upward,
     events: mpsc::UnboundedSender<Event>,
@@ -182,7 +182,7 @@ struct Child {
     unheard: bool,
 }
 
-impl Child {
+impl NotifySocket {
     async fn listen(mut self) {
         let mut buffer = vec![0; LARGEST];
         loop {
@@ -203,7 +203,7 @@ impl Child {
         }
     }
 
-    fn take(&mut self, bytes: &[u8], sender: Sender) {
+    fn take(&mut self, bytes: &[u8], sender: MessageSender) {
         if let Err(who) = may_speak(sender) {
             // Once: the sender may go on for ever.
             if !std::mem::replace(&mut self.refused, true) {
@@ -255,8 +255,8 @@ impl Child {
 /// cannot be looked up any more, but if its message were lost the start would fail: it is accepted if
 /// its user has a process in the tree. This gives no new rights: that user may trace and signal that
 /// process anyway (ptrace(2), kill(2)).
-fn may_speak(sender: Sender) -> Result<(), String> {
-    let Sender { pid, uid } = sender;
+fn may_speak(sender: MessageSender) -> Result<(), String> {
+    let MessageSender { pid, uid } = sender;
     match tree::kin(pid) {
         Kin::Below => Ok(()),
         Kin::Elsewhere if pid == 0 => Err("a process outside the PID namespace".to_owned()),

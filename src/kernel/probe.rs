@@ -17,14 +17,14 @@ pub(crate) struct Probe {
     looks: u32,
     running: bool,
     /// The file as it was before the start.
-    before: Option<Identity>,
+    before: Option<FileStamp>,
 }
 
 /// A look that takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Probe {
-    pub(crate) fn new(now: Duration, before: Option<Identity>) -> Self {
+    pub(crate) fn new(now: Duration, before: Option<FileStamp>) -> Self {
         Self {
             since: now,
             due: now,
@@ -70,7 +70,7 @@ impl Probe {
 
     /// Whether the file is there and not simply what an earlier run left.
     pub(crate) fn file_holds(&self, path: &Path) -> Result<(), String> {
-        match Identity::of(path) {
+        match FileStamp::of(path) {
             None => Err("there is no such file".to_owned()),
             now if now == self.before => Err("the file is older than this run".to_owned()),
             Some(_) => Ok(()),
@@ -80,13 +80,13 @@ impl Probe {
 
 /// Which file, and in which state: it changes when the file is touched, written or replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Identity {
+pub(crate) struct FileStamp {
     device: u64,
     inode: u64,
     changed: (i64, i64),
 }
 
-impl Identity {
+impl FileStamp {
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let of = |file: Metadata| Self {
             device: file.dev(),

@@ -13,7 +13,7 @@ use crate::drain::look::Missing;
 use crate::drive::World;
 use crate::kernel::hooks;
 use crate::kernel::probe;
-use crate::kernel::probe::{Identity, Probe};
+use crate::kernel::probe::{FileStamp, Probe};
 use crate::machine::{Event, Facts};
 use crate::plan::Plan;
 use crate::plan::readiness::ReadyWhen;
@@ -25,7 +25,7 @@ use crate::sys::fork::Said;
 pub(super) struct Readiness {
     probe: Option<Probe>,
     /// The file of `file:PATH` as it was before the start.
-    file_before: Option<Identity>,
+    file_before: Option<FileStamp>,
     /// The environment of a look that is a command.
     environment: Vec<CString>,
     /// What a look that is a request says about why the answer is no.
@@ -51,7 +51,7 @@ impl Kernel {
     /// The file of `file:PATH` as it is before the start.
     pub(super) fn remember_ready_file(&mut self) {
         if let Some(ReadyWhen::File(path)) = when(&self.plan) {
-            self.readiness.file_before = Identity::of(path);
+            self.readiness.file_before = FileStamp::of(path);
         }
     }
 

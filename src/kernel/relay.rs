@@ -23,9 +23,9 @@ pub(crate) enum Order {
 }
 
 /// Where orders go.
-pub(crate) struct Sender(mpsc::UnboundedSender<Order>);
+pub(crate) struct OrderSender(mpsc::UnboundedSender<Order>);
 
-impl Sender {
+impl OrderSender {
     /// False when the relay has ended.
     pub(crate) fn order(&self, order: Order) -> bool {
         self.0.send(order).is_ok()
@@ -39,7 +39,7 @@ const BUFFER: usize = 64 * 1024;
 ///
 /// With `keep_open` an input that is empty from the start (`docker run -d`: /dev/null) does not close
 /// the child's: it is held open for the lines to come.
-pub(crate) fn start(reactor: &Reactor, write: OwnedFd, keep_open: bool) -> Sender {
+pub(crate) fn start(reactor: &Reactor, write: OwnedFd, keep_open: bool) -> OrderSender {
     let (sender, orders) = mpsc::unbounded_channel();
     let events = reactor.sender();
     reactor.runtime().spawn(async move {
@@ -49,16 +49,16 @@ pub(crate) fn start(reactor: &Reactor, write: OwnedFd, keep_open: bool) -> Sende
             let _ = events.send(Event::Trouble(message));
         }
     });
-    Sender(sender)
+    OrderSender(sender)
 }
 
 /// Our standard input, as something to wait for.
-struct Source {
+struct WatchedStdin {
     /// `None` for what epoll refuses because it is always ready: a file.
     watched: Option<AsyncFd<Stdio>>,
 }
 
-impl Source {
+impl WatchedStdin {
     async fn open() -> Option<Self> {
         loop {
             let watched = match watch::stdin() {
@@ -96,7 +96,7 @@ async fn relay(
 ) -> io::Result<()> {
     // This sets O_NONBLOCK, which is seen by no other process: this end is ours alone.
     let mut sink = pipe::Sender::from_owned_fd(write)?;
-    let mut source = Source::open().await;
+    let mut source = WatchedStdin::open().await;
     let mut waiting: Vec<u8> = Vec::new();
     let mut buffer = vec![0; 16 * 1024];
     let mut relayed = false;
@@ -145,7 +145,7 @@ async fn relay(
     }
 }
 
-async fn read_some(source: Option<&Source>, buffer: &mut [u8]) -> io::Result<usize> {
+async fn read_some(source: Option<&WatchedStdin>, buffer: &mut [u8]) -> io::Result<usize> {
     match source {
         Some(source) => source.read(buffer).await,
         None => std::future::pending().await,

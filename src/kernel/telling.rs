@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Kernel;
-use crate::machine::roots::{Had, Left, Verdict, judge};
+use crate::machine::roots::{Had, LeftBehind, Treatment, judge};
 use crate::machine::{Event, Whom};
 use crate::record::{Process, Sender};
 use crate::sys::clock;
@@ -14,7 +14,7 @@ use crate::words::signal::{Signal, SignalSet};
 
 /// Which processes have had a signal that was not for the main child alone.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct Delivered {
     /// Process groups that were signalled, and when: processes that were started before were in
     /// them.
     groups: Vec<(i32, Signal, Instant)>,
@@ -24,7 +24,7 @@ pub(super) struct Told {
     everybody: SignalSet,
 }
 
-impl Told {
+impl Delivered {
     pub(super) fn group(&mut self, group: i32, signal: Signal, at: Instant) {
         // The last time counts: a process that was there before has had the signal, then or now.
         self.groups
@@ -86,9 +86,9 @@ impl Kernel {
         let first_other = members.len();
         members.extend(others);
         let platform = self.asked_by_platform(whom);
-        let left: Vec<Left> = members
+        let left: Vec<LeftBehind> = members
             .iter()
-            .map(|member| Left {
+            .map(|member| LeftBehind {
                 pid: member.pid,
                 parent: member.parent,
                 had: self.has_had(tree, member, whom.had, platform),
@@ -97,22 +97,22 @@ impl Kernel {
         let (mut told, mut before) = (Vec::new(), Vec::new());
         let mut held_back = false;
         for (index, (member, verdict)) in members.iter().zip(judge(&left, whom.rest)).enumerate() {
-            held_back |= verdict == Verdict::HoldBack;
-            if verdict == Verdict::Wait {
+            held_back |= verdict == Treatment::HoldBack;
+            if verdict == Treatment::Wait {
                 before.push(Process::from(member.clone()));
             }
             let signals: &[Signal] = match verdict {
-                Verdict::Ask if member.stopped => &[Signal::TERM, Signal::CONT],
-                Verdict::Ask => &[Signal::TERM],
-                Verdict::Wait if member.stopped => &[Signal::CONT],
-                Verdict::Wait | Verdict::HoldBack => continue,
+                Treatment::Ask if member.stopped => &[Signal::TERM, Signal::CONT],
+                Treatment::Ask => &[Signal::TERM],
+                Treatment::Wait if member.stopped => &[Signal::CONT],
+                Treatment::Wait | Treatment::HoldBack => continue,
             };
             let sent = if index < first_other {
                 tree.send(member, signals)
             } else {
                 self.send_in_cgroup(member, signals)
             };
-            if sent && verdict == Verdict::Ask {
+            if sent && verdict == Treatment::Ask {
                 told.push(member.clone());
             }
         }

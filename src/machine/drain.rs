@@ -8,7 +8,7 @@ use super::{Action, Machine, Outbox, Phase};
 use crate::machine::Answer;
 use crate::plan::drain::{Drain, DrainPorts};
 use crate::plan::until::{IN_FLIGHT, Until, UntilWhen};
-use crate::record::held::Held;
+use crate::record::held::HeldConnection;
 use crate::record::{DrainEnd, DrainWait, Record};
 
 /// How long bytes that a dead child left in the kernel are waited for: a client that takes nothing in
@@ -31,7 +31,7 @@ pub(super) struct Draining {
     delay_until: Duration,
     checks_until: Duration,
     /// What was said to be waited for.
-    waits: Waits,
+    waits: DrainPart,
     /// The child has asked for time until then (`EXTEND_TIMEOUT_USEC`).
     extended_until: Duration,
     requests: u32,
@@ -48,7 +48,7 @@ pub(super) struct Draining {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Waits {
+enum DrainPart {
     Delay,
     Checks,
     Requests,
@@ -58,7 +58,7 @@ enum Waits {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct HeldUp {
     connections: u32,
-    oldest: Vec<Held>,
+    oldest: Vec<HeldConnection>,
     /// When they were looked at.
     at: Duration,
     is_news: bool,
@@ -105,7 +105,7 @@ impl Draining {
             limit,
             delay_until: now.saturating_add(plan.delay),
             checks_until: now.saturating_add(checks),
-            waits: Waits::Requests,
+            waits: DrainPart::Requests,
             extended_until: now,
             requests: 0,
             settled: !counts(plan),
@@ -132,13 +132,13 @@ impl Draining {
         self.limit.map_or(until, |limit| limit.min(until))
     }
 
-    fn waits(&self, now: Duration) -> Waits {
+    fn waits(&self, now: Duration) -> DrainPart {
         if now < self.delay_until {
-            Waits::Delay
+            DrainPart::Delay
         } else if now < self.checks_until {
-            Waits::Checks
+            DrainPart::Checks
         } else {
-            Waits::Requests
+            DrainPart::Requests
         }
     }
 
@@ -146,14 +146,14 @@ impl Draining {
         let end = self.end();
         let left = |until: Duration| until.min(end).saturating_sub(now);
         match self.waits {
-            Waits::Delay => DrainWait::Delay {
+            DrainPart::Delay => DrainWait::Delay {
                 left: left(self.delay_until),
             },
-            Waits::Checks => DrainWait::Checks {
+            DrainPart::Checks => DrainWait::Checks {
                 times: plan.checks.map_or(0, |checks| checks.times),
                 left: left(self.checks_until),
             },
-            Waits::Requests => DrainWait::Requests {
+            DrainPart::Requests => DrainWait::Requests {
                 ports: counts(plan),
                 until: plan.until.iter().map(|until| until.text.clone()).collect(),
             },
@@ -172,7 +172,7 @@ impl Draining {
         self.looked_at = now;
     }
 
-    pub(super) fn held_up(&mut self, now: Duration, connections: u32, oldest: Vec<Held>) {
+    pub(super) fn held_up(&mut self, now: Duration, connections: u32, oldest: Vec<HeldConnection>) {
         let told_at = self.held_up.told_at;
         self.held_up = HeldUp {
             connections,

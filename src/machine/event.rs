@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::machine::Answer;
 use crate::plan::reload::Reload;
 use crate::plan::{HookPhase, Plan, Target};
-use crate::record::held::Held;
+use crate::record::held::HeldConnection;
 use crate::record::waited::Waited;
 use crate::record::{
     CountedFrom, ExitStatus, HookResult, Outcome, Process, Reason, Record, Sender, StartFailure,
@@ -84,7 +84,7 @@ pub(crate) enum Event {
     /// Which connections these are: how many, and those that have waited longest.
     HeldUp {
         connections: u32,
-        oldest: Vec<Held>,
+        oldest: Vec<HeldConnection>,
     },
     /// What came of asking about a `--drain-until`.
     Answered {

@@ -5,7 +5,7 @@
 
 /// A process that is left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Left {
+pub(crate) struct LeftBehind {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
     pub(crate) had: Had,
@@ -23,7 +23,7 @@ pub(crate) enum Had {
 
 /// What a round of a sweep does with a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum Treatment {
     Ask,
     /// Its parent has been asked, or will be; or it may have been asked itself.
     HoldBack,
@@ -32,13 +32,13 @@ pub(crate) enum Verdict {
 }
 
 /// One verdict for each of them, in their order; `rest` once the parents have had their time.
-pub(crate) fn judge(left: &[Left], rest: bool) -> Vec<Verdict> {
+pub(crate) fn judge(left: &[LeftBehind], rest: bool) -> Vec<Treatment> {
     let pids: std::collections::HashSet<i32> = left.iter().map(|left| left.pid).collect();
-    let verdict = |process: &Left| match process.had {
-        Had::Yes => Verdict::Wait,
-        _ if rest => Verdict::Ask,
-        Had::No if !pids.contains(&process.parent) => Verdict::Ask,
-        Had::No | Had::Perhaps => Verdict::HoldBack,
+    let verdict = |process: &LeftBehind| match process.had {
+        Had::Yes => Treatment::Wait,
+        _ if rest => Treatment::Ask,
+        Had::No if !pids.contains(&process.parent) => Treatment::Ask,
+        Had::No | Had::Perhaps => Treatment::HoldBack,
     };
     left.iter().map(verdict).collect()
 }
@@ -47,13 +47,13 @@ pub(crate) fn judge(left: &[Left], rest: bool) -> Vec<Verdict> {
 mod tests {
     use super::*;
 
-    type Rule = fn(&[Left], bool) -> Vec<Verdict>;
+    type Rule = fn(&[LeftBehind], bool) -> Vec<Treatment>;
 
     /// Whether a rule keeps its promises in every tree of three processes.
     fn keeps_the_promises(rule: Rule) -> bool {
         let parents = [1, 10, 11, 12];
         let had = [Had::No, Had::Perhaps, Had::Yes];
-        let mut forests: Vec<Vec<Left>> = vec![Vec::new()];
+        let mut forests: Vec<Vec<LeftBehind>> = vec![Vec::new()];
         for pid in [10, 11, 12] {
             forests = forests
                 .iter()
@@ -62,7 +62,7 @@ mod tests {
                     parents.flat_map(move |parent| {
                         had.map(|had| {
                             let mut forest = forest.clone();
-                            forest.push(Left { pid, parent, had });
+                            forest.push(LeftBehind { pid, parent, had });
                             forest
                         })
                     })
@@ -76,12 +76,12 @@ mod tests {
                     let has_parent = forest.iter().any(|other| other.pid == left.parent);
                     match left.had {
                         // None is asked twice.
-                        Had::Yes => *verdict == Verdict::Wait,
+                        Had::Yes => *verdict == Treatment::Wait,
                         // In the end all are asked that may not have been asked before.
-                        Had::No | Had::Perhaps if rest => *verdict == Verdict::Ask,
-                        Had::Perhaps => *verdict == Verdict::HoldBack,
+                        Had::No | Had::Perhaps if rest => *verdict == Treatment::Ask,
+                        Had::Perhaps => *verdict == Treatment::HoldBack,
                         // Roots first.
-                        Had::No => (*verdict == Verdict::Ask) != has_parent,
+                        Had::No => (*verdict == Treatment::Ask) != has_parent,
                     }
                 })
             })
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_planted_bug_breaks_a_promise() {
         let asks_again: Rule = |left, rest| {
-            let anew = |left: &Left| Left {
+            let anew = |left: &LeftBehind| LeftBehind {
                 had: Had::No,
                 ..*left
             };

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Action, Event, Life, Machine, Phase, Received, Stage};
+use super::{Action, Event, Life, Machine, Phase, Received, SweepStage};
 use crate::plan::reload::Reload;
 use crate::plan::{Step, StepAction, Target};
 use crate::record::{Again, DrainEnd, HookResult, Reason, Record};
@@ -15,7 +15,7 @@ const KILL_BY_HAND: u32 = 3;
 
 /// The requests that came as signals so far, and which of them the child has got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Requests {
+pub(super) struct SignalRequests {
     /// Each signal that has come once, by the name it came by.
     pub(super) came: SignalSet,
     /// How many there were that could change anything.
@@ -252,7 +252,7 @@ impl Machine {
                 step + 1 < self.plan.ladder.len()
             }
             Phase::Sweep(sweep) => {
-                let waits = matches!(sweep.stage, Stage::Look | Stage::Term(_));
+                let waits = matches!(sweep.stage, SweepStage::Look | SweepStage::Term(_));
                 if waits && self.stop.requests.count < KILL_BY_HAND {
                     return self.tell_asked_again(received, signal, Again::Noted);
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::signals::Requests;
+use super::signals::SignalRequests;
 use super::{Action, Life, Machine, Phase, Received};
 use crate::plan::Step;
 use crate::record::{DrainEnd, ExitStatus, NotReady, Reason, Record, killed_by};
@@ -17,7 +17,7 @@ const SHORTLY: Duration = Duration::from_secs(10);
 pub(super) struct Stop {
     pub(super) begun: Option<Begun>,
     pub(super) limits: Option<Limits>,
-    pub(super) requests: Requests,
+    pub(super) requests: SignalRequests,
     /// Stop signals that the child was sent: by the ladder, and those that were passed on.
     pub(super) sent: SignalSet,
     pub(super) escalated: bool,

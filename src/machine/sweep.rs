@@ -23,7 +23,7 @@ const DYING: Duration = Duration::from_micros(30);
 /// The sweep after the child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Sweep {
-    pub(super) stage: Stage,
+    pub(super) stage: SweepStage,
     /// What is left of an explicit grace of the step on which the child ended, and who gave it.
     pub(super) of_step: Option<(Duration, &'static str)>,
     /// The signal of that step.
@@ -32,7 +32,7 @@ pub(super) struct Sweep {
 
 /// How far it has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stage {
+pub(super) enum SweepStage {
     /// Asks whether a process is left at all. The world reaps before it answers.
     Look,
     /// They may take their time (`--left wait`).
@@ -107,14 +107,14 @@ impl Machine {
             return self.enter_post_stop(now, 0);
         }
         let sweep = Sweep {
-            stage: Stage::Look,
+            stage: SweepStage::Look,
             of_step: self.explicit_grace(),
             worked: self.signal_of_step(),
         };
         self.enter(now, Phase::Sweep(sweep), Some(now));
     }
 
-    fn enter_stage(&mut self, now: Duration, stage: Stage) {
+    fn enter_stage(&mut self, now: Duration, stage: SweepStage) {
         if let Phase::Sweep(sweep) = &mut self.phase {
             sweep.stage = stage;
             self.since = now;
@@ -128,9 +128,9 @@ impl Machine {
             return false;
         };
         match sweep.stage {
-            Stage::Look => self.plan.left == Left::Wait && !self.was_asked(),
-            Stage::Wait => true,
-            Stage::Term(_) | Stage::Kill(_) => false,
+            SweepStage::Look => self.plan.left == Left::Wait && !self.was_asked(),
+            SweepStage::Wait => true,
+            SweepStage::Term(_) | SweepStage::Kill(_) => false,
         }
     }
 
@@ -166,21 +166,21 @@ impl Machine {
         };
         match sweep.stage {
             // KILL went to the whole tree: what is left is dying, or was started meanwhile.
-            Stage::Look if self.stop.tree_killed && now < self.stop.dying_until => {
-                self.enter_stage(now, Stage::Kill(Kill::FIRST));
+            SweepStage::Look if self.stop.tree_killed && now < self.stop.dying_until => {
+                self.enter_stage(now, SweepStage::Kill(Kill::FIRST));
                 self.until = Some(self.stop.dying_until.min(self.give_up_at()));
             }
-            Stage::Look if self.stop.tree_killed => self.sweep_kill(now),
+            SweepStage::Look if self.stop.tree_killed => self.sweep_kill(now),
             // No stop was asked for, so no deadline runs: it counts from the end of the wait.
-            Stage::Look if self.only_waits() => self.enter_stage(now, Stage::Wait),
-            Stage::Look => self.sweep_term(now),
-            Stage::Term(grace) if now < grace.until => {
+            SweepStage::Look if self.only_waits() => self.enter_stage(now, SweepStage::Wait),
+            SweepStage::Look => self.sweep_term(now),
+            SweepStage::Term(grace) if now < grace.until => {
                 let is_half = now >= grace.half;
                 self.tell_left(now, is_half);
             }
-            Stage::Term(_) | Stage::Wait => self.sweep_kill(now),
-            Stage::Kill(_) if now >= self.give_up_at() => self.sweep_ended(now, true),
-            Stage::Kill(kill) => {
+            SweepStage::Term(_) | SweepStage::Wait => self.sweep_kill(now),
+            SweepStage::Kill(_) if now >= self.give_up_at() => self.sweep_ended(now, true),
+            SweepStage::Kill(kill) => {
                 self.kill_round();
                 self.pause(now, kill.next_pause());
             }
@@ -206,14 +206,14 @@ impl Machine {
             looked_at: now,
             look_after: now,
         };
-        self.enter_stage(now, Stage::Term(grace));
+        self.enter_stage(now, SweepStage::Term(grace));
         self.tell_left(now, false);
     }
 
     fn grace(&mut self) -> Option<&mut Grace> {
         match &mut self.phase {
             Phase::Sweep(Sweep {
-                stage: Stage::Term(grace),
+                stage: SweepStage::Term(grace),
                 ..
             }) => Some(grace),
             _ => None,
@@ -293,18 +293,18 @@ impl Machine {
         };
         let kill = match sweep.stage {
             // The KILL of the ladder counts as a round.
-            Stage::Look => Kill {
+            SweepStage::Look => Kill {
                 rounds: u32::from(self.stop.tree_killed),
                 ..Kill::FIRST
             },
-            Stage::Term(grace) => Kill {
+            SweepStage::Term(grace) => Kill {
                 decided_by: Some(grace.decided_by).filter(|_| now >= grace.until),
                 ..Kill::FIRST
             },
-            Stage::Wait => Kill::FIRST,
-            Stage::Kill(kill) => kill,
+            SweepStage::Wait => Kill::FIRST,
+            SweepStage::Kill(kill) => kill,
         };
-        self.enter_stage(now, Stage::Kill(kill));
+        self.enter_stage(now, SweepStage::Kill(kill));
         self.kill_round();
         self.pause(now, SHORTEST_PAUSE);
     }
@@ -313,7 +313,7 @@ impl Machine {
         match &mut self.phase {
             Phase::LastSweep(kill) => kill.as_mut(),
             Phase::Sweep(Sweep {
-                stage: Stage::Kill(kill),
+                stage: SweepStage::Kill(kill),
                 ..
             }) => Some(kill),
             _ => None,

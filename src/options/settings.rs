@@ -69,12 +69,12 @@ pub(crate) struct Value {
     /// The name by which the option was called, where that is known.
     pub(super) spelling: Option<&'static str>,
     /// The entries of an array, which are divided by commas in the text.
-    entries: Vec<Entry>,
+    entries: Vec<ArrayEntry>,
 }
 
 /// An entry of an array: its bytes in the text, and where it stands in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Entry {
+struct ArrayEntry {
     start: usize,
     end: usize,
     place: Place,
@@ -110,7 +110,7 @@ impl Value {
             let start = text.len();
             text.push_str(&word);
             let end = text.len();
-            entries.push(Entry { start, end, place });
+            entries.push(ArrayEntry { start, end, place });
         }
         Self {
             entries,

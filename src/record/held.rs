@@ -9,7 +9,7 @@ use crate::record::millis;
 
 /// A connection that holds up the drain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Held {
+pub(crate) struct HeldConnection {
     pub(crate) peer: SocketAddr,
     /// The local one.
     pub(crate) port: u16,
@@ -19,7 +19,7 @@ pub(crate) struct Held {
     pub(crate) waited: Duration,
 }
 
-impl Held {
+impl HeldConnection {
     /// Whether nothing but time has passed.
     pub(crate) fn is_as(&self, before: &Self) -> bool {
         (self.peer, self.port, self.why.name()) == (before.peer, before.port, before.why.name())

@@ -30,7 +30,7 @@ fn close_range(first: u32, last: u32) {
 
 /// What was inherited above 2.
 #[derive(Default)]
-pub(crate) struct Inherited {
+pub(crate) struct InheritedDescriptors {
     listed: Vec<RawFd>,
     /// All from this number on: RLIMIT_NOFILE forbids us to open any there, so none is ours.
     beyond: Option<u32>,
@@ -39,7 +39,7 @@ pub(crate) struct Inherited {
 /// How many numbers are looked at one by one, at most.
 const MOST: u32 = 65_536;
 
-impl Inherited {
+impl InheritedDescriptors {
     /// Has to be called before we open any descriptor.
     ///
     /// One poll(2) asks for all of them, and needs no /proc: a closed one is POLLNVAL.

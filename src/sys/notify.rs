@@ -38,7 +38,7 @@ fn datagram() -> nix::Result<OwnedFd> {
 
 /// Who sent a message, as the kernel knows it (unix(7), `SCM_CREDENTIALS`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Sender {
+pub(crate) struct MessageSender {
     /// 0 outside our PID namespace.
     pub(crate) pid: i32,
     pub(crate) uid: u32,
@@ -59,7 +59,7 @@ struct Control {
 ///
 /// # Errors
 /// EAGAIN when there is none; EMSGSIZE for one that does not fit, which is lost.
-pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<(usize, Sender)> {
+pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<(usize, MessageSender)> {
     let mut slice = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
@@ -83,12 +83,12 @@ pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<(usize
     let told = header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_CREDENTIALS;
     let credentials = &control.credentials;
     let sender = if told {
-        Sender {
+        MessageSender {
             pid: credentials.pid,
             uid: credentials.uid,
         }
     } else {
-        Sender {
+        MessageSender {
             pid: 0,
             uid: u32::MAX,
         }

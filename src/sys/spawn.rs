@@ -42,12 +42,12 @@ pub(crate) struct Options<'a> {
     pub(crate) no_new_privs: bool,
     /// PID 1 of a PID namespace of its own, with a /proc that shows it (pid_namespaces(7)).
     pub(crate) own_namespaces: bool,
-    pub(crate) cgroup: Option<Entry<'a>>,
+    pub(crate) cgroup: Option<CgroupEntry<'a>>,
 }
 
 /// A cgroup that the new process enters. If that is refused, it is started all the same.
 #[derive(Clone, Copy)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct CgroupEntry<'a> {
     /// The cgroup.procs of it.
     pub(crate) door: RawFd,
     /// Why it could not enter: the errno.
@@ -77,13 +77,13 @@ pub(crate) enum Directory<'a> {
 /// Why no process was started: what failed, on which path, and the errno.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Failure {
-    pub(crate) stage: Stage,
+    pub(crate) stage: SetupStep,
     pub(crate) errno: i32,
 }
 
 /// What was being done when it failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Stage {
+pub(crate) enum SetupStep {
     Clone,
     Namespaces,
     Stdin,
@@ -95,16 +95,16 @@ pub(crate) enum Stage {
     Exec,
 }
 
-const STAGES: [Stage; 9] = [
-    Stage::Clone,
-    Stage::Namespaces,
-    Stage::Stdin,
-    Stage::Directory,
-    Stage::NoNewPrivs,
-    Stage::Groups,
-    Stage::Group,
-    Stage::User,
-    Stage::Exec,
+const STAGES: [SetupStep; 9] = [
+    SetupStep::Clone,
+    SetupStep::Namespaces,
+    SetupStep::Stdin,
+    SetupStep::Directory,
+    SetupStep::NoNewPrivs,
+    SetupStep::Groups,
+    SetupStep::Group,
+    SetupStep::User,
+    SetupStep::Exec,
 ];
 
 /// What the child reads and writes while it shares our memory. The fields it writes are atomics only
@@ -187,7 +187,7 @@ pub(crate) fn spawn(
     }
     if pid == -1 {
         return Err(Failure {
-            stage: Stage::Clone,
+            stage: SetupStep::Clone,
             errno: super::errno(),
         });
     }
@@ -195,8 +195,9 @@ pub(crate) fn spawn(
         0 => Ok(pid),
         errno => {
             let stage = usize::from(attempt.stage.load(Ordering::Relaxed));
-            let stage = STAGES.get(stage).copied().unwrap_or(Stage::Exec);
-            // It let go of our memory before it ended: seen alive it would pass for one that is left.
+            let stage = STAGES.get(stage).copied().unwrap_or(SetupStep::Exec);
+            // It gives our memory back a moment before it ends: found alive, it would be taken for
+            // one that is left.
             super::reap::take_ending(pid);
             Err(Failure { stage, errno })
         }
@@ -279,7 +280,7 @@ extern "C" fn child(attempt: *mut c_void) -> c_int {
     // SAFETY: the pointer is `spawn`'s attempt, and `spawn` waits.
     let attempt = unsafe { &mut *attempt.cast::<ExecAttempt<'_>>() };
     let (stage, errno) = match prepare(attempt) {
-        Ok(()) => (Stage::Exec, exec(attempt)),
+        Ok(()) => (SetupStep::Exec, exec(attempt)),
         Err(failed) => failed,
     };
     let index = STAGES.iter().position(|known| *known == stage).unwrap_or(0);
@@ -291,7 +292,7 @@ extern "C" fn child(attempt: *mut c_void) -> c_int {
     unsafe { libc::_exit(127) }
 }
 
-fn checked(stage: Stage, result: libc::c_long) -> Result<(), (Stage, i32)> {
+fn checked(stage: SetupStep, result: libc::c_long) -> Result<(), (SetupStep, i32)> {
     if result < 0 {
         Err((stage, super::errno()))
     } else {
@@ -299,7 +300,7 @@ fn checked(stage: Stage, result: libc::c_long) -> Result<(), (Stage, i32)> {
     }
 }
 
-fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (Stage, i32)> {
+fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (SetupStep, i32)> {
     let options = attempt.options;
     // SAFETY: plain syscalls on values; paths and lists live in the suspended parent. The raw ones
     // are raw because libc's setuid family signals all threads of what it takes for its process.
@@ -323,17 +324,17 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (Stage, i32)> {
             let private = libc::MS_REC | libc::MS_PRIVATE;
             let root = c"/".as_ptr();
             let mounted = libc::mount(none, root, none, private, ptr::null());
-            checked(Stage::Namespaces, mounted.into())?;
+            checked(SetupStep::Namespaces, mounted.into())?;
             let proc = c"proc".as_ptr();
             let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
             let mounted = libc::mount(proc, c"/proc".as_ptr(), proc, flags, ptr::null());
-            checked(Stage::Namespaces, mounted.into())?;
+            checked(SetupStep::Namespaces, mounted.into())?;
         }
         if let Some(stdin) = options.stdin {
-            checked(Stage::Stdin, libc::dup2(stdin, 0).into())?;
+            checked(SetupStep::Stdin, libc::dup2(stdin, 0).into())?;
         }
         if let Some(stdout) = options.stdout {
-            checked(Stage::Stdin, libc::dup2(stdout, 1).into())?;
+            checked(SetupStep::Stdin, libc::dup2(stdout, 1).into())?;
         }
         // The directory may be open to the new user only: root without CAP_DAC_OVERRIDE cannot enter
         // it, either.
@@ -341,13 +342,13 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (Stage, i32)> {
         match options.directory {
             Directory::Inherited => {}
             Directory::Path(path) => {
-                let changed = checked(Stage::Directory, libc::chdir(path.as_ptr()).into());
+                let changed = checked(SetupStep::Directory, libc::chdir(path.as_ptr()).into());
                 match changed {
                     Err((_, libc::EACCES)) if options.identity.is_some() => once_more = Some(path),
                     result => result?,
                 }
             }
-            Directory::Descriptor(fd) => checked(Stage::Directory, libc::fchdir(fd).into())?,
+            Directory::Descriptor(fd) => checked(SetupStep::Directory, libc::fchdir(fd).into())?,
         }
         // Only now: the directory is one of these descriptors.
         let nulls = match options.null {
@@ -368,27 +369,27 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (Stage, i32)> {
         if let Some(identity) = options.identity {
             if let Some(groups) = &identity.groups {
                 let set = libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr());
-                checked(Stage::Groups, set)?;
+                checked(SetupStep::Groups, set)?;
             }
             let gid = libc::c_long::from(identity.gid);
             checked(
-                Stage::Group,
+                SetupStep::Group,
                 libc::syscall(libc::SYS_setresgid, gid, gid, gid),
             )?;
             let uid = libc::c_long::from(identity.uid);
             checked(
-                Stage::User,
+                SetupStep::User,
                 libc::syscall(libc::SYS_setresuid, uid, uid, uid),
             )?;
             if let Some(path) = once_more {
-                checked(Stage::Directory, libc::chdir(path.as_ptr()).into())?;
+                checked(SetupStep::Directory, libc::chdir(path.as_ptr()).into())?;
             }
         }
         // After the change of user, which it does not restrict, and before exec, which it
         // restricts.
         if options.no_new_privs {
             let set = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            checked(Stage::NoNewPrivs, set.into())?;
+            checked(SetupStep::NoNewPrivs, set.into())?;
         }
         for place in attempt.own_pid {
             if !place.is_null() {

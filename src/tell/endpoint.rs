@@ -59,10 +59,10 @@ pub(crate) struct Endpoint {
     /// The same moment, for metrics.
     began_at: SystemTime,
     not_ready: StatusCode,
-    state: Mutex<State>,
+    state: Mutex<Shared>,
 }
 
-struct State {
+struct Shared {
     progress: Progress,
     totals: Totals,
     checkers: Checkers,
@@ -112,7 +112,7 @@ impl Endpoint {
             began_at: SystemTime::now() - began.elapsed(),
             not_ready: StatusCode::from_u16(health.not_ready_status)
                 .unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
-            state: Mutex::new(State {
+            state: Mutex::new(Shared {
                 progress: Progress::default(),
                 totals,
                 checkers: Checkers::default(),
@@ -130,14 +130,14 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Shared> {
         // There is one thread, and it does not panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn tell(&self, at: Duration, record: &Record) {
         let mut state = self.state();
-        let State {
+        let Shared {
             progress,
             totals,
             checkers,
@@ -161,7 +161,7 @@ impl Endpoint {
         }
         let now = self.began.elapsed();
         let mut state = self.state();
-        let State {
+        let Shared {
             progress,
             totals,
             checkers,

@@ -30,9 +30,9 @@ pub(crate) struct Log {
 
 /// Where words are written to. Of our own, so that its table of functions lies among our constants, which
 /// are in memory when a stop is told about; that of `String` is not.
-struct Line<'a>(&'a mut String);
+struct LineBuffer<'a>(&'a mut String);
 
-impl fmt::Write for Line<'_> {
+impl fmt::Write for LineBuffer<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.push_str(text);
         Ok(())
@@ -113,7 +113,7 @@ impl Log {
         match self.voice.format {
             Format::Text => {
                 let start = out.len();
-                let _ = write!(Line(out), "stepdown: {}", Words(record));
+                let _ = write!(LineBuffer(out), "stepdown: {}", Words(record));
                 keep_on_one_line(out, start);
             }
             Format::Json => out.push_str(&fitted(json(at, level, record))),

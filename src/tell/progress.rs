@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::plan::HookPhase;
-use crate::record::held::Held;
+use crate::record::held::HeldConnection;
 use crate::record::{Again, NotReady, Outcome, Record, killed_by};
 use crate::words::signal::{Signal, SignalSet};
 
@@ -40,7 +40,7 @@ pub(crate) enum ReadyState {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(crate) struct HeldUp {
     connections: u32,
-    oldest: Vec<Held>,
+    oldest: Vec<HeldConnection>,
     #[serde(skip)]
     at: Duration,
 }

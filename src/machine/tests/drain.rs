@@ -1,7 +1,7 @@
 //! The drain: its delay, its end, and what is told of it.
 
 use super::*;
-use crate::record::held::{Held, Why};
+use crate::record::held::{HeldConnection, Why};
 use crate::tell::log::text;
 
 #[test]
@@ -432,7 +432,7 @@ fn what_was_answered_during_the_delay_is_asked_again() {
 }
 
 fn held_up(connections: u32, peers: &[u16]) -> Event {
-    let held = |port: &u16| Held {
+    let held = |port: &u16| HeldConnection {
         peer: ([10, 0, 0, 1], *port).into(),
         port: 80,
         why: Why::Owed,

@@ -2,7 +2,7 @@
 
 use super::promises::{Allowed, Broken, Promise};
 use super::*;
-use crate::machine::roots::{Had, Left, Verdict, judge};
+use crate::machine::roots::{Had, LeftBehind, Treatment, judge};
 
 /// A process besides the child, which is there from the start.
 pub(super) struct Relative {
@@ -305,17 +305,17 @@ impl Family {
         let (since, until) = self.asked.unwrap_or((now, until));
         let half = since + (until - since) / 2;
         let has_had = |member: &Member| whom.had.iter().any(|signal| member.had.contains(signal));
-        let left = self.left().map(|member| Left {
+        let left = self.left().map(|member| LeftBehind {
             pid: member.pid,
             parent: member.parent,
             had: if has_had(member) { Had::Yes } else { Had::No },
         });
-        let left: Vec<Left> = left.collect();
+        let left: Vec<LeftBehind> = left.collect();
         let (mut asked, mut before) = (Vec::new(), Vec::new());
         let verdicts = judge(&left, whom.rest);
         for (left, verdict) in left.iter().zip(&verdicts) {
             match verdict {
-                Verdict::Ask => {
+                Treatment::Ask => {
                     let is_root = !self.lives(left.parent);
                     Promise::RootsFirst.holds(is_root || now >= half, told)?;
                     // The terminal has asked it.
@@ -325,15 +325,15 @@ impl Family {
                     Promise::NobodyIsToldTermTwice.holds(!had_int, told)?;
                     asked.push(left.pid);
                 }
-                Verdict::Wait => before.push(Process::new(left.pid, "")),
-                Verdict::HoldBack => {}
+                Treatment::Wait => before.push(Process::new(left.pid, "")),
+                Treatment::HoldBack => {}
             }
         }
         self.asked = Some((since, until));
         let is_asked = |member: &Member| asked.contains(&member.pid);
         let told = || format!("{now:?} {whom:?}");
         let named = self.reach(allowed, Signal::TERM, is_asked, told)?;
-        let held_back = verdicts.contains(&Verdict::HoldBack);
+        let held_back = verdicts.contains(&Treatment::HoldBack);
         self.answers.push_back(Event::NotTold { before, held_back });
         self.tell_swept(Signal::TERM, named);
         Ok(())

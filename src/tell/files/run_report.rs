@@ -54,7 +54,7 @@ struct Timed<'a> {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct ReportDocument<'a> {
     schema: u32,
     stepdown: &'static str,
     command: &'a [String],
@@ -175,7 +175,7 @@ impl RunReport {
         clean: bool,
     ) -> String {
         let shown = |time| humantime::format_rfc3339_millis(time).to_string();
-        let document = Document {
+        let document = ReportDocument {
             schema: SCHEMA,
             stepdown: env!("CARGO_PKG_VERSION"),
             command: &self.command,

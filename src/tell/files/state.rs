@@ -24,13 +24,13 @@ const RUNS: usize = 10;
 
 /// The file's content.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct State {
+struct StateFile {
     schema: u32,
     /// The run that is under way.
     running: Option<Running>,
     /// The last runs, the newest first.
     #[serde(default)]
-    last_runs: Vec<Run>,
+    last_runs: Vec<PastRun>,
     #[serde(default)]
     totals: Totals,
 }
@@ -44,7 +44,7 @@ struct Running {
 
 /// One run that is over.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Run {
+struct PastRun {
     /// Seconds since 1970, UTC.
     started_at: u64,
     /// None where the run was lost.
@@ -69,7 +69,7 @@ pub(crate) struct Keeper {
     file: NamedFile,
     /// Not where writing would destroy what is not ours.
     writes: bool,
-    state: State,
+    state: StateFile,
     began: SystemTime,
 }
 
@@ -79,7 +79,7 @@ impl Keeper {
         let mut writes = true;
         let mut state = read(&file, troubles).unwrap_or_else(|Unusable| {
             writes = false;
-            State::new()
+            StateFile::new()
         });
         if let Some(lost) = state.running.take() {
             troubles.push(format!(
@@ -87,7 +87,7 @@ impl Keeper {
                 lost.pid
             ));
             state.totals.lost();
-            state.remember(Run::lost(lost.started_at));
+            state.remember(PastRun::lost(lost.started_at));
         }
         Self {
             file,
@@ -135,9 +135,9 @@ impl Keeper {
         self.write()
     }
 
-    fn run(&self, at: Duration, outcome: &Outcome, progress: &Progress) -> Run {
+    fn run(&self, at: Duration, outcome: &Outcome, progress: &Progress) -> PastRun {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Run {
+        PastRun {
             started_at: seconds(self.began),
             ended_at: Some(seconds(self.began + at)),
             ran_ms: Some(millis(at)),
@@ -178,7 +178,7 @@ impl Keeper {
         let runs: u64 = self.state.totals.runs.values().sum();
         let flag = |flag: bool| u8::from(flag).to_string();
         let signal = last.and_then(|run| run.signal.clone());
-        let number = |of: fn(&Run) -> Option<u64>| last.and_then(of).map(|n| n.to_string());
+        let number = |of: fn(&PastRun) -> Option<u64>| last.and_then(of).map(|n| n.to_string());
         [
             ("STEPDOWN_LAST_RUNS", Some(runs.to_string())),
             ("STEPDOWN_LAST_REASON", last.map(|run| run.reason.clone())),
@@ -207,7 +207,7 @@ impl Keeper {
     }
 }
 
-impl State {
+impl StateFile {
     fn new() -> Self {
         Self {
             schema: SCHEMA,
@@ -217,13 +217,13 @@ impl State {
         }
     }
 
-    fn remember(&mut self, run: Run) {
+    fn remember(&mut self, run: PastRun) {
         self.last_runs.insert(0, run);
         self.last_runs.truncate(RUNS);
     }
 }
 
-impl Run {
+impl PastRun {
     fn lost(started_at: u64) -> Self {
         Self {
             started_at,
@@ -244,14 +244,14 @@ impl Run {
 struct Unusable;
 
 /// The state that is there, or a fresh one. A file that makes no sense is put aside.
-fn read(named: &NamedFile, troubles: &mut Vec<String>) -> Result<State, Unusable> {
+fn read(named: &NamedFile, troubles: &mut Vec<String>) -> Result<StateFile, Unusable> {
     let why = match file::read(&named.path) {
-        Ok(text) => match serde_json::from_str::<State>(&text) {
+        Ok(text) => match serde_json::from_str::<StateFile>(&text) {
             Ok(state) if state.schema == SCHEMA => return Ok(state),
             Ok(state) => format!("schema {} is not known here", state.schema),
             Err(error) => error.to_string(),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(StateFile::new()),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => file::reason(&error),
         Err(error) => {
             let why = file::reason(&error);
@@ -263,7 +263,7 @@ fn read(named: &NamedFile, troubles: &mut Vec<String>) -> Result<State, Unusable
         Ok(aside) => {
             let aside = aside.display();
             troubles.push(format!("{named}: {why}; kept as {aside}, starting afresh"));
-            Ok(State::new())
+            Ok(StateFile::new())
         }
         Err(error) => {
             let aside = file::reason(&error);

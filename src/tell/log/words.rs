@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::plan::{HookPhase, Target};
-use crate::record::held::Held;
+use crate::record::held::HeldConnection;
 use crate::record::waited::Waited;
 use crate::record::{
     Again, CountedFrom, DrainEnd, DrainWait, ExitStatus, HookResult, NotReady, Outcome, Process,
@@ -409,7 +409,7 @@ fn drain_waits(f: &mut fmt::Formatter<'_>, wait: &DrainWait) -> fmt::Result {
     }
 }
 
-fn held_up(f: &mut fmt::Formatter<'_>, connections: u32, oldest: &[Held]) -> fmt::Result {
+fn held_up(f: &mut fmt::Formatter<'_>, connections: u32, oldest: &[HeldConnection]) -> fmt::Result {
     write!(f, "drain: held up by {connections}")?;
     for (index, held) in oldest.iter().enumerate() {
         let before = if index > 0 { "," } else { ":" };
