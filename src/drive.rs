@@ -64,8 +64,8 @@ impl<F: FnMut(Duration, &Record)> Audience for F {
     }
 }
 
-/// Plays the machine, or a series of them, to its end: what it says is done and told in the order in which it
-/// says it. Everybody is only borrowed: a process that is about to exit need not take them down.
+/// Runs the machine, or a series of them, to its end: actions are carried out and records told in its order.
+/// All three are only borrowed: a process that is about to exit need not drop them.
 pub(crate) fn drive(
     decider: &mut impl Decider,
     world: &mut impl World,

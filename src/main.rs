@@ -192,28 +192,28 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
             (None, Some(StartFailure { code, message }))
         }
     };
-    let mut everybody = Everybody {
+    let mut outputs = Outputs {
         in_order,
         log,
         endpoint,
         files,
     };
     for message in troubles {
-        everybody.tell(Duration::ZERO, Record::Trouble { message });
+        outputs.tell(Duration::ZERO, Record::Trouble { message });
     }
     let (mut machine, mut supervisor);
     let outcome = match (refused, plan.supervision.clone()) {
         (Some(failure), _) => {
             machine = Machine::refused(plan, failure);
-            drive::drive(&mut machine, &mut kernel, &mut everybody)
+            drive::drive(&mut machine, &mut kernel, &mut outputs)
         }
         (None, None) => {
             machine = Machine::new(plan);
-            drive::drive(&mut machine, &mut kernel, &mut everybody)
+            drive::drive(&mut machine, &mut kernel, &mut outputs)
         }
         (None, Some(supervision)) => {
             supervisor = Supervisor::new(plan, supervision, sys::clock::seed());
-            drive::drive(&mut supervisor, &mut kernel, &mut everybody)
+            drive::drive(&mut supervisor, &mut kernel, &mut outputs)
         }
     };
     kernel.leave();
@@ -225,8 +225,8 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
     sys::exit(outcome.code)
 }
 
-/// All who are told what happens in a run.
-struct Everybody {
+/// Where the records of a run go.
+struct Outputs {
     /// Diagnostics are written, too, and at once: what was told before one of them is to stand before it.
     in_order: bool,
     log: Log,
@@ -234,7 +234,7 @@ struct Everybody {
     files: Option<Files>,
 }
 
-impl Audience for Everybody {
+impl Audience for Outputs {
     fn tell(&mut self, at: Duration, record: Record) {
         if let Some(endpoint) = &self.endpoint {
             endpoint.tell(at, &record);

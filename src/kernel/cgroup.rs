@@ -31,8 +31,8 @@ pub(super) struct ChildCgroup {
 impl ChildCgroup {
     /// How a new process enters; `refused` is for why it could not.
     pub(super) fn entry<'a>(&self, refused: &'a AtomicI32) -> Option<CgroupEntry<'a>> {
-        let door = self.cgroup.as_ref()?.door()?;
-        Some(CgroupEntry { door, refused })
+        let procs = self.cgroup.as_ref()?.procs()?;
+        Some(CgroupEntry { procs, refused })
     }
 
     pub(super) fn descriptor(&self) -> Option<RawFd> {
@@ -74,7 +74,7 @@ impl Kernel {
     /// The start is over; `errno` is why the child could not enter, or 0.
     pub(super) fn entered_cgroup(&mut self, errno: i32) {
         if let Some(cgroup) = &mut self.child.cgroup.cgroup {
-            cgroup.close_door();
+            cgroup.close_procs();
             if errno != 0 {
                 self.child.cgroup.remove();
                 let why = format!("the child could not enter: {}", error_text(errno));

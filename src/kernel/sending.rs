@@ -64,7 +64,7 @@ impl Kernel {
     }
 
     fn send_to_tree(&mut self, main: i32, signal: Signal) {
-        let Reached { named, child } = self.signal_everybody(signal);
+        let Reached { named, child } = self.signal_all(signal);
         // Whatever can be seen in /proc, the child itself always gets it, and once.
         if !child {
             signals::send_if_there(main, signal);
@@ -93,9 +93,9 @@ impl Kernel {
     }
 
     /// Signals every descendant, and returns those that got KILL for the first time.
-    fn signal_everybody(&mut self, signal: Signal) -> Reached {
+    fn signal_all(&mut self, signal: Signal) -> Reached {
         if signal == Signal::KILL {
-            return self.kill_everybody();
+            return self.kill_all();
         }
         let reached = tree::signal(signal, |member| self.is_left(member));
         let Some(mut reached) = reached else {
@@ -128,7 +128,7 @@ impl Kernel {
         self.queue.push_back(Event::StillThere(waited));
     }
 
-    fn kill_everybody(&mut self) -> Reached {
+    fn kill_all(&mut self) -> Reached {
         let signal = Signal::KILL;
         let in_cgroup = self.kill_cgroup();
         let (reached, child) = if self.own_pid == 1 {
@@ -148,8 +148,8 @@ impl Kernel {
             }
         };
         let is_new = |member: &Member| self.child.killed.insert(member.pid);
-        let everybody = in_cgroup.into_iter().chain(reached);
-        let named = everybody.filter(is_new).map(Process::from).collect();
+        let all = in_cgroup.into_iter().chain(reached);
+        let named = all.filter(is_new).map(Process::from).collect();
         Reached { named, child }
     }
 
@@ -168,7 +168,7 @@ impl Kernel {
             }
             is_childs && sent == Some(Ok(()))
         };
-        self.child.told.everybody(signal);
+        self.child.told.all(signal);
         let named = Vec::new();
         Reached { named, child }
     }
@@ -182,7 +182,7 @@ impl Kernel {
     pub(super) fn sweep(&mut self, signal: Signal) {
         let processes = match signal {
             Signal::STOP => self.stop_everybody(),
-            signal => self.signal_everybody(signal).named,
+            signal => self.signal_all(signal).named,
         };
         self.child.sent_kill |= signal == Signal::KILL;
         self.reaping.is_due = true;

@@ -21,7 +21,7 @@ pub(super) struct Delivered {
     /// One by one, by pid and start.
     members: BTreeMap<(i32, u64), SignalSet>,
     /// All there were, without a /proc to see them in.
-    everybody: SignalSet,
+    all: SignalSet,
 }
 
 impl Delivered {
@@ -39,8 +39,8 @@ impl Delivered {
         }
     }
 
-    pub(super) fn everybody(&mut self, signal: Signal) {
-        self.everybody.insert(signal);
+    pub(super) fn all(&mut self, signal: Signal) {
+        self.all.insert(signal);
     }
 
     /// Whether it got a STOP from us.
@@ -172,7 +172,7 @@ impl Kernel {
     fn tell_left_without_proc(&mut self, whom: Whom) -> Vec<Process> {
         let has_had = |told: SignalSet| told.iter().any(|signal| whom.had.contains(signal));
         let of_group = |(_, signal, _): &(i32, Signal, Instant)| whom.had.contains(*signal);
-        if has_had(self.child.told.everybody) {
+        if has_had(self.child.told.all) {
             return Vec::new();
         }
         if self.child.told.groups.iter().any(of_group) && !whom.rest {

@@ -25,7 +25,7 @@ pub(crate) struct Cgroup {
     /// As /proc/PID/cgroup names it.
     path: OsString,
     /// Its cgroup.procs, until the child has entered through it.
-    door: Option<OwnedFd>,
+    procs: Option<OwnedFd>,
     /// Its cgroup.kill: held, so that KILL needs neither a free descriptor nor the mount.
     kill: OwnedFd,
 }
@@ -72,12 +72,12 @@ impl Cgroup {
             })?;
             descriptors::above_stderr(opened.into()).map_err(|errno| error_text(errno as i32))
         };
-        let opened = open("cgroup.procs").and_then(|door| Ok((door, open("cgroup.kill")?)));
+        let opened = open("cgroup.procs").and_then(|procs| Ok((procs, open("cgroup.kill")?)));
         match opened {
-            Ok((door, kill)) => Ok(Self {
+            Ok((procs, kill)) => Ok(Self {
                 path: path.join(&name).into_os_string(),
                 directory,
-                door: Some(door),
+                procs: Some(procs),
                 kill,
             }),
             Err(why) => {
@@ -87,14 +87,14 @@ impl Cgroup {
         }
     }
 
-    /// The descriptor of cgroup.procs, until `close_door`: a process that writes `0` to it enters.
-    pub(crate) fn door(&self) -> Option<RawFd> {
-        self.door.as_ref().map(AsRawFd::as_raw_fd)
+    /// The descriptor of cgroup.procs, until `close_procs`: a process that writes `0` to it enters.
+    pub(crate) fn procs(&self) -> Option<RawFd> {
+        self.procs.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// The child has entered, and nothing else has to.
-    pub(crate) fn close_door(&mut self) {
-        self.door = None;
+    pub(crate) fn close_procs(&mut self) {
+        self.procs = None;
     }
 
     /// The descriptors that stay open as long as the cgroup exists.

@@ -49,7 +49,7 @@ pub(crate) struct Options<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct CgroupEntry<'a> {
     /// The cgroup.procs of it.
-    pub(crate) door: RawFd,
+    pub(crate) procs: RawFd,
     /// Why it could not enter: the errno.
     pub(crate) refused: &'a AtomicI32,
 }
@@ -309,7 +309,7 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (SetupStep, i32)> {
         if let Some(entry) = &options.cgroup {
             // `0` is whoever writes it (cgroup-v2.rst, "Processes").
             let zero = c"0".as_ptr().cast::<c_void>();
-            if libc::write(entry.door, zero, 1) < 0 {
+            if libc::write(entry.procs, zero, 1) < 0 {
                 entry.refused.store(super::errno(), Ordering::Relaxed);
             }
         }
