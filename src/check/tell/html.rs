@@ -1,7 +1,8 @@
 //! One self-contained page with the timelines of all runs: no script, no font, no request; readable on a
 //! phone, on paper, in light and dark.
 
-use std::fmt::Write as _;
+mod markup;
+
 use std::time::Duration;
 
 use super::compare;
@@ -11,6 +12,7 @@ use crate::check::judge::statistics::PhaseTimes;
 use crate::check::judge::{Fate, Held};
 use crate::check::{CheckResult, JudgedRun};
 use crate::words::duration::Shown;
+use markup::Html;
 
 const STYLE: &str = include_str!("html/style.css");
 
@@ -20,38 +22,40 @@ const STYLE: &str = include_str!("html/style.css");
 /// None; the type is that of the other reports.
 pub(crate) fn page(result: &CheckResult) -> Result<String, String> {
     let check = &result.check;
-    let command = escaped(&shown(&check.command));
+    let command = shown(&check.command);
     let (class, word) = badge(result.held());
-    let mut page = format!(
+    let mut page = Html::default();
+    page.put(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{word}: {command}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<p class=\"kind\">stepdown check</p>\n\
-         <h1><code>{command}</code></h1>\n\
-         <p class=\"verdict {class}\"><b>{word}</b> {}</p>\n",
-        escaped(&text::sentence(result))
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{}: {}</title>\n<style>\n",
+        &[&word, &command],
+    );
+    page.put(STYLE, &[]);
+    page.put(
+        "</style>\n</head>\n<body>\n<header>\n<p class=\"kind\">stepdown check</p>\n\
+         <h1><code>{}</code></h1>\n<p class=\"verdict {}\"><b>{}</b> {}</p>\n",
+        &[&command, &class, &word, &text::sentence(result)],
     );
     if let Some(variant) = check.variants.first() {
         let promise = &variant.promise;
-        let _ = writeln!(
-            page,
-            "<p class=\"how\">Stopped by {}; gone within {}{}.</p>",
-            escaped(&promise.asks()),
-            Shown(promise.within),
-            if promise.as_pid1 { "; as PID 1" } else { "" }
+        let as_pid1 = if promise.as_pid1 { "; as PID 1" } else { "" };
+        page.put(
+            "<p class=\"how\">Stopped by {}; gone within {}{}.</p>\n",
+            &[&promise.asks(), &Shown(promise.within), &as_pid1],
         );
     }
-    page.push_str("</header>\n<main>\n");
+    page.put("</header>\n<main>\n", &[]);
     if !result.windows.is_empty() {
-        page.push_str("<section>\n<h2>Windows</h2>\n<ul class=\"windows\">\n");
+        page.put("<section>\n<h2>Windows</h2>\n<ul class=\"windows\">\n", &[]);
         for window in &result.windows {
-            let name = match window.variant {
-                "" => String::new(),
-                name => format!("<b>{name}:</b> "),
-            };
-            let _ = writeln!(page, "<li>{name}{}</li>", escaped(&window.text));
+            page.put("<li>", &[]);
+            if !window.variant.is_empty() {
+                page.put("<b>{}:</b> ", &[&window.variant]);
+            }
+            page.put("{}</li>\n", &[&window.text]);
         }
-        page.push_str("</ul>\n</section>\n");
+        page.put("</ul>\n</section>\n", &[]);
     }
     side_by_side(&mut page, result);
     table(&mut page, &result.rows);
@@ -63,20 +67,17 @@ pub(crate) fn page(result: &CheckResult) -> Result<String, String> {
         .max();
     let longest = longest.unwrap_or_default().max(Duration::from_micros(1));
     for (index, variant) in check.variants.iter().enumerate() {
-        let runs: Vec<&JudgedRun> = result
-            .runs
-            .iter()
-            .filter(|run| run.variant == index)
-            .collect();
-        timelines(&mut page, variant.name, &runs, longest);
+        let runs = result.runs.iter().filter(|run| run.variant == index);
+        timelines(&mut page, variant.name, &runs.collect::<Vec<_>>(), longest);
     }
-    let _ = write!(
-        page,
+    page.put(
         "</main>\n<footer>stepdown {}, <time>{}</time></footer>\n</body>\n</html>\n",
-        env!("CARGO_PKG_VERSION"),
-        humantime::format_rfc3339_seconds(result.began),
+        &[
+            &env!("CARGO_PKG_VERSION"),
+            &humantime::format_rfc3339_seconds(result.began),
+        ],
     );
-    Ok(page)
+    Ok(page.into_string())
 }
 
 /// The command as one would type it, cut where it is a whole script.
@@ -102,27 +103,28 @@ fn badge(held: Held) -> (&'static str, &'static str) {
     }
 }
 
-fn side_by_side(page: &mut String, result: &CheckResult) {
+fn side_by_side(page: &mut Html, result: &CheckResult) {
     let lines = compare::lines(result);
     if lines.is_empty() {
         return;
     }
-    page.push_str(
+    page.put(
         "<section>\n<h2>Side by side</h2>\n<table>\n<thead><tr><th scope=\"col\">promise</th>",
+        &[],
     );
     for variant in &result.check.variants {
-        let _ = write!(page, "<th scope=\"col\">{}</th>", variant.name);
+        page.put("<th scope=\"col\">{}</th>", &[&variant.name]);
     }
-    page.push_str("</tr></thead>\n<tbody>\n");
+    page.put("</tr></thead>\n<tbody>\n", &[]);
     for line in lines {
-        let _ = write!(page, "<tr><th scope=\"row\">{}</th>", line.about);
+        page.put("<tr><th scope=\"row\">{}</th>", &[&line.about]);
         for cell in line.cells {
             let class = cell.held.map_or("", class);
-            let _ = write!(page, "<td class=\"{class}\"><b>{}</b></td>", cell.text);
+            page.put("<td class=\"{}\"><b>{}</b></td>", &[&class, &cell.text]);
         }
-        page.push_str("</tr>\n");
+        page.put("</tr>\n", &[]);
     }
-    page.push_str("</tbody>\n</table>\n</section>\n");
+    page.put("</tbody>\n</table>\n</section>\n", &[]);
 }
 
 /// One promise, as a class of the page's style.
@@ -135,40 +137,39 @@ fn class(held: Held) -> &'static str {
     }
 }
 
-fn table(page: &mut String, rows: &[PhaseTimes]) {
+fn table(page: &mut Html, rows: &[PhaseTimes]) {
     if rows.is_empty() {
         return;
     }
-    page.push_str(
+    page.put(
         "<section>\n<h2>Times</h2>\n<table>\n<thead><tr><th scope=\"col\">phase</th>\
          <th scope=\"col\">min</th><th scope=\"col\">p50</th><th scope=\"col\">p95</th>\
          <th scope=\"col\">max</th><th scope=\"col\">runs</th></tr></thead>\n<tbody>\n",
+        &[],
     );
     for row in rows {
-        let _ = write!(
-            page,
+        page.put(
             "<tr><th scope=\"row\">{} <small>{}</small></th>",
-            row.phase, row.variant
+            &[&row.phase, &row.variant],
         );
         for micros in [row.min_us, row.p50_us, row.p95_us, row.max_us] {
-            let _ = write!(page, "<td>{}</td>", Shown(Duration::from_micros(micros)));
+            page.put("<td>{}</td>", &[&Shown(Duration::from_micros(micros))]);
         }
-        let _ = writeln!(page, "<td>{}</td></tr>", row.runs);
+        page.put("<td>{}</td></tr>\n", &[&row.runs]);
     }
-    page.push_str("</tbody>\n</table>\n</section>\n");
+    page.put("</tbody>\n</table>\n</section>\n", &[]);
 }
 
-fn timelines(page: &mut String, name: &str, runs: &[&JudgedRun], longest: Duration) {
-    let title = match name {
-        "" => "Runs".to_owned(),
-        name => format!("Runs {name}"),
-    };
-    let _ = writeln!(page, "<section>\n<h2>{title}</h2>");
+fn timelines(page: &mut Html, name: &str, runs: &[&JudgedRun], longest: Duration) {
+    page.put("<section>\n<h2>Runs", &[]);
+    if !name.is_empty() {
+        page.put(" {}", &[&name]);
+    }
+    page.put("</h2>\n", &[]);
     legend(page, runs);
-    let _ = writeln!(
-        page,
-        "<p class=\"scale\"><span>0 s</span><span>{}</span></p>",
-        Shown(longest)
+    page.put(
+        "<p class=\"scale\"><span>0 s</span><span>{}</span></p>\n",
+        &[&Shown(longest)],
     );
     // One run is shown open, the others can be opened.
     let first = runs
@@ -182,31 +183,37 @@ fn timelines(page: &mut String, name: &str, runs: &[&JudgedRun], longest: Durati
             _ => word,
         };
         let offset = run.offset.map(|offset| format!(" at {}", Shown(offset)));
+        let offset = offset.unwrap_or_default();
         let open = if first == Some(index) { " open" } else { "" };
-        let _ = writeln!(
-            page,
-            "<details class=\"run {class}\"{open}>\n<summary><span class=\"number\">{}{}</span> \
-             <b>{word}</b> <span class=\"summary\">{}</span>\n{}</summary>",
-            run.number,
-            offset.unwrap_or_default(),
-            escaped(&run.verdict.summary),
-            bar(run, longest)
+        page.put(
+            "<details class=\"run {}\"{}>\n<summary><span class=\"number\">{}{}</span> \
+             <b>{}</b> <span class=\"summary\">{}</span>\n",
+            &[
+                &class,
+                &open,
+                &run.number,
+                &offset,
+                &word,
+                &run.verdict.summary,
+            ],
         );
+        bar(page, run, longest);
+        page.put("</summary>\n", &[]);
         findings(page, run);
         records(page, run);
-        page.push_str("</details>\n");
+        page.put("</details>\n", &[]);
     }
-    page.push_str("</section>\n");
+    page.put("</section>\n", &[]);
 }
 
 /// The parts that these runs have.
-fn legend(page: &mut String, runs: &[&JudgedRun]) {
+fn legend(page: &mut Html, runs: &[&JudgedRun]) {
     let there: Vec<Part> = runs
         .iter()
         .flat_map(|run| run.history.parts())
         .filter_map(|(part, took)| (!took.is_zero()).then_some(part))
         .collect();
-    page.push_str("<p class=\"legend\">");
+    page.put("<p class=\"legend\">", &[]);
     for part in [
         Part::Before,
         Part::Ladder,
@@ -216,25 +223,27 @@ fn legend(page: &mut String, runs: &[&JudgedRun]) {
     ] {
         if there.contains(&part) {
             let (class, about) = told(part);
-            let _ = write!(page, "<span><i class=\"{class}\"></i> {about}</span> ");
+            page.put("<span><i class=\"{}\"></i> {}</span> ", &[&class, &about]);
         }
     }
-    page.push_str("</p>\n");
+    page.put("</p>\n", &[]);
 }
 
 /// One run as lengths, in percent of the longest run.
-fn bar(run: &JudgedRun, longest: Duration) -> String {
-    let mut bar = "<span class=\"bar\">".to_owned();
+fn bar(page: &mut Html, run: &JudgedRun, longest: Duration) {
+    page.put("<span class=\"bar\">", &[]);
     for (part, took) in run.history.parts() {
         if took.is_zero() {
             continue;
         }
         let width = (took.as_secs_f64() * 100.0 / longest.as_secs_f64()).clamp(0.0, 100.0);
         let (class, _) = told(part);
-        let _ = write!(bar, "<i class=\"{class}\" style=\"width:{width:.2}%\"></i>");
+        page.put(
+            "<i class=\"{}\" style=\"width:{}%\"></i>",
+            &[&class, &format_args!("{width:.2}")],
+        );
     }
-    bar.push_str("</span>");
-    bar
+    page.put("</span>", &[]);
 }
 
 /// The style of a part, and what the legend says of it.
@@ -248,84 +257,147 @@ fn told(part: Part) -> (&'static str, &'static str) {
     }
 }
 
-fn findings(page: &mut String, run: &JudgedRun) {
-    page.push_str("<ul class=\"promises\">\n");
+fn findings(page: &mut Html, run: &JudgedRun) {
+    page.put("<ul class=\"promises\">\n", &[]);
     for finding in &run.verdict.findings {
         let class = class(finding.held);
         let word = match finding.held {
             Held::NotJudged => "not judged",
             _ => class,
         };
-        let _ = write!(
-            page,
-            "<li class=\"{class}\"><b>{word}</b> {}: {}",
-            escaped(&finding.promised),
-            escaped(&finding.happened)
+        page.put(
+            "<li class=\"{}\"><b>{}</b> {}: {}",
+            &[&class, &word, &finding.promised, &finding.happened],
         );
         if let Some(reason) = &finding.reason {
-            let _ = write!(
-                page,
+            page.put(
                 "<p><b>Probably:</b> {}.<br><b>Way out:</b> {}.</p>",
-                escaped(&reason.why),
-                escaped(&reason.way_out)
+                &[&reason.why, &reason.way_out],
             );
         }
-        page.push_str("</li>\n");
+        page.put("</li>\n", &[]);
     }
-    page.push_str("</ul>\n");
+    page.put("</ul>\n", &[]);
 }
 
-fn records(page: &mut String, run: &JudgedRun) {
-    page.push_str("<ol class=\"records\">\n");
+fn records(page: &mut Html, run: &JudgedRun) {
+    page.put("<ol class=\"records\">\n", &[]);
     for fact in run
         .history
         .facts
         .iter()
         .filter(|fact| !fact.text.is_empty())
     {
-        let _ = writeln!(
-            page,
-            "<li><time>{}</time> <span>{}</span></li>",
-            Shown(fact.at()),
-            escaped(&fact.text)
+        page.put(
+            "<li><time>{}</time> <span>{}</span></li>\n",
+            &[&Shown(fact.at()), &fact.text],
         );
     }
-    page.push_str("</ol>\n");
+    page.put("</ol>\n", &[]);
     if !run.history.output.is_empty() {
-        let _ = writeln!(
-            page,
-            "<p class=\"last\">The last lines that it wrote:</p>\n<pre>{}</pre>",
-            escaped(&run.history.output.join("\n"))
+        page.put(
+            "<p class=\"last\">The last lines that it wrote:</p>\n<pre>{}</pre>\n",
+            &[&run.history.output.join("\n")],
         );
     }
-}
-
-/// Text that is no markup, whatever it holds; control characters have no place in HTML.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' | '\t' => escaped.push(c),
-            c if c.is_control() => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::check::fact::{Fact, What};
+    use crate::check::history::History;
+    use crate::check::judge::cause::Cause;
+    use crate::check::judge::window::Window;
+    use crate::check::judge::{Finding, Verdict};
+    use crate::check::options::parse;
+    use crate::options::Settings;
+
+    /// A check of two variants in which every text that a page shows tries to become markup.
+    fn hostile(text: &dyn Fn(&str) -> String) -> CheckResult {
+        let mut settings = Settings::default();
+        settings.set("compare", "on");
+        let mut check = parse(settings, vec![text("command").into()]).unwrap();
+        for variant in &mut check.variants {
+            variant.promise.steps = vec![text("step")];
+        }
+        let finding = Finding {
+            promise: "within",
+            promised: text("promised"),
+            happened: text("happened"),
+            held: Held::No,
+            reason: Some(Cause {
+                why: text("why"),
+                way_out: text("way-out"),
+            }),
+        };
+        let run = JudgedRun {
+            number: 1,
+            variant: 0,
+            offset: None,
+            history: History {
+                facts: vec![Fact::new(Duration::ZERO, What::Other, text("fact"))],
+                output: vec![text("output"), text("last-line")],
+                ..History::default()
+            },
+            verdict: Verdict {
+                findings: vec![finding],
+                fate: Fate::Broken,
+                summary: text("summary"),
+            },
+        };
+        let window = Window {
+            variant: "plain",
+            from_ms: 1,
+            to_ms: 2,
+            fate: Fate::Lost,
+            text: text("window"),
+        };
+        CheckResult {
+            began: SystemTime::UNIX_EPOCH,
+            check,
+            runs: vec![run],
+            planned: 1,
+            windows: vec![window],
+            rows: Vec::new(),
+        }
+    }
 
     #[test]
-    fn output_cannot_become_markup() {
-        assert_eq!(
-            escaped("<b a=\"&\">\u{7}"),
-            "&lt;b a=&quot;&amp;&quot;&gt;\u{fffd}"
+    fn no_text_becomes_markup() {
+        const FIELDS: [&str; 10] = [
+            "command",
+            "step",
+            "promised",
+            "happened",
+            "why",
+            "way-out",
+            "fact",
+            "output",
+            "last-line",
+            "summary",
+        ];
+        let markup = |name: &str| format!("{name}<script a=\"b\">&amp;</script>");
+        let page = page(&hostile(&markup)).unwrap();
+        assert!(
+            !page.contains("<script") && !page.contains("</script"),
+            "{page}"
         );
+        for name in FIELDS.into_iter().chain(["window"]) {
+            let text = format!("{name}&lt;script a=&quot;b&quot;&gt;&amp;amp;&lt;/script&gt;");
+            assert!(page.contains(&text), "{name}: {page}");
+        }
+        // With other texts the markup is the same.
+        let plain = super::page(&hostile(&str::to_owned)).unwrap();
+        assert_eq!(page.matches('<').count(), plain.matches('<').count());
+    }
+
+    #[test]
+    fn control_characters_are_shown_as_what_cannot_be_shown() {
+        let page = page(&hostile(&|name| format!("{name}\u{7}\u{1b}[0m"))).unwrap();
+        assert!(page.contains("summary\u{fffd}\u{fffd}[0m"), "{page}");
+        assert!(!page.contains(['\u{7}', '\u{1b}']), "{page}");
     }
 }
