@@ -26,6 +26,8 @@ pub(crate) mod stdin;
 pub(crate) mod stdout;
 pub(crate) mod terminal;
 pub(crate) mod tree;
+#[cfg(all(panic = "abort", not(debug_assertions), not(test)))]
+mod unwind;
 pub(crate) mod watch;
 
 use crate::words::signal::Signal;
