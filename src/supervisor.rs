@@ -100,8 +100,10 @@ impl Supervisor {
     /// While a generation is alive.
     fn alive(&mut self, now: Duration, event: Event) {
         match event {
-            Event::Signal(received) if self.counts_as_stop(received) => self.stop_asked = true,
-            Event::ParentDied => self.stop_asked = true,
+            Event::Signal(received) if self.counts_as_stop(received) => {
+                self.stop_by(now, Reason::Signal, Some(received));
+            }
+            Event::ParentDied => self.stop_by(now, Reason::ParentDied, None),
             Event::Signal(received)
                 if self.supervision.restart_on.contains(received.signal) && !received.ignored =>
             {
@@ -110,6 +112,12 @@ impl Supervisor {
             _ => {}
         }
         self.machine.handle(now, event);
+    }
+
+    /// Nothing follows the generation that is alive, even where it was to be followed by one.
+    fn stop_by(&mut self, now: Duration, reason: Reason, received: Option<Received>) {
+        self.stop_asked = true;
+        self.machine.restart_becomes_stop(now, reason, received);
     }
 
     /// The whole stop sequence, and then the next generation. Nothing is lost where a request is not obeyed: what
@@ -164,8 +172,10 @@ impl Supervisor {
             sender: received.map(|received| received.sender),
             deadline: None,
         });
+        // Of the stop of the last generation, which was told then, nothing is true of this one.
         self.finish(Outcome {
             reason,
+            escalated: false,
             took: Duration::ZERO,
             ..last
         });

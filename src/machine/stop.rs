@@ -95,6 +95,31 @@ impl Machine {
         }
     }
 
+    /// The stop that is under way was to be followed by another start, and is not any more.
+    pub(crate) fn restart_becomes_stop(
+        &mut self,
+        now: Duration,
+        reason: Reason,
+        received: Option<Received>,
+    ) {
+        let Some(begun) = &mut self.stop.begun else {
+            return;
+        };
+        if begun.reason != Reason::Restart {
+            return;
+        }
+        (begun.reason, begun.received) = (reason, received);
+        // The service manager has not heard of this one.
+        self.act(Action::NotReady);
+        let limits = self.stop.limits.as_ref();
+        self.tell(Record::StopAsked {
+            reason,
+            signal: received.map(|received| received.signal),
+            sender: received.map(|received| received.sender),
+            deadline: limits.map(|limits| limits.gone_by.saturating_sub(now)),
+        });
+    }
+
     /// Whether a request to stop is news: nothing has begun yet to come down, or the child's own end
     /// has begun a sweep that only waits.
     pub(super) fn can_be_asked(&self) -> bool {
