@@ -52,6 +52,18 @@ pub(crate) enum RestartReason {
     StartFailed,
 }
 
+impl RestartReason {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Failure => "failure",
+            Self::Success => "success",
+            Self::MaxRuntime => "max-runtime",
+            Self::StartFailed => "start-failed",
+        }
+    }
+}
+
 /// The sender of a signal (sigaction(2), `si_code` and `si_pid`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -201,6 +201,7 @@ impl Endpoint {
             ReadyState::Ready => return response(StatusCode::OK, "ready\n"),
             ReadyState::NotYet(_) => "not ready: starting\n",
             ReadyState::NotReady(..) => "not ready: stopping\n",
+            ReadyState::Restarting => "not ready: restarting\n",
         };
         let mut answer = response(self.not_ready, why);
         // Another replica may be ready by then; we do not know.

@@ -96,6 +96,7 @@ impl Files {
         // The report comes last: it can tell what happened to the others.
         if let Some((_, report)) = &mut self.report {
             report.tell(at, record);
+            report.count_life(at, record, &self.progress);
             for message in troubles.iter().cloned() {
                 report.tell(at, &Record::Trouble { message });
             }

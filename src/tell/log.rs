@@ -101,7 +101,14 @@ impl Log {
 
     /// Appends the line without its newline, if so much is told.
     fn put(&mut self, out: &mut String, at: Duration, record: &Record) -> bool {
-        self.asked |= matches!(record, Record::StopAsked { .. });
+        match record {
+            Record::StopAsked { .. } => self.asked = true,
+            Record::GenerationBegan { .. } => {
+                self.asked = false;
+                self.came = SignalSet::default();
+            }
+            _ => {}
+        }
         // Dropped is also what the terminal has sent to the child already.
         if let Record::Forwarded { signal, .. } | Record::Dropped { signal, .. } = record {
             self.came.insert(*signal);

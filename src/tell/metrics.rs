@@ -7,6 +7,9 @@
 //! | `stepdown_in_flight_requests` | requests in flight; counted while they are drained |
 //! | `stepdown_child_start_time_seconds` | when the child was started, since 1970 |
 //! | `stepdown_child_uptime_seconds` | how long it has been running, or ran |
+//! | `stepdown_generation` | which life of the command this is, counted from 1 |
+//! | `stepdown_last_exit_code` | exit status of the last life that is over, once one is |
+//! | `stepdown_restarts_total{reason}` | restarts; `asked` are those of `--restart-on` |
 //! | `stepdown_runs_total{reason}` | runs that have ended |
 //! | `stepdown_stops_total{outcome}` | stops that were asked for: `graceful`, `killed`, `abandoned` |
 //! | `stepdown_stop_duration_seconds` | histogram: from the request to stop to the end |
@@ -46,6 +49,7 @@ const REASONS: [&str; 6] = [
     "start-failed",
     "lost",
 ];
+const RESTARTS: [&str; 5] = ["asked", "failure", "success", "max-runtime", "start-failed"];
 const OUTCOMES: [&str; 3] = ["graceful", "killed", "abandoned"];
 const HOOK_PHASES: [&str; 3] = ["pre-start", "pre-stop", "post-stop"];
 const RESULTS: [&str; 2] = ["success", "failure"];
@@ -153,6 +157,27 @@ impl Collector for Snapshot {
                 uptime.as_secs_f64(),
             )?;
         }
+        gauge(
+            encoder,
+            "stepdown_generation",
+            "Which life of the command this is.",
+            f64::from(progress.generation()),
+        )?;
+        if let Some(last) = progress.last_exit() {
+            gauge(
+                encoder,
+                "stepdown_last_exit_code",
+                "Exit status of the last life of the command that is over.",
+                f64::from(last.outcome.code),
+            )?;
+        }
+        counters(
+            encoder,
+            "stepdown_restarts",
+            "Restarts of the command, by reason.",
+            ("reason", &RESTARTS),
+            &totals.restarts,
+        )?;
         counters(
             encoder,
             "stepdown_runs",

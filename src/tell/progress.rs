@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use crate::plan::HookPhase;
 use crate::record::held::HeldConnection;
-use crate::record::{Again, NotReady, Outcome, Record, killed_by};
+use crate::record::{Again, NotReady, Outcome, Record, RestartReason, killed_by};
 use crate::words::signal::{Signal, SignalSet};
 
 #[cfg(test)]
 mod tests;
 
 /// All phases that there are, in the order of a run.
-pub(crate) const PHASES: [&str; 10] = [
+pub(crate) const PHASES: [&str; 11] = [
     "starting",
     "pre-start",
     "running",
@@ -23,8 +23,12 @@ pub(crate) const PHASES: [&str; 10] = [
     "ladder",
     "sweep",
     "post-stop",
+    RESTART_DELAY,
     "ended",
 ];
+
+/// Between two generations.
+const RESTART_DELAY: &str = "restart-delay";
 
 /// Whether requests shall come.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +38,18 @@ pub(crate) enum ReadyState {
     Ready,
     /// Not any more, why, and since when.
     NotReady(NotReady, Duration),
+    /// It will be started again.
+    Restarting,
+}
+
+/// How the last life of the command that is over ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct LastExit {
+    pub(crate) generation: u32,
+    pub(crate) outcome: Outcome,
+    /// `None` where nothing follows.
+    pub(crate) restart: Option<RestartReason>,
+    pub(crate) at: Duration,
 }
 
 /// The connections that hold up the drain, as they were at that time.
@@ -56,9 +72,20 @@ impl HeldUp {
     }
 }
 
-/// See the module's first sentence. Times count from the start of stepdown.
+/// See the module's first sentence. Times count from the start of stepdown. What is not said to be of the whole
+/// run belongs to the generation, and begins anew with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Progress {
+    /// Of the run: which generation this is, counted from one.
+    generation: u32,
+    /// Of the run: restarts that nobody asked for.
+    restarts: u32,
+    /// Of the run: they were so many that no other followed.
+    gave_up: bool,
+    /// Of the run.
+    last_exit: Option<LastExit>,
+    /// When the next generation begins, while it is waited for.
+    next_start: Option<Duration>,
     phase: &'static str,
     ready_state: ReadyState,
     /// While it lives, as far as we know.
@@ -89,6 +116,11 @@ pub(crate) struct Progress {
 impl Default for Progress {
     fn default() -> Self {
         Self {
+            generation: 1,
+            restarts: 0,
+            gave_up: false,
+            last_exit: None,
+            next_start: None,
             phase: "starting",
             ready_state: ReadyState::NotYet(None),
             child: None,
@@ -124,6 +156,29 @@ impl Progress {
             ReadyState::NotReady(_, since) => Some(since),
             _ => None,
         }
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Those that nobody asked for.
+    pub(crate) fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Whether `--restart-limit` ended the run.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    pub(crate) fn last_exit(&self) -> Option<&LastExit> {
+        self.last_exit.as_ref()
+    }
+
+    /// In how much time the next generation begins, while it is waited for.
+    pub(crate) fn next_start(&self, now: Duration) -> Option<Duration> {
+        self.next_start.map(|at| at.saturating_sub(now))
     }
 
     /// The child's pid, while it lives.
@@ -191,6 +246,15 @@ impl Progress {
         ended && (outcome.code == 0 || self.asked && by_ladder)
     }
 
+    fn has_ended(&mut self, at: Duration, outcome: &Outcome, restart: Option<RestartReason>) {
+        self.last_exit = Some(LastExit {
+            generation: self.generation,
+            outcome: outcome.clone(),
+            restart,
+            at,
+        });
+    }
+
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
         self.phase = self.phase_after(record);
         match record {
@@ -218,6 +282,7 @@ impl Progress {
                 self.asked = true;
                 self.signal = *signal;
                 self.gone_by = deadline.map(|deadline| at.saturating_add(deadline));
+                self.next_start = None;
             }
             Record::InFlight { requests, .. } => self.in_flight = Some(*requests),
             Record::HeldUp {
@@ -253,6 +318,33 @@ impl Progress {
                 self.ended = Some(at);
                 self.in_flight = None;
             }
+            Record::GenerationEnded {
+                outcome,
+                restart,
+                delay,
+                ..
+            } => {
+                self.restarts += u32::from(*restart != RestartReason::Asked);
+                self.ready_state = ReadyState::Restarting;
+                self.next_start = Some(at.saturating_add(*delay));
+                self.has_ended(at, outcome, Some(*restart));
+            }
+            Record::GenerationBegan { generation } => {
+                *self = Self {
+                    generation: *generation,
+                    restarts: self.restarts,
+                    last_exit: self.last_exit.take(),
+                    ..Self::default()
+                };
+            }
+            Record::GaveUp { .. } => self.gave_up = true,
+            Record::Ended(outcome) => {
+                self.next_start = None;
+                // Between two generations nobody was there to end.
+                if self.ready_state != ReadyState::Restarting {
+                    self.has_ended(at, outcome, None);
+                }
+            }
             _ => {}
         }
     }
@@ -270,7 +362,7 @@ impl Progress {
             Record::Started { .. } => "running",
             // One that was not ready in time is there, and stopped.
             Record::StartFailed(_) if self.child.is_none() => "sweep",
-            Record::StopAsked { .. } if self.ended.is_none() => "stopping",
+            Record::StopAsked { .. } if !self.asked && self.child.is_some() => "stopping",
             Record::DrainStarted(_) => "drain",
             Record::Step { .. } => "ladder",
             Record::ChildExited { .. } | Record::ChildLeft { .. } => {
@@ -281,6 +373,7 @@ impl Progress {
                     "sweep"
                 }
             }
+            Record::GenerationEnded { .. } => RESTART_DELAY,
             Record::Ended(_) => "ended",
             _ => self.phase,
         }

@@ -76,6 +76,7 @@ mod recipes;
 mod recipes_ci;
 mod reload;
 mod restart;
+mod restart_told;
 mod rolling;
 mod servers;
 mod signals;

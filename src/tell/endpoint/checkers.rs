@@ -33,13 +33,15 @@ impl Checkers {
     pub(crate) fn tell(&mut self, record: &Record) {
         match record {
             Record::NotReady { checks, .. } => self.enough = *checks,
-            Record::Ready { .. } | Record::ReadyAgain { .. } => self.ready_again(),
+            Record::Ready { .. } | Record::ReadyAgain { .. } | Record::GenerationBegan { .. } => {
+                self.outdated();
+            }
             _ => {}
         }
     }
 
     /// Earlier answers no longer count.
-    fn ready_again(&mut self) {
+    fn outdated(&mut self) {
         self.told = false;
         for checker in self.known.values_mut() {
             checker.refused = 0;

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::record::optional_millis;
+use crate::record::{ExitStatus, Reason, RestartReason, millis, optional_millis};
 use crate::tell::progress::{HeldUp, Progress, ReadyState};
 
 #[derive(Serialize)]
 struct Json<'a> {
     phase: &'a str,
+    /// Which life of the command this is, counted from one.
+    generation: u32,
+    /// Those that nobody asked for.
+    restarts: u32,
     ready: bool,
     not_ready: Option<String>,
     child: Option<i32>,
@@ -22,6 +26,21 @@ struct Json<'a> {
     #[serde(rename = "deadline_left_ms", serialize_with = "optional_millis")]
     deadline_left: Option<Duration>,
     status: Option<&'a str>,
+    last_exit: Option<Exit>,
+    #[serde(rename = "next_start_in_ms", serialize_with = "optional_millis")]
+    next_start: Option<Duration>,
+}
+
+/// How the generation before ended.
+#[derive(Serialize)]
+struct Exit {
+    generation: u32,
+    code: u8,
+    status: Option<ExitStatus>,
+    reason: Reason,
+    restart: Option<RestartReason>,
+    #[serde(rename = "ago_ms", serialize_with = "millis")]
+    ago: Duration,
 }
 
 pub(in crate::tell) fn json(progress: &Progress, now: Duration) -> String {
@@ -29,9 +48,20 @@ pub(in crate::tell) fn json(progress: &Progress, now: Duration) -> String {
         ReadyState::Ready => None,
         ReadyState::NotYet(why) => Some(why.as_deref().unwrap_or("starting").to_owned()),
         ReadyState::NotReady(why, _) => Some(why.to_string()),
+        ReadyState::Restarting => Some("restarting".to_owned()),
     };
+    let last_exit = progress.last_exit().map(|last| Exit {
+        generation: last.generation,
+        code: last.outcome.code,
+        status: last.outcome.status,
+        reason: last.outcome.reason,
+        restart: last.restart,
+        ago: now.saturating_sub(last.at),
+    });
     let json = Json {
         phase: progress.phase(),
+        generation: progress.generation(),
+        restarts: progress.restarts(),
         ready: not_ready.is_none(),
         not_ready,
         child: progress.child(),
@@ -41,6 +71,8 @@ pub(in crate::tell) fn json(progress: &Progress, now: Duration) -> String {
         held_up: progress.held_up(now),
         deadline_left: progress.left(now),
         status: progress.says(),
+        last_exit,
+        next_start: progress.next_start(now),
     };
     serde_json::to_string(&json).unwrap_or_default() + "\n"
 }

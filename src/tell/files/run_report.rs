@@ -10,7 +10,9 @@
 //! | `plan` | what was asked for: `ladder` (each step's `step`, `target`, `wait_ms`), `stop_on`, `deadline_ms`, `max_runtime_ms`, `hooks` (each with `phase`, `name`, `timeout_ms`), `drain` (whether), `sweep_grace_ms` |
 //! | `records` | what happened, in order: `time_ms` since the start, `event`, and the fields of the event, as `--log-format json` has them |
 //! | `records_omitted` | how many records were left out: from the middle of a long run, and `child-says` with another one right behind |
-//! | `outcome` | `code` (the exit status), `reason`, `status` (of the child), `escalated`, `took_ms` (of the stop), `clean` |
+//! | `generations` | how each life of the command ended, in order: `generation`, `began_ms` and `ended_ms` since the start, what `outcome` has, and where another one followed why and after how long (`restart`, `delay_ms`) |
+//! | `generations_omitted` | how many were left out, from the beginning |
+//! | `outcome` | of the run: `code` (the exit status), `reason`, `status` (of the child), `escalated`, `took_ms` (of the stop), `clean` |
 //!
 //! Neither the child's environment nor that of hooks is in it: they hold secrets.
 
@@ -22,7 +24,8 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::plan::{HookPhase, Plan, Target};
-use crate::record::{Outcome, Record};
+use crate::record::{Outcome, Record, RestartReason};
+use crate::tell::progress::Progress;
 use crate::words::signal::Signal;
 
 const SCHEMA: u32 = 1;
@@ -31,6 +34,9 @@ const SCHEMA: u32 = 1;
 const FIRST: usize = 200;
 const LAST: usize = 2_000;
 
+/// Of a command that crashes all the time so many lives are kept, from the end.
+const LIVES: usize = 500;
+
 /// The fold over the records that the report is written from.
 pub(crate) struct RunReport {
     command: Vec<String>,
@@ -38,6 +44,10 @@ pub(crate) struct RunReport {
     first: Vec<Told>,
     last: VecDeque<Told>,
     omitted: u64,
+    lives: VecDeque<Life>,
+    lives_omitted: u64,
+    /// When the generation that is alive began.
+    began_ms: u64,
     /// The record before was what the child says of itself.
     said: bool,
 }
@@ -63,14 +73,28 @@ struct ReportDocument<'a> {
     plan: &'a PlanSummary,
     records: Vec<&'a Told>,
     records_omitted: u64,
-    outcome: Ending<'a>,
+    generations: &'a VecDeque<Life>,
+    generations_omitted: u64,
+    outcome: Ending,
 }
 
 #[derive(Serialize)]
-struct Ending<'a> {
+struct Ending {
     #[serde(flatten)]
-    outcome: &'a Outcome,
+    outcome: Outcome,
     clean: bool,
+}
+
+/// One life of the command.
+#[derive(Serialize)]
+struct Life {
+    generation: u32,
+    began_ms: u64,
+    ended_ms: u64,
+    #[serde(flatten)]
+    ending: Ending,
+    restart: Option<RestartReason>,
+    delay_ms: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -138,6 +162,9 @@ impl RunReport {
             first: Vec::new(),
             last: VecDeque::new(),
             omitted: 0,
+            lives: VecDeque::new(),
+            lives_omitted: 0,
+            began_ms: 0,
             said: false,
         }
     }
@@ -166,6 +193,41 @@ impl RunReport {
         self.last.push_back(told);
     }
 
+    /// How a life has ended, if this record tells it; `progress` includes the record.
+    pub(crate) fn count_life(&mut self, at: Duration, record: &Record, progress: &Progress) {
+        let delay_ms = match record {
+            Record::GenerationBegan { .. } => {
+                self.began_ms = millis(at);
+                return;
+            }
+            Record::GenerationEnded { delay, .. } => Some(millis(*delay)),
+            Record::Ended(_) => None,
+            _ => return,
+        };
+        // The end of a run between two lives is none of a life: the one before was told then.
+        let Some(last) = progress
+            .last_exit()
+            .filter(|last| last.restart.is_some() == delay_ms.is_some())
+        else {
+            return;
+        };
+        if self.lives.len() == LIVES {
+            self.lives.pop_front();
+            self.lives_omitted += 1;
+        }
+        self.lives.push_back(Life {
+            generation: last.generation,
+            began_ms: self.began_ms,
+            ended_ms: millis(at),
+            ending: Ending {
+                outcome: last.outcome.clone(),
+                clean: progress.is_clean(&last.outcome),
+            },
+            restart: last.restart,
+            delay_ms,
+        });
+    }
+
     /// The document, once the run has ended.
     pub(crate) fn text(
         &self,
@@ -184,7 +246,12 @@ impl RunReport {
             plan: &self.plan,
             records: self.first.iter().chain(&self.last).collect(),
             records_omitted: self.omitted,
-            outcome: Ending { outcome, clean },
+            generations: &self.lives,
+            generations_omitted: self.lives_omitted,
+            outcome: Ending {
+                outcome: outcome.clone(),
+                clean,
+            },
         };
         serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
     }

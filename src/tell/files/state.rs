@@ -62,6 +62,15 @@ struct PastRun {
     /// From the request to stop to the end.
     stop_ms: Option<u64>,
     requests_interrupted: u32,
+    /// How often the command was started.
+    #[serde(default)]
+    generations: u32,
+    /// How many restarts nobody asked for.
+    #[serde(default)]
+    restarts: u32,
+    /// Whether they were so many that no other followed (`--restart-limit`).
+    #[serde(default)]
+    gave_up: bool,
 }
 
 /// The fold over the records that keeps the file.
@@ -148,6 +157,9 @@ impl Keeper {
             escalated: outcome.escalated,
             stop_ms: progress.was_asked().then(|| millis(outcome.took)),
             requests_interrupted: progress.interrupted(),
+            generations: progress.generation(),
+            restarts: progress.restarts(),
+            gave_up: progress.gave_up(),
         }
     }
 
@@ -173,6 +185,8 @@ impl Keeper {
     /// | `STEPDOWN_LAST_ESCALATED` | 1 if KILL was needed |
     /// | `STEPDOWN_LAST_STOP_MS` | how long the stop took, in milliseconds |
     /// | `STEPDOWN_LAST_ENDED_AT` | when it ended, in seconds since 1970 |
+    /// | `STEPDOWN_LAST_RESTARTS` | how many restarts nobody had asked for |
+    /// | `STEPDOWN_LAST_GAVE_UP` | 1 if they were so many that no other followed |
     pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
         let last = self.state.last_runs.first();
         let runs: u64 = self.state.totals.runs.values().sum();
@@ -194,6 +208,11 @@ impl Keeper {
             ),
             ("STEPDOWN_LAST_STOP_MS", number(|run| run.stop_ms)),
             ("STEPDOWN_LAST_ENDED_AT", number(|run| run.ended_at)),
+            (
+                "STEPDOWN_LAST_RESTARTS",
+                number(|run| Some(u64::from(run.restarts))),
+            ),
+            ("STEPDOWN_LAST_GAVE_UP", last.map(|run| flag(run.gave_up))),
         ]
         .into_iter()
         // A file that another program has written may hold anything; an environment may not.
@@ -236,6 +255,9 @@ impl PastRun {
             escalated: false,
             stop_ms: None,
             requests_interrupted: 0,
+            generations: 0,
+            restarts: 0,
+            gave_up: false,
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::tell::progress::Progress;
 pub(crate) struct Totals {
     /// Runs that have ended, by reason; `lost` where stepdown itself was killed.
     pub(crate) runs: BTreeMap<String, u64>,
+    /// Restarts by reason.
+    pub(crate) restarts: BTreeMap<String, u64>,
     /// Stops that were asked for, by how they ended: `graceful`, `killed` (KILL was needed), `abandoned`
     /// (not even KILL helped).
     pub(crate) stops: BTreeMap<String, u64>,
@@ -65,13 +67,22 @@ impl Totals {
             }
             Record::Reloaded { .. } => count(&mut self.reloads, "success"),
             Record::ReloadRefused { .. } => count(&mut self.reloads, "failure"),
-            Record::Ended(outcome) => self.ended(outcome, progress),
+            Record::GenerationEnded {
+                outcome, restart, ..
+            } => {
+                count(&mut self.restarts, restart.name());
+                self.stopped(outcome, progress);
+            }
+            Record::Ended(outcome) => {
+                count(&mut self.runs, outcome.reason.name());
+                self.stopped(outcome, progress);
+            }
             _ => {}
         }
     }
 
-    fn ended(&mut self, outcome: &Outcome, progress: &Progress) {
-        count(&mut self.runs, outcome.reason.name());
+    /// A life of the command is over.
+    fn stopped(&mut self, outcome: &Outcome, progress: &Progress) {
         if progress.was_asked() {
             let how = match () {
                 () if progress.was_left() => "abandoned",
