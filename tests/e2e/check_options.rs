@@ -24,6 +24,9 @@ fn what_means_nothing_to_a_check_is_refused_before_anything_is_started() {
     for (option, way_out) in [
         ("--reload-on=HUP", "leave it out"),
         ("--no-kill", "leave it out"),
+        ("--restart=always", "a run is one life of the command"),
+        ("--restart-delay=1s", "a run is one life of the command"),
+        ("--restart-on=HUP", "a run is one life of the command"),
         ("--max-runtime=1s", "--after"),
         ("--stop-on=TERM", "--signal"),
         ("--escalate-on=INT", "--ladder"),

@@ -77,6 +77,7 @@ mod recipes_ci;
 mod reload;
 mod restart;
 mod restart_told;
+mod restart_with;
 mod rolling;
 mod servers;
 mod signals;

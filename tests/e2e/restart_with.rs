@@ -1,0 +1,263 @@
+//! Restarts beside everything else that one can ask for, and a stop in every moment of them.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::files::directory;
+use crate::support::pty::{CTRL_C, CTRL_Z, Pty, prompt};
+use crate::support::{Stepdown, binary, both, proc, wait_until};
+
+const QUICKLY: [&str; 3] = [
+    "--restart=always",
+    "--restart-delay=1ms",
+    "--restart-max-delay=2ms",
+];
+
+#[test]
+fn a_stop_is_obeyed_in_every_moment_of_a_crash_loop() {
+    both(|mode| {
+        for round in 0..30_u64 {
+            let mut run = Stepdown::in_mode(mode)
+                .args(QUICKLY)
+                .args(["--restart-limit=none", "--post-stop=true", "-q"])
+                .shell("echo up; setsid sleep 1000 & exit 3")
+                .start();
+            run.says("up");
+            // Not to wait for anything: so that it meets all moments.
+            std::thread::sleep(Duration::from_micros(round * 1_337 % 23_000));
+            run.signal(Signal::SIGTERM);
+            let ended = run.wait();
+            let code = ended.status.code();
+            assert!(matches!(code, Some(3 | 143)), "{code:?} {}", ended.told());
+            ended.nothing_left();
+        }
+    });
+}
+
+#[test]
+fn what_one_generation_was_to_leave_lives_on_beside_the_next() {
+    both(|mode| {
+        let dir = directory();
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(QUICKLY)
+            .args(["--left=leave", "--restart-limit=none"])
+            .shell(
+                "if ! test -e left; then setsid sleep 1000 & echo $! >made; mv made left; exit 1; fi; \
+                 echo lives; until test -e end; do sleep 0.01; done; rm end; exit 2",
+            )
+            .start();
+        run.says("lives");
+        // A whole further generation does not touch it.
+        fs::write(dir.path().join("end"), "").expect("our own directory");
+        run.says_times("lives", 2).signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(143);
+        let names: Vec<String> = ended.still_there().into_iter().map(|p| p.name).collect();
+        // As PID 1 nobody can be left: the kernel ends the namespace.
+        let lives_on = names.iter().any(|name| name == "sleep");
+        assert_eq!(
+            lives_on,
+            mode == crate::support::Mode::Ordinary,
+            "{names:?}"
+        );
+    });
+}
+
+#[test]
+fn the_deadline_counts_anew_for_each_stop() {
+    both(|mode| {
+        let dir = directory();
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(["--restart-on=USR1", "--deadline=700ms", "--report=run.json"])
+            .shell("trap '' TERM; echo deaf; while :; do sleep 0.05; done")
+            .start();
+        for life in 1..=3 {
+            run.says_times("deaf", life);
+            run.signal(if life == 3 {
+                Signal::SIGTERM
+            } else {
+                Signal::SIGUSR1
+            });
+        }
+        let ended = run.wait();
+        ended.code(137).nothing_left();
+        let report = crate::files::json(&dir.path().join("run.json"));
+        let generations = report["generations"].as_array().expect("a list");
+        assert_eq!(generations.len(), 3);
+        for generation in generations {
+            assert_eq!(generation["escalated"], true);
+            // Most of it is the child's, and what follows has its part.
+            let took = generation["took_ms"].as_u64().expect("a time");
+            assert!((500..2_000).contains(&took), "{generation}");
+        }
+    });
+}
+
+#[test]
+fn the_file_may_be_read_again_between_two_generations() {
+    both(|mode| {
+        let dir = directory();
+        let file = dir.path().join("stepdown.toml");
+        let restart = "restart = 'on-failure'\nrestart-delay = '1h'\nrestart-max-delay = '2h'\n\
+                       restart-on = 'USR2'\nreload-on = 'HUP'\n";
+        fs::write(&file, restart).expect("our own directory");
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(["--config=stepdown.toml"])
+            .shell(
+                "test -e second || { touch second; exit 4; }; trap 'echo got USR1; exit 0' USR1; \
+                 trap '' TERM; echo lives; while :; do sleep 0.02; done",
+            )
+            .start();
+        run.logs("restarted in");
+        fs::write(
+            &file,
+            format!("{restart}ladder = 'USR1,KILL'\nrestart-limit = 9\n"),
+        )
+        .expect("our own directory");
+        run.signal(Signal::SIGHUP);
+        run.logs("configuration reloaded: ladder changed; only a restart changes restart-limit");
+        run.signal(Signal::SIGUSR2).says("lives");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(0).said("got USR1");
+    });
+}
+
+#[test]
+fn variables_ask_for_it_as_well() {
+    both(|mode| {
+        let dir = directory();
+        let ended = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .env("STEPDOWN_RESTART", "always")
+            .env("STEPDOWN_RESTART_DELAY", "1ms")
+            .env("STEPDOWN_RESTART_MAX_DELAY", "1ms")
+            .env("STEPDOWN_RESTART_LIMIT", "3/1h")
+            .env("STEPDOWN_RESTART_NEVER_ON", "78")
+            .env("STEPDOWN_RESTART_START_FAILURES", "1")
+            .env("STEPDOWN_RESTART_ON", "USR2")
+            .shell("echo life >>lives; test $(wc -l <lives) -lt 3 || exit 78")
+            .run();
+        ended.code(78);
+        let lives = fs::read_to_string(dir.path().join("lives")).expect("it lived");
+        assert_eq!(lives.lines().count(), 3);
+    });
+}
+
+#[test]
+fn hooks_and_drain_belong_to_each_generation() {
+    both(|mode| {
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--restart-on=USR2", "--drain-until=exec:true"])
+            .args(["--pre-start", "sh -c 'echo pre-start $STEPDOWN_GENERATION'"])
+            .args(["--pre-stop", "sh -c 'echo pre-stop $STEPDOWN_GENERATION'"])
+            .args(["--post-stop", "sh -c 'echo post-stop $STEPDOWN_GENERATION'"])
+            .shell("trap 'exit 0' TERM; echo lives; while :; do sleep 0.02; done")
+            .start();
+        run.says("lives").signal(Signal::SIGUSR2);
+        run.says_times("lives", 2).signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(0).nothing_left();
+        for phase in ["pre-start", "pre-stop", "post-stop"] {
+            for generation in 1..=2 {
+                ended.said(&format!("{phase} {generation}"));
+            }
+        }
+        assert_eq!(
+            ended.stderr.matches("drained in").count(),
+            2,
+            "{}",
+            ended.told()
+        );
+    });
+}
+
+// A terminal.
+
+/// A command line of the shell that runs stepdown.
+fn stepdown(rest: &str) -> String {
+    format!(
+        "{} -q {} {rest}",
+        binary::under_test().display(),
+        QUICKLY.join(" ")
+    )
+}
+
+#[test]
+fn ctrl_c_ends_the_run_of_any_generation_and_reaches_it_once() {
+    let dir = directory();
+    let mut pty = Pty::shell();
+    pty.enters(&format!("cd {}", dir.path().display()));
+    let witness = binary::witness();
+    let script = format!(
+        "test -e a || {{ touch a; exit 3; }}; exec {} listen 2:7",
+        witness.display()
+    );
+    pty.enters(&stepdown(&format!("-- sh -c '{script}'")))
+        .shows("ready");
+    pty.types(CTRL_C).shows("got 2").shows(&prompt(7));
+    pty.showed_times("got 2", 1);
+    assert_eq!(pty.foreground(), pty.leader(), "the shell's own again");
+}
+
+#[test]
+fn ctrl_c_in_the_delay_ends_the_run() {
+    let mut pty = Pty::shell();
+    let binary = binary::under_test().display().to_string();
+    let delay = "--restart=always --restart-delay=1h --restart-max-delay=2h";
+    pty.enters(&format!("{binary} {delay} -- sh -c 'exit 6'"))
+        .shows("restarted in")
+        .types(CTRL_C)
+        .shows(&prompt(6));
+}
+
+#[test]
+fn ctrl_z_and_fg_work_in_a_later_generation() {
+    let dir = directory();
+    let mut pty = Pty::shell();
+    pty.enters(&format!("cd {}", dir.path().display()));
+    pty.enters(&stepdown(
+        "-- sh -c 'test -e a || { touch a; exit 3; }; echo up; exec cat'",
+    ))
+    .shows("up");
+    pty.enters("one").shows("one");
+    pty.types(CTRL_Z).shows("Stopped").shows(&prompt(148));
+    pty.enters("fg").enters("two").shows("two");
+    pty.types(CTRL_C).shows(&prompt(130));
+}
+
+#[test]
+fn the_parents_death_in_the_delay_ends_the_run() {
+    let dir = directory();
+    let report = dir.path().join("run.json");
+    let mut parent = Command::new("sh");
+    let script = "\"$@\" & echo $! >pid; until test -e go; do sleep 0.01; done";
+    parent
+        .args(["-c", script, "sh"])
+        .arg(binary::under_test())
+        .args(["-q", "-p", "TERM", "--restart=always", "--restart-delay=1h"])
+        .args(["--restart-max-delay=2h", "--metrics-file=m.prom"])
+        .args(["--report=run.json", "--", "sh", "-c", "exit 3"])
+        .current_dir(dir.path());
+    let mut parent = parent.spawn().expect("a shell");
+    wait_until("it waits for the next generation", || {
+        let text = fs::read_to_string(dir.path().join("m.prom")).unwrap_or_default();
+        text.contains("{phase=\"restart-delay\"} 1")
+    });
+    fs::write(dir.path().join("go"), "").expect("our own directory");
+    parent.wait().expect("our own child");
+    wait_until("the run has ended", || report.exists());
+    let told = crate::files::json(&report);
+    assert_eq!(told["outcome"]["reason"], "parent-died");
+    assert_eq!(told["outcome"]["code"], 3);
+    let pid = fs::read_to_string(dir.path().join("pid")).expect("it was started");
+    let pid = pid.trim().parse().expect("a pid");
+    wait_until("it is gone", || {
+        proc::kill(nix::unistd::Pid::from_raw(pid), 0).is_err()
+    });
+}
