@@ -183,8 +183,9 @@ fn explain_command() -> Command {
                 .action(ArgAction::Append)
                 .help_heading("Explain")
                 .help(
-                    "Assume a child that exits DUR after CUE: a signal, stdin, eof, exec, or its own start \
-                     [repeatable] [default: it ends by KILL only]",
+                    "Assume a child that exits DUR after CUE: a signal, stdin, eof, exec, or its own start; \
+                     fail[=CODE]:DUR is a life before, which fails DUR after its start [repeatable] [default: it \
+                     ends by KILL only]",
                 ),
         )
         .arg(

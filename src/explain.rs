@@ -1,5 +1,6 @@
 //! The stop plan as a timeline: the same machine, played against an imaginary child.
 
+mod restarts;
 mod totals;
 pub(crate) mod values;
 mod worst_case;
@@ -9,13 +10,14 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::drive::drive;
+use crate::drive::{Decider, drive};
 use crate::machine::{Event, Machine};
 use crate::options::parse_choice;
 use crate::plan::Plan;
 use crate::plan::voice::{Format, Level, Voice};
 use crate::record::{ExitStatus, Record};
 use crate::sim::{Cue, Script, Sim};
+use crate::supervisor::Supervisor;
 use crate::tell::log;
 use crate::tell::log::Log;
 use crate::words::duration;
@@ -40,9 +42,13 @@ pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
         let error = |fault| Error::new("--assume", fault);
         let after = duration::parse(after)
             .map_err(|bad| error(Fault::new(bad.to_string()).way_out(bad.way_out())))?;
-        script
-            .exits_on
-            .push((parse_cue(cue).map_err(error)?, after));
+        match parse_failure(cue).map_err(error)? {
+            Some(code) => script.lives.push_back((after, ExitStatus::Exited(code))),
+            None => {
+                let cue = parse_cue(cue).map_err(error)?;
+                script.exits_on.push((cue, after));
+            }
+        }
     }
     Ok(script)
 }
@@ -54,6 +60,19 @@ pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
 pub(crate) fn is_pid1(place: &str) -> Result<bool, Error> {
     let places = [("pid1", true), ("process", false)];
     parse_choice(place, &places).map_err(|fault| Error::new("--as", fault))
+}
+
+/// The exit code of `fail` or `fail=CODE`; `None` where it is neither.
+fn parse_failure(text: &str) -> Result<Option<u8>, Fault> {
+    let (word, code) = text.split_once('=').unwrap_or((text, "1"));
+    if !word.eq_ignore_ascii_case("fail") {
+        return Ok(None);
+    }
+    let way_out = "write a number up to 255, as fail=78:3s";
+    let code = code
+        .parse()
+        .map_err(|_| Fault::new(format!("{code:?} is no exit code")).way_out(way_out))?;
+    Ok(Some(code))
 }
 
 fn parse_cue(text: &str) -> Result<Cue, Fault> {
@@ -72,7 +91,7 @@ fn parse_cue(text: &str) -> Result<Cue, Fault> {
         let fault = Fault::new(unknown.to_string());
         match suggest::nearest(&lower, words).or(unknown.nearest()) {
             Some(near) => fault.way_out(format!("did you mean {near}?")),
-            None => fault.way_out("write a signal, stdin, eof, exec or start, as TERM:2s"),
+            None => fault.way_out("write a signal, stdin, eof, exec, start or fail, as TERM:2s"),
         }
     })
 }
@@ -100,6 +119,18 @@ fn play(plan: &Rc<Plan>, script: Script, ends_at: Option<Duration>) -> Played {
     if let Some(at) = ends_at {
         world.happens(at, Event::ChildExited(ExitStatus::Exited(0)));
     }
+    play_in(world, &mut Machine::new(Rc::clone(plan)))
+}
+
+/// Plays the plan, and what follows an end where the command lives more than once.
+fn play_lives(plan: &Rc<Plan>, world: Sim) -> Played {
+    match plan.supervision.clone() {
+        Some(supervision) => play_in(world, &mut Supervisor::steady(Rc::clone(plan), supervision)),
+        None => play_in(world, &mut Machine::new(Rc::clone(plan))),
+    }
+}
+
+fn play_in(mut world: Sim, decider: &mut impl Decider) -> Played {
     let mut played = Played {
         records: Vec::new(),
         t0: Duration::ZERO,
@@ -108,24 +139,20 @@ fn play(plan: &Rc<Plan>, script: Script, ends_at: Option<Duration>) -> Played {
         endless: false,
     };
     let mut t0 = None;
-    drive(
-        &mut Machine::new(Rc::clone(plan)),
-        &mut world,
-        &mut |at: Duration, record: &Record| {
-            match record {
-                Record::StopAsked { .. } | Record::ChildExited { .. } | Record::StartFailed(_) => {
-                    t0.get_or_insert(at);
-                }
-                Record::Step {
-                    signal: Some(Signal::KILL),
-                    ..
-                } => played.killed_at = Some(at),
-                _ => {}
+    drive(decider, &mut world, &mut |at: Duration, record: &Record| {
+        match record {
+            Record::StopAsked { .. } | Record::ChildExited { .. } | Record::StartFailed(_) => {
+                t0.get_or_insert(at);
             }
-            played.end = at;
-            played.records.push((at, record.clone()));
-        },
-    );
+            Record::Step {
+                signal: Some(Signal::KILL),
+                ..
+            } => played.killed_at = Some(at),
+            _ => {}
+        }
+        played.end = at;
+        played.records.push((at, record.clone()));
+    });
     played.t0 = t0.unwrap_or_default();
     played.endless = world.endless;
     played
@@ -148,9 +175,15 @@ fn asked(plan: &Plan, script: &Script) -> Option<Signal> {
 pub(crate) fn explain(plan: Plan, script: Script, json: bool) -> String {
     let plan = Rc::new(plan);
     let asked = asked(&plan, &script);
-    let assumed = !script.exits_on.is_empty();
+    let lives = !script.lives.is_empty();
+    let assumed = lives || !script.exits_on.is_empty();
     let script = Script { asked, ..script };
-    let played = play(&plan, script, None);
+    let hooks_take = script.hooks_take;
+    let played = if lives {
+        play_lives(&plan, Sim::new(script))
+    } else {
+        play(&plan, script, None)
+    };
     let mut text = String::new();
     if json {
         let mut log = Log::new(Voice {
@@ -164,20 +197,32 @@ pub(crate) fn explain(plan: Plan, script: Script, json: bool) -> String {
         }
         return text;
     }
-    let _ = writeln!(text, "{}\n", heading(&plan, asked, assumed));
+    let event = if lives {
+        "A failure of the command".to_owned()
+    } else {
+        event(&plan, asked, assumed)
+    };
+    let _ = writeln!(text, "{event}, {}:\n", children(&plan, assumed));
     timeline(&mut text, &plan, &played);
+    if !assumed {
+        restarts::timelines(&mut text, &plan, hooks_take);
+    }
     totals::budget(&mut text, &plan);
     totals::totals(&mut text, &plan);
     text
 }
 
-fn heading(plan: &Plan, asked: Option<Signal>, assumed: bool) -> String {
-    let event = match (asked, plan.max_runtime) {
+/// What the timeline begins with.
+fn event(plan: &Plan, asked: Option<Signal>, assumed: bool) -> String {
+    match (asked, plan.max_runtime) {
         (Some(signal), _) => format!("A stop by {signal}"),
         (None, Some(_)) if !assumed => "A stop by --max-runtime".to_owned(),
         (None, _) => "The end of the child without a stop".to_owned(),
-    };
-    let children = if assumed {
+    }
+}
+
+fn children(plan: &Plan, assumed: bool) -> &'static str {
+    if assumed {
         "with a child as assumed, and hooks and requests that end at once"
     } else if plan.drain.is_some() {
         "with a child that ends by KILL only, and hooks and requests that use up their time"
@@ -185,8 +230,7 @@ fn heading(plan: &Plan, asked: Option<Signal>, assumed: bool) -> String {
         "with a child that ends by KILL only, and hooks that use up their time"
     } else {
         "with a child that ends by KILL only"
-    };
-    format!("{event}, {children}:")
+    }
 }
 
 fn timeline(text: &mut String, plan: &Plan, played: &Played) {
@@ -209,16 +253,19 @@ fn timeline(text: &mut String, plan: &Plan, played: &Played) {
         ) {
             continue;
         }
-        let after = at.saturating_sub(played.t0);
-        // A column in which equal times stand once shows at a glance where time passes.
-        let time = if last == Some(after) {
-            String::new()
-        } else {
-            Shown(after).to_string()
-        };
-        last = Some(after);
-        let _ = writeln!(text, "{time:>12}  {}", told(record));
+        row(text, &mut last, at.saturating_sub(played.t0), &told(record));
     }
+}
+
+/// A line of a timeline. A column in which equal times stand once shows at a glance where time passes.
+fn row(text: &mut String, last: &mut Option<Duration>, after: Duration, what: &str) {
+    let time = if *last == Some(after) {
+        String::new()
+    } else {
+        Shown(after).to_string()
+    };
+    *last = Some(after);
+    let _ = writeln!(text, "{time:>12}  {what}");
 }
 
 /// The record as text; who will send the signal is not known yet.
@@ -249,5 +296,6 @@ mod tests {
         assert!(refused("TREM").contains("did you mean TERM?"));
         assert!(refused("stdn:1s").contains("did you mean stdin?"));
         assert!(refused("TERM:soon").contains("write it as 1500ms"));
+        assert!(refused("fail=256:1s").contains("a number up to 255"));
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Script {
     pub(crate) requests_end: bool,
     /// A client does not take the last bytes of its answer.
     pub(crate) clients_hang: bool,
-    /// The signal that asks for the stop as soon as the child runs.
+    /// The signal that asks for the stop as soon as the child runs, in the first life that is not one of `lives`.
     pub(crate) asked: Option<Signal>,
 }
 
@@ -125,6 +125,9 @@ impl Sim {
         self.leftover = self.script.leftover != Leftover::Nobody;
         self.told_none = false;
         self.happens_after(Duration::ZERO, Event::Started { pid: CHILD });
+        if let Some((after, status)) = self.script.lives.pop_front() {
+            return self.child_ends(after, status);
+        }
         if let Some(signal) = self.script.asked {
             let received = Received {
                 signal,
@@ -134,10 +137,7 @@ impl Sim {
             };
             self.happens_after(Duration::ZERO, Event::Signal(received));
         }
-        match self.script.lives.pop_front() {
-            Some((after, status)) => self.child_ends(after, status),
-            None => self.cue(Cue::Start),
-        }
+        self.cue(Cue::Start);
     }
 
     fn cue(&mut self, cue: Cue) {

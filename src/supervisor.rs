@@ -60,6 +60,15 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// The first generation begins at time 0. `seed` decides how the delays are spread.
     pub(crate) fn new(plan: Rc<Plan>, supervision: Supervision, seed: u64) -> Self {
+        Self::with_jitter(plan, supervision, Jitter::new(seed))
+    }
+
+    /// As `new`, but the delays are as they were asked for.
+    pub(crate) fn steady(plan: Rc<Plan>, supervision: Supervision) -> Self {
+        Self::with_jitter(plan, supervision, Jitter::none())
+    }
+
+    fn with_jitter(plan: Rc<Plan>, supervision: Supervision, jitter: Jitter) -> Self {
         let first = Generation {
             number: 1,
             restarts: 0,
@@ -71,7 +80,7 @@ impl Supervisor {
             restarts: VecDeque::new(),
             next_delay: supervision.delay,
             supervision: Rc::new(supervision),
-            jitter: Jitter::new(seed),
+            jitter,
             ready_since: None,
             stop_asked: false,
             restart_asked: false,

@@ -14,7 +14,6 @@ impl Jitter {
     }
 
     /// None at all: what is simulated is the same each time.
-    #[cfg(test)]
     pub(super) fn none() -> Self {
         Self { state: None }
     }

@@ -98,8 +98,7 @@ impl Story {
         for (at, event) in self.events {
             sim.happens(at, event);
         }
-        let mut supervisor = Supervisor::new(plan, self.supervision, 0);
-        supervisor.jitter = Jitter::none();
+        let mut supervisor = Supervisor::steady(plan, self.supervision);
         let lines = RefCell::new(Vec::new());
         let outcome = drive(
             &mut supervisor,

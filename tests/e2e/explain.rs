@@ -271,6 +271,34 @@ fn timelines_are_golden() {
 }
 
 #[test]
+fn failures_and_restarts_are_timelines_of_their_own() {
+    let delays = ["explain", "--restart=on-failure", "--restart-on=USR2"];
+    let hooks = ["--post-stop=unlock", "--hook-timeout=1s", "--grace=2s"];
+    is_golden("explain-restart", &[&delays[..], &hooks].concat());
+    let assumed = ["--assume=fail=7:3s", "--assume=fail:1s", "--assume=TERM:1s"];
+    is_golden("explain-restart-assumed", &[&delays[..], &assumed].concat());
+    let never = ["explain", "--restart=always", "--restart-limit=none"];
+    let told = Stepdown::new().args(never).run().stdout;
+    assert!(
+        told.contains("restarted in 30.0 s (--restart)\n         ...  and so on\n"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_failure_and_the_life_after_it_are_told_as_they_are() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let failed = dir.path().join("failed");
+    let script = "test -e FAILED && rm FAILED || { touch FAILED; exit 7; }; trap 'exit 0' TERM; ";
+    let script = script.replace("FAILED", &failed.display().to_string());
+    tells_the_same(
+        &["--restart=on-failure", "--restart-delay=1ms"],
+        &["fail=7:10ms", "TERM"],
+        &format!("{script}{LOOP}"),
+    );
+}
+
+#[test]
 fn a_drain_tells_what_it_waits_for() {
     let options = [
         "explain",
