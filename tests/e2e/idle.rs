@@ -18,7 +18,7 @@ fn waits(pid: Pid) -> bool {
 fn one_small_file_and_one_thread_are_all() {
     let program = binary::under_test_static();
     let size = fs::metadata(program).expect("just built").len();
-    assert!(size <= 3_000_000, "the static binary has {size} bytes");
+    assert!(size <= 2_900_000, "the static binary has {size} bytes");
     let mut run = Stepdown::new()
         .program(program)
         .shell("echo ready; exec sleep 1000")
