@@ -44,6 +44,7 @@ pub(crate) mod probe;
 mod readiness;
 mod relay;
 mod sending;
+mod sockets;
 mod telling;
 
 /// See the module's first sentence.
@@ -105,6 +106,7 @@ impl Kernel {
                 .then(descriptors::InheritedDescriptors::find),
             last: Vec::new(),
             notify_socket: None,
+            sockets: sockets::Sockets::default(),
         };
         let mut kernel = Self {
             began: Instant::now(),
@@ -165,12 +167,13 @@ impl Kernel {
         self.start.descriptors = Some(descriptors::InheritedDescriptors::default());
     }
 
-    /// Opens what must be there before anything is started: the child's notification socket, and the event
-    /// loop where there is something to wait for from the beginning.
+    /// Opens what must be there before anything is started: the sockets of `--listen`, the child's notification
+    /// socket, and the event loop where there is something to wait for from the beginning.
     ///
     /// # Errors
     /// What could not be opened, as it is to be told.
     pub(crate) fn open(&mut self) -> Result<(), String> {
+        self.open_sockets()?;
         let plan = Rc::clone(&self.plan);
         if !plan.opens_before_start() {
             return Ok(());
@@ -214,8 +217,9 @@ impl Kernel {
         }
     }
 
-    /// Gives back what outlives us: the terminal, the child's cgroup.
+    /// Gives back what outlives us: the terminal, the child's cgroup, the files of sockets.
     pub(crate) fn leave(&mut self) {
+        self.start.sockets.remove_files();
         if let Some(terminal) = &self.terminal {
             terminal.restore();
         }
@@ -518,7 +522,10 @@ impl World for Kernel {
             Action::Ready => {}
             Action::NotReady => self.not_ready(),
             Action::StopLooking => self.stop_looking(),
-            Action::StartDrain => self.connections.start(&self.plan),
+            Action::StartDrain => {
+                let passed_on = self.start.sockets.inodes();
+                self.connections.start(&self.plan, passed_on);
+            }
             Action::AskProgram { facts, .. } => self.ask_program(&facts),
             Action::LookAgain => {
                 self.connections.look_again();
@@ -530,6 +537,7 @@ impl World for Kernel {
             }
             Action::Flush => self.connections.flush(&self.plan, self.own_pid == 1),
             Action::NextGeneration => self.next_generation(),
+            Action::CloseSockets => self.start.sockets.close(),
             // The loop itself takes these.
             Action::Record(_) | Action::Finish(_) => {}
         }

@@ -198,8 +198,11 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
         endpoint,
         files,
     };
-    for message in troubles {
-        outputs.tell(Duration::ZERO, Record::Trouble { message });
+    let troubles = troubles
+        .into_iter()
+        .map(|message| Record::Trouble { message });
+    for record in troubles.chain(kernel.listening()) {
+        outputs.tell(Duration::ZERO, record);
     }
     let (mut machine, mut supervisor);
     let outcome = match (refused, plan.supervision.clone()) {

@@ -20,6 +20,7 @@ pub(crate) mod reload;
 pub(crate) mod restart;
 mod settings;
 pub(crate) mod signals;
+pub(crate) mod sockets;
 pub(crate) mod status;
 pub(crate) mod stop;
 mod to_plan;
@@ -69,6 +70,7 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &restart::RESTART_NEVER_ON,
     &restart::RESTART_START_FAILURES,
     &restart::RESTART_ON,
+    &sockets::LISTEN,
     &child::USER,
     &child::GROUP,
     &child::WORKDIR,

@@ -9,6 +9,7 @@ pub(crate) mod drain;
 pub(crate) mod listen;
 pub(crate) mod readiness;
 pub(crate) mod reload;
+pub(crate) mod sockets;
 pub(crate) mod supervision;
 pub(crate) mod until;
 pub(crate) mod voice;
@@ -21,6 +22,7 @@ use crate::plan::call::Call;
 use crate::plan::drain::Drain;
 use crate::plan::listen::Listen;
 use crate::plan::readiness::{Readiness, ReadyWhen};
+use crate::plan::sockets::Socket;
 use crate::plan::supervision::Supervision;
 use crate::plan::until::UntilWhen;
 use crate::plan::voice::{Diagnostics, Voice};
@@ -259,6 +261,8 @@ pub(crate) struct Plan {
     pub(crate) cgroup: bool,
     pub(crate) parent_death_signal: Option<Signal>,
     pub(crate) child: ChildSettings,
+    /// What is listened on for the child, before it is started.
+    pub(crate) sockets: Vec<Socket>,
     /// There only where the command may be started again.
     pub(crate) supervision: Option<Supervision>,
     /// How it is told what happens.

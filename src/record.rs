@@ -221,6 +221,14 @@ pub(crate) enum Again {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(crate) enum Record {
+    /// A socket of `--listen` is open.
+    Listening {
+        name: String,
+        address: String,
+        /// The kernel has chosen the port.
+        #[serde(skip)]
+        chosen: bool,
+    },
     Started {
         pid: i32,
         /// It is ready from its start on: nothing was asked for with `--ready-when`.

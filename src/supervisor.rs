@@ -123,9 +123,12 @@ impl Supervisor {
         self.machine.handle(now, event);
     }
 
-    /// Nothing follows the generation that is alive, even where it was to be followed by one.
+    /// Nothing follows the generation that is alive, even where it was to be followed by one: connections that the
+    /// child does not take any more must not wait for another one.
     fn stop_by(&mut self, now: Duration, reason: Reason, received: Option<Received>) {
-        self.stop_asked = true;
+        if !std::mem::replace(&mut self.stop_asked, true) {
+            self.act(Action::CloseSockets);
+        }
         self.machine.restart_becomes_stop(now, reason, received);
     }
 
@@ -294,6 +297,15 @@ impl Supervisor {
             Action::Finish(outcome) => {
                 self.ended(outcome);
                 None
+            }
+            Action::Record(
+                record @ Record::StopAsked {
+                    reason: Reason::MaxRuntime,
+                    ..
+                },
+            ) if self.supervision.restart == Restart::No => {
+                self.act(Action::CloseSockets);
+                Some(Action::Record(record))
             }
             // The service manager would take it for the end of the run.
             Action::NotReady if !self.stop_asked => Some(Action::StopLooking),

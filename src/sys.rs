@@ -14,6 +14,7 @@ pub(crate) mod environment;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod last_resort;
+pub(crate) mod listening;
 pub(crate) mod namespaces;
 pub(crate) mod notify;
 pub(crate) mod oom;

@@ -41,8 +41,9 @@ enum Purpose {
 const FLUSH_PAUSE: Duration = Duration::from_millis(5);
 
 impl Connections {
-    pub(crate) fn start(&mut self, plan: &Plan) {
-        self.drain = opened(plan);
+    /// The sockets of `passed_on`, by their inodes, belong to the tree although we hold them, too.
+    pub(crate) fn start(&mut self, plan: &Plan, passed_on: Vec<u32>) {
+        self.drain = opened(plan).map(|drain| drain.with_passed_on(passed_on));
         if self.drain.is_some() {
             self.purpose = Purpose::Drain;
         }

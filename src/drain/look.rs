@@ -137,7 +137,7 @@ pub(crate) fn first_not_listened_on(
     let mut owners = Owners::default();
     let anybody = tree.is_none();
     if let Some(tree) = tree.filter(|_| !found.is_empty()) {
-        owners.listeners(Duration::ZERO, &found, tree, own);
+        owners.listeners(Duration::ZERO, &found, tree, || own(&[]));
     }
     let missing = ports.iter().find_map(|&port| {
         let mut there = found.iter().filter(|socket| socket.local.port() == port);
@@ -161,6 +161,8 @@ pub(crate) struct Leaving {
 #[derive(Debug)]
 pub(crate) struct DrainedPorts {
     ports: Ports,
+    /// Sockets of this process that belong to the tree, by their inodes.
+    passed_on: Vec<u32>,
     /// Those of the list, or those seen so far, ascending.
     drained: Vec<u16>,
     tracker: Tracker,
@@ -184,6 +186,7 @@ impl DrainedPorts {
         drained.dedup();
         Self {
             ports,
+            passed_on: Vec::new(),
             drained,
             tracker,
             source: SocketSource::open(),
@@ -193,6 +196,10 @@ impl DrainedPorts {
             listeners: Vec::new(),
             next: Duration::ZERO,
         }
+    }
+
+    pub(crate) fn with_passed_on(self, passed_on: Vec<u32>) -> Self {
+        Self { passed_on, ..self }
     }
 
     /// Why only /proc/net/tcp is read, if that is so, and every open connection counts as in
@@ -213,8 +220,12 @@ impl DrainedPorts {
         let wanted = if auto { None } else { Some(&self.drained[..]) };
         self.source
             .dump(&[TcpState::Listen], wanted, &mut self.listeners)?;
-        self.owners
-            .listeners(now, &self.listeners, || tree.to_vec(), own);
+        self.owners.listeners(
+            now,
+            &self.listeners,
+            || tree.to_vec(),
+            || own(&self.passed_on),
+        );
         if auto {
             self.drained.extend(self.owners.ports());
             self.drained.sort_unstable();
@@ -295,8 +306,8 @@ impl DrainedPorts {
     }
 }
 
-/// The sockets of this process.
-fn own() -> HashSet<u32> {
+/// The sockets of this process that belong to it alone.
+fn own(passed_on: &[u32]) -> HashSet<u32> {
     let mut inodes = HashSet::new();
     sockets(
         &[Pid::this()],
@@ -306,6 +317,7 @@ fn own() -> HashSet<u32> {
             true
         },
     );
+    inodes.retain(|inode| !passed_on.contains(inode));
     inodes
 }
 

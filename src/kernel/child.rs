@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicI32;
 use super::cannot_start::{FailedExec, Typed};
 use super::job_control::Halt;
 use super::jobs::path_of;
+use super::sockets::Sockets;
 use super::telling::Delivered;
 use super::{Kernel, cgroup};
 use crate::kernel::hooks;
@@ -34,6 +35,7 @@ pub(super) struct Start {
     pub(super) last: Vec<(OsString, OsString)>,
     /// The child's `NOTIFY_SOCKET`, where it is one of ours.
     pub(super) notify_socket: Option<notify::Socket>,
+    pub(super) sockets: Sockets,
 }
 
 /// The main child, and what is known of its tree.
@@ -90,9 +92,7 @@ impl Kernel {
         self.make_cgroup();
         let refused = AtomicI32::new(0);
         let settings = &self.plan.child;
-        let notify_socket = self.start.notify_socket.as_ref().map(notify::Socket::name);
-        let environment =
-            child_environment(&self.plan, &self.start.last, self.own_pid, notify_socket);
+        let environment = child_environment(&self.plan, &self.start, self.own_pid);
         let workdir = settings.workdir.as_deref().map(descriptors::path);
         let options = spawn::Options {
             environment: environment.as_deref(),
@@ -102,6 +102,7 @@ impl Kernel {
             stdout: None,
             null: Null::None,
             close_above_stderr: false,
+            passed: self.start.sockets.passed(),
             directory: match &workdir {
                 None => Directory::Inherited,
                 Some(Some(path)) => Directory::Path(path),
@@ -141,6 +142,7 @@ impl Kernel {
             // The next start needs it as well.
             return descriptors::occupy_closed_streams();
         }
+        self.start.sockets.close();
         match &self.start.descriptors {
             Some(inherited) => inherited.close(),
             None => {
@@ -175,13 +177,13 @@ impl Kernel {
 /// process do.
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
+/// Whom the sockets are meant for (sd_listen_fds(3)).
+const LISTEN_PID: &str = "LISTEN_PID";
+
 /// The child's environment, or `None` where it is ours unchanged.
-fn child_environment(
-    plan: &Plan,
-    last: &[(OsString, OsString)],
-    own_pid: i32,
-    notify_socket: Option<&str>,
-) -> Option<Vec<CString>> {
+fn child_environment(plan: &Plan, start: &Start, own_pid: i32) -> Option<Vec<CString>> {
+    let notify_socket = start.notify_socket.as_ref().map(notify::Socket::name);
+    let gets_sockets = start.sockets.count() > 0;
     let mut laid_over: Vec<(OsString, OsString)> = Vec::new();
     if let Some(user) = &plan.child.user {
         laid_over.extend(identity::variables(user));
@@ -195,15 +197,17 @@ fn child_environment(
     // the program that does.
     let is_moot = |name: &str| name == WATCHDOG_PID && notify_socket.is_some();
     let is_given = |name: &str| plan.child.env.iter().any(|(key, _)| key == name);
-    let named = spawn::NAMES_US.iter().filter(|name| names_us(name));
+    let is_asked = |name: &str| name == LISTEN_PID && gets_sockets || names_us(name);
+    let named = spawn::NAMES_US.iter().filter(|name| is_asked(name));
     let named = named.filter(|name| !is_moot(name) && !is_given(name));
     laid_over.extend(named.map(|name| ((*name).into(), spawn::PID_PLACE.into())));
-    laid_over.extend(last.iter().cloned());
+    laid_over.extend(start.sockets.variables());
+    laid_over.extend(start.last.iter().cloned());
     laid_over.extend(plan.child.env.iter().cloned());
     laid_over.extend(notify_socket.map(|name| ("NOTIFY_SOCKET".into(), name.into())));
     // The same process once more, by the inode of its pidfd (systemd 259): it would not fit the child,
     // and a receiver that finds it refuses the sockets.
-    let listens = names_us("LISTEN_PID");
+    let listens = gets_sockets || names_us(LISTEN_PID);
     let outdated = |key: &OsString| {
         listens && key == "LISTEN_PIDFDID" || key == WATCHDOG_PID && notify_socket.is_some()
     };
@@ -253,6 +257,7 @@ fn start_failure(
             codes.own,
             format!("--workdir {}: {why}", workdir.to_string_lossy()),
         ),
+        SetupStep::Sockets => (codes.own, format!("no descriptor for --listen: {why}")),
         SetupStep::NoNewPrivs => (codes.own, format!("--no-new-privs: {why}")),
         SetupStep::Groups | SetupStep::Group => (codes.own, format!("--group {}: {why}", user.1)),
         // Ids that a user namespace does not map are invalid (setresuid(2)).

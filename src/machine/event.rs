@@ -191,6 +191,9 @@ pub(crate) enum Action {
     StopLooking,
     /// Another life of the command begins: what belongs to the last one is forgotten.
     NextGeneration,
+    /// No other life of the command follows: who connects to a socket of `--listen` that the child has closed is
+    /// to be refused.
+    CloseSockets,
     Record(Record),
     Finish(Outcome),
 }

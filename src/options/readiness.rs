@@ -1,9 +1,9 @@
 //! `--help`, "Readiness": when the child is ready, and who is told.
 
 use super::definition::{Because, Idle, Kind, Opt, Preset, written};
-use super::drain;
 use super::parse::parse_limit;
 use super::settings::Given;
+use super::{drain, sockets};
 use crate::plan::drain::DrainPorts;
 use crate::plan::listen::Listen;
 use crate::plan::readiness::{self, Readiness, ReadyWhen};
@@ -80,14 +80,26 @@ fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
         Ok((readiness::parse(text)?, text.to_owned()))
     })?;
     let listen = settings.one(&HEALTH_LISTEN, Listen::parse)?;
+    // They are listened on before the child is there, and say nothing about it.
+    let ours = sockets::ports(settings)?;
+    if let Some((ReadyWhen::Tcp(ports), _)) = &when
+        && let Some(port) = ports.iter().find(|port| ours.contains(port))
+    {
+        let fault = Fault::new(format!(
+            "--listen listens on port {port} before the child is started"
+        ));
+        let way_out = "use http:URL, or notify; without a condition connections wait until the child takes them";
+        return Err(settings.error(&READY_WHEN, fault.way_out(way_out)));
+    }
     let is_asked = timeout.is_some() || listen.is_some();
     let condition = match (when, drain::ports(settings)?) {
         (Some(condition), _) => Some(condition),
         // A server that is going to be drained is ready when it listens on its ports.
         (None, Some(DrainPorts::List(ports))) if is_asked => {
-            let ports: Vec<u16> = ports.into_iter().map(|(port, _)| port).collect();
+            let ports = ports.into_iter().map(|(port, _)| port);
+            let ports: Vec<u16> = ports.filter(|port| !ours.contains(port)).collect();
             let names: Vec<String> = ports.iter().map(u16::to_string).collect();
-            Some((ReadyWhen::Tcp(ports), format!("tcp:{}", names.join(","))))
+            (!ports.is_empty()).then(|| (ReadyWhen::Tcp(ports), format!("tcp:{}", names.join(","))))
         }
         (None, _) => None,
     };

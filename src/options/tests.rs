@@ -63,6 +63,7 @@ static SAMPLES: &[Sample] = &[
     (&restart::RESTART_NEVER_ON, "7,ABRT", "restart=always"),
     (&restart::RESTART_START_FAILURES, "on", "restart=always"),
     (&restart::RESTART_ON, "HUP", ""),
+    (&sockets::LISTEN, "web=:80", ""),
     (&child::USER, "0", ""),
     (&child::GROUP, "0", ""),
     (&child::WORKDIR, "/", ""),

@@ -54,6 +54,7 @@ impl Settings {
             cgroup: left::DEFAULT_CGROUP,
             parent_death_signal: None,
             child: ChildSettings::default(),
+            sockets: Vec::new(),
             supervision: None,
             voice: Voice {
                 level: told::DEFAULT_LEVEL.1,

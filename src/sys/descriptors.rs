@@ -91,6 +91,13 @@ impl InheritedDescriptors {
 /// More than we ever have open at the start.
 const ROOM: usize = 64;
 
+/// Whether it is open, and exec leaves it open: ours are not.
+pub(crate) fn is_inherited(fd: RawFd) -> bool {
+    // SAFETY: a number, and nothing of ours behind it.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Closes everything above 2 but `ours`.
 pub(crate) fn close_all_but(mut ours: Vec<RawFd>) {
     ours.sort_unstable();
@@ -159,10 +166,18 @@ pub(crate) fn pipe_with(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
 /// # Errors
 /// The errno of fcntl(2).
 pub(crate) fn above_stderr(fd: OwnedFd) -> nix::Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 {
+    above(fd, 3)
+}
+
+/// Moves a descriptor to `lowest` or above, if it is not there.
+///
+/// # Errors
+/// The errno of fcntl(2).
+pub(crate) fn above(fd: OwnedFd, lowest: RawFd) -> nix::Result<OwnedFd> {
+    if fd.as_raw_fd() >= lowest {
         return Ok(fd);
     }
-    let moved = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    let moved = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
     // SAFETY: fcntl has just made this descriptor, and nobody else knows it.
     Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(moved) })
 }

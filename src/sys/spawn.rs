@@ -13,7 +13,7 @@ mod script;
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
@@ -37,6 +37,7 @@ pub(crate) struct Options<'a> {
     pub(crate) null: Null,
     /// Closes every descriptor above 2 first.
     pub(crate) close_above_stderr: bool,
+    pub(crate) passed: Passed<'a>,
     pub(crate) directory: Directory<'a>,
     pub(crate) identity: Option<&'a Identity>,
     pub(crate) no_new_privs: bool,
@@ -52,6 +53,14 @@ pub(crate) struct CgroupEntry<'a> {
     pub(crate) procs: RawFd,
     /// Why it could not enter: the errno.
     pub(crate) refused: &'a AtomicI32,
+}
+
+/// Sockets that the new process finds one after the other at the numbers from this one on. Ours lie above all of
+/// them.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Passed<'a> {
+    pub(crate) from: RawFd,
+    pub(crate) sockets: &'a [OwnedFd],
 }
 
 /// Which standard streams are /dev/null.
@@ -88,6 +97,7 @@ pub(crate) enum SetupStep {
     Namespaces,
     Stdin,
     Directory,
+    Sockets,
     NoNewPrivs,
     Groups,
     Group,
@@ -95,11 +105,12 @@ pub(crate) enum SetupStep {
     Exec,
 }
 
-const STAGES: [SetupStep; 9] = [
+const STAGES: [SetupStep; 10] = [
     SetupStep::Clone,
     SetupStep::Namespaces,
     SetupStep::Stdin,
     SetupStep::Directory,
+    SetupStep::Sockets,
     SetupStep::NoNewPrivs,
     SetupStep::Groups,
     SetupStep::Group,
@@ -365,6 +376,11 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (SetupStep, i32)> {
         }
         if options.close_above_stderr {
             super::descriptors::close_from(3);
+        }
+        // From here on nothing of ours is needed that may lie at these numbers.
+        for (number, socket) in (options.passed.from..).zip(options.passed.sockets) {
+            let copied = libc::dup2(socket.as_raw_fd(), number);
+            checked(SetupStep::Sockets, copied.into())?;
         }
         if let Some(identity) = options.identity {
             if let Some(groups) = &identity.groups {

@@ -9,7 +9,6 @@ pub(super) mod status;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener as Std};
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,9 +19,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
-};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -33,6 +29,7 @@ use crate::machine::Event;
 use crate::plan::{Health, Plan};
 use crate::reactor::Reactor;
 use crate::record::Record;
+use crate::sys::{error_text, listening};
 use crate::tell::endpoint::checkers::Checkers;
 use crate::tell::metrics;
 use crate::tell::metrics::totals::Totals;
@@ -94,19 +91,15 @@ impl Endpoint {
         began: Instant,
         totals: Totals,
     ) -> Result<Arc<Self>, String> {
-        let mut why = String::new();
-        let bound = health.listen.addresses.iter().find_map(|address| {
-            let told =
-                |error: &std::io::Error| crate::sys::error_text(error.raw_os_error().unwrap_or(0));
-            listen(*address).map_err(|error| why = told(&error)).ok()
-        });
         let failed = |why| {
             format!(
                 "--health-listen {}: cannot listen: {why}",
                 health.listen.text
             )
         };
-        let bound = bound.ok_or_else(|| failed(why))?;
+        let bound = listening::tcp(&health.listen.addresses)
+            .map_err(|errno| failed(error_text(errno as i32)))?;
+        let bound = Std::from(bound);
         let endpoint = Arc::new(Self {
             began,
             began_at: SystemTime::now() - began.elapsed(),
@@ -209,20 +202,6 @@ impl Endpoint {
         answer.headers_mut().insert(RETRY_AFTER, soon);
         answer
     }
-}
-
-/// As the standard library does it, but `[::]` takes IPv4 whatever `net.ipv6.bindv6only` says.
-fn listen(address: SocketAddr) -> std::io::Result<Std> {
-    if !address.is_ipv6() || !address.ip().is_unspecified() {
-        return Std::bind(address);
-    }
-    let (family, kind) = (AddressFamily::Inet6, SockType::Stream);
-    let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-    setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-    nix::sys::socket::listen(&socket, Backlog::MAXALLOWABLE)?;
-    Ok(socket.into())
 }
 
 fn response(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {

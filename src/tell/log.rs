@@ -173,6 +173,8 @@ impl Log {
                 ..
             } => Level::Info,
             Record::ChildExited { .. } | Record::Ended(_) if !self.asked => Level::Debug,
+            // Nobody else knows the port.
+            Record::Listening { chosen: true, .. } => Level::Info,
             // Its end, and nothing new, is told in a moment.
             Record::InFlight { requests: 0, .. } => Level::Debug,
             // What it stops for is told beside it.
@@ -204,6 +206,7 @@ impl Log {
             | Record::Extended { .. }
             | Record::Started { .. }
             | Record::GenerationBegan { .. }
+            | Record::Listening { .. }
             | Record::HookStarted { .. }
             | Record::Forwarded { .. }
             | Record::Dropped { .. }

@@ -12,7 +12,7 @@ use crate::support::{Mode, Stepdown, both, wait_until};
 
 /// stepdown as a service manager starts it: `LISTEN_PID` is its own pid, which only it can know, so
 /// a shell that becomes stepdown sets it.
-fn activated(mode: Mode, variables: &str) -> Stepdown {
+pub(crate) fn activated(mode: Mode, variables: &str) -> Stepdown {
     let script = format!("{variables} exec \"$0\" \"$@\"");
     Stepdown::in_mode(mode)
         .program("/bin/sh")
@@ -21,7 +21,7 @@ fn activated(mode: Mode, variables: &str) -> Stepdown {
 }
 
 /// The run with this socket, or whatever it is, as descriptor 3.
-fn with_socket(run: Stepdown, socket: impl Into<OwnedFd>) -> Stepdown {
+pub(crate) fn with_socket(run: Stepdown, socket: impl Into<OwnedFd>) -> Stepdown {
     let socket: OwnedFd = socket.into();
     run.prepared(move || {
         let fd = socket.as_raw_fd();

@@ -60,6 +60,8 @@ mod identity;
 mod idle;
 mod ladder;
 mod left;
+mod listen;
+mod listen_programs;
 mod logs;
 mod luxuries;
 mod manual;

@@ -46,6 +46,8 @@ enum Promise {
     TheStatusIsThatOfTheLastGeneration,
     /// The one that is alive gets what asks neither for a stop nor for a restart.
     OtherSignalsReachTheChild,
+    /// The sockets of `--listen` are there for each generation, and closed from the stop on.
+    SocketsAreOpenUntilTheStop,
 }
 
 /// A mistake that a supervisor could make.
@@ -61,9 +63,11 @@ enum Bug {
     GivesUpAtOnce,
     EndsWellWhateverHappened,
     SwallowsSignals,
+    ClosesSocketsForARestart,
+    KeepsSocketsOpen,
 }
 
-const BUGS: [(Bug, Promise); 10] = [
+const BUGS: [(Bug, Promise); 12] = [
     (Bug::MissesAStopInTheDelay, Promise::AStopEndsTheRun),
     (Bug::RestartsInSpiteOfAStop, Promise::AStopEndsTheRun),
     (Bug::DoesNotWaitForTheSweep, Promise::OneGenerationAtATime),
@@ -77,6 +81,11 @@ const BUGS: [(Bug, Promise); 10] = [
         Promise::TheStatusIsThatOfTheLastGeneration,
     ),
     (Bug::SwallowsSignals, Promise::OtherSignalsReachTheChild),
+    (
+        Bug::ClosesSocketsForARestart,
+        Promise::SocketsAreOpenUntilTheStop,
+    ),
+    (Bug::KeepsSocketsOpen, Promise::SocketsAreOpenUntilTheStop),
 ];
 
 struct Broken(Promise, String);
@@ -105,6 +114,7 @@ struct Judge {
     failed: bool,
     last: Option<u8>,
     forwarded: u32,
+    sockets_closed: bool,
     outcome: Option<Outcome>,
 }
 
@@ -147,6 +157,7 @@ impl Judge {
             failed: false,
             last: None,
             forwarded: 0,
+            sockets_closed: false,
             outcome: None,
         };
         judge.supervisor.jitter = Jitter::none();
@@ -162,6 +173,9 @@ impl Judge {
         match self.bug {
             Some(Bug::MissesAStopInTheDelay) if is_term && self.is_between() => {
                 return self.settle();
+            }
+            Some(Bug::ClosesSocketsForARestart) if event == received(Signal::HUP) => {
+                self.sockets_closed = true;
             }
             Some(Bug::SwallowsSignals) if event == received(named("USR1")) => return self.settle(),
             _ => {}
@@ -226,6 +240,8 @@ impl Judge {
                 let result = HookResult::Ended(ExitStatus::Exited(0));
                 self.to_come.push_back(Event::HookEnded { hook, result });
             }
+            Action::CloseSockets if self.bug == Some(Bug::KeepsSocketsOpen) => {}
+            Action::CloseSockets => self.sockets_closed = true,
             Action::NextGeneration => {
                 holds(Promise::AStopEndsTheRun, !self.stop_asked, "a generation")?;
                 let alone = !self.child && self.swept;
@@ -241,6 +257,11 @@ impl Judge {
                     Promise::TheDelayIsKept,
                     self.now >= self.not_before || self.asked_to_restart,
                     "too early",
+                )?;
+                holds(
+                    Promise::SocketsAreOpenUntilTheStop,
+                    !self.sockets_closed,
+                    "closed for the next one",
                 )?;
                 self.asked_to_restart = false;
                 self.generations += 1;
@@ -321,7 +342,12 @@ impl Judge {
             }
             Letter::Term => {
                 self.stop_asked = true;
-                self.give(received(Signal::TERM))
+                self.give(received(Signal::TERM))?;
+                if self.child && !self.sockets_closed {
+                    let why = "they wait for nobody".to_owned();
+                    return Err(Broken(Promise::SocketsAreOpenUntilTheStop, why));
+                }
+                Ok(())
             }
             Letter::Hup => {
                 self.asked_to_restart |= running || self.is_between();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::plan::sockets::UNNAMED;
 use crate::plan::{HookPhase, Target};
 use crate::record::held::HeldConnection;
 use crate::record::waited::Waited;
@@ -25,6 +26,12 @@ pub(super) struct Words<'a>(pub(super) &'a Record);
 impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            Record::Listening { name, address, .. } if name == UNNAMED => {
+                write!(f, "listening on {address}")
+            }
+            Record::Listening { name, address, .. } => {
+                write!(f, "listening on {address} ({name})")
+            }
             Record::Started { pid, .. } => write!(f, "started, pid {pid}"),
             Record::StartFailed(failure) => f.write_str(&failure.message),
             Record::Ready { after } => write!(f, "ready after {}", Shown(*after)),

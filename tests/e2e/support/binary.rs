@@ -122,6 +122,12 @@ pub(crate) fn http() -> &'static Path {
     BUILT.get_or_init(|| compiled("http"))
 }
 
+/// `children/listener.c` as a static program: a server on the sockets that it was given.
+pub(crate) fn listener() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("listener"))
+}
+
 /// `children/deeds.c` as a static program: sockets, signals and exec, as its arguments say.
 pub(crate) fn deeds() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

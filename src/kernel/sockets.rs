@@ -1,0 +1,173 @@
+//! The sockets of `--listen`: opened before anything is started, given to each child (sd_listen_fds(3)), and
+//! closed when no other child follows.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use super::Kernel;
+use crate::plan::sockets::{Address, Socket, UNNAMED};
+use crate::record::Record;
+use crate::sys::spawn::Passed;
+use crate::sys::{descriptors, error_text, listening};
+
+/// The first descriptor that is passed on (sd_listen_fds(3), `SD_LISTEN_FDS_START`).
+const FIRST: RawFd = 3;
+
+/// See the module's first sentence.
+#[derive(Default)]
+pub(super) struct Sockets {
+    /// Sockets that we were started with ourselves: they are passed on, too, and before ours.
+    inherited: usize,
+    /// Of all of them, in their order.
+    names: Vec<String>,
+    /// Ours. Their numbers are above those that they have in the child.
+    open: Vec<OwnedFd>,
+    /// What unix sockets have left in the file system.
+    files: Vec<SocketFile>,
+}
+
+struct SocketFile {
+    path: String,
+    /// Device and inode: another server may have put its own in this place.
+    identity: (u64, u64),
+}
+
+impl Sockets {
+    /// How many there are for a child.
+    pub(super) fn count(&self) -> usize {
+        if self.open.is_empty() {
+            0
+        } else {
+            self.inherited + self.open.len()
+        }
+    }
+
+    /// `LISTEN_FDS` and `LISTEN_FDNAMES`, where there are any; who sets `LISTEN_PID` must know the pid.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        let count = Some(self.count()).filter(|count| *count > 0);
+        let both = count.map(|count| {
+            let names = self.names.join(":").into();
+            [
+                ("LISTEN_FDS".into(), count.to_string().into()),
+                ("LISTEN_FDNAMES".into(), names),
+            ]
+        });
+        both.into_iter().flatten()
+    }
+
+    /// For the start of a child.
+    pub(super) fn passed(&self) -> Passed<'_> {
+        Passed {
+            from: number(self.inherited),
+            sockets: &self.open,
+        }
+    }
+
+    /// By what /proc calls those that we still hold.
+    pub(super) fn inodes(&self) -> Vec<u32> {
+        self.open.iter().filter_map(listening::inode).collect()
+    }
+
+    /// From now on only children have them.
+    pub(super) fn close(&mut self) {
+        self.open.clear();
+    }
+
+    /// Removes the files of unix sockets, as far as they are still ours.
+    pub(super) fn remove_files(&mut self) {
+        for file in self.files.drain(..) {
+            if SocketFile::of(&file.path).is_some_and(|found| found.identity == file.identity) {
+                // Whoever removes a directory first has saved us the trouble.
+                let _ = fs::remove_file(&file.path);
+            }
+        }
+    }
+
+    fn open(&mut self, socket: &Socket, lowest: RawFd) -> nix::Result<()> {
+        let opened = match &socket.address {
+            Address::Tcp(addresses) => listening::tcp(addresses)?,
+            Address::Unix(path) => {
+                let opened = listening::unix(path)?;
+                self.files.extend(SocketFile::of(path));
+                opened
+            }
+        };
+        self.open.push(descriptors::above(opened, lowest)?);
+        self.names.push(socket.name.clone());
+        Ok(())
+    }
+}
+
+impl SocketFile {
+    fn of(path: &str) -> Option<Self> {
+        let found = fs::symlink_metadata(path).ok()?;
+        found.file_type().is_socket().then(|| Self {
+            path: path.to_owned(),
+            identity: (found.dev(), found.ino()),
+        })
+    }
+}
+
+/// The descriptor that the child has for the socket with this index.
+fn number(index: usize) -> RawFd {
+    FIRST.saturating_add(RawFd::try_from(index).unwrap_or(RawFd::MAX))
+}
+
+/// The names of the sockets that were meant for us (sd_listen_fds(3)).
+fn inherited(own_pid: i32) -> Vec<String> {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let is_ours = variable("LISTEN_PID").parse() == Ok(own_pid);
+    let told: usize = variable("LISTEN_FDS").parse().unwrap_or(0);
+    let there = (0..told).take_while(|index| descriptors::is_inherited(number(*index)));
+    let count = if is_ours { there.count() } else { 0 };
+    let names = variable("LISTEN_FDNAMES");
+    let names = names.split(':').filter(|name| !name.is_empty());
+    let names = names.chain(std::iter::repeat(UNNAMED)).take(count);
+    names.map(str::to_owned).collect()
+}
+
+impl Kernel {
+    /// # Errors
+    /// Where nobody can listen, and why, as it is to be told.
+    pub(super) fn open_sockets(&mut self) -> Result<(), String> {
+        let plan = std::rc::Rc::clone(&self.plan);
+        if plan.sockets.is_empty() {
+            return Ok(());
+        }
+        let names = inherited(self.own_pid);
+        let before = names.len();
+        self.start.sockets.inherited = before;
+        self.start.sockets.names = names;
+        for fd in (before..before + plan.sockets.len()).map(number) {
+            if descriptors::is_inherited(fd) {
+                self.trouble(format!(
+                    "descriptor {fd} was inherited, but the child gets a socket of --listen in its place"
+                ));
+            }
+        }
+        let lowest = number(before + plan.sockets.len());
+        for socket in &plan.sockets {
+            if let Err(errno) = self.start.sockets.open(socket, lowest) {
+                self.start.sockets.close();
+                let why = error_text(errno as i32);
+                return Err(format!("--listen {}: cannot listen: {why}", socket.text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where we listen for the child.
+    pub(crate) fn listening(&self) -> impl Iterator<Item = Record> {
+        let open = self.start.sockets.open.iter();
+        self.plan.sockets.iter().zip(open).map(|(socket, open)| {
+            let address = listening::address(open).filter(|_| socket.port().is_some());
+            Record::Listening {
+                name: socket.name.clone(),
+                address: address.map_or_else(|| socket.text.clone(), |address| address.to_string()),
+                chosen: socket.port() == Some(0),
+            }
+        })
+    }
+}

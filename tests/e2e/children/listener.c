@@ -1,0 +1,120 @@
+/* A server on the sockets that it was given, as sd_listen_fds(3) has it.
+
+   Says `NAME KIND` of each, KIND being tcp, unix or what is wrong with it, and then `ready`. A client sends one line:
+
+   | line | what happens |
+   | --- | --- |
+   | crash | it exits with 7 |
+   | wait | the answer comes once there is a file `go` in its directory |
+   | anything else | is answered by the name of the socket and the line |
+
+   On TERM it closes its sockets, says `closed` and ends with 0 once there is a file `go`; with the argument `quick` it
+   ends at once. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { FIRST = 3, MOST = 16 };
+
+struct client {
+    int fd;
+    const char *name;
+};
+
+static volatile sig_atomic_t told;
+
+static void on_term(int signal_number)
+{
+    (void)signal_number;
+    told = 1;
+}
+
+static void await_go(void)
+{
+    while (access("go", F_OK) != 0)
+        usleep(3 * 1000);
+}
+
+static void *serve(void *argument)
+{
+    struct client *client = argument;
+    char line[256] = "";
+    FILE *stream = fdopen(client->fd, "r+");
+    if (fgets(line, sizeof line, stream)) {
+        line[strcspn(line, "\n")] = 0;
+        if (strcmp(line, "crash") == 0)
+            _exit(7);
+        if (strcmp(line, "wait") == 0)
+            await_go();
+        fprintf(stream, "%s %s\n", client->name, line);
+    }
+    fclose(stream);
+    free(client);
+    return NULL;
+}
+
+static const char *kind(int fd)
+{
+    int value = -1;
+    socklen_t length = sizeof value;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &length) < 0 || value != 1)
+        return "does not listen";
+    if (fcntl(fd, F_GETFD) != 0)
+        return "is closed by exec";
+    if (fcntl(fd, F_GETFL) & O_NONBLOCK)
+        return "does not block";
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &length);
+    return value == AF_UNIX ? "unix" : "tcp";
+}
+
+int main(int argc, char **argv)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS"), *listed = getenv("LISTEN_FDNAMES");
+    struct pollfd sockets[MOST];
+    const char *names[MOST];
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!pid || atoi(pid) != getpid() || !fds) {
+        puts("no sockets");
+        return 98;
+    }
+    int count = atoi(fds), is_quick = argc > 1 && strcmp(argv[1], "quick") == 0;
+    char *rest = strdup(listed ? listed : "");
+    for (int index = 0; index < count && index < MOST; index++) {
+        const char *name = strsep(&rest, ":");
+        names[index] = name && *name ? name : "unknown";
+        sockets[index] = (struct pollfd){ .fd = FIRST + index, .events = POLLIN };
+        printf("%s %s\n", names[index], kind(FIRST + index));
+    }
+    sigset_t blocked, before;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGTERM);
+    sigprocmask(SIG_BLOCK, &blocked, &before);
+    sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_term }, NULL);
+    puts("ready");
+    while (!told) {
+        if (ppoll(sockets, count, NULL, &before) <= 0)
+            continue;
+        for (int index = 0; index < count; index++) {
+            if (!(sockets[index].revents & POLLIN))
+                continue;
+            struct client *client = malloc(sizeof *client);
+            *client = (struct client){ accept4(sockets[index].fd, NULL, NULL, SOCK_CLOEXEC), names[index] };
+            pthread_t thread;
+            pthread_create(&thread, NULL, serve, client);
+            pthread_detach(thread);
+        }
+    }
+    for (int index = 0; index < count; index++)
+        close(sockets[index].fd);
+    puts("closed");
+    if (!is_quick)
+        await_go();
+    return 0;
+}
