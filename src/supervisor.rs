@@ -253,7 +253,8 @@ impl Supervisor {
     }
 
     fn follow(&mut self, now: Duration, last: Outcome, reason: RestartReason, delay: Duration) {
-        self.generation.restarts += u32::from(reason != RestartReason::Asked);
+        let unasked = u32::from(reason != RestartReason::Asked);
+        self.generation.restarts = self.generation.restarts.saturating_add(unasked);
         self.tell(Record::GenerationEnded {
             generation: self.generation.number,
             outcome: last.clone(),

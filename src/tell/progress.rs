@@ -324,7 +324,8 @@ impl Progress {
                 delay,
                 ..
             } => {
-                self.restarts += u32::from(*restart != RestartReason::Asked);
+                let unasked = u32::from(*restart != RestartReason::Asked);
+                self.restarts = self.restarts.saturating_add(unasked);
                 self.ready_state = ReadyState::Restarting;
                 self.next_start = Some(at.saturating_add(*delay));
                 self.has_ended(at, outcome, Some(*restart));

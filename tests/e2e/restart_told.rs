@@ -336,3 +336,36 @@ fn the_next_run_is_told_of_a_crash_loop_that_was_given_up() {
         third.code(0).said("0|0|0");
     });
 }
+
+#[test]
+fn the_json_log_names_generations_as_everything_else_does() {
+    both(|mode| {
+        let dir = directory();
+        let ended = restarting(mode, &dir, &["--restart-limit=1/1h", "-v"])
+            .args(["--log-format=json"])
+            .shell("exit 3")
+            .run();
+        ended.code(3);
+        let records: Vec<Value> = ended
+            .stderr
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let the = |event: &str| {
+            let record = records.iter().find(|record| record["event"] == event);
+            record.unwrap_or_else(|| panic!("no {event}\n{}", ended.told()))
+        };
+        let over = the("generation-ended");
+        assert_eq!(over["generation"], 1);
+        assert_eq!(
+            (&over["code"], &over["reason"]),
+            (&3.into(), &"exit".into())
+        );
+        assert_eq!(over["restart"], "failure");
+        assert!(over["delay_ms"].is_u64() && over["took_ms"].is_u64());
+        assert_eq!(the("generation-began")["generation"], 2);
+        let gave_up = the("gave-up");
+        assert_eq!(gave_up["restarts"], 1);
+        assert_eq!(gave_up["within_ms"], 3_600_000);
+    });
+}
