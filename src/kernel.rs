@@ -35,6 +35,7 @@ mod asking;
 mod cannot_start;
 mod cgroup;
 mod child;
+mod fd_store;
 pub(crate) mod hooks;
 mod job_control;
 mod jobs;
@@ -255,10 +256,21 @@ impl Kernel {
     fn open_notify_socket(&mut self) -> Result<(), String> {
         let awaits_ready = self.plan.takes_ready_from_child();
         if let Some(reactor) = &self.reactor {
-            let socket = notify::open(reactor, self.upward.clone(), awaits_ready)?;
+            let store = Some(self.start.sockets.store()).filter(|_| self.plan.keeps_descriptors());
+            let socket = notify::open(reactor, self.upward.clone(), awaits_ready, store.cloned())?;
             self.start.notify_socket = Some(socket);
         }
         Ok(())
+    }
+
+    /// Takes what was said by those who have ended before they are reaped: afterwards nobody knows who they were, and
+    /// what they have handed over is meant for the next life of the command.
+    fn hear_last_words(&mut self) {
+        if self.plan.keeps_descriptors()
+            && let (Some(reactor), Some(socket)) = (&self.reactor, &self.start.notify_socket)
+        {
+            socket.hear(reactor);
+        }
     }
 
     fn trouble(&mut self, message: String) {
@@ -421,6 +433,9 @@ impl World for Kernel {
     fn pending(&mut self) -> Option<Event> {
         if let Some(event) = self.queue.pop_front() {
             return Some(event);
+        }
+        if self.reaping.is_due {
+            self.hear_last_words();
         }
         while self.reaping.is_due && self.reaping.in_a_row < IN_A_ROW {
             self.reaping.in_a_row += 1;

@@ -71,6 +71,7 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &restart::RESTART_START_FAILURES,
     &restart::RESTART_ON,
     &sockets::LISTEN,
+    &sockets::FD_STORE_MAX,
     &child::USER,
     &child::GROUP,
     &child::WORKDIR,

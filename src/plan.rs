@@ -263,6 +263,8 @@ pub(crate) struct Plan {
     pub(crate) child: ChildSettings,
     /// What is listened on for the child, before it is started.
     pub(crate) sockets: Vec<Socket>,
+    /// How many descriptors are kept for the next start (`--fd-store-max`).
+    pub(crate) fd_store_max: usize,
     /// There only where the command may be started again.
     pub(crate) supervision: Option<Supervision>,
     /// How it is told what happens.
@@ -379,7 +381,14 @@ impl Plan {
     /// Whether the child gets a socket of ours as NOTIFY_SOCKET (sd_notify(3)).
     pub(crate) fn awaits_notification(&self) -> bool {
         let when = self.readiness.as_ref().map(|readiness| &readiness.when);
-        when == Some(&ReadyWhen::Notify) || self.drains_until(|when| *when == UntilWhen::Notify)
+        self.keeps_descriptors()
+            || when == Some(&ReadyWhen::Notify)
+            || self.drains_until(|when| *when == UntilWhen::Notify)
+    }
+
+    /// Whether descriptors are kept that a child gives us for the next one (sd_pid_notify_with_fds(3)).
+    pub(crate) fn keeps_descriptors(&self) -> bool {
+        self.fd_store_max > 0 && self.supervision.is_some()
     }
 
     /// Whether the child's own message makes it ready; not where another condition was given.

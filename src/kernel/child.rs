@@ -21,7 +21,7 @@ use crate::options::identity;
 use crate::plan::{Plan, Stdin, StepAction};
 use crate::record::StartFailure;
 use crate::sys::signals::Inherited;
-use crate::sys::spawn::{Directory, Failure, Null, SetupStep};
+use crate::sys::spawn::{Directory, Failure, Null, Passed, SetupStep};
 use crate::sys::terminal::Terminal;
 use crate::sys::{descriptors, error_text, last_resort, spawn};
 
@@ -94,6 +94,7 @@ impl Kernel {
         let settings = &self.plan.child;
         let environment = child_environment(&self.plan, &self.start, self.own_pid);
         let workdir = settings.workdir.as_deref().map(descriptors::path);
+        let (from, passed) = self.start.sockets.passed();
         let options = spawn::Options {
             environment: environment.as_deref(),
             own_group: self.terminal.is_none(),
@@ -102,7 +103,10 @@ impl Kernel {
             stdout: None,
             null: Null::None,
             close_above_stderr: false,
-            passed: self.start.sockets.passed(),
+            passed: Passed {
+                from,
+                descriptors: &passed,
+            },
             directory: match &workdir {
                 None => Directory::Inherited,
                 Some(Some(path)) => Directory::Path(path),
@@ -183,7 +187,7 @@ const LISTEN_PID: &str = "LISTEN_PID";
 /// The child's environment, or `None` where it is ours unchanged.
 fn child_environment(plan: &Plan, start: &Start, own_pid: i32) -> Option<Vec<CString>> {
     let notify_socket = start.notify_socket.as_ref().map(notify::Socket::name);
-    let gets_sockets = start.sockets.count() > 0;
+    let gets_sockets = start.sockets.has_some();
     let mut laid_over: Vec<(OsString, OsString)> = Vec::new();
     if let Some(user) = &plan.child.user {
         laid_over.extend(identity::variables(user));

@@ -2,18 +2,20 @@
 //! is sent to the service manager that started us.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::fd_store::Store;
 use crate::machine::Event;
+use crate::plan::sockets;
 use crate::plan::until::IN_FLIGHT;
 use crate::reactor::Reactor;
 use crate::sys;
-use crate::sys::notify::MessageSender;
+use crate::sys::notify::{MessageSender, Room};
 use crate::sys::tree::{self, Kin};
 
 /// A parsed message.
@@ -24,6 +26,11 @@ struct Message {
     extend: Option<Duration>,
     in_flight: Option<u32>,
     status: Option<String>,
+    store: bool,
+    unstore: bool,
+    fd_name: Option<String>,
+    /// They are kept even when their other side is gone (`FDPOLL=0`).
+    unpolled: bool,
     /// The lines that are passed on to the service manager.
     onward: Vec<u8>,
 }
@@ -66,6 +73,14 @@ impl Message {
                     let text = String::from_utf8_lossy(value);
                     message.status = Some(text.chars().take(STATUS).collect());
                 }
+                b"FDSTORE" => message.store |= value == b"1",
+                b"FDSTOREREMOVE" => message.unstore |= value == b"1",
+                b"FDPOLL" => message.unpolled |= value == b"0",
+                b"FDNAME" => {
+                    let name = std::str::from_utf8(value).ok();
+                    let name = name.filter(|name| sockets::is_name(name));
+                    message.fd_name = name.map(str::to_owned);
+                }
                 _ if key == IN_FLIGHT.as_bytes() => {
                     let text = std::str::from_utf8(value).ok();
                     let number = text.and_then(|text| text.trim().parse().ok());
@@ -82,6 +97,12 @@ impl Message {
         message
     }
 }
+
+/// So many messages wait at most (unix(7), `max_dgram_qlen`; systemd sets 512), and a turn or two may bring none.
+const MOST_WAITING: u32 = 2 * 512;
+
+/// What a descriptor without a name is called (sd_notify(3), `FDNAME=`).
+const STORED: &str = "stored";
 
 /// The longest status that is kept, in bytes.
 const STATUS: usize = 256;
@@ -123,6 +144,8 @@ impl Upward {
 /// The child's socket; what comes is taken until it is dropped.
 pub(crate) struct Socket {
     name: String,
+    /// Its number, as long as it is listened to.
+    number: RawFd,
     listening: JoinHandle<()>,
 }
 
@@ -130,6 +153,16 @@ impl Socket {
     /// For `NOTIFY_SOCKET`.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Takes what has been said until now.
+    pub(crate) fn hear(&self, reactor: &Reactor) {
+        for _ in 0..MOST_WAITING {
+            if !sys::descriptors::is_readable(self.number) {
+                return;
+            }
+            reactor.runtime().block_on(tokio::task::yield_now());
+        }
     }
 }
 
@@ -147,10 +180,12 @@ pub(crate) fn open(
     reactor: &Reactor,
     upward: Upward,
     awaits_ready: bool,
+    store: Option<Store>,
 ) -> Result<Socket, String> {
     let failed = |why: String| format!("notify: no socket: {why}");
     let (socket, name) =
         sys::notify::listen().map_err(|errno| failed(sys::error_text(errno as i32)))?;
+    let number = socket.as_raw_fd();
     let _inside = reactor.runtime().enter();
     let socket = sys::watch::readable(socket).map_err(|error| failed(error.to_string()))?;
     let child = NotifySocket {
@@ -159,12 +194,18 @@ pub(crate) fn open(
         events: reactor.sender(),
         refused: false,
         awaits_ready,
+        store,
+        full: false,
         in_flight: None,
         status: String::new(),
         unheard: false,
     };
     let listening = reactor.runtime().spawn(child.listen());
-    Ok(Socket { name, listening })
+    Ok(Socket {
+        name,
+        number,
+        listening,
+    })
 }
 
 struct NotifySocket {
@@ -174,6 +215,10 @@ struct NotifySocket {
     refused: bool,
     /// Whether `READY=1` counts: not if `--ready-when` has another condition.
     awaits_ready: bool,
+    /// Where descriptors are kept for the next child.
+    store: Option<Store>,
+    /// It had no room, which was told.
+    full: bool,
     /// The last number of requests in flight.
     in_flight: Option<u32>,
     /// The last `STATUS=`.
@@ -185,14 +230,19 @@ struct NotifySocket {
 impl NotifySocket {
     async fn listen(mut self) {
         let mut buffer = vec![0; LARGEST];
+        let mut room = match self.store {
+            Some(_) => Room::for_descriptors(),
+            None => Room::for_credentials(),
+        };
         loop {
             let Ok(mut ready) = self.socket.readable().await else {
                 return;
             };
-            match sys::notify::receive(ready.get_inner(), &mut buffer) {
-                Ok((length, sender)) => {
+            match sys::notify::receive(ready.get_inner(), &mut buffer, &mut room) {
+                Ok(received) => {
                     drop(ready);
-                    self.take(buffer.get(..length).unwrap_or_default(), sender);
+                    let bytes = buffer.get(..received.length).unwrap_or_default();
+                    self.take(bytes, received.sender, received.descriptors);
                 }
                 Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
                 Err(errno) => tracing::debug!("a notification could not be received: {errno}"),
@@ -203,7 +253,7 @@ impl NotifySocket {
         }
     }
 
-    fn take(&mut self, bytes: &[u8], sender: MessageSender) {
+    fn take(&mut self, bytes: &[u8], sender: MessageSender, descriptors: Vec<OwnedFd>) {
         if let Err(who) = may_speak(sender) {
             // Once: the sender may go on for ever.
             if !std::mem::replace(&mut self.refused, true) {
@@ -215,6 +265,7 @@ impl NotifySocket {
         }
         let message = Message::parse(bytes);
         tracing::debug!("{sender:?} said {message:?}");
+        self.keep(&message, descriptors);
         // A child may send a message every second.
         let passed_on = self.upward.say(&message.onward);
         let was_unheard = std::mem::replace(&mut self.unheard, passed_on.is_err());
@@ -240,6 +291,25 @@ impl NotifySocket {
         }
         if message.stopping {
             self.send(Event::ChildStopping);
+        }
+    }
+
+    fn keep(&mut self, message: &Message, descriptors: Vec<OwnedFd>) {
+        let Some(store) = &self.store else { return };
+        if let (true, Some(name)) = (message.unstore, &message.fd_name) {
+            store.remove(name);
+        }
+        if !message.store {
+            return;
+        }
+        let name = message.fd_name.as_deref().unwrap_or(STORED);
+        for descriptor in descriptors {
+            if let Err(why) = store.add(name, descriptor, !message.unpolled)
+                && !std::mem::replace(&mut self.full, true)
+            {
+                self.send(Event::Trouble(why));
+                return;
+            }
         }
     }
 
@@ -283,6 +353,10 @@ mod tests {
             extend: Some(Duration::from_millis(1500)),
             in_flight: Some(3),
             status: Some("Serving a=b".to_owned()),
+            store: false,
+            unstore: false,
+            fd_name: None,
+            unpolled: false,
             onward: b"STATUS=Serving a=b\nEXTEND_TIMEOUT_USEC=1500000\nX_OWN=\xff".to_vec(),
         };
         assert_eq!(message, expected);
@@ -293,6 +367,6 @@ mod tests {
         let message = Message::parse(b"READY=0\nSTOPPING=\nEXTEND_TIMEOUT_USEC=-1\n\n=\n");
         assert!(!message.ready && !message.stopping);
         assert_eq!(message.extend, None);
-        assert_eq!(Message::parse(b"FDSTORE=1"), Message::default());
+        assert_eq!(Message::parse(b"FDNAME=a:b\nFDSTORE=0"), Message::default());
     }
 }

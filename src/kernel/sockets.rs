@@ -3,13 +3,13 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use super::Kernel;
+use super::fd_store::Store;
 use crate::plan::sockets::{Address, Socket, UNNAMED};
 use crate::record::Record;
-use crate::sys::spawn::Passed;
 use crate::sys::{descriptors, error_text, listening};
 
 /// The first descriptor that is passed on (sd_listen_fds(3), `SD_LISTEN_FDS_START`).
@@ -20,10 +20,12 @@ const FIRST: RawFd = 3;
 pub(super) struct Sockets {
     /// Sockets that we were started with ourselves: they are passed on, too, and before ours.
     inherited: usize,
-    /// Of all of them, in their order.
+    /// Of those and of ours, in their order.
     names: Vec<String>,
     /// Ours. Their numbers are above those that they have in the child.
     open: Vec<OwnedFd>,
+    /// What a child has handed over for the next one.
+    store: Store,
     /// What unix sockets have left in the file system.
     files: Vec<SocketFile>,
 }
@@ -35,34 +37,39 @@ struct SocketFile {
 }
 
 impl Sockets {
-    /// How many there are for a child.
-    pub(super) fn count(&self) -> usize {
-        if self.open.is_empty() {
-            0
-        } else {
-            self.inherited + self.open.len()
-        }
+    /// Whether a child gets any, ours or kept.
+    pub(super) fn has_some(&self) -> bool {
+        !self.open.is_empty() || !self.store.all().is_empty()
     }
 
-    /// `LISTEN_FDS` and `LISTEN_FDNAMES`, where there are any; who sets `LISTEN_PID` must know the pid.
-    pub(super) fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
-        let count = Some(self.count()).filter(|count| *count > 0);
-        let both = count.map(|count| {
-            let names = self.names.join(":").into();
-            [
-                ("LISTEN_FDS".into(), count.to_string().into()),
-                ("LISTEN_FDNAMES".into(), names),
-            ]
-        });
-        both.into_iter().flatten()
+    /// `LISTEN_FDS` and `LISTEN_FDNAMES`, where there are any; who sets `LISTEN_PID` must know the pid. And `FDSTORE`,
+    /// where there is room for some.
+    pub(super) fn variables(&self) -> Vec<(OsString, OsString)> {
+        let mut variables = Vec::new();
+        let mut tell = |name: &str, value: String| variables.push((name.into(), value.into()));
+        if self.has_some() {
+            let kept = self.store.all();
+            let names = self.names.iter().chain(kept.iter().map(|(name, _)| name));
+            let names: Vec<&str> = names.map(String::as_str).collect();
+            tell("LISTEN_FDS", names.len().to_string());
+            tell("LISTEN_FDNAMES", names.join(":"));
+        }
+        if self.store.most() > 0 {
+            tell("FDSTORE", self.store.most().to_string());
+        }
+        variables
     }
 
-    /// For the start of a child.
-    pub(super) fn passed(&self) -> Passed<'_> {
-        Passed {
-            from: number(self.inherited),
-            sockets: &self.open,
-        }
+    /// For the start of a child: the number of the first that we pass on, and ours.
+    pub(super) fn passed(&self) -> (RawFd, Vec<RawFd>) {
+        let kept = self.store.all();
+        let open = self.open.iter().map(AsRawFd::as_raw_fd);
+        let all = open.chain(kept.into_iter().map(|(_, fd)| fd));
+        (number(self.inherited), all.collect())
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// By what /proc calls those that we still hold.
@@ -73,6 +80,7 @@ impl Sockets {
     /// From now on only children have them.
     pub(super) fn close(&mut self) {
         self.open.clear();
+        self.store.clear();
     }
 
     /// Removes the files of unix sockets, as far as they are still ours.
@@ -133,7 +141,12 @@ impl Kernel {
     /// Where nobody can listen, and why, as it is to be told.
     pub(super) fn open_sockets(&mut self) -> Result<(), String> {
         let plan = std::rc::Rc::clone(&self.plan);
-        if plan.sockets.is_empty() {
+        let room = if plan.keeps_descriptors() {
+            plan.fd_store_max
+        } else {
+            0
+        };
+        if plan.sockets.is_empty() && room == 0 {
             return Ok(());
         }
         let names = inherited(self.own_pid);
@@ -147,7 +160,8 @@ impl Kernel {
                 ));
             }
         }
-        let lowest = number(before + plan.sockets.len());
+        let lowest = number(before + plan.sockets.len() + room);
+        self.start.sockets.store = Store::new(room, lowest);
         for socket in &plan.sockets {
             if let Err(errno) = self.start.sockets.open(socket, lowest) {
                 self.start.sockets.close();

@@ -1,9 +1,10 @@
 //! `--help`, "Sockets": what is listened on before the command is started.
 
-use super::definition::{Kind, Opt};
+use super::definition::{Because, Idle, Kind, Opt, Preset};
+use super::restart::{RESTART, RESTART_ON};
 use super::settings::Settings;
 use crate::plan::sockets::{self, Socket};
-use crate::words::fault::Error;
+use crate::words::fault::{Error, Fault};
 
 const SECTION: Opt = Opt {
     section: "Sockets",
@@ -23,6 +24,39 @@ pub(crate) static LISTEN: Opt = Opt {
     },
     ..SECTION
 };
+
+pub(crate) static FD_STORE_MAX: Opt = Opt {
+    name: "fd-store-max",
+    elsewhere: &["file-descriptor-store-max", "fdstore"],
+    kind: Kind::One("N"),
+    help: "Keep so many descriptors that the child hands over with FDSTORE=1 (NOTIFY_SOCKET), and pass them on to the \
+           next start, behind those of --listen",
+    default: Some(Preset::Number(0)),
+    not_in_check: Some("leave it out: a run is one life of the command"),
+    put: |given, plan| {
+        plan.fd_store_max = given.one(parse_count)?;
+        Ok(())
+    },
+    shown: |plan| Some(plan.fd_store_max.to_string()),
+    idle: Some(Idle {
+        when: |_, plan| plan.supervision.is_none(),
+        why: "there is no next start",
+        because: Because::Missing(&[&RESTART, &RESTART_ON]),
+        is_missed: true,
+    }),
+    ..SECTION
+};
+
+/// Of more than these a process could not have as many again for itself (RLIMIT_NOFILE).
+const MOST: usize = 512;
+
+fn parse_count(text: &str) -> Result<usize, Fault> {
+    let count = text.trim().parse().ok().filter(|count| *count <= MOST);
+    count.ok_or_else(|| {
+        Fault::new(format!("{text:?} is no number of descriptors"))
+            .way_out(format!("write a whole number up to {MOST}"))
+    })
+}
 
 /// TCP ports on which we listen ourselves.
 pub(super) fn ports(settings: &Settings) -> Result<Vec<u16>, Error> {

@@ -64,6 +64,7 @@ static SAMPLES: &[Sample] = &[
     (&restart::RESTART_START_FAILURES, "on", "restart=always"),
     (&restart::RESTART_ON, "HUP", ""),
     (&sockets::LISTEN, "web=:80", ""),
+    (&sockets::FD_STORE_MAX, "7", "restart=always"),
     (&child::USER, "0", ""),
     (&child::GROUP, "0", ""),
     (&child::WORKDIR, "/", ""),

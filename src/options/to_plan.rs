@@ -55,6 +55,7 @@ impl Settings {
             parent_death_signal: None,
             child: ChildSettings::default(),
             sockets: Vec::new(),
+            fd_store_max: 0,
             supervision: None,
             voice: Voice {
                 level: told::DEFAULT_LEVEL.1,

@@ -42,6 +42,12 @@ impl Socket {
     }
 }
 
+/// Whether that can be the name of a socket (systemd.socket(5), `FileDescriptorName=`).
+pub(crate) fn is_name(name: &str) -> bool {
+    let is_of_one = |byte| (b' '..=b'~').contains(&byte) && byte != b':';
+    (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_of_one)
+}
+
 /// Parses `[NAME=]ADDR:PORT` or `[NAME=]unix:PATH`.
 ///
 /// # Errors
@@ -53,10 +59,6 @@ pub(crate) fn parse(text: &str) -> Result<Socket, Fault> {
         Some((before, _)) if before.contains([':', '/', '[']) => (None, text),
         Some((name, rest)) => (Some(name), rest),
         None => (None, text),
-    };
-    let is_name = |name: &str| {
-        let range = 1..=LONGEST_NAME;
-        range.contains(&name.len()) && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
     };
     if let Some(name) = name.filter(|name| !is_name(name)) {
         let fault = Fault::new(format!("{name:?} is no name for a socket"));

@@ -98,6 +98,45 @@ pub(crate) fn is_inherited(fd: RawFd) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
+/// Whether there is something to read, now.
+pub(crate) fn is_readable(fd: RawFd) -> bool {
+    let mut one = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one structure, which lives through the call.
+    let count = unsafe { libc::poll(&raw mut one, 1, 0) };
+    count > 0 && one.revents & libc::POLLIN != 0
+}
+
+/// Whether both stand for the same open file. Where the kernel does not tell (kcmp(2) needs the right to trace), only
+/// sockets are recognized.
+pub(crate) fn are_same(one: &OwnedFd, other: &OwnedFd) -> bool {
+    const KCMP_FILE: libc::c_int = 0;
+    let own = std::process::id();
+    // SAFETY: numbers only.
+    match unsafe {
+        libc::syscall(
+            libc::SYS_kcmp,
+            own,
+            own,
+            KCMP_FILE,
+            one.as_raw_fd(),
+            other.as_raw_fd(),
+        )
+    } {
+        0 => return true,
+        1.. => return false,
+        _ => {}
+    }
+    let of = |fd| nix::sys::stat::fstat(fd).ok();
+    of(one).zip(of(other)).is_some_and(|(one, other)| {
+        let is_socket = one.st_mode & libc::S_IFMT == libc::S_IFSOCK;
+        is_socket && (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+    })
+}
+
 /// Closes everything above 2 but `ours`.
 pub(crate) fn close_all_but(mut ours: Vec<RawFd>) {
     ours.sort_unstable();

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::mem;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -44,56 +44,101 @@ pub(crate) struct MessageSender {
     pub(crate) uid: u32,
 }
 
-/// Room for the credentials and nothing else, as aligned as a header has to be.
-#[repr(C, align(8))]
-struct Control {
-    header: libc::cmsghdr,
-    credentials: libc::ucred,
+/// A message with all that came along.
+pub(crate) struct Received {
+    pub(crate) length: usize,
+    pub(crate) sender: MessageSender,
+    /// None where there was no room for any.
+    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
-/// Takes the next message: its length, and who sent it.
+/// Room for what comes along with a message, as aligned as a header has to be.
+pub(crate) struct Room(Vec<u64>);
+
+impl Room {
+    /// For the credentials and nothing else.
+    pub(crate) fn for_credentials() -> Self {
+        Self::of(0)
+    }
+
+    /// For as many descriptors, too, as one message can bring (unix(7), `SCM_RIGHTS`).
+    pub(crate) fn for_descriptors() -> Self {
+        Self::of(253 * size_of::<RawFd>())
+    }
+
+    fn of(more: usize) -> Self {
+        let header = size_of::<libc::cmsghdr>();
+        let credentials = header + size_of::<libc::ucred>();
+        let more = if more == 0 { 0 } else { header + more };
+        Self(vec![0; credentials.div_ceil(8) + more.div_ceil(8)])
+    }
+}
+
+/// Takes the next message.
 ///
-/// There is no room for descriptors that are sent along, so the kernel closes them while it delivers the
-/// message, and no close(2) of ours can be made to wait. sd_notify_barrier(3) waits for that close: its
-/// promise is kept if each message is dealt with before the next one is taken.
+/// Descriptors that come along and have no room are closed by the kernel while it gives us the message, so no close(2)
+/// of ours can be made to wait. Their end is also what sd_notify_barrier(3) waits for: whoever has dealt with a message
+/// before it takes the next one keeps that promise.
 ///
 /// # Errors
 /// EAGAIN when there is none; EMSGSIZE for one that does not fit, which is lost.
-pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<(usize, MessageSender)> {
+pub(crate) fn receive(
+    socket: &OwnedFd,
+    buffer: &mut [u8],
+    room: &mut Room,
+) -> nix::Result<Received> {
     let mut slice = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
     };
-    // SAFETY: all zeroes are a value of these structures.
-    let (mut control, mut message): (Control, libc::msghdr) = unsafe { mem::zeroed() };
+    // SAFETY: all zeroes are a value of this structure.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = &raw mut slice;
     message.msg_iovlen = 1;
-    message.msg_control = (&raw mut control).cast();
-    message.msg_controllen = size_of::<Control>() as _;
+    message.msg_control = room.0.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&room.0[..]) as _;
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: buffer and control data live through the call, and their lengths are what we say.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let length = usize::try_from(length).map_err(|_| Errno::last())?;
+    let mut received = Received {
+        length,
+        sender: MessageSender {
+            pid: 0,
+            uid: u32::MAX,
+        },
+        descriptors: Vec::new(),
+    };
+    // nix would show nothing where something was cut off.
+    // SAFETY: the kernel has filled the room, and the macros of cmsg(3) stay within it.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        while let Some(here) = header.as_ref() {
+            let data = libc::CMSG_DATA(header);
+            match (here.cmsg_level, here.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {
+                    let credentials: libc::ucred = data.cast::<libc::ucred>().read_unaligned();
+                    received.sender = MessageSender {
+                        pid: credentials.pid,
+                        uid: credentials.uid,
+                    };
+                }
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                    let bytes = here.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
+                    for index in 0..bytes / size_of::<RawFd>() {
+                        let fd = data.cast::<RawFd>().add(index).read_unaligned();
+                        received.descriptors.push(OwnedFd::from_raw_fd(fd));
+                    }
+                }
+                _ => {}
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
+        }
+    }
     if message.msg_flags & libc::MSG_TRUNC != 0 {
         return Err(Errno::EMSGSIZE);
     }
-    // The credentials are the first of the control messages. nix does not return them if one after
-    // them was truncated.
-    let header = &control.header;
-    let told = header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_CREDENTIALS;
-    let credentials = &control.credentials;
-    let sender = if told {
-        MessageSender {
-            pid: credentials.pid,
-            uid: credentials.uid,
-        }
-    } else {
-        MessageSender {
-            pid: 0,
-            uid: u32::MAX,
-        }
-    };
-    Ok((length, sender))
+    Ok(received)
 }
 
 /// Sends a message to the socket that `NOTIFY_SOCKET` names, without waiting.

@@ -13,7 +13,7 @@ mod script;
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
@@ -55,12 +55,11 @@ pub(crate) struct CgroupEntry<'a> {
     pub(crate) refused: &'a AtomicI32,
 }
 
-/// Sockets that the new process finds one after the other at the numbers from this one on. Ours lie above all of
-/// them.
+/// What the new process finds one after the other at the numbers from this one on. Ours lie above all of them.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Passed<'a> {
     pub(crate) from: RawFd,
-    pub(crate) sockets: &'a [OwnedFd],
+    pub(crate) descriptors: &'a [RawFd],
 }
 
 /// Which standard streams are /dev/null.
@@ -378,8 +377,8 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (SetupStep, i32)> {
             super::descriptors::close_from(3);
         }
         // From here on nothing of ours is needed that may lie at these numbers.
-        for (number, socket) in (options.passed.from..).zip(options.passed.sockets) {
-            let copied = libc::dup2(socket.as_raw_fd(), number);
+        for (number, ours) in (options.passed.from..).zip(options.passed.descriptors) {
+            let copied = libc::dup2(*ours, number);
             checked(SetupStep::Sockets, copied.into())?;
         }
         if let Some(identity) = options.identity {

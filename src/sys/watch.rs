@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -13,6 +14,15 @@ use tokio::io::unix::AsyncFd;
 pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the AsyncFd owns the descriptor, so it stays open as long as it is watched.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+/// Watches a descriptor for its end alone: what can be read or written wakes nobody (epoll_ctl(2), EPOLLHUP).
+///
+/// # Errors
+/// EPERM for a file, which has none.
+pub(crate) fn end(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: as above; the AsyncFd owns its share.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::PRIORITY) }?)
 }
 
 /// Our standard input, which is not ours to close.

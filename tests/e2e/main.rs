@@ -49,6 +49,7 @@ mod drain_until;
 mod dropin;
 mod errors;
 mod explain;
+mod fd_store;
 mod files;
 mod files_in_place;
 mod harness;

@@ -10,6 +10,13 @@
    | listen | on the last socket |
    | accept MILLISECONDS | says `connection` or, when the time is over, `nobody came` |
    | answer FD | accepts on this descriptor, and says what comes first |
+   | notify MESSAGE | to NOTIFY_SOCKET, with a space for each newline (sd_notify(3)) |
+   | keep TEXT MESSAGE | the same with a file that holds the text |
+   | keep-pipe MESSAGE | the same with a pipe into which only this process can write |
+   | keep-again FD MESSAGE | the same with this descriptor |
+   | tell NAME | a variable and its value |
+   | tell-file FD | what is in it |
+   | fail | exits with 1 |
    | udp ADDRESS PORT | a UDP socket that stays open in what is executed |
    | loopback | brings lo up, with multicast |
    | bridge NAME, no-bridge NAME | makes or deletes it |
@@ -26,13 +33,16 @@
 #include <net/route.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static char **words;
@@ -151,6 +161,65 @@ static void respond_to_mdns(void)
     putchar('\n');
 }
 
+static void notify(int fd, char *message)
+{
+    struct sockaddr_un manager = { .sun_family = AF_UNIX };
+    const char *name = getenv("NOTIFY_SOCKET");
+    if (name == NULL || strlen(name) >= sizeof manager.sun_path) {
+        puts("no NOTIFY_SOCKET");
+        return;
+    }
+    memcpy(manager.sun_path, name, strlen(name));
+    if (name[0] == '@')
+        manager.sun_path[0] = 0;
+    for (char *at = message; *at; at++)
+        if (*at == ' ')
+            *at = '\n';
+    struct iovec data = { message, strlen(message) };
+    char control[CMSG_SPACE(sizeof fd)] = { 0 };
+    struct msghdr header = { .msg_name = &manager, .msg_iov = &data, .msg_iovlen = 1,
+                             .msg_namelen = offsetof(struct sockaddr_un, sun_path) + strlen(name) };
+    if (fd >= 0) {
+        header.msg_control = control;
+        header.msg_controllen = sizeof control;
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    }
+    need(sendmsg(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), &header, 0), "sendmsg");
+}
+
+static int file_with(const char *text)
+{
+    int fd = memfd_create("kept", 0);
+    need(fd, "memfd_create");
+    need(write(fd, text, strlen(text)), "write");
+    return fd;
+}
+
+static int pipe_of_ours(void)
+{
+    int ends[2];
+    need(pipe(ends), "pipe");
+    return ends[0];
+}
+
+static void tell(const char *name)
+{
+    const char *value = getenv(name);
+    printf("%s %s\n", name, value ? value : "is not set");
+}
+
+static void tell_file(int fd)
+{
+    char text[128] = "";
+    if (pread(fd, text, sizeof text - 1, 0) < 0)
+        perror("pread");
+    printf("descriptor %d: %s\n", fd, text);
+}
+
 static void mask(int how)
 {
     sigset_t set;
@@ -226,6 +295,22 @@ static void do_deed(const char *deed)
         accept_within(number());
     else if (strcmp(deed, "answer") == 0)
         answer(number());
+    else if (strcmp(deed, "notify") == 0)
+        notify(-1, word());
+    else if (strcmp(deed, "keep") == 0) {
+        int fd = file_with(word());
+        notify(fd, word());
+    } else if (strcmp(deed, "keep-pipe") == 0)
+        notify(pipe_of_ours(), word());
+    else if (strcmp(deed, "keep-again") == 0) {
+        int fd = number();
+        notify(fd, word());
+    } else if (strcmp(deed, "tell") == 0)
+        tell(word());
+    else if (strcmp(deed, "tell-file") == 0)
+        tell_file(number());
+    else if (strcmp(deed, "fail") == 0)
+        exit(1);
     else if (strcmp(deed, "udp") == 0)
         bound(SOCK_DGRAM);
     else if (strcmp(deed, "loopback") == 0)
