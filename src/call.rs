@@ -6,7 +6,8 @@
 mod http;
 mod udp;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::plan::call::{Call, Request, Server};
@@ -22,6 +23,32 @@ pub(crate) fn carry_out(call: &Call, patience: Duration) -> Result<(), String> {
         Call::Http(request) => ask(request, patience),
         Call::Udp(datagram) => udp::send(datagram),
     }
+}
+
+/// Opens a connection and closes it again; as long as `carry_out`.
+///
+/// # Errors
+/// Why there is none, as it is to be told.
+pub(crate) fn reach(server: &Server, patience: Duration) -> Result<(), String> {
+    let addresses = server.addresses()?;
+    // A silent address does not eat the time of the others.
+    let share = patience / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut why = "the name has no address".to_owned();
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, share) {
+            // Where nobody listens on a port that is given to clients, too, we may meet ourselves (TCP's
+            // simultaneous open, RFC 9293, section 3.5).
+            Ok(stream) if stream.local_addr().ok() == Some(address) => {
+                why = crate::sys::error_text(libc::ECONNREFUSED);
+            }
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                why = "no connection in time".to_owned();
+            }
+            Err(error) => why = crate::sys::error_text(error.raw_os_error().unwrap_or(0)),
+        }
+    }
+    Err(why)
 }
 
 impl Server {

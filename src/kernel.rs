@@ -30,6 +30,7 @@ use child::{Child, Start};
 use jobs::{Job, Jobs};
 use readiness::Readiness;
 use relay::Order;
+use waiting::Waiting;
 
 mod asking;
 mod cannot_start;
@@ -47,6 +48,7 @@ mod relay;
 mod sending;
 mod sockets;
 mod telling;
+mod waiting;
 
 /// See the module's first sentence.
 pub(crate) struct Kernel {
@@ -57,6 +59,7 @@ pub(crate) struct Kernel {
     own_pid: i32,
     start: Start,
     child: Child,
+    waiting: Option<Waiting>,
     readiness: Readiness,
     jobs: Jobs,
     asking: Asking,
@@ -115,6 +118,7 @@ impl Kernel {
             own_pid,
             start,
             child: Child::default(),
+            waiting: None,
             readiness: Readiness::default(),
             jobs: Jobs::new(&plan),
             asking: Asking::default(),
@@ -337,6 +341,10 @@ impl Kernel {
                 step,
                 result: HookResult::Ended(status),
             },
+            Some(Job::Wait { condition, look }) => {
+                self.wait_look_ended(condition, look, status);
+                return self.queue.pop_front();
+            }
             Some(Job::Probe { look }) => {
                 self.look_ended(look, status);
                 return self.queue.pop_front();
@@ -460,6 +468,10 @@ impl World for Kernel {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Event::Deadline;
             }
+            if self.wait_look_at().is_some_and(|at| at <= now) {
+                self.look_at_wait();
+                continue;
+            }
             if self.probe_at().is_some_and(|at| at <= now) {
                 self.probe();
                 continue;
@@ -474,6 +486,7 @@ impl World for Kernel {
             }
             let until = [
                 deadline,
+                self.wait_look_at(),
                 self.probe_at(),
                 self.ask_at(),
                 self.connections.next_look(),
@@ -503,6 +516,8 @@ impl World for Kernel {
 
     fn act(&mut self, action: Action) {
         match action {
+            Action::WaitFor { condition, facts } => self.wait_for(condition, &facts),
+            Action::EndWait => self.end_wait(),
             Action::RunHook { hook, facts } => self.run_hook(hook, &facts),
             Action::TryNoMore(hook) => self.try_no_more(hook),
             Action::EndHook(hook) => self.end_job(Job::Hook(hook)),

@@ -25,6 +25,7 @@ mod signals;
 mod start;
 mod stop;
 mod sweep;
+mod wait;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use outbox::Outbox;
 use start::Readiness;
 use stop::Stop;
 use sweep::{Kill, Sweep, SweepStage};
+use wait::Waiting;
 
 pub(crate) use answer::Answer;
 pub(crate) use event::{Action, Event, Facts, Generation, HookId, Received, Whom};
@@ -43,6 +45,7 @@ pub(crate) use event::{Action, Event, Facts, Generation, HookId, Received, Whom}
 /// Where in the run we are, with what is known only there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Phase {
+    WaitFor(Waiting),
     PreStart {
         hook: usize,
         /// What came before the child existed: signals, and the parent's death.
@@ -109,7 +112,7 @@ impl Machine {
     ) -> Self {
         let mut machine = Self::unborn(plan);
         machine.generation = generation;
-        machine.enter_pre_start(now, 0);
+        machine.enter_wait(now);
         machine
     }
 
@@ -122,7 +125,7 @@ impl Machine {
     pub(crate) fn why_no_restart(&self) -> Option<&'static str> {
         match self.phase {
             Phase::Running(_) => None,
-            Phase::PreStart { .. } | Phase::Starting { .. } => {
+            Phase::WaitFor(_) | Phase::PreStart { .. } | Phase::Starting { .. } => {
                 Some("the child is only being started")
             }
             _ if self.was_asked() => Some("a stop is under way"),
@@ -214,6 +217,8 @@ impl Machine {
                 self.tell_not_ready(now, NotReady::ChildStopping);
             }
             (_, Event::Ready | Event::NotYetReady(_) | Event::ChildStopping) => {}
+            (_, Event::Holds(condition)) => self.holds(now, condition),
+            (_, Event::HoldsNot { condition, why }) => self.holds_not(now, condition, why),
             (_, Event::ChildExited(status)) => self.child_exited(now, status),
             (
                 _,
@@ -313,6 +318,7 @@ impl Machine {
                 self.ask_who_is_there();
             }
             _ if !is_due(self.until) => {}
+            Phase::WaitFor(_) => self.waited_too_long(now),
             Phase::PreStart { .. } | Phase::PreStop { .. } | Phase::PostStop { .. } => {
                 self.end_hook(now, HookResult::TimedOut);
             }

@@ -28,6 +28,7 @@ pub(crate) mod told;
 mod toml_file;
 pub(crate) mod trace;
 mod variables;
+pub(crate) mod wait;
 
 pub(crate) use definition::{Kind, Opt};
 pub(crate) use parse::{parse_choice, parse_duration, parse_limit, parse_signal, parse_switch};
@@ -55,6 +56,8 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &drain::UNTIL,
     &drain::DRAIN_QUIET,
     &drain::TIMEOUT,
+    &wait::WAIT_FOR,
+    &wait::WAIT_TIMEOUT,
     &hooks::PRE_START,
     &hooks::PRE_STOP,
     &hooks::POST_STOP,

@@ -5,6 +5,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod call;
+pub(crate) mod condition;
 pub(crate) mod drain;
 pub(crate) mod listen;
 pub(crate) mod readiness;
@@ -13,6 +14,7 @@ pub(crate) mod sockets;
 pub(crate) mod supervision;
 pub(crate) mod until;
 pub(crate) mod voice;
+pub(crate) mod wait;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::plan::sockets::Socket;
 use crate::plan::supervision::Supervision;
 use crate::plan::until::UntilWhen;
 use crate::plan::voice::{Diagnostics, Voice};
+use crate::plan::wait::{Wait, WaitWhen};
 use crate::words::signal::{Signal, SignalSet};
 
 /// Whom a signal is sent to.
@@ -243,6 +246,8 @@ pub(crate) struct Plan {
     pub(crate) target: Target,
     pub(crate) deadline: Option<Duration>,
     pub(crate) max_runtime: Option<Duration>,
+    /// What must hold before anything is started.
+    pub(crate) wait: Option<Wait>,
     pub(crate) pre_start: Vec<Hook>,
     pub(crate) pre_stop: Vec<Hook>,
     pub(crate) post_stop: Vec<Hook>,
@@ -313,7 +318,7 @@ impl Plan {
         }
     }
 
-    /// The command lines of hooks, steps and the condition for ready.
+    /// The command lines of hooks, steps and conditions.
     pub(crate) fn commands(&self) -> impl Iterator<Item = &[OsString]> {
         let hooks = [&self.pre_start, &self.pre_stop, &self.post_stop];
         let hooks = hooks.into_iter().flatten().map(|hook| match &hook.kind {
@@ -328,7 +333,12 @@ impl Plan {
             ReadyWhen::Exec(words) => &words[..],
             _ => &[],
         });
-        let all = hooks.chain(steps).chain(ready);
+        let waits = self.wait.iter().flat_map(|wait| &wait.conditions);
+        let waits = waits.map(|condition| match &condition.when {
+            WaitWhen::Exec(words) => &words[..],
+            _ => &[],
+        });
+        let all = hooks.chain(steps).chain(ready).chain(waits);
         all.filter(|words| !words.is_empty())
     }
 
@@ -341,6 +351,7 @@ impl Plan {
         hooks.into_iter().any(|hooks| !hooks.is_empty())
             || self.ladder.iter().any(is_command)
             || matches!(when, Some(ReadyWhen::Exec(_)))
+            || self.wait.as_ref().is_some_and(Wait::runs_commands)
             || self.drains_until(|when| matches!(when, UntilWhen::Exec(_)))
             || !self.reload_on.is_empty()
     }

@@ -235,6 +235,24 @@ pub(crate) enum Record {
         ready: bool,
     },
     StartFailed(StartFailure),
+    /// A `--wait-for` does not hold yet, and is waited for.
+    WaitStarted {
+        condition: String,
+        why: String,
+        #[serde(rename = "left_ms", serialize_with = "millis")]
+        left: Duration,
+    },
+    /// It does not hold yet, for another reason than before.
+    WaitGoesOn {
+        condition: String,
+        why: String,
+    },
+    /// It holds now.
+    WaitEnded {
+        condition: String,
+        #[serde(rename = "took_ms", serialize_with = "millis")]
+        took: Duration,
+    },
     /// A stop was asked for before the start: the pre-start hook that is running ends, and nothing follows.
     WillNotStart,
     /// What was asked for with `--ready-when` holds; counted from the child's start.

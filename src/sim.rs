@@ -278,6 +278,10 @@ impl World for Sim {
                 self.told_left = false;
                 self.told_none = true;
             }
+            // What it is waited for is there.
+            Action::WaitFor { condition, .. } => {
+                self.happens_after(Duration::ZERO, Event::Holds(condition));
+            }
             Action::Start => self.start(),
             Action::Send { target, signal } => self.send(target, signal),
             Action::WriteStdin { .. } => self.cue(Cue::Stdin),

@@ -153,3 +153,18 @@ fn relay(text: &mut String, plan: &Plan) {
         text.push_str("Standard input is relayed to the child.\n");
     }
 }
+
+/// What comes before the timeline, and no stop makes longer.
+pub(super) fn wait(text: &mut String, plan: &Plan) {
+    let Some(wait) = &plan.wait else {
+        return;
+    };
+    let texts: Vec<&str> = wait.conditions.iter().map(|c| &c.text[..]).collect();
+    let _ = writeln!(
+        text,
+        "\nBefore the start up to {} is spent on waiting for {}.\n\
+         What does not hold by then fails the start with 125; a request to stop ends the wait at once.",
+        Shown(wait.timeout),
+        texts.join(", then ")
+    );
+}

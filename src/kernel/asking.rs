@@ -121,7 +121,7 @@ impl Kernel {
         };
         if let Some(ask) = self.asking.asks.get_mut(index) {
             ask.said = said;
-            ask.probe.looking(now);
+            ask.probe.looking(now, until::PATIENCE);
         }
         if let Err(why) = begun {
             self.answered(index, Answer::NotKnown(why));

@@ -1,4 +1,4 @@
-//! Runs hooks, stop commands, looks at readiness and questions to the program as processes, each in a group of its own.
+//! Runs hooks, stop commands, looks and questions to the program as processes, each in a group of its own.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
@@ -24,6 +24,11 @@ pub(super) enum Job {
     StopCommand {
         step: usize,
     },
+    /// A look at a `--wait-for`.
+    Wait {
+        condition: usize,
+        look: u32,
+    },
     /// A look whether the child is ready.
     Probe {
         look: u32,
@@ -40,6 +45,9 @@ impl fmt::Display for Job {
         match self {
             Self::Hook(hook) => write!(f, "{} hook {}", hook.phase.name(), hook.index + 1),
             Self::StopCommand { step } => write!(f, "command of step {}", step + 1),
+            Self::Wait { condition, look } => {
+                write!(f, "look {look} at condition {} of the wait", condition + 1)
+            }
             Self::Probe { look } => write!(f, "look {look} at readiness"),
             Self::Ask { index, look } => write!(f, "question {look} of condition {}", index + 1),
         }
@@ -147,7 +155,7 @@ impl Kernel {
             close_above_stderr: true,
             null: match job {
                 // The output of a check is of no use, and there are many checks.
-                Job::Probe { .. } | Job::Ask { .. } => Null::All,
+                Job::Wait { .. } | Job::Probe { .. } | Job::Ask { .. } => Null::All,
                 // Our input is the child's.
                 Job::Hook(_) | Job::StopCommand { .. } => Null::Input,
             },

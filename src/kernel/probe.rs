@@ -1,4 +1,4 @@
-//! Ready or not: when to look at the condition of `--ready-when` next.
+//! Holds or not: when to look at a condition next.
 //!
 //! Looking is the kernel's business; what is here has no clock of its own.
 
@@ -48,11 +48,11 @@ impl Probe {
         self.looks.wrapping_add(1)
     }
 
-    /// A process has begun to look.
-    pub(crate) fn looking(&mut self, now: Duration) {
+    /// A process has begun to look, and has so long.
+    pub(crate) fn looking(&mut self, now: Duration, patience: Duration) {
         self.looks = self.next_look();
         self.running = true;
-        self.due = now.saturating_add(PATIENCE);
+        self.due = now.saturating_add(patience);
     }
 
     /// The look is over, and it does not hold yet: the longer it lasts the rarer the looks, so that the
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(probe.due(), at(900));
         probe.again(at(60_000));
         assert_eq!(probe.due(), at(60_250));
-        probe.looking(at(70_000));
+        probe.looking(at(70_000), PATIENCE);
         assert_eq!(probe.due(), at(75_000));
         probe.again(at(70_100));
         assert_eq!(probe.due(), at(71_100));

@@ -127,7 +127,7 @@ impl Kernel {
             }
         };
         match (begun, &mut self.readiness.probe) {
-            (Ok(()), Some(probe)) => probe.looking(now),
+            (Ok(()), Some(probe)) => probe.looking(now, probe::PATIENCE),
             (Err(why), _) => self.seen(Err(why)),
             (Ok(()), None) => {}
         }

@@ -36,6 +36,12 @@ pub(crate) enum Event {
     ChildStopping,
     /// The child says something else of itself than before (`STATUS=`).
     ChildSays(String),
+    /// This `--wait-for` holds, or does not yet, and why.
+    Holds(usize),
+    HoldsNot {
+        condition: usize,
+        why: String,
+    },
     ChildExited(ExitStatus),
     /// The main child was stopped, and we have a terminal.
     ChildStopped {
@@ -123,6 +129,13 @@ pub(crate) struct Received {
 /// What to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Action {
+    /// Looks until this `--wait-for` holds, and tells what each look found.
+    WaitFor {
+        condition: usize,
+        facts: Facts,
+    },
+    /// Looks no more, and kills the process group of a look.
+    EndWait,
     RunHook {
         hook: HookId,
         facts: Facts,

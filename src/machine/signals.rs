@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Action, Event, Life, Machine, Phase, Received, SweepStage};
+use super::{Action, Event, Life, Machine, Phase, Received, SweepStage, Waiting};
 use crate::plan::reload::Reload;
 use crate::plan::{Step, StepAction, Target};
 use crate::record::{Again, DrainEnd, HookResult, Reason, Record};
@@ -49,7 +49,9 @@ impl Machine {
                 self.note_who_has_it(received);
                 self.ask_to_stop(now, Reason::Signal, signal, Some(received));
             }
-            Phase::PreStart { kept, .. } if can_be_asked => kept.push(Event::Signal(received)),
+            Phase::WaitFor(Waiting { kept, .. }) | Phase::PreStart { kept, .. } if can_be_asked => {
+                kept.push(Event::Signal(received))
+            }
             Phase::Running(_) if reloads => self.act(Action::Reload),
             Phase::Running(_) => self.forward(now, received, signal),
             // That wait was asked for; only a request to stop ends it.

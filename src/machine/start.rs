@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Event, Life, Machine, Phase};
+use super::{Action, Event, Life, Machine, Phase, Waiting};
 use crate::plan::HookPhase;
 use crate::record::{NotReady, Reason, Record, StartFailure};
 use crate::words::duration::Shown;
@@ -59,7 +59,9 @@ impl Machine {
 
     pub(super) fn take_kept(&mut self) -> Vec<Event> {
         match &mut self.phase {
-            Phase::PreStart { kept, .. } | Phase::Starting { kept } => std::mem::take(kept),
+            Phase::WaitFor(Waiting { kept, .. })
+            | Phase::PreStart { kept, .. }
+            | Phase::Starting { kept } => std::mem::take(kept),
             _ => Vec::new(),
         }
     }

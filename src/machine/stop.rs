@@ -77,6 +77,11 @@ impl Machine {
             deadline: self.plan.deadline,
         });
         match self.phase {
+            // Nothing has been started that would have to end.
+            Phase::WaitFor(_) => {
+                self.end_wait();
+                self.enter_sweep(now);
+            }
             // An interrupted pre-start hook (a migration) is worse than a finished one: it has its time,
             // and nothing follows.
             Phase::PreStart { .. } => {
@@ -124,7 +129,7 @@ impl Machine {
     /// has begun a sweep that only waits.
     pub(super) fn can_be_asked(&self) -> bool {
         match self.phase {
-            Phase::PreStart { .. } => self.stop.begun.is_none(),
+            Phase::WaitFor(_) | Phase::PreStart { .. } => self.stop.begun.is_none(),
             Phase::Running(_) => true,
             _ => self.only_waits(),
         }

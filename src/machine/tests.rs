@@ -30,6 +30,7 @@ mod setups;
 mod signals;
 mod status;
 mod stories;
+mod wait;
 
 const HANGS: Option<Duration> = None;
 

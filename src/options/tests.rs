@@ -48,6 +48,8 @@ static SAMPLES: &[Sample] = &[
     (&drain::UNTIL, "exec:true", ""),
     (&drain::DRAIN_QUIET, "7s", "drain-port=80"),
     (&drain::TIMEOUT, "7s", "drain-port=80"),
+    (&wait::WAIT_FOR, "tcp:db:5432", ""),
+    (&wait::WAIT_TIMEOUT, "7s", "wait-for=tcp:db:5432"),
     (&hooks::PRE_START, "true", ""),
     (&hooks::PRE_STOP, "true", ""),
     (&hooks::POST_STOP, "true", ""),

@@ -38,6 +38,7 @@ impl Settings {
             target: signals::DEFAULT_TARGET,
             deadline: None,
             max_runtime: None,
+            wait: None,
             pre_start: Vec::new(),
             pre_stop: Vec::new(),
             post_stop: Vec::new(),

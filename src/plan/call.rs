@@ -176,7 +176,11 @@ pub(crate) fn udp(text: &str) -> Result<Datagram, Fault> {
     })
 }
 
-fn parse_server(
+/// Parses `HOST[:PORT]`, which stands at this place of the text.
+///
+/// # Errors
+/// What is wrong, where, and the way out.
+pub(crate) fn parse_server(
     text: &str,
     at: usize,
     server: &str,

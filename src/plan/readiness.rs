@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::plan::call::{self, Request};
+use crate::plan::call::Request;
+use crate::plan::condition::{self, Condition, missing};
 use crate::words::fault::Fault;
 use crate::words::list::list;
-use crate::words::{command_line, suggest};
 
 /// When the child is ready (`--ready-when`); without it, it is ready from its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,40 +40,18 @@ pub(crate) enum ReadyWhen {
 /// What is wrong, where, and the way out.
 pub(crate) fn parse(text: &str) -> Result<ReadyWhen, Fault> {
     let text = text.trim();
-    let (kind, value) = match text.split_once(':') {
-        // A URL needs no kind in front of it: its scheme tells.
-        Some(("http", url)) if url.starts_with("//") => ("http", text),
-        Some(split) => split,
-        None => (text, ""),
-    };
-    let missing = |what: &str, example: &str| {
-        let fault = Fault::new(format!("the {what} is missing"));
-        Err(fault.way_out(format!("write {example}")))
-    };
+    let (kind, value) = condition::split(text);
     match kind {
         "notify" if text == kind => Ok(ReadyWhen::Notify),
-        "tcp" if list(value).next().is_none() => missing("port", "tcp:8080"),
+        "tcp" if list(value).next().is_none() => Err(missing("port", "tcp:8080")),
         "tcp" => ports(text, value).map(ReadyWhen::Tcp),
-        "http" => call::http(value).map(ReadyWhen::Http),
-        "exec" if value.trim().is_empty() => missing("command", "exec:COMMAND"),
-        "exec" => command_line::words(value.as_bytes()).map(ReadyWhen::Exec),
-        // The directory of the start has been left when the file is looked for.
-        "file" => match std::path::absolute(value) {
-            Ok(path) => Ok(ReadyWhen::File(path)),
-            Err(_) => missing("path", "file:/run/ready"),
-        },
-        "https" => {
-            let fault = Fault::new("https is not spoken here").at(text, 0, kind.len());
-            Err(fault.way_out("use http://, or a client: exec:curl -fsS URL"))
-        }
         _ => {
-            let fault = Fault::new(format!("unknown condition {text:?}"));
             let kinds = ["tcp", "http", "exec", "file", "notify"];
-            Err(match suggest::nearest(kind, kinds) {
-                Some(near) => fault.way_out(format!("did you mean {near}?")),
-                None => {
-                    fault.way_out("write tcp:PORT, http:URL, exec:COMMAND, file:PATH or notify")
-                }
+            let written = "tcp:PORT, http:URL, exec:COMMAND, file:PATH or notify";
+            Ok(match condition::parse(text, &kinds, written)? {
+                Condition::Http(request) => ReadyWhen::Http(request),
+                Condition::Exec(words) => ReadyWhen::Exec(words),
+                Condition::File(path) => ReadyWhen::File(path),
             })
         }
     }

@@ -186,6 +186,8 @@ impl Log {
             | Record::ReadyAgain { .. }
             | Record::StopAsked { .. }
             | Record::WillNotStart
+            | Record::WaitStarted { .. }
+            | Record::WaitEnded { .. }
             | Record::Ready { .. }
             | Record::DrainStarted(_)
             | Record::DrainWaits(_)
@@ -202,6 +204,7 @@ impl Log {
             Record::Reaped { .. }
             | Record::HeldUp { .. }
             | Record::NotYetReady { .. }
+            | Record::WaitGoesOn { .. }
             | Record::ChildSays { .. }
             | Record::Extended { .. }
             | Record::Started { .. }

@@ -13,8 +13,9 @@ use crate::words::signal::{Signal, SignalSet};
 mod tests;
 
 /// All phases that there are, in the order of a run.
-pub(crate) const PHASES: [&str; 11] = [
+pub(crate) const PHASES: [&str; 12] = [
     "starting",
+    "wait-for",
     "pre-start",
     "running",
     "stopping",
@@ -265,6 +266,11 @@ impl Progress {
                     self.ready_state = ReadyState::Ready;
                 }
             }
+            Record::WaitStarted { condition, why, .. } | Record::WaitGoesOn { condition, why } => {
+                let why = format!("waiting for {condition}: {why}");
+                self.ready_state = ReadyState::NotYet(Some(why));
+            }
+            Record::WaitEnded { .. } => self.ready_state = ReadyState::NotYet(None),
             Record::NotYetReady { why } => self.ready_state = ReadyState::NotYet(Some(why.clone())),
             Record::Ready { .. } | Record::ReadyAgain { .. } => {
                 self.ready_state = ReadyState::Ready
@@ -353,6 +359,8 @@ impl Progress {
     fn phase_after(&self, record: &Record) -> &'static str {
         match record {
             Record::HookStarted { phase, .. } => phase.name(),
+            Record::WaitStarted { .. } => "wait-for",
+            Record::WaitEnded { .. } => "starting",
             // What follows the last one tells of itself, or there is nothing else to do.
             Record::HookEnded { phase, .. } if phase.name() == self.phase => match phase {
                 HookPhase::PreStart => "starting",

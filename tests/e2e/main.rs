@@ -90,4 +90,5 @@ mod terminal;
 mod terminal_containers;
 mod trace;
 mod tree;
+mod wait_for;
 mod without_effect;

@@ -32,6 +32,7 @@ const STARTS: &[&[&str]] = &[
     &["left=wait"],
     &["restart=always", "restart-never-on=7,ABRT"],
     &["restart-on=HUP"],
+    &["wait-for=file:/a"],
 ];
 
 /// Values that say in words what no text of the option can.

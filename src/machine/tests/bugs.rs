@@ -17,6 +17,10 @@ pub(super) enum Bug {
     RunsPostStopEarly,
     RunsPreStopAfterACrash,
     StartsInSpiteOfAStop,
+    TakesHoldsNotForHolds,
+    TakesTheFirstForAll,
+    StartsWhenTheWaitIsOver,
+    LooksOnInSpiteOfAStop,
     EndsAPreStartHookAtTheFirstTerm,
     TakesASecondTermForInt,
     TakesTheFirstIntForTwo,
@@ -47,7 +51,7 @@ pub(super) enum Bug {
     KeepsQuietAboutWhatHoldsUp,
 }
 
-const BUGS: [(Bug, Promise); 38] = [
+const BUGS: [(Bug, Promise); 42] = [
     (Bug::TakesAStepAgain, Promise::StepsNeverGoBack),
     (Bug::ReturnsToTheFirstSweep, Promise::StepsNeverGoBack),
     (Bug::SpeaksAfterTheEnd, Promise::NothingAfterTheEnd),
@@ -64,6 +68,19 @@ const BUGS: [(Bug, Promise); 38] = [
         Bug::StartsInSpiteOfAStop,
         Promise::NothingIsStartedOnceAStopIsAsked,
     ),
+    (
+        Bug::TakesHoldsNotForHolds,
+        Promise::NothingIsStartedBeforeItHolds,
+    ),
+    (
+        Bug::TakesTheFirstForAll,
+        Promise::NothingIsStartedBeforeItHolds,
+    ),
+    (
+        Bug::StartsWhenTheWaitIsOver,
+        Promise::NothingIsStartedBeforeItHolds,
+    ),
+    (Bug::LooksOnInSpiteOfAStop, Promise::AStopEndsTheWait),
     (
         Bug::EndsAPreStartHookAtTheFirstTerm,
         Promise::AFirstRequestHurriesNothing,
@@ -216,6 +233,22 @@ impl Player {
                     *answer = Answer::Holds;
                 }
             }
+            Some(Bug::TakesHoldsNotForHolds) => {
+                if let Event::HoldsNot { condition, .. } = event {
+                    event = Event::Holds(condition);
+                }
+            }
+            Some(Bug::TakesTheFirstForAll) if event == Event::Holds(0) => {
+                self.machine.handle(now, event.clone());
+                event = Event::Holds(1);
+            }
+            Some(Bug::StartsWhenTheWaitIsOver)
+                if event == Event::Deadline
+                    && matches!(self.machine.phase, Phase::WaitFor(_))
+                    && self.machine.until.is_some_and(|until| now >= until) =>
+            {
+                self.machine.enter_pre_start(now, 0);
+            }
             Some(Bug::TakesNobodyHeldUpForDrained) if event == held_up(0) => {
                 event = in_flight(0, true);
             }
@@ -346,6 +379,7 @@ impl Player {
                 self.outbox.push_back(action);
                 self.machine.end_hook(now, HookResult::CutShort);
             }
+            Some(Bug::LooksOnInSpiteOfAStop) if action == Action::EndWait => {}
             Some(Bug::LetsHooksOverlap) if matches!(action, Action::EndHook(_)) => {}
             Some(Bug::KillsInSpiteOfNoKill)
                 if matches!(action, Action::Record(Record::ChildLeft { .. })) =>

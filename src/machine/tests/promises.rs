@@ -15,6 +15,10 @@ pub(super) enum Promise {
     PostStopHooksRunOnce,
     PreStopHooksRunOnRequest,
     NothingIsStartedOnceAStopIsAsked,
+    /// No hook either, until all that is waited for holds.
+    NothingIsStartedBeforeItHolds,
+    /// Nobody looks any more.
+    AStopEndsTheWait,
     ASecondTermChangesNothing,
     /// Whatever phase it meets, and whatever was asked before by another signal.
     AFirstRequestHurriesNothing,
@@ -47,7 +51,7 @@ pub(super) enum Promise {
     TheRunEnds,
 }
 
-pub(super) const ALL: [Promise; 24] = [
+pub(super) const ALL: [Promise; 26] = [
     Promise::StepsNeverGoBack,
     Promise::NothingAfterTheEnd,
     Promise::KillInTime,
@@ -55,6 +59,8 @@ pub(super) const ALL: [Promise; 24] = [
     Promise::PostStopHooksRunOnce,
     Promise::PreStopHooksRunOnRequest,
     Promise::NothingIsStartedOnceAStopIsAsked,
+    Promise::NothingIsStartedBeforeItHolds,
+    Promise::AStopEndsTheWait,
     Promise::ASecondTermChangesNothing,
     Promise::AFirstRequestHurriesNothing,
     Promise::ASignalTheChildHasNotHadReachesIt,
@@ -106,6 +112,8 @@ pub(super) struct Allowed {
     kill_after: Duration,
     deadline: Option<Duration>,
     post_stop: usize,
+    /// How many conditions are waited for before the start.
+    conditions: usize,
     /// The drain looks at ports; it asks the program; it lasts at least so long.
     counts: bool,
     asks: bool,
@@ -148,6 +156,7 @@ impl Allowed {
             kill_after: total.min(plan.deadline.unwrap_or(total)),
             deadline: plan.deadline,
             post_stop: plan.post_stop.len(),
+            conditions: plan.wait.as_ref().map_or(0, |wait| wait.conditions.len()),
             counts: plan
                 .drain
                 .as_ref()
@@ -197,6 +206,9 @@ pub(super) struct Watch {
     left: bool,
     hook: Option<HookId>,
     post_stop: Vec<u8>,
+    /// How many of the conditions have held, and whether one is looked at.
+    held: usize,
+    looks: bool,
     drains: bool,
     drains_since: Duration,
     settled: bool,
@@ -225,6 +237,8 @@ impl Watch {
             left: false,
             hook: None,
             post_stop: vec![0; allowed.post_stop],
+            held: 0,
+            looks: false,
             drains: false,
             drains_since: Duration::ZERO,
             settled: false,
@@ -259,6 +273,7 @@ impl Watch {
             Event::Answered { answer, .. } => {
                 self.holds = Some(now).filter(|_| *answer == Answer::Holds);
             }
+            Event::Holds(_) => (self.held, self.looks) = (self.held + 1, false),
             Event::Started { .. } => self.child_alive = true,
             Event::ChildExited(_) => self.child_alive = false,
             Event::HookEnded { hook, .. } if self.hook == Some(*hook) => self.hook = None,
@@ -310,10 +325,19 @@ impl Watch {
                     self.comes_to(place, told)?;
                 }
             }
+            Action::WaitFor { .. } => self.looks = true,
+            Action::EndWait => self.looks = false,
             Action::Start => {
+                let all_hold = self.held == allowed.conditions;
+                Promise::NothingIsStartedBeforeItHolds.holds(all_hold, told)?;
                 Promise::NothingIsStartedOnceAStopIsAsked.holds(!self.asked, told)?;
             }
-            Action::RunHook { hook, .. } => self.sees_hook(*hook, told)?,
+            Action::RunHook { hook, .. } => {
+                let all_hold = self.held == allowed.conditions;
+                let may_run = all_hold || hook.phase != HookPhase::PreStart;
+                Promise::NothingIsStartedBeforeItHolds.holds(may_run, told)?;
+                self.sees_hook(*hook, told)?;
+            }
             Action::EndHook(hook) if self.hook == Some(*hook) => self.hook = None,
             Action::Send { signal, .. } => {
                 Promise::NoSignalForTheDead.holds(self.child_alive, told)?;
@@ -443,6 +467,8 @@ impl Watch {
         }
         self.deadline_holds(allowed, now)?;
         self.family.rests(now)?;
+        let looks_on = self.looks && self.asked;
+        Promise::AStopEndsTheWait.holds(!looks_on, || format!("{now:?}: it is still looked"))?;
         if let (Some(since), true) = (self.held_up, self.drains) {
             let told = || format!("{now:?}: held up since {since:?}");
             Promise::WhatHoldsUpADrainIsTold.holds(now <= since + ms(1_000), told)?;

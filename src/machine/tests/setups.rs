@@ -48,6 +48,9 @@ pub(super) enum Happening {
     Holds,
     HoldsNot,
     NotKnown,
+    /// What is waited for before the start.
+    WaitHolds,
+    WaitHoldsNot,
 }
 
 /// How long after what happened before. Timers that fall due meanwhile go off when they are due.
@@ -156,6 +159,22 @@ pub(super) const SETUPS: &[Setup] = &[
             HookEnds,
             NobodyIsLeft,
         ],
+        ..BASE
+    },
+    Setup {
+        options: "--wait-for file:/a --wait-for file:/b --wait-timeout 2s --pre-start p --post-stop q \
+                  --hook-timeout 1s --grace 1s --parent-death-signal HUP",
+        happenings: &[
+            Term,
+            Int,
+            Usr1,
+            ParentDied,
+            WaitHolds,
+            WaitHoldsNot,
+            HookEnds,
+            NobodyIsLeft,
+        ],
+        gaps: &[Gap::None, Gap::Timer],
         ..BASE
     },
     Setup {

@@ -32,6 +32,8 @@ struct Tale<'a> {
     hook: Option<HookId>,
     command: Option<usize>,
     flushing: bool,
+    /// The condition that is looked at before the start.
+    waiting: Option<usize>,
     /// Killed, but not told yet to have ended.
     killed_hook: Option<HookId>,
     killed_command: Option<usize>,
@@ -52,6 +54,7 @@ impl<'a> Tale<'a> {
             hook: None,
             command: None,
             flushing: false,
+            waiting: None,
             killed_hook: None,
             killed_command: None,
             killed: false,
@@ -148,6 +151,11 @@ impl<'a> Tale<'a> {
             Happening::Holds if alive => answered(0, Answer::Holds),
             Happening::HoldsNot if alive => answered(0, Answer::of_number(1)),
             Happening::NotKnown if alive => answered(0, not_known()),
+            Happening::WaitHolds => Event::Holds(self.waiting?),
+            Happening::WaitHoldsNot => Event::HoldsNot {
+                condition: self.waiting?,
+                why: "refused".to_owned(),
+            },
             Happening::Extend if alive => Event::Extend(ms(3_000)),
             Happening::InFlight if alive => Event::InFlight {
                 requests: 1,
@@ -176,6 +184,7 @@ impl<'a> Tale<'a> {
             Event::Started { .. } | Event::StartFailed(_) => self.starting = false,
             Event::HookEnded { .. } => self.hook = None,
             Event::StopCommandEnded { .. } => self.command = None,
+            Event::Holds(_) => self.waiting = None,
             Event::NoneLeft => self.told_none = true,
             _ => {}
         }
@@ -205,6 +214,14 @@ impl<'a> Tale<'a> {
                     self.killed_command = Some(step);
                 }
                 Action::Flush => self.flushing = true,
+                Action::WaitFor { condition, .. } => {
+                    self.waiting = Some(condition);
+                    self.told_none = false;
+                }
+                Action::EndWait => {
+                    self.waiting = None;
+                    self.told_none = false;
+                }
                 Action::Send { signal, .. } | Action::Sweep(signal) => {
                     self.killed |= signal == Signal::KILL;
                 }

@@ -34,6 +34,21 @@ impl fmt::Display for Words<'_> {
             }
             Record::Started { pid, .. } => write!(f, "started, pid {pid}"),
             Record::StartFailed(failure) => f.write_str(&failure.message),
+            Record::WaitStarted {
+                condition,
+                why,
+                left,
+            } => write!(
+                f,
+                "waiting up to {} for {condition}: {why} (--wait-for)",
+                Shown(*left)
+            ),
+            Record::WaitGoesOn { condition, why } => {
+                write!(f, "still waiting for {condition}: {why}")
+            }
+            Record::WaitEnded { condition, took } => {
+                write!(f, "{condition} holds after {}", Shown(*took))
+            }
             Record::Ready { after } => write!(f, "ready after {}", Shown(*after)),
             Record::NotYetReady { why } => write!(f, "not ready yet: {why}"),
             Record::NotReady { why, .. } => write!(f, "not ready: {why}"),

@@ -197,3 +197,25 @@ fn it_is_not_ready_since_it_was_said_first() {
     progress.tell(seconds(4), &Record::ReadyAgain { after });
     assert_eq!(progress.not_ready_since(), None);
 }
+
+#[test]
+fn what_is_waited_for_before_the_start_is_a_phase_and_why_it_is_not_ready() {
+    let mut progress = Progress::default();
+    let (condition, at) = ("tcp:db:1".to_owned(), Duration::ZERO);
+    progress.tell(
+        at,
+        &Record::WaitStarted {
+            condition: condition.clone(),
+            why: "refused".to_owned(),
+            left: at,
+        },
+    );
+    assert_eq!(progress.phase(), "wait-for");
+    all_say_the_same(&progress, at);
+    let why = "waiting for tcp:db:1: refused".to_owned();
+    assert_eq!(*progress.ready_state(), ReadyState::NotYet(Some(why)));
+    let took = at;
+    progress.tell(at, &Record::WaitEnded { condition, took });
+    assert_eq!(progress.phase(), "starting");
+    assert_eq!(*progress.ready_state(), ReadyState::NotYet(None));
+}
