@@ -210,6 +210,7 @@ pub(crate) fn explain(plan: Plan, script: Script, json: bool) -> String {
     totals::budget(&mut text, &plan);
     totals::totals(&mut text, &plan);
     totals::wait(&mut text, &plan);
+    totals::liveness(&mut text, &plan);
     text
 }
 

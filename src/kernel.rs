@@ -31,6 +31,7 @@ use jobs::{Job, Jobs};
 use readiness::Readiness;
 use relay::Order;
 use waiting::Waiting;
+use watching::Watching;
 
 mod asking;
 mod cannot_start;
@@ -49,6 +50,7 @@ mod sending;
 mod sockets;
 mod telling;
 mod waiting;
+mod watching;
 
 /// See the module's first sentence.
 pub(crate) struct Kernel {
@@ -60,6 +62,7 @@ pub(crate) struct Kernel {
     start: Start,
     child: Child,
     waiting: Option<Waiting>,
+    watching: Option<Watching>,
     readiness: Readiness,
     jobs: Jobs,
     asking: Asking,
@@ -119,6 +122,7 @@ impl Kernel {
             start,
             child: Child::default(),
             waiting: None,
+            watching: None,
             readiness: Readiness::default(),
             jobs: Jobs::new(&plan),
             asking: Asking::default(),
@@ -260,8 +264,11 @@ impl Kernel {
     fn open_notify_socket(&mut self) -> Result<(), String> {
         let awaits_ready = self.plan.takes_ready_from_child();
         if let Some(reactor) = &self.reactor {
+            let liveness = self.plan.liveness.as_ref();
+            let awaits_watchdog = liveness.is_some_and(|live| live.watchdog().is_some());
             let store = Some(self.start.sockets.store()).filter(|_| self.plan.keeps_descriptors());
-            let socket = notify::open(reactor, self.upward.clone(), awaits_ready, store.cloned())?;
+            let (upward, store) = (self.upward.clone(), store.cloned());
+            let socket = notify::open(reactor, upward, awaits_ready, awaits_watchdog, store)?;
             self.start.notify_socket = Some(socket);
         }
         Ok(())
@@ -347,6 +354,10 @@ impl Kernel {
             }
             Some(Job::Probe { look }) => {
                 self.look_ended(look, status);
+                return self.queue.pop_front();
+            }
+            Some(Job::Watch { look }) => {
+                self.watch_look_ended(look, status);
                 return self.queue.pop_front();
             }
             Some(Job::Ask { index, look }) => {
@@ -476,6 +487,10 @@ impl World for Kernel {
                 self.probe();
                 continue;
             }
+            if self.watch_look_at().is_some_and(|at| at <= now) {
+                self.look_at_watch();
+                continue;
+            }
             if self.ask_at().is_some_and(|at| at <= now) {
                 self.ask();
                 continue;
@@ -488,6 +503,7 @@ impl World for Kernel {
                 deadline,
                 self.wait_look_at(),
                 self.probe_at(),
+                self.watch_look_at(),
                 self.ask_at(),
                 self.connections.next_look(),
                 self.child.cgroup.next_look(),
@@ -547,6 +563,7 @@ impl World for Kernel {
             Action::Suspend(signal) => self.suspend(signal),
             Action::SendBeyondGroup(signal) => self.send_beyond_group(signal),
             Action::AwaitReady(facts) => self.await_ready(&facts),
+            Action::Watch(facts) => self.watch(&facts),
             // In a plain run there is nothing to tell it to.
             Action::Ready if self.upward.is_somebody() => self.ready(),
             Action::Ready => {}

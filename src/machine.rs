@@ -18,6 +18,7 @@ mod drain;
 mod event;
 mod hooks;
 mod ladder;
+mod liveness;
 mod outbox;
 mod outcome;
 pub(crate) mod roots;
@@ -59,6 +60,8 @@ enum Phase {
         hook: usize,
     },
     Drain(Draining),
+    /// A child that has missed its watchdog has got ABRT.
+    Abort,
     Ladder(Ladder),
     Sweep(Sweep),
     PostStop {
@@ -162,7 +165,7 @@ impl Machine {
     /// When to call `handle` with `Event::Deadline` if nothing else happens before.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let of_phase = match &self.phase {
-            Phase::Running(readiness) => readiness.by,
+            Phase::Running(readiness) => readiness.next(),
             Phase::Ladder(ladder) => ladder.tell_waits_at,
             _ => None,
         };
@@ -212,11 +215,19 @@ impl Machine {
             }
             (Phase::Running(_), Event::Ready) => self.is_ready(now),
             (Phase::Running(_), Event::NotYetReady(why)) => self.not_yet_ready(why),
-            (Phase::Running(_), Event::ChildStopping) => {
+            (Phase::Running(readiness), Event::ChildStopping) => {
+                // It takes its time, and answers nobody any more.
+                readiness.live = None;
                 self.act(Action::NotReady);
                 self.tell_not_ready(now, NotReady::ChildStopping);
             }
             (_, Event::Ready | Event::NotYetReady(_) | Event::ChildStopping) => {}
+            (_, Event::Alive) => self.alive(),
+            (_, Event::NotAlive(why)) => self.not_alive(now, why),
+            (_, Event::KeepsAlive) => self.keeps_alive(now),
+            (_, Event::SaysItHangs) => {
+                self.missed_watchdog(now, Some("the child says WATCHDOG=trigger"));
+            }
             (_, Event::Holds(condition)) => self.holds(now, condition),
             (_, Event::HoldsNot { condition, why }) => self.holds_not(now, condition, why),
             (_, Event::ChildExited(status)) => self.child_exited(now, status),
@@ -314,6 +325,9 @@ impl Machine {
         let is_due = |time: Option<Duration>| time.is_some_and(|time| now >= time);
         match &self.phase {
             Phase::Running(readiness) if is_due(readiness.by) => self.ready_too_late(now),
+            Phase::Running(readiness) if is_due(readiness.speaks_by()) => {
+                self.missed_watchdog(now, None);
+            }
             Phase::Ladder(ladder) if !is_due(self.until) && is_due(ladder.tell_waits_at) => {
                 self.ask_who_is_there();
             }
@@ -323,6 +337,7 @@ impl Machine {
                 self.end_hook(now, HookResult::TimedOut);
             }
             Phase::Drain(_) => self.look_at_drain(now),
+            Phase::Abort => self.take_step(now, 0),
             Phase::Ladder(ladder) => self.take_step(now, ladder.step + 1),
             Phase::Sweep(_) => self.sweep(now),
             Phase::LastSweep(_) => self.last_sweep(now),

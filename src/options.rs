@@ -13,6 +13,7 @@ pub(crate) mod hooks;
 pub(crate) mod identity;
 mod ladder;
 pub(crate) mod left;
+pub(crate) mod liveness;
 pub(crate) mod names;
 mod parse;
 pub(crate) mod readiness;
@@ -66,6 +67,10 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &readiness::READY_TIMEOUT,
     &readiness::HEALTH_LISTEN,
     &readiness::NOT_READY_STATUS,
+    &liveness::LIVE_WHEN,
+    &liveness::LIVE_EVERY,
+    &liveness::LIVE_TIMEOUT,
+    &liveness::LIVE_FAILURES,
     &restart::RESTART,
     &restart::RESTART_DELAY,
     &restart::RESTART_MAX_DELAY,

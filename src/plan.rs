@@ -8,6 +8,7 @@ pub(crate) mod call;
 pub(crate) mod condition;
 pub(crate) mod drain;
 pub(crate) mod listen;
+pub(crate) mod liveness;
 pub(crate) mod readiness;
 pub(crate) mod reload;
 pub(crate) mod sockets;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use crate::plan::call::Call;
 use crate::plan::drain::Drain;
 use crate::plan::listen::Listen;
+use crate::plan::liveness::{LiveWhen, Liveness};
 use crate::plan::readiness::{Readiness, ReadyWhen};
 use crate::plan::sockets::Socket;
 use crate::plan::supervision::Supervision;
@@ -254,6 +256,8 @@ pub(crate) struct Plan {
     /// How long a hook may take that does not say it itself.
     pub(crate) hook_timeout: Duration,
     pub(crate) readiness: Option<Readiness>,
+    /// Without it nobody looks whether the child hangs.
+    pub(crate) liveness: Option<Liveness>,
     pub(crate) health: Option<Health>,
     pub(crate) drain: Option<Drain>,
     pub(crate) sweep_grace: Duration,
@@ -338,7 +342,11 @@ impl Plan {
             WaitWhen::Exec(words) => &words[..],
             _ => &[],
         });
-        let all = hooks.chain(steps).chain(ready).chain(waits);
+        let live = self.liveness.iter().map(|live| match &live.when {
+            LiveWhen::Exec(words) => &words[..],
+            _ => &[],
+        });
+        let all = hooks.chain(steps).chain(ready).chain(waits).chain(live);
         all.filter(|words| !words.is_empty())
     }
 
@@ -352,6 +360,7 @@ impl Plan {
             || self.ladder.iter().any(is_command)
             || matches!(when, Some(ReadyWhen::Exec(_)))
             || self.wait.as_ref().is_some_and(Wait::runs_commands)
+            || matches!(self.live_when(), Some(LiveWhen::Exec(_)))
             || self.drains_until(|when| matches!(when, UntilWhen::Exec(_)))
             || !self.reload_on.is_empty()
     }
@@ -394,12 +403,17 @@ impl Plan {
         let when = self.readiness.as_ref().map(|readiness| &readiness.when);
         self.keeps_descriptors()
             || when == Some(&ReadyWhen::Notify)
+            || matches!(self.live_when(), Some(LiveWhen::Watchdog(_)))
             || self.drains_until(|when| *when == UntilWhen::Notify)
     }
 
     /// Whether descriptors are kept that a child gives us for the next one (sd_pid_notify_with_fds(3)).
     pub(crate) fn keeps_descriptors(&self) -> bool {
         self.fd_store_max > 0 && self.supervision.is_some()
+    }
+
+    fn live_when(&self) -> Option<&LiveWhen> {
+        self.liveness.as_ref().map(|liveness| &liveness.when)
     }
 
     /// Whether the child's own message makes it ready; not where another condition was given.

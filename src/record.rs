@@ -24,6 +24,8 @@ pub(crate) enum Reason {
     StartFailed,
     /// A signal of `--restart-on`.
     Restart,
+    /// The child hangs (`--live-when`).
+    Unhealthy,
 }
 
 impl Reason {
@@ -35,6 +37,7 @@ impl Reason {
             Self::ParentDied => "parent-died",
             Self::StartFailed => "start-failed",
             Self::Restart => "restart",
+            Self::Unhealthy => "unhealthy",
         }
     }
 }
@@ -50,6 +53,8 @@ pub(crate) enum RestartReason {
     Success,
     MaxRuntime,
     StartFailed,
+    /// `--live-when` did not hold.
+    Unhealthy,
 }
 
 impl RestartReason {
@@ -60,6 +65,7 @@ impl RestartReason {
             Self::Success => "success",
             Self::MaxRuntime => "max-runtime",
             Self::StartFailed => "start-failed",
+            Self::Unhealthy => "unhealthy",
         }
     }
 }
@@ -263,6 +269,22 @@ pub(crate) enum Record {
     /// What was asked for with `--ready-when` does not hold yet, for another reason than before.
     NotYetReady {
         why: String,
+    },
+    /// What was asked for with `--live-when` does not hold, at so many checks in a row.
+    NotAlive {
+        why: String,
+        failures: u32,
+        /// With so many the child is stopped.
+        of: u32,
+    },
+    /// It holds again, after so many checks at which it did not.
+    AliveAgain {
+        failures: u32,
+    },
+    /// Before the ladder a child that has missed its watchdog gets ABRT, so that it leaves a core.
+    Aborted {
+        #[serde(rename = "wait_ms", serialize_with = "optional_millis")]
+        wait: Option<Duration>,
     },
     /// From now on load balancers should send no requests.
     NotReady {

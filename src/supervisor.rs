@@ -274,6 +274,7 @@ impl Supervisor {
             Reason::StartFailed if self.supervision.start_failures => RestartReason::StartFailed,
             Reason::StartFailed => return None,
             Reason::MaxRuntime => RestartReason::MaxRuntime,
+            Reason::Unhealthy => RestartReason::Unhealthy,
             Reason::Exit if outcome.code == 0 => RestartReason::Success,
             Reason::Exit => RestartReason::Failure,
         };

@@ -168,3 +168,25 @@ pub(super) fn wait(text: &mut String, plan: &Plan) {
         texts.join(", then ")
     );
 }
+
+/// How long a child that hangs may be taken for alive.
+pub(super) fn liveness(text: &mut String, plan: &Plan) {
+    let Some(liveness) = &plan.liveness else {
+        return;
+    };
+    let looks = liveness.every.saturating_mul(liveness.failures);
+    let noticed = liveness
+        .watchdog()
+        .unwrap_or(looks.saturating_add(liveness.timeout));
+    let _ = writeln!(
+        text,
+        "\nA child that hangs is noticed after at most {} ({}), and stopped by this plan with 125{}.",
+        Shown(noticed),
+        liveness.text,
+        if liveness.watchdog().is_some() {
+            ", ABRT first"
+        } else {
+            ""
+        }
+    );
+}

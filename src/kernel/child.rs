@@ -18,6 +18,7 @@ use crate::kernel::relay;
 use crate::kernel::relay::Order;
 use crate::machine::Event;
 use crate::options::identity;
+use crate::plan::liveness::Liveness;
 use crate::plan::{Plan, Stdin, StepAction};
 use crate::record::StartFailure;
 use crate::sys::signals::Inherited;
@@ -184,6 +185,9 @@ const WATCHDOG_PID: &str = "WATCHDOG_PID";
 /// Whom the sockets are meant for (sd_listen_fds(3)).
 const LISTEN_PID: &str = "LISTEN_PID";
 
+/// How often it must say that it is alive (sd_watchdog_enabled(3)).
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+
 /// The child's environment, or `None` where it is ours unchanged.
 fn child_environment(plan: &Plan, start: &Start, own_pid: i32) -> Option<Vec<CString>> {
     let notify_socket = start.notify_socket.as_ref().map(notify::Socket::name);
@@ -208,6 +212,11 @@ fn child_environment(plan: &Plan, start: &Start, own_pid: i32) -> Option<Vec<CSt
     laid_over.extend(start.sockets.variables());
     laid_over.extend(start.last.iter().cloned());
     laid_over.extend(plan.child.env.iter().cloned());
+    let liveness = plan.liveness.as_ref();
+    laid_over.extend(liveness.and_then(Liveness::watchdog).map(|within| {
+        let micros = within.as_micros().to_string();
+        (WATCHDOG_USEC.into(), micros.into())
+    }));
     laid_over.extend(notify_socket.map(|name| ("NOTIFY_SOCKET".into(), name.into())));
     // The same process once more, by the inode of its pidfd (systemd 259): it would not fit the child,
     // and a receiver that finds it refuses the sockets.

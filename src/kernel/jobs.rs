@@ -33,6 +33,10 @@ pub(super) enum Job {
     Probe {
         look: u32,
     },
+    /// A look whether the child is alive.
+    Watch {
+        look: u32,
+    },
     /// A question about one of `Asking::asks`.
     Ask {
         index: usize,
@@ -49,6 +53,7 @@ impl fmt::Display for Job {
                 write!(f, "look {look} at condition {} of the wait", condition + 1)
             }
             Self::Probe { look } => write!(f, "look {look} at readiness"),
+            Self::Watch { look } => write!(f, "look {look} at liveness"),
             Self::Ask { index, look } => write!(f, "question {look} of condition {}", index + 1),
         }
     }
@@ -155,7 +160,9 @@ impl Kernel {
             close_above_stderr: true,
             null: match job {
                 // The output of a check is of no use, and there are many checks.
-                Job::Wait { .. } | Job::Probe { .. } | Job::Ask { .. } => Null::All,
+                Job::Wait { .. } | Job::Probe { .. } | Job::Watch { .. } | Job::Ask { .. } => {
+                    Null::All
+                }
                 // Our input is the child's.
                 Job::Hook(_) | Job::StopCommand { .. } => Null::Input,
             },

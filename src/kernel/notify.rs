@@ -23,6 +23,8 @@ use crate::sys::tree::{self, Kin};
 struct Message {
     ready: bool,
     stopping: bool,
+    /// It is alive, or hangs.
+    watchdog: Option<Watchdog>,
     extend: Option<Duration>,
     in_flight: Option<u32>,
     status: Option<String>,
@@ -33,6 +35,13 @@ struct Message {
     unpolled: bool,
     /// The lines that are passed on to the service manager.
     onward: Vec<u8>,
+}
+
+/// What is said with `WATCHDOG=`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Watchdog {
+    Alive,
+    Trigger,
 }
 
 /// Lines that are not passed on. We send `READY` and `STOPPING` ourselves, when the machine decides so. Lines
@@ -64,6 +73,8 @@ impl Message {
             match key {
                 b"READY" => message.ready |= value == b"1",
                 b"STOPPING" => message.stopping |= value == b"1",
+                b"WATCHDOG" if value == b"1" => message.watchdog = Some(Watchdog::Alive),
+                b"WATCHDOG" if value == b"trigger" => message.watchdog = Some(Watchdog::Trigger),
                 b"EXTEND_TIMEOUT_USEC" => {
                     let text = std::str::from_utf8(value).ok();
                     let micros = text.and_then(|text| text.parse().ok());
@@ -180,6 +191,7 @@ pub(crate) fn open(
     reactor: &Reactor,
     upward: Upward,
     awaits_ready: bool,
+    awaits_watchdog: bool,
     store: Option<Store>,
 ) -> Result<Socket, String> {
     let failed = |why: String| format!("notify: no socket: {why}");
@@ -194,6 +206,7 @@ pub(crate) fn open(
         events: reactor.sender(),
         refused: false,
         awaits_ready,
+        awaits_watchdog,
         store,
         full: false,
         in_flight: None,
@@ -215,6 +228,8 @@ struct NotifySocket {
     refused: bool,
     /// Whether `READY=1` counts: not if `--ready-when` has another condition.
     awaits_ready: bool,
+    /// Whether `WATCHDOG=` counts (`--live-when watchdog:`).
+    awaits_watchdog: bool,
     /// Where descriptors are kept for the next child.
     store: Option<Store>,
     /// It had no room, which was told.
@@ -289,6 +304,11 @@ impl NotifySocket {
         if message.ready && self.awaits_ready {
             self.send(Event::Ready);
         }
+        match message.watchdog.filter(|_| self.awaits_watchdog) {
+            Some(Watchdog::Alive) => self.send(Event::KeepsAlive),
+            Some(Watchdog::Trigger) => self.send(Event::SaysItHangs),
+            None => {}
+        }
         if message.stopping {
             self.send(Event::ChildStopping);
         }
@@ -350,6 +370,7 @@ mod tests {
         let expected = Message {
             ready: true,
             stopping: false,
+            watchdog: None,
             extend: Some(Duration::from_millis(1500)),
             in_flight: Some(3),
             status: Some("Serving a=b".to_owned()),
@@ -360,6 +381,14 @@ mod tests {
             onward: b"STATUS=Serving a=b\nEXTEND_TIMEOUT_USEC=1500000\nX_OWN=\xff".to_vec(),
         };
         assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn a_watchdog_hears_what_is_meant_for_it() {
+        let said = |bytes| Message::parse(bytes).watchdog;
+        assert_eq!(said(b"WATCHDOG=1"), Some(Watchdog::Alive));
+        assert_eq!(said(b"STATUS=a\nWATCHDOG=trigger"), Some(Watchdog::Trigger));
+        assert_eq!(said(b"WATCHDOG=0\nWATCHDOG_USEC=1"), None);
     }
 
     #[test]

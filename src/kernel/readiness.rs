@@ -92,21 +92,8 @@ impl Kernel {
         let begun = match when {
             ReadyWhen::Notify => return,
             ReadyWhen::Tcp(ports) => {
-                // A process that has left the tree may be the server.
-                let stays = self.own_pid == 1 || plan.subreaper;
-                let tree = stays.then_some(pids_of_tree);
-                return self.seen(
-                    match look::first_not_listened_on(ports, self.child.pid, tree) {
-                        Ok(None) => Ok(()),
-                        Ok(Some(Missing { port, taken: false })) => {
-                            Err(format!("nobody listens on port {port}"))
-                        }
-                        Ok(Some(Missing { port, taken: true })) => Err(format!(
-                            "port {port} is listened on by another process only"
-                        )),
-                        Err(why) => Err(why.to_string()),
-                    },
-                );
+                let listens = self.listens_on(ports);
+                return self.seen(listens);
             }
             ReadyWhen::File(path) => {
                 let holds = probe.file_holds(path);
@@ -133,6 +120,23 @@ impl Kernel {
         }
     }
 
+    /// Whether the child, or its tree, listens on all these ports.
+    pub(super) fn listens_on(&self, ports: &[u16]) -> Result<(), String> {
+        // Who leaves the tree may well be the server.
+        let stays = self.own_pid == 1 || self.plan.subreaper;
+        let tree = stays.then_some(pids_of_tree);
+        match look::first_not_listened_on(ports, self.child.pid, tree) {
+            Ok(None) => Ok(()),
+            Ok(Some(Missing { port, taken: false })) => {
+                Err(format!("nobody listens on port {port}"))
+            }
+            Ok(Some(Missing { port, taken: true })) => Err(format!(
+                "port {port} is listened on by another process only"
+            )),
+            Err(why) => Err(why.to_string()),
+        }
+    }
+
     /// A look that took a process is over.
     pub(super) fn look_ended(&mut self, look: u32, status: ExitStatus) {
         if self.readiness.probe.as_ref().and_then(Probe::running) == Some(look) {
@@ -147,7 +151,8 @@ impl Kernel {
     /// It is not needed any more.
     pub(super) fn stop_looking(&mut self) {
         self.readiness.probe = None;
-        self.end_jobs(|job| matches!(job, Job::Probe { .. }));
+        self.watching = None;
+        self.end_jobs(|job| matches!(job, Job::Probe { .. } | Job::Watch { .. }));
     }
 
     fn seen(&mut self, holds: Result<(), String>) {

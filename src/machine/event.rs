@@ -36,6 +36,12 @@ pub(crate) enum Event {
     ChildStopping,
     /// The child says something else of itself than before (`STATUS=`).
     ChildSays(String),
+    /// A look has found that `--live-when` holds, or does not, and why.
+    Alive,
+    NotAlive(String),
+    /// The child says that it is alive (`WATCHDOG=1`), or that it hangs (`WATCHDOG=trigger`).
+    KeepsAlive,
+    SaysItHangs,
     /// This `--wait-for` holds, or does not yet, and why.
     Holds(usize),
     HoldsNot {
@@ -165,6 +171,8 @@ pub(crate) enum Action {
     },
     /// Looks until what `--ready-when` asks for holds.
     AwaitReady(Facts),
+    /// Looks again and again whether `--live-when` holds, until it is not ready any more.
+    Watch(Facts),
     /// The child is ready: the service manager is told.
     Ready,
     /// It is not ready, or no longer: the check ends, and the service manager is told.

@@ -180,6 +180,9 @@ impl Machine {
             };
         }
         let begun = self.stop.begun;
+        if begun.is_some_and(|begun| begun.reason == Reason::Unhealthy) {
+            return "watchdog";
+        }
         let timed_out = begun.is_some_and(|begun| begun.reason == Reason::MaxRuntime);
         if timed_out || self.stop.escalated {
             return "timeout";

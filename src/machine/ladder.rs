@@ -31,6 +31,9 @@ impl Machine {
         let Life::Alive(pid) = self.child.life else {
             return self.enter_sweep(now);
         };
+        if std::mem::take(&mut self.stop.aborts) {
+            return self.abort(now);
+        }
         let late = self.stop.limits.is_some_and(|limits| now >= limits.kill_by);
         let plan = Rc::clone(&self.plan);
         let is_last = index + 1 == plan.ladder.len();

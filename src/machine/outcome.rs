@@ -9,6 +9,9 @@ use crate::words::signal::Signal;
 /// `--max-runtime` ran out, as timeout(1) says it.
 const TIMED_OUT: u8 = 124;
 
+/// Whatever it made of the stop: it was not asked for, and it hung.
+const UNHEALTHY: u8 = 125;
+
 impl Machine {
     pub(super) fn finish(&mut self, now: Duration) {
         let outcome = self.outcome(now);
@@ -38,6 +41,9 @@ impl Machine {
         }
         if reason == Reason::MaxRuntime {
             return TIMED_OUT;
+        }
+        if reason == Reason::Unhealthy {
+            return UNHEALTHY;
         }
         let listed = &self.plan.success_exit;
         let Some(status) = status else {

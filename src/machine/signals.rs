@@ -217,6 +217,12 @@ impl Machine {
     pub(super) fn child_stopped(&mut self, signal: Signal, shell_waits: bool) {
         if matches!(self.phase, Phase::Running(_)) && shell_waits {
             self.tell(Record::Suspended);
+            // Its time goes on with its next word.
+            if let Phase::Running(readiness) = &mut self.phase
+                && let Some(live) = &mut readiness.live
+            {
+                live.speaks_by = None;
+            }
             return self.act(Action::Suspend(signal));
         }
         // A child that was stopped because it needs the terminal (TTIN, TTOU) would only be stopped
@@ -245,7 +251,7 @@ impl Machine {
     fn faster(&mut self, now: Duration, received: Received, signal: Signal) {
         let waits_for = match &self.phase {
             Phase::PreStart { .. } | Phase::PreStop { .. } | Phase::PostStop { .. } => true,
-            Phase::Drain(_) | Phase::Flush => true,
+            Phase::Drain(_) | Phase::Abort | Phase::Flush => true,
             Phase::Ladder(ladder) => {
                 let (step, hurried) = (ladder.step, ladder.hurried);
                 if !hurried && self.child.is_alive() && !self.is_kill(step) {
@@ -274,6 +280,7 @@ impl Machine {
                 self.end_hook(now, HookResult::CutShort);
             }
             Phase::Drain(_) => self.end_drain(now, DrainEnd::CutShort),
+            Phase::Abort => self.take_step(now, 0),
             Phase::Ladder(ladder) => self.take_step(now, ladder.step + 1),
             Phase::Flush => self.finish(now),
             _ => self.sweep_kill(now),

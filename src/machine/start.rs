@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::liveness::Live;
 use super::{Action, Event, Life, Machine, Phase, Waiting};
 use crate::plan::HookPhase;
 use crate::record::{NotReady, Reason, Record, StartFailure};
@@ -19,6 +20,19 @@ pub(super) struct Readiness {
     not_yet: Option<String>,
     /// Since when it says that it is stopping on its own account.
     stopping_since: Option<Duration>,
+    /// There while the child must be alive.
+    pub(super) live: Option<Live>,
+}
+
+impl Readiness {
+    pub(super) fn speaks_by(&self) -> Option<Duration> {
+        self.live.and_then(|live| live.speaks_by)
+    }
+
+    /// The next moment at which something must have happened.
+    pub(super) fn next(&self) -> Option<Duration> {
+        [self.by, self.speaks_by()].into_iter().flatten().min()
+    }
 }
 
 impl Machine {
@@ -48,6 +62,7 @@ impl Machine {
         if ready {
             // It is from its start on.
             self.act(Action::Ready);
+            self.watch(now);
         } else {
             let facts = self.facts(now, "ready");
             self.act(Action::AwaitReady(facts));
@@ -82,6 +97,7 @@ impl Machine {
         // A stop that the child announced (`STOPPING=1`) and that did not come no longer counts.
         self.balancers_told = false;
         self.act(Action::Ready);
+        self.watch(now);
     }
 
     pub(super) fn not_yet_ready(&mut self, why: String) {

@@ -21,6 +21,8 @@ pub(super) struct Stop {
     /// Stop signals that the child was sent: by the ladder, and those that were passed on.
     pub(super) sent: SignalSet,
     pub(super) escalated: bool,
+    /// The child gets ABRT before the ladder, and has not got it yet.
+    pub(super) aborts: bool,
     /// KILL went to the whole tree by a step.
     pub(super) tree_killed: bool,
     /// When the first process that was left got a signal.
@@ -72,7 +74,8 @@ impl Machine {
         let told = received.map_or(signal, |received| received.signal);
         self.tell(Record::StopAsked {
             reason,
-            signal: Some(told).filter(|_| reason != Reason::MaxRuntime),
+            signal: Some(told)
+                .filter(|_| ![Reason::MaxRuntime, Reason::Unhealthy].contains(&reason)),
             sender: received.map(|received| received.sender),
             deadline: self.plan.deadline,
         });
@@ -213,7 +216,7 @@ impl Machine {
                 let grace = now.saturating_add(self.plan.sweep_grace);
                 self.until = [self.until, Some(grace)].into_iter().flatten().min();
             }
-            Phase::Ladder(_) => self.enter_sweep(now),
+            Phase::Ladder(_) | Phase::Abort => self.enter_sweep(now),
             _ => {}
         }
     }

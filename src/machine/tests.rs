@@ -22,6 +22,7 @@ mod family;
 mod kill;
 mod ladder;
 mod limits;
+mod liveness;
 mod phases;
 mod promises;
 mod readiness;
@@ -301,6 +302,8 @@ impl World for Watched<'_> {
             Action::EndStopCommand { step } => format!("kill the command of step {}", step + 1),
             Action::WriteStdin { step } => format!("write step {}", step + 1),
             Action::Sweep(signal) => format!("sweep {signal}"),
+            Action::Watch(_) => "look whether it is alive".to_owned(),
+            Action::AwaitReady(_) => "awaitready".to_owned(),
             Action::AskProgram { conditions, .. } => format!("ask about {conditions}"),
             Action::TellLeft(whom) if whom.rest => "sweep TERM, the rest".to_owned(),
             Action::TellLeft(_) => "sweep TERM".to_owned(),

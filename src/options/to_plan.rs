@@ -44,6 +44,7 @@ impl Settings {
             post_stop: Vec::new(),
             hook_timeout: hooks::DEFAULT_TIMEOUT,
             readiness: None,
+            liveness: None,
             health: None,
             drain: None,
             sweep_grace: left::DEFAULT_SWEEP_GRACE,

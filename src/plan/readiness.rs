@@ -57,7 +57,11 @@ pub(crate) fn parse(text: &str) -> Result<ReadyWhen, Fault> {
     }
 }
 
-fn ports(text: &str, value: &str) -> Result<Vec<u16>, Fault> {
+/// Ports of TCP, which stand at the end of the text.
+///
+/// # Errors
+/// What is wrong, where, and the way out.
+pub(super) fn ports(text: &str, value: &str) -> Result<Vec<u16>, Fault> {
     let start = text.len() - value.len();
     list(value)
         .map(|(at, port)| {

@@ -133,6 +133,7 @@ impl Log {
             Record::StartFailed(_) | Record::ReloadRefused { .. } => Level::Error,
             Record::ChildLeft { .. }
             | Record::StillThere { .. }
+            | Record::NotAlive { .. }
             | Record::NotAStop { .. }
             | Record::OomKilled { .. }
             | Record::Trouble { .. }
@@ -186,6 +187,8 @@ impl Log {
             | Record::ReadyAgain { .. }
             | Record::StopAsked { .. }
             | Record::WillNotStart
+            | Record::AliveAgain { .. }
+            | Record::Aborted { .. }
             | Record::WaitStarted { .. }
             | Record::WaitEnded { .. }
             | Record::Ready { .. }

@@ -41,15 +41,23 @@ use totals::{Histogram, Totals};
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All values of the label, so that each of them is there from the beginning.
-const REASONS: [&str; 6] = [
+const REASONS: [&str; 7] = [
     "signal",
     "exit",
     "max-runtime",
     "parent-died",
     "start-failed",
+    "unhealthy",
     "lost",
 ];
-const RESTARTS: [&str; 5] = ["asked", "failure", "success", "max-runtime", "start-failed"];
+const RESTARTS: [&str; 6] = [
+    "asked",
+    "failure",
+    "success",
+    "max-runtime",
+    "start-failed",
+    "unhealthy",
+];
 const OUTCOMES: [&str; 3] = ["graceful", "killed", "abandoned"];
 const HOOK_PHASES: [&str; 3] = ["pre-start", "pre-stop", "post-stop"];
 const RESULTS: [&str; 2] = ["success", "failure"];

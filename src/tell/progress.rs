@@ -96,6 +96,8 @@ pub(crate) struct Progress {
     ended: Option<Duration>,
     /// What the child says of itself.
     says: Option<String>,
+    /// Why it was not alive at the last look.
+    not_alive: Option<String>,
     /// A stop was asked for; by this signal, if it was one.
     asked: bool,
     signal: Option<Signal>,
@@ -128,6 +130,7 @@ impl Default for Progress {
             started: None,
             ended: None,
             says: None,
+            not_alive: None,
             asked: false,
             signal: None,
             gone_by: None,
@@ -202,6 +205,10 @@ impl Progress {
         self.says.as_deref()
     }
 
+    pub(crate) fn not_alive(&self) -> Option<&str> {
+        self.not_alive.as_deref()
+    }
+
     pub(crate) fn was_asked(&self) -> bool {
         self.asked
     }
@@ -260,6 +267,7 @@ impl Progress {
         self.phase = self.phase_after(record);
         match record {
             Record::Started { pid, ready } => {
+                self.not_alive = None;
                 self.child = Some(*pid);
                 self.started = Some(at);
                 if *ready {
@@ -271,6 +279,8 @@ impl Progress {
                 self.ready_state = ReadyState::NotYet(Some(why));
             }
             Record::WaitEnded { .. } => self.ready_state = ReadyState::NotYet(None),
+            Record::NotAlive { why, .. } => self.not_alive = Some(why.clone()),
+            Record::AliveAgain { .. } => self.not_alive = None,
             Record::NotYetReady { why } => self.ready_state = ReadyState::NotYet(Some(why.clone())),
             Record::Ready { .. } | Record::ReadyAgain { .. } => {
                 self.ready_state = ReadyState::Ready
@@ -373,7 +383,7 @@ impl Progress {
             Record::StartFailed(_) if self.child.is_none() => "sweep",
             Record::StopAsked { .. } if !self.asked && self.child.is_some() => "stopping",
             Record::DrainStarted(_) => "drain",
-            Record::Step { .. } => "ladder",
+            Record::Step { .. } | Record::Aborted { .. } => "ladder",
             Record::ChildExited { .. } | Record::ChildLeft { .. } => {
                 // The hooks of a stop that was asked for run to their end.
                 if self.phase == HookPhase::PreStop.name() {

@@ -40,6 +40,7 @@ impl Signal {
     pub(crate) const HUP: Self = Self::of(Standard::SIGHUP);
     pub(crate) const INT: Self = Self::of(Standard::SIGINT);
     pub(crate) const QUIT: Self = Self::of(Standard::SIGQUIT);
+    pub(crate) const ABRT: Self = Self::of(Standard::SIGABRT);
     pub(crate) const KILL: Self = Self::of(Standard::SIGKILL);
     pub(crate) const PIPE: Self = Self::of(Standard::SIGPIPE);
     pub(crate) const TERM: Self = Self::of(Standard::SIGTERM);

@@ -63,6 +63,7 @@ mod ladder;
 mod left;
 mod listen;
 mod listen_programs;
+mod liveness;
 mod logs;
 mod luxuries;
 mod manual;

@@ -33,6 +33,7 @@ const STARTS: &[&[&str]] = &[
     &["restart=always", "restart-never-on=7,ABRT"],
     &["restart-on=HUP"],
     &["wait-for=file:/a"],
+    &["live-when=exec:true"],
 ];
 
 /// Values that say in words what no text of the option can.

@@ -21,6 +21,10 @@ pub(super) enum Bug {
     TakesTheFirstForAll,
     StartsWhenTheWaitIsOver,
     LooksOnInSpiteOfAStop,
+    CountsFailuresThatAreNotInARow,
+    MissesAFailure,
+    MissesAWord,
+    SkipsAbrt,
     EndsAPreStartHookAtTheFirstTerm,
     TakesASecondTermForInt,
     TakesTheFirstIntForTwo,
@@ -51,7 +55,7 @@ pub(super) enum Bug {
     KeepsQuietAboutWhatHoldsUp,
 }
 
-const BUGS: [(Bug, Promise); 42] = [
+const BUGS: [(Bug, Promise); 46] = [
     (Bug::TakesAStepAgain, Promise::StepsNeverGoBack),
     (Bug::ReturnsToTheFirstSweep, Promise::StepsNeverGoBack),
     (Bug::SpeaksAfterTheEnd, Promise::NothingAfterTheEnd),
@@ -81,6 +85,13 @@ const BUGS: [(Bug, Promise); 42] = [
         Promise::NothingIsStartedBeforeItHolds,
     ),
     (Bug::LooksOnInSpiteOfAStop, Promise::AStopEndsTheWait),
+    (
+        Bug::CountsFailuresThatAreNotInARow,
+        Promise::WhatHangsIsStopped,
+    ),
+    (Bug::MissesAFailure, Promise::WhatHangsIsStopped),
+    (Bug::MissesAWord, Promise::WhatHangsIsStopped),
+    (Bug::SkipsAbrt, Promise::AMissedWatchdogIsAbrt),
     (
         Bug::EndsAPreStartHookAtTheFirstTerm,
         Promise::AFirstRequestHurriesNothing,
@@ -233,6 +244,9 @@ impl Player {
                     *answer = Answer::Holds;
                 }
             }
+            Some(Bug::CountsFailuresThatAreNotInARow) if event == Event::Alive => return,
+            Some(Bug::MissesAWord) if event == Event::KeepsAlive => return,
+            Some(Bug::MissesAFailure) if matches!(event, Event::NotAlive(_)) => return,
             Some(Bug::TakesHoldsNotForHolds) => {
                 if let Event::HoldsNot { condition, .. } = event {
                     event = Event::Holds(condition);
@@ -380,6 +394,12 @@ impl Player {
                 self.machine.end_hook(now, HookResult::CutShort);
             }
             Some(Bug::LooksOnInSpiteOfAStop) if action == Action::EndWait => {}
+            Some(Bug::SkipsAbrt)
+                if action
+                    == Action::Send {
+                        target: Target::Child,
+                        signal: Signal::ABRT,
+                    } => {}
             Some(Bug::LetsHooksOverlap) if matches!(action, Action::EndHook(_)) => {}
             Some(Bug::KillsInSpiteOfNoKill)
                 if matches!(action, Action::Record(Record::ChildLeft { .. })) =>

@@ -19,6 +19,10 @@ pub(super) enum Promise {
     NothingIsStartedBeforeItHolds,
     /// Nobody looks any more.
     AStopEndsTheWait,
+    /// After so many failed checks in a row, or a missed watchdog, and not before.
+    WhatHangsIsStopped,
+    /// Before the ladder, where the watchdog was missed.
+    AMissedWatchdogIsAbrt,
     ASecondTermChangesNothing,
     /// Whatever phase it meets, and whatever was asked before by another signal.
     AFirstRequestHurriesNothing,
@@ -51,7 +55,7 @@ pub(super) enum Promise {
     TheRunEnds,
 }
 
-pub(super) const ALL: [Promise; 26] = [
+pub(super) const ALL: [Promise; 28] = [
     Promise::StepsNeverGoBack,
     Promise::NothingAfterTheEnd,
     Promise::KillInTime,
@@ -61,6 +65,8 @@ pub(super) const ALL: [Promise; 26] = [
     Promise::NothingIsStartedOnceAStopIsAsked,
     Promise::NothingIsStartedBeforeItHolds,
     Promise::AStopEndsTheWait,
+    Promise::WhatHangsIsStopped,
+    Promise::AMissedWatchdogIsAbrt,
     Promise::ASecondTermChangesNothing,
     Promise::AFirstRequestHurriesNothing,
     Promise::ASignalTheChildHasNotHadReachesIt,
@@ -114,6 +120,9 @@ pub(super) struct Allowed {
     post_stop: usize,
     /// How many conditions are waited for before the start.
     conditions: usize,
+    /// With so many failed checks in a row the child is stopped; none with a watchdog.
+    failures: Option<u32>,
+    watchdog: Option<Duration>,
     /// The drain looks at ports; it asks the program; it lasts at least so long.
     counts: bool,
     asks: bool,
@@ -150,12 +159,20 @@ impl Allowed {
         let ladder: Duration = waits.map(|step| step.wait.unwrap_or(unsaid)).sum();
         let is_same = |step: &Step| step.action == StepAction::Same;
         let same = plan.ladder.iter().position(is_same);
-        let total = hooks + drain.unwrap_or_default() + ladder;
+        let live = plan.liveness.as_ref();
+        let watchdog = live.and_then(|live| live.watchdog());
+        let abort = plan.ladder.first().and_then(|step| step.wait);
+        let abort = watchdog.map(|_| abort.unwrap_or(ms(30_000)));
+        let total = abort.unwrap_or_default() + hooks + drain.unwrap_or_default() + ladder;
         Self {
             may_kill: plan.ladder.last().unwrap().is_kill(),
             kill_after: total.min(plan.deadline.unwrap_or(total)),
             deadline: plan.deadline,
             post_stop: plan.post_stop.len(),
+            failures: live
+                .filter(|_| watchdog.is_none())
+                .map(|live| live.failures),
+            watchdog,
             conditions: plan.wait.as_ref().map_or(0, |wait| wait.conditions.len()),
             counts: plan
                 .drain
@@ -209,6 +226,11 @@ pub(super) struct Watch {
     /// How many of the conditions have held, and whether one is looked at.
     held: usize,
     looks: bool,
+    /// The failed checks in a row, and when it was alive last.
+    failures: u32,
+    alive_at: Duration,
+    unhealthy: bool,
+    aborted: bool,
     drains: bool,
     drains_since: Duration,
     settled: bool,
@@ -239,6 +261,10 @@ impl Watch {
             post_stop: vec![0; allowed.post_stop],
             held: 0,
             looks: false,
+            failures: 0,
+            alive_at: Duration::ZERO,
+            unhealthy: false,
+            aborted: false,
             drains: false,
             drains_since: Duration::ZERO,
             settled: false,
@@ -274,7 +300,10 @@ impl Watch {
                 self.holds = Some(now).filter(|_| *answer == Answer::Holds);
             }
             Event::Holds(_) => (self.held, self.looks) = (self.held + 1, false),
-            Event::Started { .. } => self.child_alive = true,
+            Event::NotAlive(_) if !self.asked => self.failures += 1,
+            Event::Alive if !self.asked => self.failures = 0,
+            Event::KeepsAlive => self.alive_at = now,
+            Event::Started { .. } => (self.child_alive, self.alive_at) = (true, now),
             Event::ChildExited(_) => self.child_alive = false,
             Event::HookEnded { hook, .. } if self.hook == Some(*hook) => self.hook = None,
             _ => {}
@@ -299,7 +328,12 @@ impl Watch {
         self.family.sees(allowed, now, action, by_hand)?;
         self.sees_the_drain(allowed, now, action)?;
         match action {
-            Action::Record(Record::StopAsked { .. }) => {
+            Action::Record(Record::StopAsked { reason, .. }) => {
+                if *reason == Reason::Unhealthy {
+                    let hangs = self.hangs(allowed, now);
+                    Promise::WhatHangsIsStopped.holds(hangs, told)?;
+                    self.unhealthy = true;
+                }
                 self.asked = true;
                 self.t0 = Some(now);
             }
@@ -308,6 +342,10 @@ impl Watch {
             }
             Action::Record(Record::ChildLeft { .. }) => self.left = true,
             Action::Record(Record::Step { step, .. }) => {
+                let needs_abort = self.unhealthy && allowed.watchdog.is_some();
+                let is_late = allowed.deadline.is_some();
+                let in_order = !needs_abort || self.aborted || is_late;
+                Promise::AMissedWatchdogIsAbrt.holds(in_order, told)?;
                 self.told |= *step >= allowed.told_in;
                 self.comes_to((3, *step), told)?;
             }
@@ -342,6 +380,7 @@ impl Watch {
             Action::Send { signal, .. } => {
                 Promise::NoSignalForTheDead.holds(self.child_alive, told)?;
                 self.had.insert(*signal);
+                self.aborted |= *signal == Signal::ABRT;
                 if *signal == Signal::KILL {
                     self.killed = true;
                     let in_time = self.kill_due(allowed).is_none_or(|due| now <= due);
@@ -447,6 +486,15 @@ impl Watch {
         Ok(())
     }
 
+    fn hangs(&self, allowed: &Allowed, now: Duration) -> bool {
+        match allowed.watchdog {
+            Some(within) => now >= self.alive_at + within,
+            None => allowed
+                .failures
+                .is_some_and(|failures| self.failures >= failures),
+        }
+    }
+
     fn kill_due(&self, allowed: &Allowed) -> Option<Duration> {
         let t0 = self.t0.filter(|_| self.asked)?;
         Some(t0 + allowed.kill_after)
@@ -467,6 +515,11 @@ impl Watch {
         }
         self.deadline_holds(allowed, now)?;
         self.family.rests(now)?;
+        let hangs_on = self.child_alive
+            && !self.asked
+            && self.failures >= allowed.failures.unwrap_or(u32::MAX);
+        let told = || format!("{now:?}: it hangs, and nobody stops it");
+        Promise::WhatHangsIsStopped.holds(!hangs_on, told)?;
         let looks_on = self.looks && self.asked;
         Promise::AStopEndsTheWait.holds(!looks_on, || format!("{now:?}: it is still looked"))?;
         if let (Some(since), true) = (self.held_up, self.drains) {

@@ -51,6 +51,10 @@ pub(super) enum Happening {
     /// What is waited for before the start.
     WaitHolds,
     WaitHoldsNot,
+    /// What a child that is ready is checked for, or says.
+    IsAlive,
+    IsNotAlive,
+    KeepsAlive,
 }
 
 /// How long after what happened before. Timers that fall due meanwhile go off when they are due.
@@ -159,6 +163,23 @@ pub(super) const SETUPS: &[Setup] = &[
             HookEnds,
             NobodyIsLeft,
         ],
+        ..BASE
+    },
+    Setup {
+        options: "--live-when exec:a --live-failures 2 --pre-stop a --post-stop p --hook-timeout 1s --grace 1s",
+        length: 6,
+        happenings: &[Term, Int, IsAlive, IsNotAlive, ChildExits, NobodyIsLeft],
+        gaps: &[Gap::None, Gap::Timer],
+        ..BASE
+    },
+    Setup {
+        options: "--live-when watchdog:2s --grace 1s --post-stop p --hook-timeout 1s",
+        happenings: &[Term, Int, KeepsAlive, ChildExits, NobodyIsLeft],
+        ..BASE
+    },
+    Setup {
+        options: "--live-when watchdog:2s --deadline 3s",
+        happenings: &[Term, Int, KeepsAlive, ChildExits, NobodyIsLeft],
         ..BASE
     },
     Setup {

@@ -78,7 +78,7 @@ fn service_result_is_systemds_word() {
         |code| Story::of("--post-stop p").at(5, Event::ChildExited(ExitStatus::Exited(code)));
     let dies = |name| Story::of("--post-stop p").at(5, Event::ChildExited(by(name)));
     let core = ExitStatus::Killed {
-        signal: named("ABRT"),
+        signal: Signal::ABRT,
         core: true,
     };
     let told = [

@@ -156,6 +156,9 @@ impl<'a> Tale<'a> {
                 condition: self.waiting?,
                 why: "refused".to_owned(),
             },
+            Happening::IsAlive if alive => Event::Alive,
+            Happening::IsNotAlive if alive => Event::NotAlive("silent".to_owned()),
+            Happening::KeepsAlive if alive => Event::KeepsAlive,
             Happening::Extend if alive => Event::Extend(ms(3_000)),
             Happening::InFlight if alive => Event::InFlight {
                 requests: 1,

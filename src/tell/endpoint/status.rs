@@ -20,6 +20,7 @@ struct Json<'a> {
     /// The child's, not ours.
     #[serde(rename = "uptime_ms", serialize_with = "optional_millis")]
     uptime: Option<Duration>,
+    not_alive: Option<&'a str>,
     step: Option<usize>,
     in_flight: Option<u32>,
     held_up: Option<HeldUp>,
@@ -66,6 +67,7 @@ pub(in crate::tell) fn json(progress: &Progress, now: Duration) -> String {
         not_ready,
         child: progress.child(),
         uptime: progress.child().and_then(|_| progress.uptime(now)),
+        not_alive: progress.not_alive(),
         step: progress.step(),
         in_flight: progress.in_flight(),
         held_up: progress.held_up(now),

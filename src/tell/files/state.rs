@@ -50,7 +50,7 @@ struct PastRun {
     /// None where the run was lost.
     ended_at: Option<u64>,
     ran_ms: Option<u64>,
-    /// `signal`, `exit`, `max-runtime`, `parent-died`, `start-failed` or `lost`.
+    /// `signal`, `exit`, `max-runtime`, `parent-died`, `start-failed`, `unhealthy` or `lost`.
     reason: String,
     /// The signal that asked for the stop.
     signal: Option<String>,
@@ -178,7 +178,7 @@ impl Keeper {
     /// | variable | meaning |
     /// | --- | --- |
     /// | `STEPDOWN_LAST_RUNS` | how many runs there were before this one |
-    /// | `STEPDOWN_LAST_REASON` | why the last one ended: `signal`, `exit`, `max-runtime`, `parent-died`, `start-failed`, `lost` |
+    /// | `STEPDOWN_LAST_REASON` | why the last one ended: `signal`, `exit`, `max-runtime`, `parent-died`, `start-failed`, `unhealthy`, `lost` |
     /// | `STEPDOWN_LAST_SIGNAL` | the signal that asked for its stop |
     /// | `STEPDOWN_LAST_EXIT_CODE` | what stepdown exited with |
     /// | `STEPDOWN_LAST_CLEAN` | 1 for status 0 or an end by the ladder's signal, 0 for anything else |

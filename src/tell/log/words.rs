@@ -51,6 +51,22 @@ impl fmt::Display for Words<'_> {
             }
             Record::Ready { after } => write!(f, "ready after {}", Shown(*after)),
             Record::NotYetReady { why } => write!(f, "not ready yet: {why}"),
+            Record::NotAlive { why, failures, of } => {
+                f.write_str("not alive")?;
+                if *of > 1 {
+                    write!(f, ", {failures} of {of}")?;
+                }
+                write!(f, ": {why} (--live-when)")
+            }
+            Record::AliveAgain { failures: 1 } => f.write_str("alive again after 1 failure"),
+            Record::AliveAgain { failures } => write!(f, "alive again after {failures} failures"),
+            Record::Aborted { wait } => {
+                f.write_str("before the ladder: ABRT to the child")?;
+                match wait {
+                    Some(wait) => write!(f, ", waiting up to {}", Shown(*wait)),
+                    None => Ok(()),
+                }
+            }
             Record::NotReady { why, .. } => write!(f, "not ready: {why}"),
             Record::ReadyAgain { after } => write!(f, "ready again after {}", Shown(*after)),
             Record::ChildSays { status } => write!(f, "the child says {status:?}"),
@@ -305,6 +321,7 @@ fn generation_ended(
     write!(f, "generation {generation} ")?;
     match (restart, outcome.status) {
         (RestartReason::StartFailed, _) => f.write_str("could not be started")?,
+        (RestartReason::Unhealthy, _) => f.write_str("was unhealthy")?,
         (RestartReason::MaxRuntime, _) => f.write_str("ended by --max-runtime")?,
         (_, Some(status)) => write!(f, "{status}")?,
         (_, None) => f.write_str("is gone")?,
@@ -337,6 +354,7 @@ fn stop_asked(
     match reason {
         Reason::MaxRuntime => return f.write_str("stopping: --max-runtime is over"),
         Reason::StartFailed => return f.write_str("stopping: the start has failed"),
+        Reason::Unhealthy => return f.write_str("stopping: the child is unhealthy"),
         Reason::ParentDied => f.write_str("stopping with ")?,
         Reason::Restart => f.write_str("restarting: ")?,
         Reason::Signal | Reason::Exit => f.write_str("stopping: ")?,
