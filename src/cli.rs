@@ -2,6 +2,7 @@
 
 mod manual;
 mod misread;
+mod subcommands;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -10,16 +11,17 @@ use std::os::unix::ffi::OsStrExt;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::check::options::{self as check_options, Check, foreign};
+use crate::check::options::Check;
 use crate::dropin::{self, Meaning, Tool};
-use crate::explain as explaining;
-use crate::health::{PATIENCE, Question};
-use crate::options::check::CHECK;
-use crate::options::definition::written;
+use crate::health::Question;
 use crate::options::{Kind, OPTIONS, Opt, PREFIX, Settings, Source};
 use crate::sys;
 use crate::words::fault::{Error, Fault};
 use misread::Known;
+use subcommands::{
+    check, check_command, completions, completions_command, explain, explain_command, health,
+    health_command, man, man_command,
+};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -170,203 +172,6 @@ fn usage_error(kind: ErrorKind, error: &clap::Error) -> String {
         "{} (see --help)",
         line.strip_prefix("error: ").unwrap_or(line)
     )
-}
-
-fn explain_command() -> Command {
-    with_options(Command::new("explain"))
-        .about("Print the stop plan as a timeline, with its worst case; change nothing")
-        .override_usage("stepdown explain [OPTIONS] [-- COMMAND...]")
-        .arg(
-            Arg::new("assume")
-                .long("assume")
-                .value_name("CUE[:DUR]")
-                .action(ArgAction::Append)
-                .help_heading("Explain")
-                .help(
-                    "Assume a child that exits DUR after CUE: a signal, stdin, eof, exec, or its own start; \
-                     fail[=CODE]:DUR is a life before, which fails DUR after its start [repeatable] [default: it \
-                     ends by KILL only]",
-                ),
-        )
-        .arg(
-            Arg::new("as")
-                .long("as")
-                .value_name("PLACE")
-                .help_heading("Explain")
-                .help(
-                    "How stepdown runs: pid1, as in a container, or process, as anywhere else; without --grace it \
-                     decides how long a step waits [default: pid1]",
-                ),
-        )
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help_heading("Explain")
-                .help("Print the records as JSON lines, as --log-format json -v would log them"),
-        )
-}
-
-fn explain(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    let matches = match parsed(explain_command(), Known::of_run(), &arguments) {
-        Ok(matches) => matches,
-        Err(other) => return other,
-    };
-    let mut settings = Settings::default();
-    take(&matches, &mut settings);
-    add_environment(&mut settings)?;
-    let place = matches.get_one::<String>("as");
-    settings.as_pid1 = place.map_or(Ok(true), |place| {
-        explaining::is_pid1(place).map_err(|e| e.to_string())
-    })?;
-    let raw = |id| {
-        matches
-            .get_raw(id)
-            .into_iter()
-            .flatten()
-            .map(OsStr::to_owned)
-            .collect()
-    };
-    Ok(Invocation::Explain {
-        settings,
-        assume: raw("assume"),
-        json: matches.get_flag("json"),
-    })
-}
-
-fn check_command() -> Command {
-    // Its own options first: whoever asks for this help is looking for them.
-    let command = with_table(with_command(Command::new("check")), all(CHECK));
-    with_table(command, foreign::shared())
-        .about("Test how COMMAND shuts down; exit 0 when all promises held, 1 when one was broken")
-        .override_usage("stepdown check [OPTIONS] -- COMMAND [ARGS]...")
-        .after_help(
-            "Exit status: 0 all promises held; 1 one was broken; 125 it could not be checked.\n\n\
-             stepdown check --ready-when tcp:8080 --within 5s --port-free 8080 -- ./server\n\
-             stepdown check --offsets 0ms..2s/50ms --as-pid1 -- ./server\n\
-             stepdown check --compare --junit report.xml --html report.html -- ./server\n\
-             stepdown check --stop-command 'docker stop web' --container web -- docker run --rm --name web image",
-        )
-}
-
-fn check(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    let matches = match parsed(check_command(), Known::of_check(), &arguments) {
-        Ok(matches) => matches,
-        Err(other) => return other,
-    };
-    let mut settings = Settings::default();
-    take_table(&matches, &mut settings, all(CHECK));
-    take_table(&matches, &mut settings, foreign::shared());
-    let words: Vec<OsString> = matches
-        .get_raw("command")
-        .into_iter()
-        .flatten()
-        .map(OsStr::to_owned)
-        .collect();
-    if words.is_empty() {
-        let fault = Fault::new("no command to check");
-        let way_out = "stepdown check [OPTIONS] -- COMMAND [ARGS]... (see --help)";
-        return Err(Error::new("usage", fault.way_out(way_out)).to_string());
-    }
-    // The variables are for the stepdown under test, not for this one.
-    let own = environment().filter(|_| !foreign::is_stepdown(&words));
-    let own: Vec<_> = own.collect();
-    if let Some(error) = foreign::misplaced(own.iter().map(|(name, _)| name)) {
-        return Err(error.to_string());
-    }
-    settings
-        .add_environment(own)
-        .map_err(|error| error.to_string())?;
-    check_options::parse(settings, words)
-        .map(|check| Invocation::Check(Box::new(check)))
-        .map_err(|error| error.to_string())
-}
-
-fn health_command() -> Command {
-    Command::new("health")
-        .about("Ask a health endpoint; exit 0 for an answer of 2xx, 1 for any other or none")
-        .override_usage("stepdown health [--timeout DUR] [--wait DUR] [URL]")
-        .arg(
-            Arg::new("timeout")
-                .long("timeout")
-                .value_name("DUR")
-                .help(format!(
-                    "How long an answer may take [default: {}]",
-                    written(PATIENCE)
-                )),
-        )
-        .arg(
-            Arg::new("wait")
-                .long("wait")
-                .value_name("DUR")
-                .help("Ask again until the answer is 2xx, for this long [default: 0, ask once]"),
-        )
-        .arg(Arg::new("url").value_name("URL").help(
-            "http://HOST[:PORT]/PATH, or a /PATH of the endpoint that STEPDOWN_HEALTH_LISTEN names \
-             [default: /readyz]",
-        ))
-}
-
-fn health(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    let matches = match health_command().try_get_matches_from(arguments) {
-        Ok(matches) => matches,
-        Err(error) => return refused(&error),
-    };
-    let listen = env::var_os("STEPDOWN_HEALTH_LISTEN");
-    let listen = listen.as_ref().filter(|listen| !listen.is_empty());
-    let listen = listen.map(|listen| listen.to_string_lossy());
-    let text = |id| matches.get_one::<String>(id).map(String::as_str);
-    let question = Question::parse(
-        text("url"),
-        text("timeout"),
-        text("wait"),
-        listen.as_deref(),
-    );
-    question
-        .map(Invocation::Health)
-        .map_err(|error| error.to_string())
-}
-
-fn completions_command() -> Command {
-    Command::new("completions")
-        .about("Print the completion script for a shell")
-        .override_usage("stepdown completions SHELL")
-        .arg(
-            Arg::new("shell")
-                .value_name("SHELL")
-                .help("bash, zsh or fish"),
-        )
-        .after_help("bash: source <(stepdown completions bash)")
-}
-
-fn completions(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    let matches = match completions_command().try_get_matches_from(arguments) {
-        Ok(matches) => matches,
-        Err(error) => return refused(&error),
-    };
-    let shell = matches.get_one::<String>("shell").map(String::as_str);
-    manual::completions(shell)
-        .map(Invocation::Print)
-        .map_err(|error| error.to_string())
-}
-
-fn man_command() -> Command {
-    Command::new("man")
-        .about("Print the manual page")
-        .override_usage("stepdown man")
-        .after_help("stepdown man | man -l -")
-}
-
-fn man(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    match man_command().try_get_matches_from(arguments) {
-        Ok(_) => manual::page().map(Invocation::Print),
-        Err(error) if error.kind() == ErrorKind::UnknownArgument => {
-            let fault = Fault::new("it takes no arguments");
-            let way_out = "the program man is run by stepdown -- man ...";
-            Err(Error::new("man", fault.way_out(way_out)).to_string())
-        }
-        Err(error) => refused(&error),
-    }
 }
 
 /// All subcommands, in the order of the help.

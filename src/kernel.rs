@@ -15,20 +15,19 @@ use nix::unistd::getppid;
 use crate::drain::connections::Connections;
 use crate::drive::World;
 use crate::kernel::notify::Upward;
-use crate::machine::{Action, Event, Received};
+use crate::machine::{Action, Event};
 use crate::options::reload::Reloader;
 use crate::plan::{Plan, StepAction};
 use crate::reactor::{Reactor, Wake};
-use crate::record::{ExitStatus, HookResult, Sender};
-use crate::sys::reap::{self, Reaped};
-use crate::sys::signals::{self, Inherited, Taken};
+use crate::sys::descriptors;
+use crate::sys::signals::{self, Inherited};
 use crate::sys::terminal::Terminal;
-use crate::sys::{descriptors, last_resort};
 use crate::words::signal::{Signal, SignalSet};
 use asking::Asking;
 use child::{Child, Start};
 use jobs::{Job, Jobs};
 use readiness::Readiness;
+use reaping::Reaping;
 use relay::Order;
 use waiting::Waiting;
 use watching::Watching;
@@ -45,6 +44,8 @@ mod memory;
 pub(crate) mod notify;
 pub(crate) mod probe;
 mod readiness;
+mod reaping;
+mod receiving;
 mod relay;
 mod sending;
 mod sockets;
@@ -79,16 +80,6 @@ pub(crate) struct Kernel {
     memory: memory::OomKills,
     /// There only with `--reload-on`.
     reloader: Option<Reloader>,
-}
-
-/// Which children are to be taken from the kernel.
-#[derive(Default)]
-struct Reaping {
-    /// SIGCHLD came, or may have: reap before waiting.
-    is_due: bool,
-    /// Children taken since anything else had its turn.
-    in_a_row: u32,
-    told_none: bool,
 }
 
 /// After so many children the others get their turn: orphans may come faster than they can be reaped.
@@ -205,27 +196,6 @@ impl Kernel {
         self.began
     }
 
-    fn watch_parent(&mut self) {
-        let Some(signal) = self.plan.parent_death_signal else {
-            return;
-        };
-        signals::ask_for_parent_death(self.parent_death_notice(signal));
-        // It may have died before the kernel knew that we want to be told.
-        if getppid().as_raw() != self.parent {
-            self.queue.push_back(Event::ParentDied);
-        }
-    }
-
-    /// The signal that our parent's death sends us. KILL and STOP would do to us what they are meant
-    /// to do to the child; but the end of PID 1 is the end of the child, too.
-    fn parent_death_notice(&self, signal: Signal) -> Signal {
-        if [Signal::KILL, Signal::STOP].contains(&signal) && self.own_pid != 1 {
-            Signal::TERM
-        } else {
-            signal
-        }
-    }
-
     /// Gives back what outlives us: the terminal, the child's cgroup, the files of sockets.
     pub(crate) fn leave(&mut self) {
         self.start.sockets.remove_files();
@@ -286,144 +256,6 @@ impl Kernel {
 
     fn trouble(&mut self, message: String) {
         self.queue.push_back(Event::Trouble(message));
-    }
-
-    /// `None` where the machine has nothing to know, or `reap` says that there is nothing more.
-    fn reap_one(&mut self) -> Option<Event> {
-        if self.terminal.is_some()
-            && let Some(taken) = self.terminal_comes_first()
-        {
-            return self.received(taken);
-        }
-        match reap::next(true) {
-            Reaped::Ended { pid, status } => self.ended(pid, status),
-            Reaped::Stopped { pid, signal } if self.child.pid == Some(pid) => {
-                if self.child.halt.stops() {
-                    signals::send_if_there(pid, Signal::CONT);
-                }
-                self.child_stopped(pid, signal)
-            }
-            Reaped::Continued { pid } if self.child.pid == Some(pid) => {
-                self.child.halt.was_continued();
-                None
-            }
-            Reaped::Stopped { .. } | Reaped::Continued { .. } => None,
-            Reaped::Nothing => {
-                self.reaping.is_due = false;
-                None
-            }
-            Reaped::NoChild => {
-                self.reaping.is_due = false;
-                if self.reaping.told_none || self.is_cgroup_populated() {
-                    return None;
-                }
-                self.reaping.told_none = true;
-                Some(Event::NoneLeft)
-            }
-        }
-    }
-
-    fn ended(&mut self, pid: i32, status: ExitStatus) -> Option<Event> {
-        // From now on another process may get this pid.
-        self.child.killed.remove(&pid);
-        self.jobs
-            .given_up
-            .retain(|group| !signals::is_empty(*group));
-        self.suspect_lack_of_memory(pid, status);
-        if self.child.pid == Some(pid) {
-            self.child.pid = None;
-            last_resort::child_ended(status);
-            return self.after_what_is_queued(Event::ChildExited(status));
-        }
-        let job = self.jobs.take(pid);
-        if let Some(job) = job {
-            tracing::debug!("{job}: pid {pid} {status}");
-        }
-        let event = match job {
-            Some(Job::Hook(hook)) => Event::HookEnded {
-                hook,
-                result: HookResult::Ended(status),
-            },
-            Some(Job::StopCommand { step }) => Event::StopCommandEnded {
-                step,
-                result: HookResult::Ended(status),
-            },
-            Some(Job::Wait { condition, look }) => {
-                self.wait_look_ended(condition, look, status);
-                return self.queue.pop_front();
-            }
-            Some(Job::Probe { look }) => {
-                self.look_ended(look, status);
-                return self.queue.pop_front();
-            }
-            Some(Job::Watch { look }) => {
-                self.watch_look_ended(look, status);
-                return self.queue.pop_front();
-            }
-            Some(Job::Ask { index, look }) => {
-                self.ask_ended(index, look, status);
-                return self.queue.pop_front();
-            }
-            None => Event::Reaped { pid, status },
-        };
-        self.after_what_is_queued(event)
-    }
-
-    fn after_what_is_queued(&mut self, event: Event) -> Option<Event> {
-        if self.queue.is_empty() {
-            return Some(event);
-        }
-        self.queue.push_back(event);
-        self.queue.pop_front()
-    }
-
-    /// Sends a signal on at once, if nothing about it is to be decided. What a terminal has to do with is
-    /// not among them: the child may have got it already.
-    fn pass_on(&self, taken: Taken) -> bool {
-        self.passed_on.contains(taken.signal)
-            && taken.sender != Sender::Kernel
-            && !(self.terminal.is_some() && taken.signal.is_job_control())
-            && !(self.plan.parent_death_signal.is_some()
-                && taken.sender == Sender::Pid(self.parent))
-            && self
-                .child
-                .pid
-                .is_some_and(|main| signals::send(main, taken.signal).is_ok())
-    }
-
-    /// What a signal means; `None` is nothing that the machine must know.
-    fn received(&mut self, taken: Taken) -> Option<Event> {
-        let Taken { signal, sender } = taken;
-        if signal == Signal::CHLD {
-            // A hint only: several children may stand behind one, and none behind a forged one.
-            self.reaping.is_due = true;
-            return None;
-        }
-        // A signal that our own write raised (PIPE, XFSZ) is not forwarded. Anything else that bears
-        // our pid was pending when we were started: the program before us in this process sent it.
-        if [Signal::PIPE, Signal::XFSZ].contains(&signal) && sender == Sender::Pid(self.own_pid) {
-            return None;
-        }
-        let notice = self.plan.parent_death_signal;
-        if notice.map(|asked| self.parent_death_notice(asked)) == Some(signal)
-            && sender == Sender::Pid(self.parent)
-            && getppid().as_raw() != self.parent
-        {
-            return Some(Event::ParentDied);
-        }
-        let reached_child = self.reached_child(taken);
-        if reached_child {
-            self.child.halt.terminal_came |= [Signal::INT, Signal::QUIT].contains(&signal);
-            let group = nix::unistd::getpgrp().as_raw();
-            self.child.told.group(group, signal, Instant::now());
-        }
-        let ignored = [Signal::INT, Signal::QUIT].contains(&signal) && signals::is_ignored(signal);
-        Some(Event::Signal(Received {
-            signal,
-            sender,
-            reached_child,
-            ignored,
-        }))
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> Wake {

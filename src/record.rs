@@ -1,6 +1,8 @@
 //! What happened, as facts: everything the user sees is a fold over these records.
 
+mod drain;
 pub(crate) mod held;
+mod outcome;
 pub(crate) mod waited;
 
 use std::sync::Arc;
@@ -12,6 +14,9 @@ use crate::plan::{HookPhase, Target};
 use crate::record::held::HeldConnection;
 use crate::record::waited::Waited;
 use crate::words::signal::Signal;
+
+pub(crate) use drain::{DrainEnd, DrainWait};
+pub(crate) use outcome::Outcome;
 
 /// Why the run came to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -162,36 +167,6 @@ pub(crate) enum CountedFrom {
     Start,
     /// The start of the cgroup: some may have been before us.
     Cgroup,
-}
-
-/// How the drain ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum DrainEnd {
-    /// No request was in flight any more.
-    Drained,
-    TimedOut,
-    CutShort,
-    ChildExited,
-}
-
-/// What the drain waits for, from now on.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(tag = "waits_for", rename_all = "kebab-case")]
-pub(crate) enum DrainWait {
-    /// `--drain-delay`.
-    Delay {
-        #[serde(rename = "left_ms", serialize_with = "millis")]
-        left: Duration,
-    },
-    /// `--drain-checks`.
-    Checks {
-        times: u32,
-        #[serde(rename = "left_ms", serialize_with = "millis")]
-        left: Duration,
-    },
-    /// No request in flight, and what else must hold (`--drain-until`).
-    Requests { ports: bool, until: Vec<String> },
 }
 
 /// Why the child is not ready any more.
@@ -493,29 +468,6 @@ pub(crate) enum Record {
         within: Option<Duration>,
     },
     Ended(Outcome),
-}
-
-/// How the run ended.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(crate) struct Outcome {
-    /// What stepdown exits with.
-    pub(crate) code: u8,
-    pub(crate) reason: Reason,
-    pub(crate) status: Option<ExitStatus>,
-    /// Whether KILL was needed.
-    pub(crate) escalated: bool,
-    /// From t0, or from the child's own exit.
-    #[serde(rename = "took_ms", serialize_with = "millis")]
-    pub(crate) took: Duration,
-}
-
-impl Outcome {
-    /// Whether this signal ended the child, and the exit status says so.
-    pub(crate) fn died_of(&self, signal: Signal) -> bool {
-        let killed =
-            matches!(self.status, Some(ExitStatus::Killed { signal: by, .. }) if by == signal);
-        killed && self.code == killed_by(signal)
-    }
 }
 
 fn shared_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {

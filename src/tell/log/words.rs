@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use crate::plan::sockets::UNNAMED;
 use crate::plan::{HookPhase, Target};
-use crate::record::held::HeldConnection;
 use crate::record::waited::Waited;
 use crate::record::{
-    Again, CountedFrom, DrainEnd, DrainWait, ExitStatus, HookResult, NotReady, Outcome, Process,
-    Reason, Record, RestartReason, Sender,
+    Again, CountedFrom, ExitStatus, HookResult, NotReady, Outcome, Process, Reason, Record,
+    RestartReason, Sender,
 };
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
+
+mod drain;
+
+use drain::{drain_ended, drain_waits, held_up};
 
 /// One record as a line for people, without prefix and newline.
 pub(crate) fn text(record: &Record) -> String {
@@ -414,56 +417,6 @@ impl fmt::Display for HookResult {
     }
 }
 
-fn drain_waits(f: &mut fmt::Formatter<'_>, wait: &DrainWait) -> fmt::Result {
-    match wait {
-        DrainWait::Delay { left } => write!(
-            f,
-            "drain: waiting {}, load balancers do not know yet (--drain-delay)",
-            Shown(*left)
-        ),
-        DrainWait::Checks { times, left } => {
-            let times = match times {
-                1 => "once".to_owned(),
-                times => format!("{times} times"),
-            };
-            write!(
-                f,
-                "drain: waiting until each checker was told \"not ready\" {times}, up to {} (--drain-checks)",
-                Shown(*left)
-            )
-        }
-        DrainWait::Requests { ports, until } => {
-            f.write_str("drain: waiting until ")?;
-            if *ports || until.is_empty() {
-                f.write_str("no request is in flight")?;
-            }
-            for (index, text) in until.iter().enumerate() {
-                match (index, *ports) {
-                    (0, false) => {}
-                    (_, _) => f.write_str(" and ")?,
-                }
-                write!(f, "{text} holds")?;
-            }
-            Ok(())
-        }
-    }
-}
-
-fn held_up(f: &mut fmt::Formatter<'_>, connections: u32, oldest: &[HeldConnection]) -> fmt::Result {
-    write!(f, "drain: held up by {connections}")?;
-    for (index, held) in oldest.iter().enumerate() {
-        let before = if index > 0 { "," } else { ":" };
-        let (peer, port) = (held.peer, held.port);
-        let (why, waited) = (held.why.name(), Shown(held.waited));
-        write!(f, "{before} {peer} on port {port} ({why}, {waited})")?;
-    }
-    let more = u32::try_from(oldest.len()).unwrap_or(u32::MAX);
-    match connections.saturating_sub(more) {
-        0 => Ok(()),
-        more => write!(f, " and {more} more"),
-    }
-}
-
 fn out_of_memory(
     f: &mut fmt::Formatter<'_>,
     kills: u64,
@@ -486,25 +439,6 @@ fn out_of_memory(
     match limit {
         Some(bytes) => write!(f, ", whose limit is {} MiB", bytes.div_ceil(1 << 20)),
         None => Ok(()),
-    }
-}
-
-fn drain_ended(
-    f: &mut fmt::Formatter<'_>,
-    end: DrainEnd,
-    interrupted: u32,
-    took: Shown,
-) -> fmt::Result {
-    match end {
-        DrainEnd::Drained => return write!(f, "drained in {took}"),
-        DrainEnd::TimedOut => write!(f, "drain ended by its timeout after {took}")?,
-        DrainEnd::CutShort => write!(f, "drain cut short after {took}")?,
-        DrainEnd::ChildExited => write!(f, "drain ended after {took}: the child has exited")?,
-    }
-    match interrupted {
-        0 => Ok(()),
-        1 => f.write_str(", 1 request interrupted"),
-        count => write!(f, ", {count} requests interrupted"),
     }
 }
 

@@ -1,0 +1,111 @@
+//! Takes the children that have ended from the kernel, and says what each end means.
+
+use super::Kernel;
+use super::jobs::Job;
+use crate::machine::Event;
+use crate::record::{ExitStatus, HookResult};
+use crate::sys::last_resort;
+use crate::sys::reap::{self, Reaped};
+use crate::sys::signals;
+use crate::words::signal::Signal;
+
+/// Which children are to be taken from the kernel.
+#[derive(Default)]
+pub(super) struct Reaping {
+    /// SIGCHLD came, or may have: reap before waiting.
+    pub(super) is_due: bool,
+    /// Children taken since anything else had its turn.
+    pub(super) in_a_row: u32,
+    pub(super) told_none: bool,
+}
+
+impl Kernel {
+    /// `None` where the machine has nothing to know, or `reap` says that there is nothing more.
+    pub(super) fn reap_one(&mut self) -> Option<Event> {
+        if self.terminal.is_some()
+            && let Some(taken) = self.terminal_comes_first()
+        {
+            return self.received(taken);
+        }
+        match reap::next(true) {
+            Reaped::Ended { pid, status } => self.ended(pid, status),
+            Reaped::Stopped { pid, signal } if self.child.pid == Some(pid) => {
+                if self.child.halt.stops() {
+                    signals::send_if_there(pid, Signal::CONT);
+                }
+                self.child_stopped(pid, signal)
+            }
+            Reaped::Continued { pid } if self.child.pid == Some(pid) => {
+                self.child.halt.was_continued();
+                None
+            }
+            Reaped::Stopped { .. } | Reaped::Continued { .. } => None,
+            Reaped::Nothing => {
+                self.reaping.is_due = false;
+                None
+            }
+            Reaped::NoChild => {
+                self.reaping.is_due = false;
+                if self.reaping.told_none || self.is_cgroup_populated() {
+                    return None;
+                }
+                self.reaping.told_none = true;
+                Some(Event::NoneLeft)
+            }
+        }
+    }
+
+    pub(super) fn ended(&mut self, pid: i32, status: ExitStatus) -> Option<Event> {
+        // From now on another process may get this pid.
+        self.child.killed.remove(&pid);
+        self.jobs
+            .given_up
+            .retain(|group| !signals::is_empty(*group));
+        self.suspect_lack_of_memory(pid, status);
+        if self.child.pid == Some(pid) {
+            self.child.pid = None;
+            last_resort::child_ended(status);
+            return self.after_what_is_queued(Event::ChildExited(status));
+        }
+        let job = self.jobs.take(pid);
+        if let Some(job) = job {
+            tracing::debug!("{job}: pid {pid} {status}");
+        }
+        let event = match job {
+            Some(Job::Hook(hook)) => Event::HookEnded {
+                hook,
+                result: HookResult::Ended(status),
+            },
+            Some(Job::StopCommand { step }) => Event::StopCommandEnded {
+                step,
+                result: HookResult::Ended(status),
+            },
+            Some(Job::Wait { condition, look }) => {
+                self.wait_look_ended(condition, look, status);
+                return self.queue.pop_front();
+            }
+            Some(Job::Probe { look }) => {
+                self.look_ended(look, status);
+                return self.queue.pop_front();
+            }
+            Some(Job::Watch { look }) => {
+                self.watch_look_ended(look, status);
+                return self.queue.pop_front();
+            }
+            Some(Job::Ask { index, look }) => {
+                self.ask_ended(index, look, status);
+                return self.queue.pop_front();
+            }
+            None => Event::Reaped { pid, status },
+        };
+        self.after_what_is_queued(event)
+    }
+
+    pub(super) fn after_what_is_queued(&mut self, event: Event) -> Option<Event> {
+        if self.queue.is_empty() {
+            return Some(event);
+        }
+        self.queue.push_back(event);
+        self.queue.pop_front()
+    }
+}
