@@ -237,6 +237,16 @@ const MALFORMED: &[Malformed] = &[
         "/no/such/directory/m.txt",
         &["m.txt", "*.prom only", "stepdown.prom"],
     ),
+    (
+        "listen",
+        "nowhere",
+        &["is no address with a port", "ports go up to 65535"],
+    ),
+    (
+        "fd-store-max",
+        "many",
+        &["is no number of descriptors", "up to 512"],
+    ),
     ("metrics-file", "/tmp", &["*.prom only"]),
 ];
 
