@@ -26,11 +26,11 @@ use crate::words::signal::{Signal, SignalSet};
 use asking::Asking;
 use child::{Child, Start};
 use jobs::{Job, Jobs};
-use readiness::Readiness;
+use readiness::ReadyLooks;
 use reaping::Reaping;
 use relay::Order;
-use waiting::Waiting;
-use watching::Watching;
+use waiting::WaitLooks;
+use watching::LiveLooks;
 
 mod asking;
 mod cannot_start;
@@ -62,9 +62,9 @@ pub(crate) struct Kernel {
     own_pid: i32,
     start: Start,
     child: Child,
-    waiting: Option<Waiting>,
-    watching: Option<Watching>,
-    readiness: Readiness,
+    waiting: Option<WaitLooks>,
+    watching: Option<LiveLooks>,
+    readiness: ReadyLooks,
     jobs: Jobs,
     asking: Asking,
     reaping: Reaping,
@@ -114,7 +114,7 @@ impl Kernel {
             child: Child::default(),
             waiting: None,
             watching: None,
-            readiness: Readiness::default(),
+            readiness: ReadyLooks::default(),
             jobs: Jobs::new(&plan),
             asking: Asking::default(),
             reaping: Reaping::default(),
@@ -213,7 +213,7 @@ impl Kernel {
     fn next_generation(&mut self) {
         self.child.cgroup.remove();
         self.child = Child::default();
-        self.readiness = Readiness::default();
+        self.readiness = ReadyLooks::default();
         self.connections = Connections::default();
         self.passed_on = self.plan.passed_on();
         // What the last one has said is not meant for the next one.

@@ -35,7 +35,7 @@ use child::{Child, Life};
 use drain::Draining;
 use ladder::Ladder;
 use outbox::Outbox;
-use start::Readiness;
+use start::UntilReady;
 use stop::Stop;
 use sweep::{Kill, Sweep, SweepStage};
 use wait::Waiting;
@@ -55,7 +55,7 @@ enum Phase {
     Starting {
         kept: Vec<Event>,
     },
-    Running(Readiness),
+    Running(UntilReady),
     PreStop {
         hook: usize,
     },

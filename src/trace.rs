@@ -37,19 +37,19 @@ pub(crate) fn begin(Diagnostics(wanted): &Diagnostics, format: Format) {
         };
     }
     let began = Instant::now();
-    let lines = Lines { format, began };
+    let lines = LineLayer { format, began };
     let subscriber = tracing_subscriber::registry().with(targets).with(lines);
     // It is the first one, as nobody else sets any.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 /// Events to lines.
-struct Lines {
+struct LineLayer {
     format: Format,
     began: Instant,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for LineLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if last_resort::is_in_copy() {
             return;
@@ -67,7 +67,7 @@ impl<S: Subscriber> Layer<S> for Lines {
                 let mut fields = Fields::default();
                 event.record(&mut fields);
                 let time_ms = self.began.elapsed().as_millis();
-                lines::json_line(&Json {
+                lines::json_line(&JsonEvent {
                     time_ms: u64::try_from(time_ms).unwrap_or(u64::MAX),
                     level,
                     event: "trace",
@@ -120,7 +120,7 @@ impl Visit for Text {
 }
 
 #[derive(Serialize)]
-struct Json<'a> {
+struct JsonEvent<'a> {
     time_ms: u64,
     level: &'static str,
     event: &'static str,

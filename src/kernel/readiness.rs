@@ -22,7 +22,7 @@ use crate::sys::fork::Said;
 
 /// How it is found out whether the child is ready.
 #[derive(Default)]
-pub(super) struct Readiness {
+pub(super) struct ReadyLooks {
     probe: Option<Probe>,
     /// The file of `file:PATH` as it was before the start.
     file_before: Option<FileStamp>,

@@ -17,7 +17,7 @@ use crate::record::ExitStatus;
 use crate::sys::fork::Said;
 
 /// How looking at one condition goes on.
-pub(super) struct Waiting {
+pub(super) struct WaitLooks {
     condition: usize,
     probe: Probe,
     /// The environment of a look that is a command.
@@ -37,7 +37,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 impl Kernel {
     pub(super) fn wait_for(&mut self, condition: usize, facts: &Facts) {
-        self.waiting = Some(Waiting {
+        self.waiting = Some(WaitLooks {
             condition,
             probe: Probe::new(self.now(), None),
             environment: hooks::environment(facts, &self.start.last),

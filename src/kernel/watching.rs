@@ -17,7 +17,7 @@ use crate::record::ExitStatus;
 use crate::sys::fork::Said;
 
 /// How the looking goes on.
-pub(super) struct Watching {
+pub(super) struct LiveLooks {
     /// When the next look is due, or the one that is under way is given up.
     due: Duration,
     /// When the look that is under way, or the last one, began.
@@ -41,7 +41,7 @@ impl Kernel {
             return;
         };
         let now = self.now();
-        self.watching = Some(Watching {
+        self.watching = Some(LiveLooks {
             due: now.saturating_add(liveness.every),
             began: now,
             looks: 0,

@@ -11,7 +11,7 @@ use crate::words::signal::Signal;
 
 /// How far the child is on its way to be ready.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Readiness {
+pub(super) struct UntilReady {
     /// It has been, if only once.
     was: bool,
     /// When it must be at the latest.
@@ -24,7 +24,7 @@ pub(super) struct Readiness {
     pub(super) live: Option<Live>,
 }
 
-impl Readiness {
+impl UntilReady {
     pub(super) fn speaks_by(&self) -> Option<Duration> {
         self.live.and_then(|live| live.speaks_by)
     }
@@ -52,9 +52,9 @@ impl Machine {
         self.child.started_at = now;
         let kept = self.take_kept();
         let timeout = self.plan.readiness.as_ref().and_then(|r| r.timeout);
-        let readiness = Readiness {
+        let readiness = UntilReady {
             by: timeout.map(|timeout| now.saturating_add(timeout)),
-            ..Readiness::default()
+            ..UntilReady::default()
         };
         self.enter(now, Phase::Running(readiness), None);
         let ready = self.plan.readiness.is_none();

@@ -73,13 +73,13 @@ pub(crate) struct Opt {
     pub(crate) shown: fn(&Plan) -> Option<String>,
     /// Takes its part over from a plan that was read again, or says why the run that is under way cannot;
     /// `None` where only a restart changes anything.
-    pub(crate) reload: Option<Reload>,
+    pub(crate) reload: Option<TakeOver>,
     /// When it changes nothing.
     pub(crate) idle: Option<Idle>,
 }
 
 /// Takes a part over into the plan of the run that is under way.
-pub(crate) type Reload = fn(&mut Plan, &Plan) -> Result<(), &'static str>;
+pub(crate) type TakeOver = fn(&mut Plan, &Plan) -> Result<(), &'static str>;
 
 /// When an option changes nothing, and what is said then.
 #[derive(Clone, Copy)]

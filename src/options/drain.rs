@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::definition::{Because, Idle, Kind, Opt, Preset, Reload, written};
+use super::definition::{Because, Idle, Kind, Opt, Preset, TakeOver, written};
 use super::parse::parse_choice;
 use super::readiness::HEALTH_LISTEN;
 use super::settings::{Given, Settings};
@@ -177,7 +177,7 @@ fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
     Ok(())
 }
 
-const RELOAD: Reload = |plan, fresh| {
+const RELOAD: TakeOver = |plan, fresh| {
     let drain = fresh.drain.as_ref();
     if plan.health.is_none() && drain.is_some_and(|drain| drain.checks.is_some()) {
         return Err(

@@ -8,7 +8,7 @@ use crate::record::{ExitStatus, Reason, RestartReason, millis, optional_millis};
 use crate::tell::progress::{HeldUp, Progress, ReadyState};
 
 #[derive(Serialize)]
-struct Json<'a> {
+struct StatusJson<'a> {
     phase: &'a str,
     /// Which life of the command this is, counted from one.
     generation: u32,
@@ -59,7 +59,7 @@ pub(in crate::tell) fn json(progress: &Progress, now: Duration) -> String {
         restart: last.restart,
         ago: now.saturating_sub(last.at),
     });
-    let json = Json {
+    let json = StatusJson {
         phase: progress.phase(),
         generation: progress.generation(),
         restarts: progress.restarts(),
