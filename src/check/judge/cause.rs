@@ -41,12 +41,15 @@ impl History {
         }
     }
 
-    /// The look that was taken at or before the first KILL.
+    /// The look that was taken last before KILL: facts stand in the order in which they came about.
     fn before_kill(&self) -> &[ProcessLook] {
-        let killed = self.killed();
-        let found = self.facts.iter().rfind(|fact| {
-            matches!(fact.what, What::Looked(_)) && killed.is_none_or(|at| fact.at() <= at)
-        });
+        let until = self
+            .facts
+            .iter()
+            .take_while(|fact| fact.what != What::Step { kill: true });
+        let found = until
+            .filter(|fact| matches!(fact.what, What::Looked(_)))
+            .last();
         match found.map(|fact| &fact.what) {
             Some(What::Looked(looks)) => looks,
             _ => &[],
