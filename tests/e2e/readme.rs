@@ -44,9 +44,12 @@ fn every_block_of_commands_runs() {
     assert!(blocks.len() > 4, "{blocks:?}");
     // The tests do not start themselves again: whoever reads this test's result has run that block.
     for block in blocks.iter().filter(|block| *block != "cargo test") {
+        // Cargo would put a binary of other features in the place of the one under test, while other stories run it;
+        // scripts/newcomer runs the command as it stands.
+        let block = block.replace("cargo run --", "stepdown");
         let run = || {
             Command::new("bash")
-                .args(["-euo", "pipefail", "-c", block])
+                .args(["-euo", "pipefail", "-c", &block])
                 .current_dir(root())
                 .env("PATH", &path)
                 .output()
