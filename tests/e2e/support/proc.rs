@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 /// A line of /proc/PID/stat, as far as stories need it (proc(5)).
@@ -113,6 +114,12 @@ pub(crate) fn status(pid: Pid, key: &str) -> Option<String> {
         .lines()
         .find(|line| line.split(':').next() == Some(key))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Whether it has a handler for the signal (proc_pid_status(5), `SigCgt`).
+pub(crate) fn catches(pid: Pid, signal: Signal) -> bool {
+    let mask = status(pid, "SigCgt").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
 }
 
 /// Sends a signal by number: nix's names end before the real-time signals.
