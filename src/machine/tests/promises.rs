@@ -4,6 +4,10 @@ use super::family::{Family, Relative};
 use super::*;
 use crate::record::DrainEnd;
 
+mod allowed;
+
+pub(super) use allowed::Allowed;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Promise {
     StepsNeverGoBack,
@@ -109,92 +113,6 @@ impl Promise {
             promise: self,
             story: why(),
         })
-    }
-}
-
-/// What the plan allows, added up here once more and not by the code under test.
-pub(super) struct Allowed {
-    pub(super) may_kill: bool,
-    kill_after: Duration,
-    deadline: Option<Duration>,
-    post_stop: usize,
-    /// How many conditions are waited for before the start.
-    conditions: usize,
-    /// With so many failed checks in a row the child is stopped; none with a watchdog.
-    failures: Option<u32>,
-    watchdog: Option<Duration>,
-    /// The drain looks at ports; it asks the program; it lasts at least so long.
-    counts: bool,
-    asks: bool,
-    delay: Duration,
-    drain_timeout: Duration,
-    /// The step, counted from one, that tells the child that a stop was asked for; and whether by the
-    /// signal that asked.
-    told_in: usize,
-    by_same: bool,
-    /// How long each step lasts, where somebody has said so.
-    pub(super) waits: Vec<Option<Duration>>,
-    pub(super) int_steps: u32,
-    pub(super) sweep_grace: Duration,
-}
-
-impl Allowed {
-    pub(super) fn by(plan: &Plan) -> Self {
-        let hooks: Duration = plan.pre_stop.iter().map(|hook| hook.timeout).sum();
-        let drain = plan.drain.as_ref();
-        let drain = drain.map(|drain| {
-            let checks = drain.checks.map(|checks| checks.timeout);
-            drain
-                .timeout
-                .max(drain.delay)
-                .max(checks.unwrap_or_default())
-        });
-        let waits = plan.ladder.iter().filter(|step| !step.is_kill());
-        let forever = Duration::from_secs(1_000_000);
-        let unsaid = if plan.deadline.is_some() {
-            forever
-        } else {
-            ms(30_000)
-        };
-        let ladder: Duration = waits.map(|step| step.wait.unwrap_or(unsaid)).sum();
-        let is_same = |step: &Step| step.action == StepAction::Same;
-        let same = plan.ladder.iter().position(is_same);
-        let live = plan.liveness.as_ref();
-        let watchdog = live.and_then(|live| live.watchdog());
-        let abort = plan.ladder.first().and_then(|step| step.wait);
-        let abort = watchdog.map(|_| abort.unwrap_or(ms(30_000)));
-        let total = abort.unwrap_or_default() + hooks + drain.unwrap_or_default() + ladder;
-        Self {
-            may_kill: plan.ladder.last().unwrap().is_kill(),
-            kill_after: total.min(plan.deadline.unwrap_or(total)),
-            deadline: plan.deadline,
-            post_stop: plan.post_stop.len(),
-            failures: live
-                .filter(|_| watchdog.is_none())
-                .map(|live| live.failures),
-            watchdog,
-            conditions: plan.wait.as_ref().map_or(0, |wait| wait.conditions.len()),
-            counts: plan
-                .drain
-                .as_ref()
-                .is_some_and(|d| d.ports != DrainPorts::None),
-            asks: plan.drain.as_ref().is_some_and(|d| !d.until.is_empty()),
-            delay: plan.drain.as_ref().map(|d| d.delay).unwrap_or_default(),
-            drain_timeout: plan.drain.as_ref().map(|d| d.timeout).unwrap_or_default(),
-            told_in: same.map_or(1, |index| index + 1),
-            by_same: same.is_some(),
-            waits: plan
-                .ladder
-                .iter()
-                .map(|step| step.wait.filter(|_| !step.is_kill()))
-                .collect(),
-            int_steps: plan
-                .ladder
-                .iter()
-                .map(|step| u32::from(step.action == StepAction::Signal(Signal::INT)))
-                .sum(),
-            sweep_grace: plan.sweep_grace,
-        }
     }
 }
 
