@@ -37,7 +37,7 @@ enum State {
 /// See the module's first sentence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Supervisor {
-    supervision: Rc<Supervision>,
+    supervision: Supervision,
     machine: Machine,
     state: State,
     generation: Generation,
@@ -79,7 +79,7 @@ impl Supervisor {
             state: State::Alive,
             restarts: VecDeque::new(),
             next_delay: supervision.delay,
-            supervision: Rc::new(supervision),
+            supervision,
             jitter,
             ready_since: None,
             stop_asked: false,
