@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::getppid;
 
-use crate::drain::connections::Connections;
 use crate::drive::World;
 use crate::kernel::notify::Upward;
 use crate::machine::{Action, Event};
@@ -23,14 +22,11 @@ use crate::sys::descriptors;
 use crate::sys::signals::{self, Inherited};
 use crate::sys::terminal::Terminal;
 use crate::words::signal::{Signal, SignalSet};
-use asking::Asking;
-use child::{Child, Start};
-use jobs::{Job, Jobs};
-use readiness::ReadyLooks;
+use child::Start;
+use jobs::Job;
+use life::Life;
 use reaping::Reaping;
 use relay::Order;
-use waiting::WaitLooks;
-use watching::LiveLooks;
 
 mod asking;
 mod cannot_start;
@@ -40,6 +36,7 @@ mod fd_store;
 pub(crate) mod hooks;
 mod job_control;
 mod jobs;
+mod life;
 mod memory;
 pub(crate) mod notify;
 pub(crate) mod probe;
@@ -61,19 +58,13 @@ pub(crate) struct Kernel {
     parent: i32,
     own_pid: i32,
     start: Start,
-    child: Child,
-    waiting: Option<WaitLooks>,
-    watching: Option<LiveLooks>,
-    readiness: ReadyLooks,
-    jobs: Jobs,
-    asking: Asking,
+    life: Life,
     reaping: Reaping,
     queue: VecDeque<Event>,
     /// `Plan::passed_on`.
     passed_on: SignalSet,
     terminal: Option<Terminal>,
     reactor: Option<Reactor>,
-    connections: Connections,
     /// The service manager that started us.
     upward: Upward,
     told_no_proc: bool,
@@ -103,7 +94,11 @@ impl Kernel {
                 .opens_before_start()
                 .then(descriptors::InheritedDescriptors::find),
             last: Vec::new(),
-            notify_socket: None,
+            directory: if plan.runs_commands() {
+                descriptors::hold_directory()
+            } else {
+                None
+            },
             sockets: sockets::Sockets::default(),
         };
         let mut kernel = Self {
@@ -111,18 +106,12 @@ impl Kernel {
             parent,
             own_pid,
             start,
-            child: Child::default(),
-            waiting: None,
-            watching: None,
-            readiness: ReadyLooks::default(),
-            jobs: Jobs::new(&plan),
-            asking: Asking::default(),
+            life: Life::default(),
             reaping: Reaping::default(),
             queue: VecDeque::new(),
             passed_on: plan.passed_on(),
             terminal: Terminal::open(),
             reactor: None,
-            connections: Connections::default(),
             // Where another tool's place is taken, which has no stop sequence, the service manager hears
             // what it would hear from that tool: nothing.
             upward: if plan.stop_on.is_empty() && plan.readiness.is_none() {
@@ -202,7 +191,7 @@ impl Kernel {
         if let Some(terminal) = &self.terminal {
             terminal.restore();
         }
-        self.child.cgroup.remove();
+        self.life.child.cgroup.remove();
     }
 
     pub(crate) fn has_terminal(&self) -> bool {
@@ -211,10 +200,10 @@ impl Kernel {
 
     /// Another life of the command begins: nothing that is known of the last one holds for it.
     fn next_generation(&mut self) {
-        self.child.cgroup.remove();
-        self.child = Child::default();
-        self.readiness = ReadyLooks::default();
-        self.connections = Connections::default();
+        self.life.child.cgroup.remove();
+        let last = std::mem::take(&mut self.life);
+        self.life.jobs = last.jobs;
+        self.life.told_none = last.told_none;
         self.passed_on = self.plan.passed_on();
         // What the last one has said is not meant for the next one.
         self.queue.retain(Event::outlives_a_generation);
@@ -222,7 +211,7 @@ impl Kernel {
             self.queue
                 .extend(reactor.events_that_outlive_a_generation());
         }
-        if self.start.notify_socket.take().is_some()
+        if last.notify_socket.is_some()
             && let Err(why) = self.open_notify_socket()
         {
             self.trouble(why);
@@ -239,7 +228,7 @@ impl Kernel {
             let store = Some(self.start.sockets.store()).filter(|_| self.plan.keeps_descriptors());
             let (upward, store) = (self.upward.clone(), store.cloned());
             let socket = notify::open(reactor, upward, awaits_ready, awaits_watchdog, store)?;
-            self.start.notify_socket = Some(socket);
+            self.life.notify_socket = Some(socket);
         }
         Ok(())
     }
@@ -248,7 +237,7 @@ impl Kernel {
     /// what they have handed over is meant for the next life of the command.
     fn hear_last_words(&mut self) {
         if self.plan.keeps_descriptors()
-            && let (Some(reactor), Some(socket)) = (&self.reactor, &self.start.notify_socket)
+            && let (Some(reactor), Some(socket)) = (&self.reactor, &self.life.notify_socket)
         {
             socket.hear(reactor);
         }
@@ -304,7 +293,7 @@ impl World for Kernel {
             }
             self.reaping.in_a_row = 0;
             let now = self.now();
-            self.connections.look(now, &mut self.queue);
+            self.life.connections.look(now, &mut self.queue);
             if let Some(event) = self.queue.pop_front() {
                 return event;
             }
@@ -327,7 +316,7 @@ impl World for Kernel {
                 self.ask();
                 continue;
             }
-            if self.child.cgroup.is_look_due(now) {
+            if self.life.child.cgroup.is_look_due(now) {
                 self.reaping.is_due = true;
                 continue;
             }
@@ -337,8 +326,8 @@ impl World for Kernel {
                 self.probe_at(),
                 self.watch_look_at(),
                 self.ask_at(),
-                self.connections.next_look(),
-                self.child.cgroup.next_look(),
+                self.life.connections.next_look(),
+                self.life.child.cgroup.next_look(),
             ];
             let until = until.into_iter().flatten().min();
             let mut timeout = until.map(|until| until.saturating_sub(now));
@@ -403,18 +392,18 @@ impl World for Kernel {
             Action::StopLooking => self.stop_looking(),
             Action::StartDrain => {
                 let passed_on = self.start.sockets.inodes();
-                self.connections.start(&self.plan, passed_on);
+                self.life.connections.start(&self.plan, passed_on);
             }
             Action::AskProgram { facts, .. } => self.ask_program(&facts),
             Action::LookAgain => {
-                self.connections.look_again();
+                self.life.connections.look_again();
                 self.ask_again();
             }
             Action::EndDrain => {
-                self.connections.end();
+                self.life.connections.end();
                 self.stop_asking();
             }
-            Action::Flush => self.connections.flush(&self.plan, self.own_pid == 1),
+            Action::Flush => self.life.connections.flush(&self.plan, self.own_pid == 1),
             Action::NextGeneration => self.next_generation(),
             Action::CloseSockets => self.start.sockets.close(),
             // The loop itself takes these.

@@ -39,7 +39,7 @@ impl Kernel {
         let now = self.now();
         let plan = Rc::clone(&self.plan);
         let until = plan.drain.iter().flat_map(|drain| &drain.until);
-        self.asking.asks = until
+        self.life.asking.asks = until
             .enumerate()
             // A program that sends it itself is not asked.
             .filter(|(_, until)| until.when != UntilWhen::Notify)
@@ -50,7 +50,7 @@ impl Kernel {
                 said: None,
             })
             .collect();
-        self.asking.environment = hooks::environment(facts, &self.start.last);
+        self.life.asking.environment = hooks::environment(facts, &self.start.last);
     }
 
     /// Asks anew: what was answered until now does not count.
@@ -58,7 +58,7 @@ impl Kernel {
         let now = self.now();
         self.queue
             .retain(|event| !matches!(event, Event::Answered { .. }));
-        for ask in &mut self.asking.asks {
+        for ask in &mut self.life.asking.asks {
             match ask.probe.running() {
                 Some(_) => ask.outdated = true,
                 None => ask.probe = Probe::new(now, None),
@@ -68,14 +68,20 @@ impl Kernel {
 
     /// When to call `ask` at the latest.
     pub(super) fn ask_at(&self) -> Option<Duration> {
-        self.asking.asks.iter().map(|ask| ask.probe.due()).min()
+        self.life
+            .asking
+            .asks
+            .iter()
+            .map(|ask| ask.probe.due())
+            .min()
     }
 
     /// Asks about all that is due, and ends what takes too long.
     pub(super) fn ask(&mut self) {
         let now = self.now();
-        for index in 0..self.asking.asks.len() {
+        for index in 0..self.life.asking.asks.len() {
             let Some(ask) = self
+                .life
                 .asking
                 .asks
                 .get(index)
@@ -96,7 +102,7 @@ impl Kernel {
 
     fn begin_to_ask(&mut self, now: Duration, index: usize) {
         let plan = Rc::clone(&self.plan);
-        let Some(ask) = self.asking.asks.get(index) else {
+        let Some(ask) = self.life.asking.asks.get(index) else {
             return;
         };
         let until = plan.drain.as_ref();
@@ -109,9 +115,9 @@ impl Kernel {
         let begun = match &until.when {
             UntilWhen::Notify => return,
             UntilWhen::Exec(argv) => {
-                let environment = std::mem::take(&mut self.asking.environment);
+                let environment = std::mem::take(&mut self.life.asking.environment);
                 let begun = self.run_job(job, argv, &environment);
-                self.asking.environment = environment;
+                self.life.asking.environment = environment;
                 begun
             }
             when @ (UntilWhen::Http(_) | UntilWhen::Metric(..)) => {
@@ -119,7 +125,7 @@ impl Kernel {
                 asked.map(|answer| said = answer)
             }
         };
-        if let Some(ask) = self.asking.asks.get_mut(index) {
+        if let Some(ask) = self.life.asking.asks.get_mut(index) {
             ask.said = said;
             ask.probe.looking(now, until::PATIENCE);
         }
@@ -131,7 +137,7 @@ impl Kernel {
     /// A process that has asked is over.
     pub(super) fn ask_ended(&mut self, index: usize, look: u32, status: ExitStatus) {
         let plan = Rc::clone(&self.plan);
-        let Some(ask) = self.asking.asks.get_mut(index) else {
+        let Some(ask) = self.life.asking.asks.get_mut(index) else {
             return;
         };
         let until = plan.drain.as_ref();
@@ -144,7 +150,7 @@ impl Kernel {
 
     fn answered(&mut self, index: usize, answer: Answer) {
         let now = self.now();
-        let Some(ask) = self.asking.asks.get_mut(index) else {
+        let Some(ask) = self.life.asking.asks.get_mut(index) else {
             return;
         };
         ask.probe.again(now);
@@ -159,8 +165,8 @@ impl Kernel {
 
     /// It is not needed any more.
     pub(super) fn stop_asking(&mut self) {
-        if !self.asking.asks.is_empty() {
-            self.asking.asks = Vec::new();
+        if !self.life.asking.asks.is_empty() {
+            self.life.asking.asks = Vec::new();
             self.end_jobs(|job| matches!(job, Job::Ask { .. }));
         }
     }

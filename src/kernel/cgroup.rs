@@ -66,17 +66,17 @@ impl Kernel {
             return;
         }
         match Cgroup::make() {
-            Ok(cgroup) => self.child.cgroup.cgroup = Some(cgroup),
+            Ok(cgroup) => self.life.child.cgroup.cgroup = Some(cgroup),
             Err(why) => self.go_on_without_cgroup(&why),
         }
     }
 
     /// The start is over; `errno` is why the child could not enter, or 0.
     pub(super) fn entered_cgroup(&mut self, errno: i32) {
-        if let Some(cgroup) = &mut self.child.cgroup.cgroup {
+        if let Some(cgroup) = &mut self.life.child.cgroup.cgroup {
             cgroup.close_procs();
             if errno != 0 {
-                self.child.cgroup.remove();
+                self.life.child.cgroup.remove();
                 let why = format!("the child could not enter: {}", error_text(errno));
                 self.go_on_without_cgroup(&why);
             }
@@ -92,14 +92,14 @@ impl Kernel {
     /// To be called once we have no children: whether a process lives in it that is no descendant of
     /// ours. If so, it is looked up again later.
     pub(super) fn is_cgroup_populated(&mut self) -> bool {
-        let cgroup = self.child.cgroup.cgroup.as_ref();
+        let cgroup = self.life.child.cgroup.cgroup.as_ref();
         if !cgroup.is_some_and(Cgroup::is_populated) {
             return false;
         }
-        let held = &mut self.child.cgroup;
+        let held = &mut self.life.child.cgroup;
         held.pause = (held.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let now = self.began.elapsed();
-        self.child.cgroup.next_look = Some(now.saturating_add(self.child.cgroup.pause));
+        self.life.child.cgroup.next_look = Some(now.saturating_add(self.life.child.cgroup.pause));
         true
     }
 
@@ -108,16 +108,16 @@ impl Kernel {
     /// Their names are read before, as there are none afterwards. A process that was forked between the
     /// two is killed and not named.
     pub(super) fn kill_cgroup(&mut self) -> Vec<Member> {
-        let Some(cgroup) = &self.child.cgroup.cgroup else {
+        let Some(cgroup) = &self.life.child.cgroup.cgroup else {
             return Vec::new();
         };
         let named = tree::living(&cgroup.pids());
         let killed = cgroup.kill();
-        self.child.cgroup.look_soon();
+        self.life.child.cgroup.look_soon();
         match killed {
             Ok(()) => named,
             Err(errno) => {
-                if !std::mem::replace(&mut self.child.cgroup.told_refused, true) {
+                if !std::mem::replace(&mut self.life.child.cgroup.told_refused, true) {
                     self.go_on_without_cgroup(&format!("cgroup.kill: {}", error_text(errno)));
                 }
                 Vec::new()
@@ -128,20 +128,20 @@ impl Kernel {
     /// The members that are not in the tree: without a subreaper orphans leave the tree, but not
     /// the cgroup.
     pub(super) fn others_in_cgroup(&mut self, known: &[Member]) -> Vec<Member> {
-        let Some(cgroup) = &self.child.cgroup.cgroup else {
+        let Some(cgroup) = &self.life.child.cgroup.cgroup else {
             return Vec::new();
         };
         let known: HashSet<i32> = known.iter().map(|member| member.pid).collect();
         let mut others = cgroup.pids();
         // The main child has its own rules, so that it gets a signal once.
-        others.retain(|pid| !known.contains(pid) && self.child.pid != Some(*pid));
-        self.child.cgroup.look_soon();
+        others.retain(|pid| !known.contains(pid) && self.life.child.pid != Some(*pid));
+        self.life.child.cgroup.look_soon();
         tree::living(&others)
     }
 
     /// Signals one of those, if it is still in it; true when it got all of them.
     pub(super) fn send_in_cgroup(&self, member: &Member, signals: &[Signal]) -> bool {
-        let cgroup = self.child.cgroup.cgroup.as_ref();
+        let cgroup = self.life.child.cgroup.cgroup.as_ref();
         cgroup
             .is_some_and(|cgroup| tree::signal_pinned(member.pid, signals, |pid| cgroup.holds(pid)))
     }

@@ -34,8 +34,8 @@ pub(super) struct Start {
     pub(super) descriptors: Option<descriptors::InheritedDescriptors>,
     /// What child and hooks are told of the last run (`--state-file`).
     pub(super) last: Vec<(OsString, OsString)>,
-    /// The child's `NOTIFY_SOCKET`, where it is one of ours.
-    pub(super) notify_socket: Option<notify::Socket>,
+    /// Where we were started, held only for hooks and stop commands.
+    pub(super) directory: Option<OwnedFd>,
     pub(super) sockets: Sockets,
 }
 
@@ -65,15 +65,15 @@ impl Kernel {
         self.take_what_came_before_the_child();
         match self.spawn_child() {
             Ok(pid) => {
-                self.child.pid = Some(pid);
-                self.child.group = Some(pid).filter(|_| self.terminal.is_none());
+                self.life.child.pid = Some(pid);
+                self.life.child.group = Some(pid).filter(|_| self.terminal.is_none());
                 last_resort::prepare(pid);
                 self.queue.push_back(Event::Started { pid });
                 self.begin_to_watch_memory();
             }
             Err(failure) => self.queue.push_back(Event::StartFailed(failure)),
         }
-        self.reaping.told_none = false;
+        self.life.told_none = false;
         self.reaping.is_due = true;
     }
 
@@ -93,7 +93,8 @@ impl Kernel {
         self.make_cgroup();
         let refused = AtomicI32::new(0);
         let settings = &self.plan.child;
-        let environment = child_environment(&self.plan, &self.start, self.own_pid);
+        let notify_socket = self.life.notify_socket.as_ref().map(notify::Socket::name);
+        let environment = child_environment(&self.plan, &self.start, notify_socket, self.own_pid);
         let workdir = settings.workdir.as_deref().map(descriptors::path);
         let (from, passed) = self.start.sockets.passed();
         let options = spawn::Options {
@@ -116,7 +117,7 @@ impl Kernel {
             identity: settings.user.as_ref(),
             no_new_privs: settings.no_new_privs,
             own_namespaces: settings.own_namespaces,
-            cgroup: self.child.cgroup.entry(&refused),
+            cgroup: self.life.child.cgroup.entry(&refused),
         };
         let path = path_of(environment.as_deref());
         let started = spawn::spawn(&argv, path.as_deref(), &self.start.inherited, &options)
@@ -137,7 +138,7 @@ impl Kernel {
         let keep_open = |step: &crate::plan::Step| matches!(step.action, StepAction::Stdin(_));
         let keep_open = self.plan.ladder.iter().any(keep_open);
         if let Some(reactor) = self.reactor() {
-            self.child.relay = Some(relay::start(reactor, write, keep_open));
+            self.life.child.relay = Some(relay::start(reactor, write, keep_open));
         }
     }
 
@@ -153,12 +154,12 @@ impl Kernel {
             None => {
                 let terminal = self.terminal.iter().map(Terminal::descriptor);
                 let held = self
-                    .jobs
+                    .start
                     .directory
                     .iter()
                     .chain(pipe)
                     .map(AsRawFd::as_raw_fd);
-                let held = held.chain(self.child.cgroup.descriptor());
+                let held = held.chain(self.life.child.cgroup.descriptor());
                 descriptors::close_all_but(terminal.chain(held).collect());
             }
         }
@@ -168,6 +169,7 @@ impl Kernel {
 
     pub(super) fn order(&mut self, order: Order) {
         if !self
+            .life
             .child
             .relay
             .as_ref()
@@ -189,8 +191,12 @@ const LISTEN_PID: &str = "LISTEN_PID";
 const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 
 /// The child's environment, or `None` where it is ours unchanged.
-fn child_environment(plan: &Plan, start: &Start, own_pid: i32) -> Option<Vec<CString>> {
-    let notify_socket = start.notify_socket.as_ref().map(notify::Socket::name);
+fn child_environment(
+    plan: &Plan,
+    start: &Start,
+    notify_socket: Option<&str>,
+    own_pid: i32,
+) -> Option<Vec<CString>> {
     let gets_sockets = start.sockets.has_some();
     let mut laid_over: Vec<(OsString, OsString)> = Vec::new();
     if let Some(user) = &plan.child.user {

@@ -68,8 +68,10 @@ impl Kernel {
     /// Continues the stopped processes of the target, so that they can act on the signal. Running
     /// processes get no CONT: programs have handlers for it.
     pub(super) fn continue_stopped(&mut self, target: Target) {
-        let Some(main) = self.child.pid else { return };
-        let main_is_stopped = self.child.halt.asked_to_end();
+        let Some(main) = self.life.child.pid else {
+            return;
+        };
+        let main_is_stopped = self.life.child.halt.asked_to_end();
         let group = main;
         let looked = match target {
             Target::Child => {
@@ -98,7 +100,7 @@ impl Kernel {
     /// Whether the child has got a signal that we got, too, so that it must not get it a second time.
     pub(super) fn reached_child(&mut self, taken: Taken) -> bool {
         let Taken { signal, sender } = taken;
-        let Some(main) = self.child.pid.filter(|_| self.shares_terminal()) else {
+        let Some(main) = self.life.child.pid.filter(|_| self.shares_terminal()) else {
             return false;
         };
         match sender {
@@ -110,7 +112,7 @@ impl Kernel {
                 !(for_leader && terminal::is_session_leader())
             }
             // `fg` after the whole job was stopped by a STOP, which cannot be seen.
-            Sender::Pid(_) if signal == Signal::CONT => self.child.halt.takes_continued(main),
+            Sender::Pid(_) if signal == Signal::CONT => self.life.child.halt.takes_continued(main),
             // A program that suspends itself stops its whole job, to which we belong. Sent back to
             // it, its own TSTP would suspend it again and again where nothing can stop it (an
             // orphaned group, as in a container).
@@ -127,15 +129,19 @@ impl Kernel {
     /// of it before it is pending for us. It counts first, while the child can still be seen to have had it
     /// as well; otherwise what the child leaves behind would be asked twice.
     pub(super) fn terminal_comes_first(&mut self) -> Option<Taken> {
-        let main = self.child.pid.filter(|_| !self.child.halt.terminal_came)?;
+        let main = self
+            .life
+            .child
+            .pid
+            .filter(|_| !self.life.child.halt.terminal_came)?;
         let signal = reap::died_of(main)?;
         let typed = [Signal::INT, Signal::QUIT].contains(&signal) && self.shares_terminal();
-        self.child.halt.terminal_came = true;
+        self.life.child.halt.terminal_came = true;
         typed.then(|| signals::take_only(signal, SOON))?
     }
 
     pub(super) fn shares_terminal(&self) -> bool {
-        self.terminal.is_some() && self.child.pid.is_some_and(terminal::is_in_our_group)
+        self.terminal.is_some() && self.life.child.pid.is_some_and(terminal::is_in_our_group)
     }
 
     /// The main child was stopped; `None` where that is settled already.
@@ -153,12 +159,12 @@ impl Kernel {
     }
 
     pub(super) fn suspend(&mut self, signal: Signal) {
-        let (Some(terminal), Some(main)) = (&self.terminal, self.child.pid) else {
+        let (Some(terminal), Some(main)) = (&self.terminal, self.life.child.pid) else {
             return;
         };
         let resumed = terminal.suspend(main, signal);
         if resumed.is_some() {
-            self.child.halt.stopped = false;
+            self.life.child.halt.stopped = false;
         }
         if resumed == Some(true) {
             self.send(Target::Group, Signal::CONT);

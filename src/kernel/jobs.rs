@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
@@ -10,11 +10,11 @@ use super::Kernel;
 use super::cannot_start::FailedExec;
 use crate::kernel::hooks;
 use crate::machine::{Event, Facts, HookId};
-use crate::plan::{HookKind, Plan, StepAction};
+use crate::plan::{HookKind, StepAction};
 use crate::record::HookResult;
 use crate::sys::fork::Said;
 use crate::sys::spawn::{Directory, Null, SetupStep};
-use crate::sys::{descriptors, error_text, fork, signals, spawn};
+use crate::sys::{error_text, fork, signals, spawn};
 use crate::words::signal::Signal;
 
 /// A process of ours that is not the main child.
@@ -60,29 +60,15 @@ impl fmt::Display for Job {
 }
 
 /// The processes of ours that are not the main child.
+#[derive(Default)]
 pub(super) struct Jobs {
     /// Each is the leader of its own process group.
     pub(super) running: Vec<(i32, Job)>,
     /// The process groups of those that got KILL: what is left of them is dying.
     pub(super) given_up: Vec<i32>,
-    /// The directory of the start, held only for hooks and stop commands.
-    pub(super) directory: Option<OwnedFd>,
 }
 
 impl Jobs {
-    pub(super) fn new(plan: &Plan) -> Self {
-        let directory = if plan.runs_commands() {
-            descriptors::hold_directory()
-        } else {
-            None
-        };
-        Self {
-            running: Vec::new(),
-            given_up: Vec::new(),
-            directory,
-        }
-    }
-
     /// Whether it is the process group of one that was not given up.
     pub(super) fn has_group(&self, group: i32) -> bool {
         self.running.iter().any(|(job, _)| *job == group)
@@ -124,7 +110,7 @@ impl Kernel {
             return;
         }
         let is_its = |(_, job): &&(i32, Job)| *job == Job::Hook(hook);
-        if let Some((pid, _)) = self.jobs.running.iter().find(is_its) {
+        if let Some((pid, _)) = self.life.jobs.running.iter().find(is_its) {
             signals::send_if_there(*pid, Signal::TERM);
         }
     }
@@ -150,10 +136,10 @@ impl Kernel {
     ) -> Result<(), String> {
         // Whatever the attempt has left, a zombie included: the machine will ask for the processes
         // that are left.
-        self.reaping.told_none = false;
+        self.life.told_none = false;
         self.reaping.is_due = true;
         let argv = spawn::words(command).map_err(|_| "an argument holds a NUL byte".to_owned())?;
-        let directory = self.jobs.directory.as_ref();
+        let directory = self.start.directory.as_ref();
         let options = spawn::Options {
             environment: Some(environment),
             own_group: true,
@@ -175,7 +161,7 @@ impl Kernel {
         match spawn::spawn(&argv, path.as_deref(), &self.start.inherited, &options) {
             Ok(pid) => {
                 tracing::debug!("{job}: pid {pid} runs {command:?}");
-                self.jobs.running.push((pid, job));
+                self.life.jobs.running.push((pid, job));
                 Ok(())
             }
             Err(failure) if failure.stage == SetupStep::Exec => Err(FailedExec {
@@ -209,11 +195,11 @@ impl Kernel {
         fork: impl FnOnce() -> Result<(i32, T), i32>,
     ) -> Result<T, String> {
         // As in `run_job`.
-        self.reaping.told_none = false;
+        self.life.told_none = false;
         self.reaping.is_due = true;
         let (pid, said) = fork().map_err(error_text)?;
         tracing::debug!("{job}: pid {pid} is a copy of stepdown");
-        self.jobs.running.push((pid, job));
+        self.life.jobs.running.push((pid, job));
         Ok(said)
     }
 
@@ -224,11 +210,11 @@ impl Kernel {
     /// Kills them with their whole groups. What is left of those has been dealt with: it is nothing that
     /// the child has left behind.
     pub(super) fn end_jobs(&mut self, chosen: impl Fn(&Job) -> bool) {
-        for (pid, _) in self.jobs.running.iter().filter(|(_, job)| chosen(job)) {
+        for (pid, _) in self.life.jobs.running.iter().filter(|(_, job)| chosen(job)) {
             // The leader is not reaped yet, so its group is still its own.
             signals::send_if_there(-pid, Signal::KILL);
-            self.child.sent_kill = true;
-            self.jobs.given_up.push(*pid);
+            self.life.child.sent_kill = true;
+            self.life.jobs.given_up.push(*pid);
         }
     }
 }

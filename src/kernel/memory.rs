@@ -70,13 +70,13 @@ impl Kernel {
 
     /// A process has ended.
     pub(super) fn suspect_lack_of_memory(&mut self, pid: i32, status: ExitStatus) {
-        let is_main = self.child.pid == Some(pid);
+        let is_main = self.life.child.pid == Some(pid);
         // A shell in front of the program exits with 128+n.
         let is_kill = status.code() == killed_by(Signal::KILL);
         // A master reaps its workers itself and then exits with a status of its own. Where the counter is
         // that of the container, there is no doubt.
         let gave_up = self.own_pid == 1 && matches!(status, ExitStatus::Exited(1..=125));
-        if is_kill && !self.child.sent_kill || is_main && (self.memory.watched || gave_up) {
+        if is_kill && !self.life.child.sent_kill || is_main && (self.memory.watched || gave_up) {
             self.look_at_memory();
         }
     }

@@ -51,7 +51,7 @@ impl Kernel {
     /// The file of `file:PATH` as it is before the start.
     pub(super) fn remember_ready_file(&mut self) {
         if let Some(ReadyWhen::File(path)) = when(&self.plan) {
-            self.readiness.file_before = FileStamp::of(path);
+            self.life.readiness.file_before = FileStamp::of(path);
         }
     }
 
@@ -63,23 +63,23 @@ impl Kernel {
                 return self.queue.push_back(Event::NotYetReady(why));
             }
             Some(ReadyWhen::Exec(_)) => {
-                self.readiness.environment = hooks::environment(facts, &[]);
+                self.life.readiness.environment = hooks::environment(facts, &[]);
             }
             Some(_) => {}
         }
-        self.readiness.probe = Some(Probe::new(self.now(), self.readiness.file_before));
+        self.life.readiness.probe = Some(Probe::new(self.now(), self.life.readiness.file_before));
     }
 
     /// When to call `probe` at the latest.
     pub(super) fn probe_at(&self) -> Option<Duration> {
-        self.readiness.probe.as_ref().map(Probe::due)
+        self.life.readiness.probe.as_ref().map(Probe::due)
     }
 
     /// The next look, or the end of one that takes too long.
     pub(super) fn probe(&mut self) {
         let plan = Rc::clone(&self.plan);
         let now = self.now();
-        let (Some(when), Some(probe)) = (when(&plan), &mut self.readiness.probe) else {
+        let (Some(when), Some(probe)) = (when(&plan), &mut self.life.readiness.probe) else {
             return;
         };
         if let Some(look) = probe.running() {
@@ -104,16 +104,16 @@ impl Kernel {
                     Ok(()) => (0, String::new()),
                     Err(why) => (1, why),
                 });
-                asked.map(|said| self.readiness.said = said)
+                asked.map(|said| self.life.readiness.said = said)
             }
             ReadyWhen::Exec(argv) => {
-                let environment = std::mem::take(&mut self.readiness.environment);
+                let environment = std::mem::take(&mut self.life.readiness.environment);
                 let begun = self.run_job(job, argv, &environment);
-                self.readiness.environment = environment;
+                self.life.readiness.environment = environment;
                 begun
             }
         };
-        match (begun, &mut self.readiness.probe) {
+        match (begun, &mut self.life.readiness.probe) {
             (Ok(()), Some(probe)) => probe.looking(now, probe::PATIENCE),
             (Err(why), _) => self.seen(Err(why)),
             (Ok(()), None) => {}
@@ -125,7 +125,7 @@ impl Kernel {
         // Who leaves the tree may well be the server.
         let stays = self.own_pid == 1 || self.plan.subreaper;
         let tree = stays.then_some(pids_of_tree);
-        match look::first_not_listened_on(ports, self.child.pid, tree) {
+        match look::first_not_listened_on(ports, self.life.child.pid, tree) {
             Ok(None) => Ok(()),
             Ok(Some(Missing { port, taken: false })) => {
                 Err(format!("nobody listens on port {port}"))
@@ -139,8 +139,8 @@ impl Kernel {
 
     /// A look that took a process is over.
     pub(super) fn look_ended(&mut self, look: u32, status: ExitStatus) {
-        if self.readiness.probe.as_ref().and_then(Probe::running) == Some(look) {
-            let said = self.readiness.said.take().and_then(Said::read);
+        if self.life.readiness.probe.as_ref().and_then(Probe::running) == Some(look) {
+            let said = self.life.readiness.said.take().and_then(Said::read);
             self.seen(match status {
                 ExitStatus::Exited(0) => Ok(()),
                 status => Err(said.unwrap_or_else(|| format!("it {status}"))),
@@ -150,8 +150,8 @@ impl Kernel {
 
     /// It is not needed any more.
     pub(super) fn stop_looking(&mut self) {
-        self.readiness.probe = None;
-        self.watching = None;
+        self.life.readiness.probe = None;
+        self.life.watching = None;
         self.end_jobs(|job| matches!(job, Job::Probe { .. } | Job::Watch { .. }));
     }
 
@@ -159,12 +159,12 @@ impl Kernel {
         let now = self.now();
         match holds {
             Ok(()) => {
-                self.readiness.probe = None;
+                self.life.readiness.probe = None;
                 self.queue.push_back(Event::Ready);
             }
             Err(why) => {
                 tracing::debug!("not ready: {why}");
-                if let Some(probe) = &mut self.readiness.probe {
+                if let Some(probe) = &mut self.life.readiness.probe {
                     probe.again(now);
                 }
                 self.queue.push_back(Event::NotYetReady(why));

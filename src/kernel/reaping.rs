@@ -16,7 +16,6 @@ pub(super) struct Reaping {
     pub(super) is_due: bool,
     /// Children taken since anything else had its turn.
     pub(super) in_a_row: u32,
-    pub(super) told_none: bool,
 }
 
 impl Kernel {
@@ -29,14 +28,14 @@ impl Kernel {
         }
         match reap::next(true) {
             Reaped::Ended { pid, status } => self.ended(pid, status),
-            Reaped::Stopped { pid, signal } if self.child.pid == Some(pid) => {
-                if self.child.halt.stops() {
+            Reaped::Stopped { pid, signal } if self.life.child.pid == Some(pid) => {
+                if self.life.child.halt.stops() {
                     signals::send_if_there(pid, Signal::CONT);
                 }
                 self.child_stopped(pid, signal)
             }
-            Reaped::Continued { pid } if self.child.pid == Some(pid) => {
-                self.child.halt.was_continued();
+            Reaped::Continued { pid } if self.life.child.pid == Some(pid) => {
+                self.life.child.halt.was_continued();
                 None
             }
             Reaped::Stopped { .. } | Reaped::Continued { .. } => None,
@@ -46,10 +45,10 @@ impl Kernel {
             }
             Reaped::NoChild => {
                 self.reaping.is_due = false;
-                if self.reaping.told_none || self.is_cgroup_populated() {
+                if self.life.told_none || self.is_cgroup_populated() {
                     return None;
                 }
-                self.reaping.told_none = true;
+                self.life.told_none = true;
                 Some(Event::NoneLeft)
             }
         }
@@ -57,17 +56,18 @@ impl Kernel {
 
     pub(super) fn ended(&mut self, pid: i32, status: ExitStatus) -> Option<Event> {
         // From now on another process may get this pid.
-        self.child.killed.remove(&pid);
-        self.jobs
+        self.life.child.killed.remove(&pid);
+        self.life
+            .jobs
             .given_up
             .retain(|group| !signals::is_empty(*group));
         self.suspect_lack_of_memory(pid, status);
-        if self.child.pid == Some(pid) {
-            self.child.pid = None;
+        if self.life.child.pid == Some(pid) {
+            self.life.child.pid = None;
             last_resort::child_ended(status);
             return self.after_what_is_queued(Event::ChildExited(status));
         }
-        let job = self.jobs.take(pid);
+        let job = self.life.jobs.take(pid);
         if let Some(job) = job {
             tracing::debug!("{job}: pid {pid} {status}");
         }

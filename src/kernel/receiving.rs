@@ -41,6 +41,7 @@ impl Kernel {
             && !(self.plan.parent_death_signal.is_some()
                 && taken.sender == Sender::Pid(self.parent))
             && self
+                .life
                 .child
                 .pid
                 .is_some_and(|main| signals::send(main, taken.signal).is_ok())
@@ -68,9 +69,9 @@ impl Kernel {
         }
         let reached_child = self.reached_child(taken);
         if reached_child {
-            self.child.halt.terminal_came |= [Signal::INT, Signal::QUIT].contains(&signal);
+            self.life.child.halt.terminal_came |= [Signal::INT, Signal::QUIT].contains(&signal);
             let group = nix::unistd::getpgrp().as_raw();
-            self.child.told.group(group, signal, Instant::now());
+            self.life.child.told.group(group, signal, Instant::now());
         }
         let ignored = [Signal::INT, Signal::QUIT].contains(&signal) && signals::is_ignored(signal);
         Some(Event::Signal(Received {

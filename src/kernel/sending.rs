@@ -23,9 +23,11 @@ pub(super) struct Reached {
 
 impl Kernel {
     pub(super) fn send(&mut self, target: Target, signal: Signal) {
-        let Some(main) = self.child.pid else { return };
+        let Some(main) = self.life.child.pid else {
+            return;
+        };
         if signal.stops_a_process() {
-            self.child.halt.asked_to_stop();
+            self.life.child.halt.asked_to_stop();
         }
         let sent = match target {
             Target::Child => signals::send(main, signal),
@@ -35,7 +37,7 @@ impl Kernel {
                 Ok(())
             }
         };
-        self.child.sent_kill |= signal == Signal::KILL;
+        self.life.child.sent_kill |= signal == Signal::KILL;
         if let Err(errno) = sent
             && errno != libc::ESRCH
         {
@@ -45,7 +47,7 @@ impl Kernel {
 
     fn send_to_group(&mut self, main: i32, signal: Signal) -> Result<(), i32> {
         if !self.shares_terminal() {
-            self.child.told.group(main, signal, Instant::now());
+            self.life.child.told.group(main, signal, Instant::now());
             return signals::send(-main, signal);
         }
         // On a terminal the child's group is ours and the calling shell's job: others in it, the rest
@@ -53,7 +55,7 @@ impl Kernel {
         let ours = nix::unistd::getpgrp().as_raw();
         match tree::signal(signal, |member| member.group == ours) {
             Some(reached) => {
-                self.child.told.members(&reached, signal);
+                self.life.child.told.members(&reached, signal);
                 Ok(())
             }
             None => {
@@ -82,14 +84,14 @@ impl Kernel {
     pub(super) fn send_beyond_group(&mut self, signal: Signal) {
         let ours = nix::unistd::getpgrp().as_raw();
         match tree::signal(signal, |member| member.group != ours) {
-            Some(reached) => self.child.told.members(&reached, signal),
+            Some(reached) => self.life.child.told.members(&reached, signal),
             None => self.tell_no_proc("only the child's process group can be found"),
         }
     }
 
     /// Whether the child has left this process behind; a running hook is not one.
     pub(super) fn is_left(&self, member: &Member) -> bool {
-        !self.jobs.has_group(member.group) && !self.jobs.given_up.contains(&member.group)
+        !self.life.jobs.has_group(member.group) && !self.life.jobs.given_up.contains(&member.group)
     }
 
     /// Signals every descendant, and returns those that got KILL for the first time.
@@ -103,11 +105,11 @@ impl Kernel {
         };
         let child = reached
             .iter()
-            .any(|member| self.child.pid == Some(member.pid));
+            .any(|member| self.life.child.pid == Some(member.pid));
         let mut others = self.others_in_cgroup(&reached);
         others.retain(|member| self.send_in_cgroup(member, &[signal]));
         reached.append(&mut others);
-        self.child.told.members(&reached, signal);
+        self.life.child.told.members(&reached, signal);
         let named = Vec::new();
         Reached { named, child }
     }
@@ -116,11 +118,13 @@ impl Kernel {
     pub(super) fn look_who_is_there(&mut self, signal: Option<Signal>, target: Target) {
         // Enough to see why; thousands of processes are not read for one line of the log.
         const ENOUGH: usize = 256;
-        let Some(main) = self.child.pid else { return };
+        let Some(main) = self.life.child.pid else {
+            return;
+        };
         let members = tree::descendants().unwrap_or_default();
         let others = members
             .iter()
-            .filter(|member| !self.jobs.has_group(member.group));
+            .filter(|member| !self.life.jobs.has_group(member.group));
         let others = others.map(|member| member.pid).filter(|pid| *pid != main);
         let pids = iter::once(main).chain(others.take(ENOUGH));
         let looks: Vec<_> = pids.filter_map(look::at).collect();
@@ -134,20 +138,20 @@ impl Kernel {
         let (reached, child) = if self.own_pid == 1 {
             // One call signals all at once, so that not even a fork bomb is faster (kill(2), pid -1).
             let mut named = tree::namespace().unwrap_or_default();
-            named.retain(|member| !self.jobs.given_up.contains(&member.group));
+            named.retain(|member| !self.life.jobs.given_up.contains(&member.group));
             (named, signals::send(-1, signal).is_ok())
         } else {
             match tree::signal(signal, |member| self.is_left(member)) {
                 Some(reached) => {
                     let child = reached
                         .iter()
-                        .any(|member| self.child.pid == Some(member.pid));
+                        .any(|member| self.life.child.pid == Some(member.pid));
                     (reached, child)
                 }
                 None => (Vec::new(), self.signal_without_proc(signal).child),
             }
         };
-        let is_new = |member: &Member| self.child.killed.insert(member.pid);
+        let is_new = |member: &Member| self.life.child.killed.insert(member.pid);
         let all = in_cgroup.into_iter().chain(reached);
         let named = all.filter(is_new).map(Process::from).collect();
         Reached { named, child }
@@ -159,16 +163,20 @@ impl Kernel {
             signals::send(-1, signal).is_ok()
         } else {
             self.tell_no_proc("only the child's process group can be found");
-            let is_childs =
-                self.child.group.is_some() && self.child.group == self.child.pid.and_then(group_of);
-            let sent = self.child.group.map(|group| signals::send(-group, signal));
+            let is_childs = self.life.child.group.is_some()
+                && self.life.child.group == self.life.child.pid.and_then(group_of);
+            let sent = self
+                .life
+                .child
+                .group
+                .map(|group| signals::send(-group, signal));
             // Once it is empty its number may become that of another group.
             if sent == Some(Err(libc::ESRCH)) {
-                self.child.group = None;
+                self.life.child.group = None;
             }
             is_childs && sent == Some(Ok(()))
         };
-        self.child.told.all(signal);
+        self.life.child.told.all(signal);
         let named = Vec::new();
         Reached { named, child }
     }
@@ -184,7 +192,7 @@ impl Kernel {
             Signal::STOP => self.stop_everybody(),
             signal => self.signal_all(signal).named,
         };
-        self.child.sent_kill |= signal == Signal::KILL;
+        self.life.child.sent_kill |= signal == Signal::KILL;
         self.reaping.is_due = true;
         self.queue.push_back(Event::Swept { signal, processes });
     }
@@ -196,10 +204,10 @@ impl Kernel {
             return Vec::new();
         }
         let reached = tree::signal(Signal::STOP, |member| {
-            self.is_left(member) && !self.child.told.has_stopped(member)
+            self.is_left(member) && !self.life.child.told.has_stopped(member)
         });
         let reached = reached.unwrap_or_default();
-        self.child.told.members(&reached, Signal::STOP);
+        self.life.child.told.members(&reached, Signal::STOP);
         reached.into_iter().map(Process::from).collect()
     }
 }

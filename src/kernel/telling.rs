@@ -116,7 +116,7 @@ impl Kernel {
                 told.push(member.clone());
             }
         }
-        self.child.told.members(&told, Signal::TERM);
+        self.life.child.told.members(&told, Signal::TERM);
         self.queue.push_back(Event::NotTold { before, held_back });
         told.into_iter().map(Process::from).collect()
     }
@@ -130,7 +130,7 @@ impl Kernel {
         wanted: SignalSet,
         platform: Option<u64>,
     ) -> Had {
-        let (sure, perhaps) = self.child.told.had(member);
+        let (sure, perhaps) = self.life.child.told.had(member);
         let asks = |had: SignalSet| {
             let mut had = had.iter().filter(|signal| wanted.contains(*signal));
             let mut ignored = None;
@@ -172,10 +172,10 @@ impl Kernel {
     fn tell_left_without_proc(&mut self, whom: Whom) -> Vec<Process> {
         let has_had = |told: SignalSet| told.iter().any(|signal| whom.had.contains(signal));
         let of_group = |(_, signal, _): &(i32, Signal, Instant)| whom.had.contains(*signal);
-        if has_had(self.child.told.all) {
+        if has_had(self.life.child.told.all) {
             return Vec::new();
         }
-        if self.child.told.groups.iter().any(of_group) && !whom.rest {
+        if self.life.child.told.groups.iter().any(of_group) && !whom.rest {
             let (before, held_back) = (Vec::new(), true);
             self.queue.push_back(Event::NotTold { before, held_back });
             return Vec::new();

@@ -37,7 +37,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 impl Kernel {
     pub(super) fn wait_for(&mut self, condition: usize, facts: &Facts) {
-        self.waiting = Some(WaitLooks {
+        self.life.waiting = Some(WaitLooks {
             condition,
             probe: Probe::new(self.now(), None),
             environment: hooks::environment(facts, &self.start.last),
@@ -47,13 +47,16 @@ impl Kernel {
 
     /// When to call `look_at_wait` at the latest.
     pub(super) fn wait_look_at(&self) -> Option<Duration> {
-        self.waiting.as_ref().map(|waiting| waiting.probe.due())
+        self.life
+            .waiting
+            .as_ref()
+            .map(|waiting| waiting.probe.due())
     }
 
     /// The next look, or the end of one that takes too long.
     pub(super) fn look_at_wait(&mut self) {
         let (plan, now) = (Rc::clone(&self.plan), self.now());
-        let Some(waiting) = &mut self.waiting else {
+        let Some(waiting) = &mut self.life.waiting else {
             return;
         };
         let condition = waiting.condition;
@@ -83,7 +86,7 @@ impl Kernel {
                 })
             }
         };
-        let Some(waiting) = &mut self.waiting else {
+        let Some(waiting) = &mut self.life.waiting else {
             return;
         };
         waiting.environment = environment;
@@ -98,7 +101,7 @@ impl Kernel {
 
     /// The process of a look is over.
     pub(super) fn wait_look_ended(&mut self, condition: usize, look: u32, status: ExitStatus) {
-        let Some(waiting) = &mut self.waiting else {
+        let Some(waiting) = &mut self.life.waiting else {
             return;
         };
         if waiting.condition == condition && waiting.probe.running() == Some(look) {
@@ -112,13 +115,13 @@ impl Kernel {
 
     fn wait_seen(&mut self, holds: Result<(), String>) {
         let now = self.now();
-        let Some(waiting) = &mut self.waiting else {
+        let Some(waiting) = &mut self.life.waiting else {
             return;
         };
         let condition = waiting.condition;
         self.queue.push_back(match holds {
             Ok(()) => {
-                self.waiting = None;
+                self.life.waiting = None;
                 Event::Holds(condition)
             }
             Err(why) => {
@@ -129,10 +132,10 @@ impl Kernel {
     }
 
     pub(super) fn end_wait(&mut self) {
-        self.waiting = None;
+        self.life.waiting = None;
         self.end_jobs(|job| matches!(job, Job::Wait { .. }));
         // There may be no process at all, and the machine will ask who is left.
-        self.reaping.told_none = false;
+        self.life.told_none = false;
         self.reaping.is_due = true;
     }
 }

@@ -41,7 +41,7 @@ impl Kernel {
             return;
         };
         let now = self.now();
-        self.watching = Some(LiveLooks {
+        self.life.watching = Some(LiveLooks {
             due: now.saturating_add(liveness.every),
             began: now,
             looks: 0,
@@ -54,13 +54,13 @@ impl Kernel {
 
     /// When to call `look_at_watch` at the latest.
     pub(super) fn watch_look_at(&self) -> Option<Duration> {
-        self.watching.as_ref().map(|watching| watching.due)
+        self.life.watching.as_ref().map(|watching| watching.due)
     }
 
     /// The next look, or the end of one that takes too long.
     pub(super) fn look_at_watch(&mut self) {
         let (plan, now) = (Rc::clone(&self.plan), self.now());
-        let (Some(liveness), Some(watching)) = (&plan.liveness, &mut self.watching) else {
+        let (Some(liveness), Some(watching)) = (&plan.liveness, &mut self.life.watching) else {
             return;
         };
         if watching.running {
@@ -84,7 +84,7 @@ impl Kernel {
             LiveWhen::Exec(argv) => {
                 let environment = std::mem::take(&mut watching.environment);
                 let begun = self.run_job(job, argv, &environment).map(|()| None);
-                if let Some(watching) = &mut self.watching {
+                if let Some(watching) = &mut self.life.watching {
                     watching.environment = environment;
                 }
                 begun
@@ -101,7 +101,7 @@ impl Kernel {
                 Err(why) => (1, why),
             }),
         };
-        match (begun, &mut self.watching) {
+        match (begun, &mut self.life.watching) {
             (Ok(said), Some(watching)) => {
                 watching.said = said;
                 watching.running = true;
@@ -114,7 +114,7 @@ impl Kernel {
 
     /// The process of a look is over.
     pub(super) fn watch_look_ended(&mut self, look: u32, status: ExitStatus) {
-        let Some(watching) = &mut self.watching else {
+        let Some(watching) = &mut self.life.watching else {
             return;
         };
         if !watching.running || watching.looks != look {
@@ -139,7 +139,7 @@ impl Kernel {
     fn watched(&mut self, holds: Result<(), String>) {
         let now = self.now();
         let every = self.plan.liveness.as_ref().map(|live| live.every);
-        if let Some(watching) = &mut self.watching {
+        if let Some(watching) = &mut self.life.watching {
             watching.running = false;
             watching.said = None;
             let next = watching.began.saturating_add(every.unwrap_or_default());

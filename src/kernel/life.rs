@@ -1,0 +1,26 @@
+//! What the kernel's side of one life of the command consists of: the child, and whatever looks at it or runs for it.
+
+use super::asking::Asking;
+use super::child::Child;
+use super::jobs::Jobs;
+use super::notify;
+use super::readiness::ReadyLooks;
+use super::waiting::WaitLooks;
+use super::watching::LiveLooks;
+use crate::drain::connections::Connections;
+
+/// See the module's first sentence.
+#[derive(Default)]
+pub(super) struct Life {
+    pub(super) child: Child,
+    pub(super) waiting: Option<WaitLooks>,
+    pub(super) watching: Option<LiveLooks>,
+    pub(super) readiness: ReadyLooks,
+    pub(super) jobs: Jobs,
+    pub(super) asking: Asking,
+    pub(super) connections: Connections,
+    /// The child's `NOTIFY_SOCKET`, where it is one of ours.
+    pub(super) notify_socket: Option<notify::Socket>,
+    /// It has been told that no process is left.
+    pub(super) told_none: bool,
+}
