@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::options::trace::PARTS;
 
 /// From the bottom up: a module uses those above it in this table, and none below.
-const LAYERS: [(&str, &str); 23] = [
+const LAYERS: [(&str, &str); 24] = [
     (
         "words",
         "signals, durations, lists, faults: import nothing of ours",
@@ -15,6 +15,7 @@ const LAYERS: [(&str, &str); 23] = [
     ("plan", "everything that was asked for, as data"),
     ("record", "what happened, as data"),
     ("machine", "decides; no clock, no syscall, no printing"),
+    ("diagnosis", "why a process does not stop; pure"),
     ("drive", "the one loop"),
     (
         "supervisor",

@@ -10,13 +10,14 @@
 //! | `plan` | everything that was asked for, as data |
 //! | `record` | what happened, as data |
 //! | `machine` | decides: (phase, event) to actions and records |
+//! | `diagnosis` | why a process does not stop: a judgement over what /proc has shown of it |
 //! | `drive` | the one loop, in the real world (`kernel`) or in the simulated one (`sim`) |
 //! | `supervisor` | decides whether the command lives once more: a series of machines, seen from outside as one |
 //! | `sys` | every syscall and all `unsafe` |
 //! | `call` | HTTP requests and UDP datagrams, for hooks and for `stepdown health` |
 //! | `options` | every option, once; from text (flags, variables, the file) to a `Plan`, or an error that shows the way out |
 //! | `reactor` | the event loop, for whatever else than signals and children is waited for |
-//! | `look` | how a process looks in /proc, and what it does with a signal |
+//! | `look` | how a process looks in /proc |
 //! | `drain` | which connections have a request in flight: the rules, and the looks that feed them |
 //! | `kernel` | the real world; its parts wait for input and output, and relay them |
 //! | `tell` | who is told what happens: the log, `/status`, metrics, files; nothing but the records |
@@ -54,6 +55,7 @@
 mod call;
 mod check;
 mod cli;
+mod diagnosis;
 mod drain;
 mod drive;
 mod dropin;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::look::ProcessLook;
+use crate::diagnosis::ProcessLook;
 use crate::record::{ExitStatus, HookResult, Process, Record};
 use crate::tell::log;
 use crate::words::signal::Signal;

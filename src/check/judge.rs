@@ -439,7 +439,7 @@ impl Judge<'_> {
             return self.not_judged("nothing-left", promised, &format!("{happened}; allowed"));
         }
         self.find("nothing-left", false, promised, happened);
-        self.because(Some(cause::left(self.history, &left)));
+        self.because(Some(cause::left(self.history, &left, self.promise)));
     }
 
     fn ports(&mut self) {

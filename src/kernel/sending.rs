@@ -4,6 +4,7 @@ use std::iter;
 use std::time::Instant;
 
 use super::Kernel;
+use crate::diagnosis::after;
 use crate::look;
 use crate::machine::Event;
 use crate::plan::Target;
@@ -128,7 +129,7 @@ impl Kernel {
         let others = others.map(|member| member.pid).filter(|pid| *pid != main);
         let pids = iter::once(main).chain(others.take(ENOUGH));
         let looks: Vec<_> = pids.filter_map(look::at).collect();
-        let waited = look::waited(&looks, main, signal, target);
+        let waited = after::waited(&looks, main, signal, target);
         self.queue.push_back(Event::StillThere(waited));
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::plan::HookPhase;
 use crate::record::held::HeldConnection;
+use crate::record::waited::Waited;
 use crate::record::{Again, NotReady, Outcome, Record, RestartReason, killed_by};
 use crate::words::signal::{Signal, SignalSet};
 
@@ -106,6 +107,8 @@ pub(crate) struct Progress {
     /// How many requests are in flight; known while they are drained.
     in_flight: Option<u32>,
     held_up: Option<HeldUp>,
+    /// Who was still there after a while of the ladder, and why.
+    still_there: Vec<Waited>,
     /// Requests that were in flight when the drain ended early.
     interrupted: u32,
     /// The step of the ladder that was taken last, counted from one.
@@ -136,6 +139,7 @@ impl Default for Progress {
             gone_by: None,
             in_flight: None,
             held_up: None,
+            still_there: Vec::new(),
             interrupted: 0,
             step: None,
             sent: SignalSet::default(),
@@ -231,6 +235,10 @@ impl Progress {
         self.held_up.clone().map(|held_up| held_up.now(now))
     }
 
+    pub(crate) fn still_there(&self) -> &[Waited] {
+        &self.still_there
+    }
+
     pub(crate) fn interrupted(&self) -> u32 {
         self.interrupted
     }
@@ -317,7 +325,10 @@ impl Progress {
                 self.interrupted = *interrupted;
                 self.held_up = None;
             }
+            Record::StillThere { processes, .. } => self.still_there.clone_from(processes),
             Record::Step { step, signal, .. } => {
+                // What was seen was seen after another signal.
+                self.still_there.clear();
                 self.step = Some(*step);
                 if let Some(signal) = signal {
                     self.sent.insert(*signal);
@@ -332,6 +343,7 @@ impl Progress {
                 self.left |= matches!(record, Record::ChildLeft { .. });
                 self.child = None;
                 self.ended = Some(at);
+                self.still_there.clear();
                 self.in_flight = None;
             }
             Record::GenerationEnded {

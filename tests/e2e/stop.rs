@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 
 use nix::sys::signal::Signal;
 
+use crate::health;
 use crate::support::{Mode, Stepdown, binary, both, proc};
 
 /// A child that says which signals have come, and ends with 5 once `condition` of the shell holds: `$i` INTs
@@ -233,7 +234,7 @@ fn after_eight_seconds_the_log_tells_who_is_still_there_and_why() {
             ("pause", "(blocks TERM and has not taken it"),
             (
                 "take 15 pause",
-                "(has taken TERM, by sigwait, a signalfd or another thread, and is not done",
+                "(has taken TERM, by sigwait or a signalfd, and is not done",
             ),
         ] {
             let deeds = format!("block 2 block 15 say ready {deeds}");
@@ -265,6 +266,21 @@ fn after_eight_seconds_the_log_tells_who_is_still_there_and_why() {
             assert!(!ended.stderr.contains("exited with 6"), "{}", ended.stderr);
         }
     });
+}
+
+#[test]
+fn status_tells_who_is_still_there_and_why() {
+    let (stepdown, port) = health::with_endpoint(Stepdown::new());
+    let mut run = stepdown
+        .shell("trap '' TERM; echo ready; while :; do sleep 1000; done")
+        .start();
+    run.says("ready").signal(Signal::SIGTERM);
+    run.logs("still there after ");
+    let still_there = &health::json(port)["still_there"];
+    assert_eq!(still_there[0]["why"], "ignores TERM", "{still_there}");
+    assert_eq!(still_there[0]["command"], "sh", "{still_there}");
+    run.asks_again().asks_again().asks_again();
+    run.wait().nothing_left();
 }
 
 #[test]

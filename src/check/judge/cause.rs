@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::Promise;
 use crate::check::fact::{LeftProcess, What};
 use crate::check::history::{History, Part};
-use crate::look::{ProcessLook, SignalAction};
+use crate::diagnosis::after::after;
+use crate::diagnosis::finding::INIT;
+use crate::diagnosis::{Finding, Named, ProcessLook};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
@@ -56,10 +58,6 @@ impl History {
         }
     }
 }
-
-/// The way out where a shell is PID 1.
-const INIT: &str = "start the program with exec (exec PROGRAM, ENTRYPOINT [\"PROGRAM\"]), or put an init in front \
-                    (docker run --init, ENTRYPOINT [\"stepdown\", \"--\"])";
 
 /// Words that stop a container, after the client of an engine.
 const STOPS: [&str; 3] = ["stop", "down", "restart"];
@@ -120,17 +118,6 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
         );
     };
     let name = &main.command;
-    let child = looks
-        .iter()
-        .find(|look| look.parent == main_pid && !look.is_zombie());
-    if ProcessLook::has(main.ignored, signal) {
-        return cause(
-            format!("{name} ignores {signal}"),
-            format!(
-                "stop it with a signal that it acts on (--stop-signal), or let it handle {signal}"
-            ),
-        );
-    }
     let first = history
         .looks(false)
         .iter()
@@ -138,6 +125,7 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
     if let Some(first) = first
         && !ProcessLook::has(first.caught, signal)
         && ProcessLook::has(main.caught, signal)
+        && !ProcessLook::has(main.ignored, signal)
     {
         let dropped = if promise.as_pid1 {
             ", and the kernel drops what PID 1 does not handle"
@@ -153,72 +141,18 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
             ),
         );
     }
-    if let (true, Some(child)) = (main.is_shell(), child) {
-        return cause(
+    let mut others = looks.iter().filter(|look| !look.is_zombie());
+    let child = others.find(|look| look.parent == main_pid);
+    match after(main, Some(signal), child) {
+        None | Some(Finding::Dying { .. }) => cause(
             format!(
-                "a shell is in between: {name} has {} as its child and does not pass {signal} on; a trap \
-                 runs only once the child has ended",
-                child.command
+                "{name} has not ended, and nothing shows why (state {})",
+                main.state
             ),
-            "start the program with exec (exec PROGRAM), or signal all of them (--target group)",
-        );
-    }
-    let waits = match main.waits_in.as_str() {
-        "" => String::new(),
-        function if function.contains("futex") => {
-            format!(", and now waits for a lock or a thread ({function})")
-        }
-        function => format!(", and now waits in {function}"),
-    };
-    let threads = match main.threads {
-        0 | 1 => String::new(),
-        threads => format!(" with {threads} threads alive"),
-    };
-    let way_out = "look at what it waits for: a lock that is held, a thread that is not told, a connection without a \
-                   timeout";
-    match main.action(signal) {
-        SignalAction::Blocks => {
-            return cause(
-                format!("{name} blocks {signal} and does not take it"),
-                format!("unblock {signal}, or wait for it with sigwait or a signalfd"),
-            );
-        }
-        SignalAction::HasTaken => {
-            return cause(
-                format!(
-                    "{name} has taken {signal}, by sigwait, a signalfd or another thread, and does not come to \
-                     its end{threads}{waits}"
-                ),
-                way_out,
-            );
-        }
-        _ => {}
-    }
-    if promise.as_pid1 && !ProcessLook::has(main.caught, signal) {
-        return cause(
-            format!(
-                "{name} is PID 1 and has no handler for {signal}: the kernel drops signals that PID 1 does \
-                 not handle"
-            ),
-            format!("let it handle {signal}, or put an init in front: stepdown -- COMMAND"),
-        );
-    }
-    if ProcessLook::has(main.caught, signal) {
-        return cause(
-            format!(
-                "{name} has a handler for {signal}, and does not come to its end{threads}{waits}"
-            ),
-            "look at what the handler waits for: a lock that is held, a thread that is not told, a connection \
-             without a timeout",
-        );
-    }
-    cause(
-        format!(
-            "{name} has not ended, and nothing shows why (state {})",
-            main.state
+            format!("let it handle {signal}, or give it more time (--within)"),
         ),
-        format!("let it handle {signal}, or give it more time (--within)"),
-    )
+        Some(finding) => cause(format!("{name} {finding}"), finding.way_out()),
+    }
 }
 
 /// The stop command did not end it.
@@ -330,7 +264,7 @@ pub(crate) fn wrong_exit(status: (u8, Option<i32>), promise: &Promise) -> Option
 }
 
 /// Processes were left.
-pub(crate) fn left(history: &History, left: &[LeftProcess]) -> Cause {
+pub(crate) fn left(history: &History, left: &[LeftProcess], promise: &Promise) -> Cause {
     if let Some(container) = left.iter().find(|left| left.pid == 0) {
         return cause(
             format!(
@@ -358,22 +292,19 @@ pub(crate) fn left(history: &History, left: &[LeftProcess]) -> Cause {
     });
     if let Some(away) = away {
         return cause(
-            format!(
-                "{} is in a session of its own (setsid, a daemon): neither its parent's end nor a signal to \
-                 the group reaches it",
-                away.command
-            ),
-            "let the command stop it, start it in the foreground, or signal the whole tree (--target tree)",
+            format!("{} {}", away.command, Finding::OwnSession),
+            Finding::OwnSession.way_out(),
         );
     }
     match main {
-        Some(main) if main.is_shell() => cause(
-            format!(
-                "a shell is in between: {} ended on the signal and left {first} alone",
-                main.command
-            ),
-            "start the program with exec (exec PROGRAM), or signal all of them (--target group)",
-        ),
+        Some(main) if main.is_shell() => {
+            let alone = Finding::Alone {
+                signal: promise.first_signal(),
+                by: Named::of(main),
+                shell: true,
+            };
+            cause(format!("{first} {alone}"), alone.way_out())
+        }
         _ => cause(
             format!("the command ended without waiting for {first}, which it had started"),
             "let it stop its children and wait for them, or signal all of them (--target group or tree)",

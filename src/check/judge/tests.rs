@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::check::history::RequestTotals;
-use crate::look::ProcessLook;
+use crate::diagnosis::ProcessLook;
 
 const MS: u64 = 1_000;
 
@@ -271,26 +271,27 @@ fn the_reason_is_seen_in_the_process() {
     let ignores = why(|look| (look.ignored, look.caught) = (term, 0), false);
     assert_eq!(ignores, "server ignores TERM");
     let shell = why(|look| look.command = "sh".to_owned(), false);
-    assert!(
-        shell.starts_with("a shell is in between: sh has sleep"),
-        "{shell}"
+    assert_eq!(
+        shell,
+        "sh is a shell, whose trap for TERM runs only once 8 sleep has ended"
     );
-    let pid1 = why(|look| look.caught = 0, true);
+    let pid1 = why(|look| (look.caught, look.is_init) = (0, true), true);
     assert!(
         pid1.contains("is PID 1 and has no handler for TERM"),
         "{pid1}"
     );
     // What PID 1 blocks the kernel keeps for it.
-    for as_pid1 in [false, true] {
+    for is_init in [false, true] {
         let pending = |look: &mut ProcessLook| {
             (look.blocked, look.pending, look.caught) = (term, term, 0);
+            look.is_init = is_init;
         };
-        let blocks = why(pending, as_pid1);
-        assert!(
-            blocks.contains("blocks TERM and does not take it"),
-            "{blocks}"
+        let blocks = why(pending, is_init);
+        assert_eq!(blocks, "server blocks TERM and has not taken it");
+        let taken = why(
+            |look| (look.blocked, look.caught, look.is_init) = (term, 0, is_init),
+            is_init,
         );
-        let taken = why(|look| (look.blocked, look.caught) = (term, 0), as_pid1);
         assert!(taken.contains("has taken TERM, by sigwait"), "{taken}");
     }
     let hangs = why(
@@ -298,7 +299,7 @@ fn the_reason_is_seen_in_the_process() {
         false,
     );
     assert!(
-        hangs.contains("3 threads alive, and now waits for a lock"),
+        hangs.ends_with("3 threads, in futex_wait_queue: waits for a lock or a thread"),
         "{hangs}"
     );
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::record::waited::Waited;
 use crate::record::{ExitStatus, Reason, RestartReason, millis, optional_millis};
 use crate::tell::progress::{HeldUp, Progress, ReadyState};
 
@@ -24,6 +25,8 @@ struct StatusJson<'a> {
     step: Option<usize>,
     in_flight: Option<u32>,
     held_up: Option<HeldUp>,
+    /// After 8 s of the ladder: who is still there, and why.
+    still_there: &'a [Waited],
     #[serde(rename = "deadline_left_ms", serialize_with = "optional_millis")]
     deadline_left: Option<Duration>,
     status: Option<&'a str>,
@@ -71,6 +74,7 @@ pub(in crate::tell) fn json(progress: &Progress, now: Duration) -> String {
         step: progress.step(),
         in_flight: progress.in_flight(),
         held_up: progress.held_up(now),
+        still_there: progress.still_there(),
         deadline_left: progress.left(now),
         status: progress.says(),
         last_exit,
