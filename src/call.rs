@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::plan::call::{Call, Request, Server};
-pub(crate) use http::{AGENT, answer, ask, connect, message};
+pub(crate) use http::{AGENT, Listener, answer, ask, ask_one_of, connect, message};
 
 // To the outside.
 /// Carries out a call; blocks for at most about `patience`, and longer only while a name is resolved.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::getppid;
 
 use crate::drive::World;
-use crate::kernel::notify::Upward;
+use crate::kernel::notify::{Events, Upward};
 use crate::machine::{Action, Event};
 use crate::options::reload::Reloader;
 use crate::plan::{Plan, StepAction};
@@ -29,6 +29,7 @@ use reaping::Reaping;
 use relay::Order;
 
 mod asking;
+mod beside;
 mod cannot_start;
 mod cgroup;
 mod child;
@@ -58,7 +59,12 @@ pub(crate) struct Kernel {
     parent: i32,
     own_pid: i32,
     start: Start,
+    /// The generation that serves.
     life: Life,
+    /// The other one, while two are alive.
+    beside: Option<Box<Life>>,
+    /// The two have changed places: it is the turn of the one beside.
+    is_aside: bool,
     reaping: Reaping,
     queue: VecDeque<Event>,
     /// `Plan::passed_on`.
@@ -106,7 +112,12 @@ impl Kernel {
             parent,
             own_pid,
             start,
-            life: Life::default(),
+            life: Life {
+                number: 1,
+                ..Life::default()
+            },
+            beside: None,
+            is_aside: false,
             reaping: Reaping::default(),
             queue: VecDeque::new(),
             passed_on: plan.passed_on(),
@@ -199,18 +210,20 @@ impl Kernel {
     }
 
     /// Another life of the command begins: nothing that is known of the last one holds for it.
-    fn next_generation(&mut self) {
+    fn next_generation(&mut self, number: u32) {
         self.life.child.cgroup.remove();
         let last = std::mem::take(&mut self.life);
+        self.life.number = number;
+        self.life.listeners = last.listeners;
         self.life.jobs = last.jobs;
         self.life.told_none = last.told_none;
         self.passed_on = self.plan.passed_on();
         // What the last one has said is not meant for the next one.
-        self.queue.retain(Event::outlives_a_generation);
+        let beside = self.beside.as_ref().map(|beside| beside.number);
         if let Some(reactor) = &mut self.reactor {
-            self.queue
-                .extend(reactor.events_that_outlive_a_generation());
+            self.queue.extend(reactor.take_events());
         }
+        beside::keep(&mut self.queue, beside);
         if last.notify_socket.is_some()
             && let Err(why) = self.open_notify_socket()
         {
@@ -227,7 +240,18 @@ impl Kernel {
             let awaits_watchdog = liveness.is_some_and(|live| live.watchdog().is_some());
             let store = Some(self.start.sockets.store()).filter(|_| self.plan.keeps_descriptors());
             let (upward, store) = (self.upward.clone(), store.cloned());
-            let socket = notify::open(reactor, upward, awaits_ready, awaits_watchdog, store)?;
+            let events = Events {
+                sender: reactor.sender(),
+                generation: Some(self.life.number).filter(|_| self.plan.replaces()),
+            };
+            let socket = notify::open(
+                reactor,
+                events,
+                upward,
+                awaits_ready,
+                awaits_watchdog,
+                store,
+            )?;
             self.life.notify_socket = Some(socket);
         }
         Ok(())
@@ -265,6 +289,51 @@ impl Kernel {
     }
 }
 
+/// The looks of the generation whose turn it is.
+impl Kernel {
+    fn look_at_connections(&mut self, now: Duration) {
+        if self.life.connections.next_look().is_none_or(|at| now < at) {
+            return;
+        }
+        let mut connections = std::mem::take(&mut self.life.connections);
+        let mut queue = std::mem::take(&mut self.queue);
+        connections.look(now, || self.pids_of_tree(), &mut queue);
+        (self.life.connections, self.queue) = (connections, queue);
+    }
+
+    /// Does the next one that is due; whether there was one.
+    fn look(&mut self, now: Duration) -> bool {
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        if is_due(self.wait_look_at()) {
+            self.look_at_wait();
+        } else if is_due(self.probe_at()) {
+            self.probe();
+        } else if is_due(self.watch_look_at()) {
+            self.look_at_watch();
+        } else if is_due(self.ask_at()) {
+            self.ask();
+        } else if self.life.child.cgroup.is_look_due(now) {
+            self.reaping.is_due = true;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// When the next one is due.
+    fn next_look(&self) -> Option<Duration> {
+        let looks = [
+            self.wait_look_at(),
+            self.probe_at(),
+            self.watch_look_at(),
+            self.ask_at(),
+            self.life.connections.next_look(),
+            self.life.child.cgroup.next_look(),
+        ];
+        looks.into_iter().flatten().min()
+    }
+}
+
 impl World for Kernel {
     fn now(&self) -> Duration {
         self.began.elapsed()
@@ -293,42 +362,20 @@ impl World for Kernel {
             }
             self.reaping.in_a_row = 0;
             let now = self.now();
-            self.life.connections.look(now, &mut self.queue);
+            self.look_at_connections(now);
+            if self.beside.is_some() {
+                self.for_beside(|kernel| kernel.look_at_connections(now));
+            }
             if let Some(event) = self.queue.pop_front() {
                 return event;
             }
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Event::Deadline;
             }
-            if self.wait_look_at().is_some_and(|at| at <= now) {
-                self.look_at_wait();
+            if self.look(now) || self.look_beside(now) {
                 continue;
             }
-            if self.probe_at().is_some_and(|at| at <= now) {
-                self.probe();
-                continue;
-            }
-            if self.watch_look_at().is_some_and(|at| at <= now) {
-                self.look_at_watch();
-                continue;
-            }
-            if self.ask_at().is_some_and(|at| at <= now) {
-                self.ask();
-                continue;
-            }
-            if self.life.child.cgroup.is_look_due(now) {
-                self.reaping.is_due = true;
-                continue;
-            }
-            let until = [
-                deadline,
-                self.wait_look_at(),
-                self.probe_at(),
-                self.watch_look_at(),
-                self.ask_at(),
-                self.life.connections.next_look(),
-                self.life.child.cgroup.next_look(),
-            ];
+            let until = [deadline, self.next_look(), self.next_look_beside()];
             let until = until.into_iter().flatten().min();
             let mut timeout = until.map(|until| until.saturating_sub(now));
             if self.reaping.is_due {
@@ -391,8 +438,11 @@ impl World for Kernel {
             Action::NotReady => self.not_ready(),
             Action::StopLooking => self.stop_looking(),
             Action::StartDrain => {
-                let passed_on = self.start.sockets.inodes();
-                self.life.connections.start(&self.plan, passed_on);
+                let listeners = sockets::inodes(&self.life.listeners);
+                let is_steered = self.beside.is_some();
+                self.life
+                    .connections
+                    .start(&self.plan, listeners, is_steered);
             }
             Action::AskProgram { facts, .. } => self.ask_program(&facts),
             Action::LookAgain => {
@@ -403,9 +453,16 @@ impl World for Kernel {
                 self.life.connections.end();
                 self.stop_asking();
             }
-            Action::Flush => self.life.connections.flush(&self.plan, self.own_pid == 1),
-            Action::NextGeneration => self.next_generation(),
-            Action::CloseSockets => self.start.sockets.close(),
+            Action::Flush => {
+                let ends_with_us = self.own_pid == 1 && self.beside.is_none();
+                self.life.connections.flush(&self.plan, ends_with_us);
+            }
+            Action::NextGeneration { number } => self.next_generation(number),
+            Action::OpenBeside { generation } => self.open_beside(generation),
+            Action::Beside(action) => self.act_beside(*action),
+            Action::Switch => self.switch(),
+            Action::CloseBeside => self.close_beside(),
+            Action::CloseSockets => self.close_sockets(),
             // The loop itself takes these.
             Action::Record(_) | Action::Finish(_) => {}
         }

@@ -90,6 +90,8 @@ pub(crate) struct Machine {
     none_left: bool,
     /// The balancers know that we are not ready any more (`--drain-checks`).
     balancers_told: bool,
+    /// Connections come to it, or have come: there may be something to drain.
+    serves: bool,
     outbox: Outbox,
 }
 
@@ -119,9 +121,26 @@ impl Machine {
         machine
     }
 
+    /// As `of_generation`, beside the one that serves.
+    pub(crate) fn beside(plan: Rc<Plan>, now: Duration, generation: Generation) -> Self {
+        let mut machine = Self::of_generation(plan, now, Some(generation));
+        machine.serves = false;
+        machine
+    }
+
+    /// From now on connections come to it.
+    pub(crate) fn serve(&mut self) {
+        self.serves = true;
+    }
+
     /// The plan that counts: the one it began with, or the last one that was read again.
     pub(crate) fn plan(&self) -> &Rc<Plan> {
         &self.plan
+    }
+
+    /// The child's pid, once it has been started.
+    pub(crate) fn child_pid(&self) -> Option<i32> {
+        self.child.pid()
     }
 
     /// Why a request to restart cannot be obeyed now; `None` where it can.
@@ -158,6 +177,7 @@ impl Machine {
             stop: Stop::default(),
             none_left: true,
             balancers_told: false,
+            serves: true,
             outbox: Outbox::new(),
         }
     }
@@ -208,6 +228,9 @@ impl Machine {
             }
             (_, Event::RestartAsked(received)) => {
                 self.ask_to_stop(now, Reason::Restart, Signal::TERM, Some(received));
+            }
+            (_, Event::Replaced(received)) => {
+                self.ask_to_stop(now, Reason::Replaced, Signal::TERM, Some(received));
             }
             (_, Event::ParentDied) => {
                 let signal = self.plan.parent_death_signal.unwrap_or(Signal::TERM);
@@ -312,6 +335,8 @@ impl Machine {
                 message: "a stop is under way".to_owned(),
             }),
             (_, Event::ReloadRefused(message)) => self.tell(Record::ReloadRefused { message }),
+            // The supervisor takes these.
+            (_, Event::OpenedBeside | Event::CannotOpenBeside(_) | Event::Of { .. }) => {}
             (_, Event::Trouble(message)) => self.tell(Record::Trouble { message }),
             (_, Event::Deadline) => self.time_passed(now),
         }

@@ -78,6 +78,7 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &restart::RESTART_NEVER_ON,
     &restart::RESTART_START_FAILURES,
     &restart::RESTART_ON,
+    &restart::REPLACE_ON,
     &sockets::LISTEN,
     &sockets::FD_STORE_MAX,
     &child::USER,

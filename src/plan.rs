@@ -386,10 +386,18 @@ impl Plan {
             .collect()
     }
 
-    /// Whether this signal asks for a restart (`--restart-on`).
+    /// Whether this signal asks for the next generation (`--restart-on`, `--replace-on`).
     fn restarts_on(&self, signal: Signal) -> bool {
         let supervision = self.supervision.as_ref();
-        supervision.is_some_and(|supervision| supervision.restart_on.contains(signal))
+        supervision.is_some_and(|supervision| {
+            supervision.restart_on.contains(signal) || supervision.replace_on.contains(signal)
+        })
+    }
+
+    /// Whether two generations may be alive at a time (`--replace-on`).
+    pub(crate) fn replaces(&self) -> bool {
+        let supervision = self.supervision.as_ref();
+        supervision.is_some_and(|supervision| !supervision.replace_on.is_empty())
     }
 
     /// Whether we open descriptors before the start that stay open: then the inherited ones must be

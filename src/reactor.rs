@@ -58,10 +58,9 @@ impl Reactor {
         self.sender.clone()
     }
 
-    /// Takes all that tasks have sent, and keeps what the next life of the command must know.
-    pub(crate) fn events_that_outlive_a_generation(&mut self) -> Vec<Event> {
-        let sent = std::iter::from_fn(|| self.events.try_recv().ok());
-        sent.filter(Event::outlives_a_generation).collect()
+    /// Takes all that tasks have sent.
+    pub(crate) fn take_events(&mut self) -> impl Iterator<Item = Event> {
+        std::iter::from_fn(|| self.events.try_recv().ok())
     }
 
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Wake {

@@ -3,6 +3,7 @@
 mod drain;
 pub(crate) mod held;
 mod outcome;
+mod reason;
 pub(crate) mod waited;
 
 use std::sync::Arc;
@@ -17,63 +18,7 @@ use crate::words::signal::Signal;
 
 pub(crate) use drain::{DrainEnd, DrainWait};
 pub(crate) use outcome::Outcome;
-
-/// Why the run came to its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Reason {
-    Signal,
-    Exit,
-    MaxRuntime,
-    ParentDied,
-    StartFailed,
-    /// A signal of `--restart-on`.
-    Restart,
-    /// The child hangs (`--live-when`).
-    Unhealthy,
-}
-
-impl Reason {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Signal => "signal",
-            Self::Exit => "exit",
-            Self::MaxRuntime => "max-runtime",
-            Self::ParentDied => "parent-died",
-            Self::StartFailed => "start-failed",
-            Self::Restart => "restart",
-            Self::Unhealthy => "unhealthy",
-        }
-    }
-}
-
-/// Why the command is started again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum RestartReason {
-    /// A signal of `--restart-on`.
-    Asked,
-    Failure,
-    /// It ended well, and `--restart always` does not ask for more.
-    Success,
-    MaxRuntime,
-    StartFailed,
-    /// `--live-when` did not hold.
-    Unhealthy,
-}
-
-impl RestartReason {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Asked => "asked",
-            Self::Failure => "failure",
-            Self::Success => "success",
-            Self::MaxRuntime => "max-runtime",
-            Self::StartFailed => "start-failed",
-            Self::Unhealthy => "unhealthy",
-        }
-    }
-}
+pub(crate) use reason::{Reason, RestartReason};
 
 /// The sender of a signal (sigaction(2), `si_code` and `si_pid`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -467,7 +412,41 @@ pub(crate) enum Record {
         #[serde(rename = "within_ms", serialize_with = "optional_millis")]
         within: Option<Duration>,
     },
+    /// A signal of `--replace-on` came: the next generation is started beside the one that serves.
+    ReplaceBegan {
+        generation: u32,
+        signal: Signal,
+        sender: Sender,
+    },
+    /// It serves now: new connections go to it alone, and the one before it is stopped.
+    Replaced {
+        generation: u32,
+        before: u32,
+        pid: Option<i32>,
+        ready: bool,
+    },
+    /// It has ended before it served; the one before it goes on.
+    ReplaceFailed {
+        generation: u32,
+        serving: u32,
+    },
     Ended(Outcome),
+    /// What happens to the generation beside the one that serves; in JSON that record, with its generation.
+    #[serde(skip)]
+    OfGeneration {
+        generation: u32,
+        record: Box<Self>,
+    },
+}
+
+impl Record {
+    /// The generation that it is addressed to, if it is, and the record itself.
+    pub(crate) fn addressed(&self) -> (Option<u32>, &Self) {
+        match self {
+            Self::OfGeneration { generation, record } => (Some(*generation), record),
+            record => (None, record),
+        }
+    }
 }
 
 fn shared_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {

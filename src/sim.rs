@@ -274,7 +274,7 @@ impl World for Sim {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::NextGeneration => {
+            Action::NextGeneration { .. } => {
                 self.told_left = false;
                 self.told_none = true;
             }

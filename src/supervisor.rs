@@ -2,8 +2,9 @@
 //! one. No clock, no syscall, no printing.
 //!
 //! A *generation* is one life of the command, from its pre-start hooks to its post-stop hooks, and belongs to one
-//! `Machine`. Whatever happens is given to the machine of the generation that is alive; its last words, `Ended`
-//! and `Finish`, are held back until it is decided what follows.
+//! `Machine`. Whatever happens is given to the machine of the generation that serves, or of the one beside it while
+//! there are two (`replacement`); its last words, `Ended` and `Finish`, are held back until it is decided what
+//! follows.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -14,12 +15,15 @@ use crate::machine::{Action, Event, Generation, Machine, Received};
 use crate::plan::Plan;
 use crate::plan::supervision::{HEALTHY_AFTER, Restart, Supervision};
 use crate::record::{ExitStatus, Outcome, Reason, Record, RestartReason};
+use crate::words::signal::Signal;
 
 mod jitter;
+mod replacement;
 #[cfg(test)]
 mod tests;
 
 use jitter::Jitter;
+use replacement::Beside;
 
 /// Where in the series we are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +35,8 @@ enum State {
         until: Duration,
         last: Outcome,
     },
+    /// Nothing follows, but the generation beside is still being stopped.
+    Ending(Outcome),
     Ended,
 }
 
@@ -41,6 +47,12 @@ pub(crate) struct Supervisor {
     machine: Machine,
     state: State,
     generation: Generation,
+    /// The highest number that a generation has had.
+    newest: u32,
+    /// What has asked for a replacement whose sockets are being opened.
+    opening: Option<Received>,
+    /// There only while two are alive.
+    beside: Option<Box<Beside>>,
     /// When the restarts that nobody asked for were decided, as far as the limit still counts them.
     restarts: VecDeque<Duration>,
     /// Before jitter.
@@ -50,6 +62,7 @@ pub(crate) struct Supervisor {
     ready_since: Option<Duration>,
     /// A request to stop: nothing follows the generation that is alive.
     stop_asked: bool,
+    sockets_closed: bool,
     /// A request to restart was obeyed: another generation follows whatever its end.
     restart_asked: bool,
     /// The time of the event that is being handled.
@@ -76,6 +89,9 @@ impl Supervisor {
         Self {
             machine: Machine::of_generation(plan, Duration::ZERO, Some(first)),
             generation: first,
+            newest: first.number,
+            opening: None,
+            beside: None,
             state: State::Alive,
             restarts: VecDeque::new(),
             next_delay: supervision.delay,
@@ -83,6 +99,7 @@ impl Supervisor {
             jitter,
             ready_since: None,
             stop_asked: false,
+            sockets_closed: false,
             restart_asked: false,
             now: Duration::ZERO,
             outbox: VecDeque::new(),
@@ -91,6 +108,13 @@ impl Supervisor {
 
     fn plan(&self) -> &Rc<Plan> {
         self.machine.plan()
+    }
+
+    /// Once.
+    fn close_sockets(&mut self) {
+        if !std::mem::replace(&mut self.sockets_closed, true) {
+            self.act(Action::CloseSockets);
+        }
     }
 
     fn act(&mut self, action: Action) {
@@ -118,6 +142,16 @@ impl Supervisor {
             {
                 return self.restart_by(now, received);
             }
+            Event::Signal(received)
+                if self.supervision.replace_on.contains(received.signal) && !received.ignored =>
+            {
+                return self.replace_by(received);
+            }
+            // It can serve no more, so the next one does, ready or not.
+            Event::ChildExited(_) if self.is_coming() && !self.stop_asked => {
+                self.switch(false);
+                return self.tell_beside(now, event);
+            }
             _ => {}
         }
         self.machine.handle(now, event);
@@ -126,9 +160,8 @@ impl Supervisor {
     /// Nothing follows the generation that is alive, even where it was to be followed by one: connections that the
     /// child does not take any more must not wait for another one.
     fn stop_by(&mut self, now: Duration, reason: Reason, received: Option<Received>) {
-        if !std::mem::replace(&mut self.stop_asked, true) {
-            self.act(Action::CloseSockets);
-        }
+        self.stop_asked = true;
+        self.close_sockets();
         self.machine.restart_becomes_stop(now, reason, received);
     }
 
@@ -136,7 +169,7 @@ impl Supervisor {
     /// is being started has the newest of everything, and what is being stopped is followed by the next one
     /// already or must not be followed by any.
     fn restart_by(&mut self, now: Duration, received: Received) {
-        match self.machine.why_no_restart() {
+        match self.why_no_other() {
             None => {
                 self.restart_asked = true;
                 self.machine.handle(now, Event::RestartAsked(received));
@@ -155,7 +188,7 @@ impl Supervisor {
                 self.end(last, Some(received), Reason::Signal);
             }
             Event::ParentDied => self.end(last, None, Reason::ParentDied),
-            Event::Signal(received) if self.supervision.restart_on.contains(received.signal) => {
+            Event::Signal(received) if self.asks_for_next(received.signal) => {
                 self.next_generation(now);
             }
             Event::Signal(received) if self.plan().reload_on.contains(received.signal) => {
@@ -193,7 +226,17 @@ impl Supervisor {
         });
     }
 
+    /// Whether it asks for another generation, in whatever way.
+    fn asks_for_next(&self, signal: Signal) -> bool {
+        let wanted = &self.supervision;
+        wanted.restart_on.contains(signal) || wanted.replace_on.contains(signal)
+    }
+
     fn finish(&mut self, outcome: Outcome) {
+        if self.beside.is_some() {
+            self.state = State::Ending(outcome);
+            return self.close_sockets();
+        }
         self.state = State::Ended;
         self.tell(Record::Ended(outcome.clone()));
         self.act(Action::Finish(outcome));
@@ -201,11 +244,14 @@ impl Supervisor {
 
     fn next_generation(&mut self, now: Duration) {
         self.state = State::Alive;
-        self.generation.number = self.generation.number.saturating_add(1);
+        self.newest = self.newest.saturating_add(1);
+        self.generation.number = self.newest;
         self.ready_since = None;
         self.restart_asked = false;
         let plan = Rc::clone(self.plan());
-        self.act(Action::NextGeneration);
+        self.act(Action::NextGeneration {
+            number: self.newest,
+        });
         self.tell(Record::GenerationBegan {
             generation: self.generation.number,
         });
@@ -215,6 +261,9 @@ impl Supervisor {
     /// A generation has ended like this. What follows?
     fn ended(&mut self, outcome: Outcome) {
         let now = self.now;
+        if self.is_coming() && !self.stop_asked {
+            return self.left_to_next(outcome);
+        }
         if self.stop_asked {
             return self.finish(outcome);
         }
@@ -270,7 +319,9 @@ impl Supervisor {
 
     fn reason_to_restart(&self, outcome: &Outcome) -> Option<RestartReason> {
         let reason = match outcome.reason {
-            Reason::Signal | Reason::ParentDied | Reason::Restart => return None,
+            Reason::Signal | Reason::ParentDied | Reason::Restart | Reason::Replaced => {
+                return None;
+            }
             Reason::StartFailed if self.supervision.start_failures => RestartReason::StartFailed,
             Reason::StartFailed => return None,
             Reason::MaxRuntime => RestartReason::MaxRuntime,
@@ -305,8 +356,8 @@ impl Supervisor {
                     reason: Reason::MaxRuntime,
                     ..
                 },
-            ) if self.supervision.restart == Restart::No => {
-                self.act(Action::CloseSockets);
+            ) if self.supervision.restart == Restart::No && !self.is_coming() => {
+                self.close_sockets();
                 Some(Action::Record(record))
             }
             // The service manager would take it for the end of the run.
@@ -320,13 +371,50 @@ impl Supervisor {
     }
 }
 
+impl Supervisor {
+    /// What has happened to the generation that serves, or to none.
+    fn own(&mut self, now: Duration, event: Event) {
+        match self.state.clone() {
+            State::Alive => self.alive(now, event),
+            State::Between { until, last } => self.between(now, until, last, event),
+            // A request still makes the other one faster.
+            State::Ending(_) => match event {
+                Event::Trouble(message) => self.tell(Record::Trouble { message }),
+                Event::Reaped { pid, status } => self.tell(Record::Reaped { pid, status }),
+                _ => {}
+            },
+            State::Ended => {}
+        }
+    }
+
+    /// Whether the generation beside the one that serves must know it, too.
+    fn concerns_beside(&self, event: &Event) -> bool {
+        let coming = self.is_coming();
+        match event {
+            Event::Signal(received) if coming => self.counts_as_stop(*received),
+            Event::Signal(received) => {
+                let hurries = self.plan().escalate_on.contains(received.signal);
+                self.counts_as_stop(*received) || hurries && !received.ignored
+            }
+            Event::Reloaded(_) => coming,
+            Event::ParentDied | Event::Reaped { .. } | Event::NoneLeft | Event::Deadline => true,
+            _ => false,
+        }
+    }
+}
+
 impl Decider for Supervisor {
     fn deadline(&self) -> Option<Duration> {
-        match &self.state {
+        let own = match &self.state {
             State::Alive => self.machine.deadline(),
             State::Between { until, .. } => Some(*until),
-            State::Ended => None,
-        }
+            State::Ending(_) | State::Ended => None,
+        };
+        let beside = self
+            .beside
+            .as_ref()
+            .and_then(|beside| beside.machine.deadline());
+        [own, beside].into_iter().flatten().min()
     }
 
     fn poll(&mut self) -> Option<Action> {
@@ -334,19 +422,38 @@ impl Decider for Supervisor {
             if let Some(action) = self.outbox.pop_front() {
                 return Some(action);
             }
-            let action = self.machine.poll()?;
-            if let Some(action) = self.heard(action) {
-                return Some(action);
+            let heard = match self.machine.poll() {
+                Some(action) => self.heard(action),
+                None => {
+                    let action = self.beside.as_mut()?.machine.poll()?;
+                    self.heard_beside(action)
+                }
+            };
+            if heard.is_some() {
+                return heard;
             }
         }
     }
 
     fn handle(&mut self, now: Duration, event: Event) {
         self.now = now;
-        match self.state.clone() {
-            State::Alive => self.alive(now, event),
-            State::Between { until, last } => self.between(now, until, last, event),
-            State::Ended => {}
+        let beside = self.beside.as_ref().map(|beside| beside.number);
+        match event {
+            Event::OpenedBeside => self.opened(now),
+            Event::CannotOpenBeside(why) => self.cannot_open(now, &why),
+            Event::Of { generation, event } if Some(generation) == beside => {
+                self.tell_beside(now, *event);
+            }
+            Event::Of { generation, event } if generation == self.generation.number => {
+                self.own(now, *event);
+            }
+            // It has ended since.
+            Event::Of { .. } => {}
+            event if beside.is_some() && self.concerns_beside(&event) => {
+                self.own(now, event.clone());
+                self.tell_beside(now, event);
+            }
+            event => self.own(now, event),
         }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) mod stat;
 pub(crate) mod stderr;
 pub(crate) mod stdin;
 pub(crate) mod stdout;
+pub(crate) mod steering;
 pub(crate) mod terminal;
 pub(crate) mod tree;
 #[cfg(all(panic = "abort", not(debug_assertions), not(test)))]

@@ -9,17 +9,38 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::Request;
+use crate::sys::steering;
 
 /// Sends an HTTP request; success is any 2xx.
 ///
 /// # Errors
 /// As for [`super::carry_out`].
 pub(crate) fn ask(request: &Request, patience: Duration) -> Result<(), String> {
-    match answer(request, patience, 0)?.status {
+    ask_one_of(request, patience, Listener::Serving)
+}
+
+/// Which of those that listen on an address is asked, where there are two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Listener {
+    Serving,
+    /// That of the generation beside the one that serves (`sys::steering`).
+    Beside,
+}
+
+/// As [`ask`].
+///
+/// # Errors
+/// As for [`super::carry_out`].
+pub(crate) fn ask_one_of(
+    request: &Request,
+    patience: Duration,
+    which: Listener,
+) -> Result<(), String> {
+    match answer(request, patience, 0, which)?.status {
         status if status.is_success() => Ok(()),
         status => Err(format!("the answer is {status}")),
     }
@@ -40,6 +61,7 @@ pub(crate) fn answer(
     request: &Request,
     patience: Duration,
     most: usize,
+    which: Listener,
 ) -> Result<HttpResponse, String> {
     let addresses = request.server.addresses()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -48,7 +70,7 @@ pub(crate) fn answer(
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
         timeout(patience, async {
-            let stream = connect(&addresses, patience).await?;
+            let stream = connect(&addresses, patience, which).await?;
             exchange(request, stream, most).await
         })
         .await
@@ -61,17 +83,30 @@ pub(crate) fn answer(
 pub(crate) async fn connect(
     addresses: &[SocketAddr],
     patience: Duration,
+    which: Listener,
 ) -> Result<TcpStream, String> {
     let share = patience / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut why = "the name has no address".to_owned();
     for address in addresses {
-        match timeout(share, TcpStream::connect(address)).await {
+        match timeout(share, open(*address, which)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => why = crate::sys::error_text(error.raw_os_error().unwrap_or(0)),
             Err(_) => why = "no connection in time".to_owned(),
         }
     }
     Err(why)
+}
+
+async fn open(address: SocketAddr, which: Listener) -> std::io::Result<TcpStream> {
+    if which == Listener::Serving {
+        return TcpStream::connect(address).await;
+    }
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    steering::mark(&socket, address)?;
+    socket.connect(address).await
 }
 
 /// The request as hyper sends it.

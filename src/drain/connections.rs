@@ -11,7 +11,6 @@ use crate::machine::Event;
 use crate::plan::Plan;
 use crate::plan::drain::DrainPorts;
 use crate::record::held::HeldConnection;
-use crate::sys::tree;
 
 /// The looks that a drain, or the flush after it, needs; until then nothing is opened.
 #[derive(Default)]
@@ -41,9 +40,10 @@ enum Purpose {
 const FLUSH_PAUSE: Duration = Duration::from_millis(5);
 
 impl Connections {
-    /// The sockets of `passed_on`, by their inodes, belong to the tree although we hold them, too.
-    pub(crate) fn start(&mut self, plan: &Plan, passed_on: Vec<u32>) {
-        self.drain = opened(plan).map(|drain| drain.with_passed_on(passed_on));
+    /// The sockets of `passed_on`, by their inodes, belong to the tree although we hold them, too. Others may listen
+    /// on their addresses (`is_steered`), to whom new connections go.
+    pub(crate) fn start(&mut self, plan: &Plan, passed_on: Vec<u32>, is_steered: bool) {
+        self.drain = opened(plan).map(|drain| drain.with_passed_on(passed_on, is_steered));
         if self.drain.is_some() {
             self.purpose = Purpose::Drain;
         }
@@ -80,23 +80,35 @@ impl Connections {
     }
 
     /// Looks, if it is time to, and adds an event if something has changed.
-    pub(crate) fn look(&mut self, now: Duration, events: &mut VecDeque<Event>) {
+    ///
+    /// `tree` gives the processes whose connections these are.
+    pub(crate) fn look(
+        &mut self,
+        now: Duration,
+        tree: impl FnOnce() -> Vec<Pid>,
+        events: &mut VecDeque<Event>,
+    ) {
         if self.next_look().is_none_or(|at| now < at) {
             return;
         }
         match self.purpose {
             Purpose::None => {}
-            Purpose::Drain => self.look_at_requests(now, events),
+            Purpose::Drain => self.look_at_requests(now, tree, events),
             Purpose::Flush => self.look_at_leaving(now, events),
         }
     }
 
-    fn look_at_requests(&mut self, now: Duration, events: &mut VecDeque<Event>) {
+    fn look_at_requests(
+        &mut self,
+        now: Duration,
+        tree: impl FnOnce() -> Vec<Pid>,
+        events: &mut VecDeque<Event>,
+    ) {
         let Some(drain) = &mut self.drain else {
             self.purpose = Purpose::None;
             return;
         };
-        let look = drain.look(now, pids_of_tree);
+        let look = drain.look(now, tree);
         self.next = now.saturating_add(drain.next_look());
         let why = match (&look, drain.fallback()) {
             // Nothing was seen, so nothing may be concluded; the timeout decides.
@@ -122,7 +134,8 @@ impl Connections {
                 settled: look.drained,
             });
         }
-        if !held_as_before {
+        // Those that nobody has taken yet have no more to tell than their number.
+        if !held_as_before && (requests == 0 || !look.held.is_empty()) {
             self.held.clone_from(&look.held);
             events.push_back(Event::HeldUp {
                 connections: requests,
@@ -161,13 +174,4 @@ fn opened(plan: &Plan) -> Option<DrainedPorts> {
         longest: wanted.timeout,
     };
     Some(DrainedPorts::new(ports, Tracker::new(patience, protocols)))
-}
-
-/// All descendants, as far as they can be seen.
-pub(crate) fn pids_of_tree() -> Vec<Pid> {
-    let members = tree::descendants().unwrap_or_default();
-    members
-        .into_iter()
-        .map(|member| Pid::from_raw(member.pid))
-        .collect()
 }

@@ -163,6 +163,7 @@ pub(crate) struct DrainedPorts {
     ports: Ports,
     /// Sockets of this process that belong to the tree, by their inodes.
     passed_on: Vec<u32>,
+    is_steered: bool,
     /// Those of the list, or those seen so far, ascending.
     drained: Vec<u16>,
     tracker: Tracker,
@@ -187,6 +188,7 @@ impl DrainedPorts {
         Self {
             ports,
             passed_on: Vec::new(),
+            is_steered: false,
             drained,
             tracker,
             source: SocketSource::open(),
@@ -198,8 +200,14 @@ impl DrainedPorts {
         }
     }
 
-    pub(crate) fn with_passed_on(self, passed_on: Vec<u32>) -> Self {
-        Self { passed_on, ..self }
+    /// Where others listen on the same addresses, and new connections go to them (`is_steered`), a connection that
+    /// nobody has taken yet may be one of theirs: the queues of these sockets tell how many are not.
+    pub(crate) fn with_passed_on(self, passed_on: Vec<u32>, is_steered: bool) -> Self {
+        Self {
+            passed_on,
+            is_steered,
+            ..self
+        }
     }
 
     /// Why only /proc/net/tcp is read, if that is so, and every open connection counts as in
@@ -276,6 +284,12 @@ impl DrainedPorts {
         }
         self.source
             .dump(&SERVED, Some(&self.drained), &mut self.found)?;
+        let untaken = if self.is_steered {
+            self.found.retain(|connection| connection.inode != 0);
+            self.untaken()?
+        } else {
+            0
+        };
         self.owners.forget(&self.found);
         let mut view = TreeView {
             now,
@@ -285,7 +299,27 @@ impl DrainedPorts {
             owners: &mut self.owners,
             waits: &mut self.waits,
         };
-        Ok(self.tracker.look(now, &self.found, &mut view))
+        let mut look = self.tracker.look(now, &self.found, &mut view);
+        if untaken > 0 {
+            look.in_flight += untaken;
+            look.drained = false;
+            self.tracker.missed();
+        }
+        Ok(look)
+    }
+
+    /// How many connections wait in the queues of these sockets: the kernel has them in the place of a listener's
+    /// bytes (tcp_diag.c).
+    fn untaken(&mut self) -> Result<usize, LookError> {
+        let drained = Some(&self.drained[..]);
+        self.source
+            .dump(&[TcpState::Listen], drained, &mut self.listeners)?;
+        let ours = self.listeners.iter();
+        let ours = ours.filter(|listener| self.passed_on.contains(&listener.inode));
+        let waiting = ours
+            .map(|listener| u64::from(listener.recv_queue))
+            .sum::<u64>();
+        Ok(usize::try_from(waiting).unwrap_or(usize::MAX))
     }
 
     /// How long to wait between the last look and the next.

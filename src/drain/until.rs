@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::call;
+use crate::call::{self, Listener};
 use crate::machine::Answer;
 use crate::plan::until::UntilWhen;
 use crate::record::ExitStatus;
@@ -50,20 +50,22 @@ pub(crate) fn of_ending(when: &UntilWhen, status: ExitStatus, said: Option<Strin
 }
 
 /// Asks by HTTP, in a process of its own; the exit code, and what there is to say.
-pub(crate) fn ask(when: &UntilWhen) -> (u8, String) {
+pub(crate) fn ask(when: &UntilWhen, which: Listener) -> (u8, String) {
     let told = match when {
-        UntilWhen::Http(request) => call::answer(request, PATIENCE, 0).map(|answer| {
+        UntilWhen::Http(request) => call::answer(request, PATIENCE, 0, which).map(|answer| {
             let is_success = answer.status.is_success();
             (is_success, format!("the answer is {}", answer.status))
         }),
-        UntilWhen::Metric(request, selector) => call::answer(request, PATIENCE, LARGEST_PAGE)
-            .and_then(|answer| match answer.status {
-                status if status.is_success() => {
-                    selector.sum(&String::from_utf8_lossy(&answer.body))
-                }
-                status => Err(format!("the answer is {status}")),
-            })
-            .map(|sum| (sum == 0.0, sum.to_string())),
+        UntilWhen::Metric(request, selector) => {
+            call::answer(request, PATIENCE, LARGEST_PAGE, which)
+                .and_then(|answer| match answer.status {
+                    status if status.is_success() => {
+                        selector.sum(&String::from_utf8_lossy(&answer.body))
+                    }
+                    status => Err(format!("the answer is {status}")),
+                })
+                .map(|sum| (sum == 0.0, sum.to_string()))
+        }
         UntilWhen::Exec(_) | UntilWhen::Notify => Err("it is not asked by HTTP".to_owned()),
     };
     match told {

@@ -121,7 +121,8 @@ impl Kernel {
                 begun
             }
             when @ (UntilWhen::Http(_) | UntilWhen::Metric(..)) => {
-                let asked = self.ask_forked(job, || until::ask(when));
+                let which = self.listener();
+                let asked = self.ask_forked(job, || until::ask(when, which));
                 asked.map(|answer| said = answer)
             }
         };

@@ -39,6 +39,10 @@ impl ChildCgroup {
         self.cgroup.as_ref().map(Cgroup::descriptor)
     }
 
+    pub(super) fn holds(&self, pid: i32) -> bool {
+        self.cgroup.as_ref().is_some_and(|cgroup| cgroup.holds(pid))
+    }
+
     pub(super) fn next_look(&self) -> Option<Duration> {
         self.next_look
     }

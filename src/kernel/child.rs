@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicI32;
 use super::cannot_start::{FailedExec, Typed};
 use super::job_control::Halt;
 use super::jobs::path_of;
+use super::life::Life;
 use super::sockets::Sockets;
 use super::telling::Delivered;
 use super::{Kernel, cgroup};
@@ -93,10 +94,9 @@ impl Kernel {
         self.make_cgroup();
         let refused = AtomicI32::new(0);
         let settings = &self.plan.child;
-        let notify_socket = self.life.notify_socket.as_ref().map(notify::Socket::name);
-        let environment = child_environment(&self.plan, &self.start, notify_socket, self.own_pid);
+        let environment = child_environment(&self.plan, &self.start, &self.life, self.own_pid);
         let workdir = settings.workdir.as_deref().map(descriptors::path);
-        let (from, passed) = self.start.sockets.passed();
+        let (from, passed) = self.start.sockets.passed(&self.life.listeners);
         let options = spawn::Options {
             environment: environment.as_deref(),
             own_group: self.terminal.is_none(),
@@ -148,7 +148,7 @@ impl Kernel {
             // The next start needs it as well.
             return descriptors::occupy_closed_streams();
         }
-        self.start.sockets.close();
+        self.close_sockets();
         match &self.start.descriptors {
             Some(inherited) => inherited.close(),
             None => {
@@ -184,6 +184,9 @@ impl Kernel {
 /// process do.
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
+/// By which a process is known to belong to a generation, whoever its parent is, where two may be alive.
+pub(super) const GENERATION: &str = "STEPDOWN_GENERATION";
+
 /// Whom the sockets are meant for (sd_listen_fds(3)).
 const LISTEN_PID: &str = "LISTEN_PID";
 
@@ -194,10 +197,11 @@ const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 fn child_environment(
     plan: &Plan,
     start: &Start,
-    notify_socket: Option<&str>,
+    life: &Life,
     own_pid: i32,
 ) -> Option<Vec<CString>> {
-    let gets_sockets = start.sockets.has_some();
+    let notify_socket = life.notify_socket.as_ref().map(notify::Socket::name);
+    let gets_sockets = start.sockets.has_some(&life.listeners);
     let mut laid_over: Vec<(OsString, OsString)> = Vec::new();
     if let Some(user) = &plan.child.user {
         laid_over.extend(identity::variables(user));
@@ -215,9 +219,12 @@ fn child_environment(
     let named = spawn::NAMES_US.iter().filter(|name| is_asked(name));
     let named = named.filter(|name| !is_moot(name) && !is_given(name));
     laid_over.extend(named.map(|name| ((*name).into(), spawn::PID_PLACE.into())));
-    laid_over.extend(start.sockets.variables());
+    laid_over.extend(start.sockets.variables(&life.listeners));
     laid_over.extend(start.last.iter().cloned());
     laid_over.extend(plan.child.env.iter().cloned());
+    if plan.replaces() {
+        laid_over.push((GENERATION.into(), life.number.to_string().into()));
+    }
     let liveness = plan.liveness.as_ref();
     laid_over.extend(liveness.and_then(Liveness::watchdog).map(|within| {
         let micros = within.as_micros().to_string();

@@ -82,14 +82,16 @@ impl Kernel {
             }
             Target::Group if self.shares_terminal() => {
                 let ours = nix::unistd::getpgrp().as_raw();
-                tree::signal(Signal::CONT, |member| {
-                    member.stopped && member.group == ours
+                tree::signal_among(Signal::CONT, |member, all| {
+                    member.stopped && member.group == ours && self.is_of_this(member, all)
                 })
             }
             Target::Group => tree::signal(Signal::CONT, |member| {
                 member.stopped && member.group == group
             }),
-            Target::Tree => tree::signal(Signal::CONT, |member| member.stopped),
+            Target::Tree => tree::signal_among(Signal::CONT, |member, all| {
+                member.stopped && self.is_of_this(member, all)
+            }),
         };
         if looked.is_none() {
             // It is not known which are stopped, and one that stays stopped would be killed.

@@ -1,5 +1,7 @@
 //! What the kernel's side of one life of the command consists of: the child, and whatever looks at it or runs for it.
 
+use std::os::fd::OwnedFd;
+
 use super::asking::Asking;
 use super::child::Child;
 use super::jobs::Jobs;
@@ -12,6 +14,12 @@ use crate::drain::connections::Connections;
 /// See the module's first sentence.
 #[derive(Default)]
 pub(super) struct Life {
+    /// Which one it is, counted from one.
+    pub(super) number: u32,
+    /// When it began, in hundredths of a second since boot, where it began beside another one.
+    pub(super) began: u64,
+    /// The sockets of `--listen`. Their numbers are above those that they have in the child.
+    pub(super) listeners: Vec<OwnedFd>,
     pub(super) child: Child,
     pub(super) waiting: Option<WaitLooks>,
     pub(super) watching: Option<LiveLooks>,

@@ -152,6 +152,24 @@ impl Upward {
     }
 }
 
+/// Where that goes which is for the machine.
+pub(crate) struct Events {
+    pub(crate) sender: mpsc::UnboundedSender<Event>,
+    /// Whose child it is, where two generations may be alive.
+    pub(crate) generation: Option<u32>,
+}
+
+impl Events {
+    fn send(&self, event: Event) {
+        let event = match self.generation {
+            Some(generation) => event.of(generation),
+            None => event,
+        };
+        // Nobody is there to hear it once the run is over.
+        let _ = self.sender.send(event);
+    }
+}
+
 /// The child's socket; what comes is taken until it is dropped.
 pub(crate) struct Socket {
     name: String,
@@ -189,6 +207,7 @@ impl Drop for Socket {
 /// Why there is no socket, as text for the log.
 pub(crate) fn open(
     reactor: &Reactor,
+    events: Events,
     upward: Upward,
     awaits_ready: bool,
     awaits_watchdog: bool,
@@ -203,7 +222,7 @@ pub(crate) fn open(
     let child = NotifySocket {
         socket,
         upward,
-        events: reactor.sender(),
+        events,
         refused: false,
         awaits_ready,
         awaits_watchdog,
@@ -224,7 +243,7 @@ pub(crate) fn open(
 struct NotifySocket {
     socket: AsyncFd<OwnedFd>,
     upward: Upward,
-    events: mpsc::UnboundedSender<Event>,
+    events: Events,
     refused: bool,
     /// Whether `READY=1` counts: not if `--ready-when` has another condition.
     awaits_ready: bool,
@@ -335,7 +354,7 @@ impl NotifySocket {
 
     fn send(&self, event: Event) {
         // The machine exists as long as this process.
-        let _ = self.events.send(event);
+        self.events.send(event);
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::Kernel;
 use super::jobs::Job;
 use crate::call;
-use crate::drain::connections::pids_of_tree;
 use crate::drain::look;
 use crate::drain::look::Missing;
 use crate::drive::World;
@@ -100,7 +99,10 @@ impl Kernel {
                 return self.seen(holds);
             }
             ReadyWhen::Http(request) => {
-                let asked = self.ask_forked(job, || match call::ask(request, probe::PATIENCE) {
+                // The other one would answer for it.
+                let which = self.listener();
+                let ask = || call::ask_one_of(request, probe::PATIENCE, which);
+                let asked = self.ask_forked(job, || match ask() {
                     Ok(()) => (0, String::new()),
                     Err(why) => (1, why),
                 });
@@ -124,7 +126,7 @@ impl Kernel {
     pub(super) fn listens_on(&self, ports: &[u16]) -> Result<(), String> {
         // Who leaves the tree may well be the server.
         let stays = self.own_pid == 1 || self.plan.subreaper;
-        let tree = stays.then_some(pids_of_tree);
+        let tree = stays.then_some(|| self.pids_of_tree());
         match look::first_not_listened_on(ports, self.life.child.pid, tree) {
             Ok(None) => Ok(()),
             Ok(Some(Missing { port, taken: false })) => {

@@ -27,6 +27,20 @@ impl Kernel {
             return self.received(taken);
         }
         match reap::next(true) {
+            reaped @ (Reaped::Ended { pid, .. }
+            | Reaped::Stopped { pid, .. }
+            | Reaped::Continued { pid })
+                if self.is_beside(pid) =>
+            {
+                self.reaped_beside(reaped)
+            }
+            reaped => self.reaped(reaped),
+        }
+    }
+
+    /// What the end, or the stop, of a child means for the generation whose turn it is.
+    pub(super) fn reaped(&mut self, reaped: Reaped) -> Option<Event> {
+        match reaped {
             Reaped::Ended { pid, status } => self.ended(pid, status),
             Reaped::Stopped { pid, signal } if self.life.child.pid == Some(pid) => {
                 if self.life.child.halt.stops() {
@@ -41,7 +55,8 @@ impl Kernel {
             Reaped::Stopped { .. } | Reaped::Continued { .. } => None,
             Reaped::Nothing => {
                 self.reaping.is_due = false;
-                None
+                self.tell_who_has_none();
+                self.queue.pop_front()
             }
             Reaped::NoChild => {
                 self.reaping.is_due = false;
@@ -49,6 +64,9 @@ impl Kernel {
                     return None;
                 }
                 self.life.told_none = true;
+                if let Some(beside) = &mut self.beside {
+                    beside.told_none = true;
+                }
                 Some(Event::NoneLeft)
             }
         }
@@ -64,7 +82,9 @@ impl Kernel {
         self.suspect_lack_of_memory(pid, status);
         if self.life.child.pid == Some(pid) {
             self.life.child.pid = None;
-            last_resort::child_ended(status);
+            if !self.is_aside {
+                last_resort::child_ended(status);
+            }
             return self.after_what_is_queued(Event::ChildExited(status));
         }
         let job = self.life.jobs.take(pid);

@@ -54,7 +54,9 @@ impl Kernel {
         // On a terminal the child's group is ours and the calling shell's job: others in it, the rest
         // of a pipeline, are not the child's business. So its members below us are signalled one by one.
         let ours = nix::unistd::getpgrp().as_raw();
-        match tree::signal(signal, |member| member.group == ours) {
+        match tree::signal_among(signal, |member, all| {
+            member.group == ours && self.is_of_this(member, all)
+        }) {
             Some(reached) => {
                 self.life.child.told.members(&reached, signal);
                 Ok(())
@@ -84,15 +86,19 @@ impl Kernel {
     /// Sends to every descendant that the terminal has not signalled: those outside our group.
     pub(super) fn send_beyond_group(&mut self, signal: Signal) {
         let ours = nix::unistd::getpgrp().as_raw();
-        match tree::signal(signal, |member| member.group != ours) {
+        match tree::signal_among(signal, |member, all| {
+            member.group != ours && self.is_of_this(member, all)
+        }) {
             Some(reached) => self.life.child.told.members(&reached, signal),
             None => self.tell_no_proc("only the child's process group can be found"),
         }
     }
 
-    /// Whether the child has left this process behind; a running hook is not one.
-    pub(super) fn is_left(&self, member: &Member) -> bool {
-        !self.life.jobs.has_group(member.group) && !self.life.jobs.given_up.contains(&member.group)
+    /// Whether the child has left this process behind, of all that there are; a running hook is not one.
+    pub(super) fn is_left(&self, member: &Member, all: &[Member]) -> bool {
+        let jobs = &self.life.jobs;
+        let is_job = jobs.has_group(member.group) || jobs.given_up.contains(&member.group);
+        !is_job && self.is_of_this(member, all)
     }
 
     /// Signals every descendant, and returns those that got KILL for the first time.
@@ -100,7 +106,7 @@ impl Kernel {
         if signal == Signal::KILL {
             return self.kill_all();
         }
-        let reached = tree::signal(signal, |member| self.is_left(member));
+        let reached = tree::signal_among(signal, |member, all| self.is_left(member, all));
         let Some(mut reached) = reached else {
             return self.signal_without_proc(signal);
         };
@@ -123,9 +129,9 @@ impl Kernel {
             return;
         };
         let members = tree::descendants().unwrap_or_default();
-        let others = members
-            .iter()
-            .filter(|member| !self.life.jobs.has_group(member.group));
+        let others = members.iter().filter(|member| {
+            !self.life.jobs.has_group(member.group) && self.is_of_this(member, &members)
+        });
         let others = others.map(|member| member.pid).filter(|pid| *pid != main);
         let pids = iter::once(main).chain(others.take(ENOUGH));
         let looks: Vec<_> = pids.filter_map(look::at).collect();
@@ -133,16 +139,21 @@ impl Kernel {
         self.queue.push_back(Event::StillThere(waited));
     }
 
+    /// Every process that we may signal is to get it: we are PID 1, and one generation is alive.
+    fn has_all(&self) -> bool {
+        self.own_pid == 1 && self.beside.is_none()
+    }
+
     fn kill_all(&mut self) -> Reached {
         let signal = Signal::KILL;
         let in_cgroup = self.kill_cgroup();
-        let (reached, child) = if self.own_pid == 1 {
+        let (reached, child) = if self.has_all() {
             // One call signals all at once, so that not even a fork bomb is faster (kill(2), pid -1).
             let mut named = tree::namespace().unwrap_or_default();
             named.retain(|member| !self.life.jobs.given_up.contains(&member.group));
             (named, signals::send(-1, signal).is_ok())
         } else {
-            match tree::signal(signal, |member| self.is_left(member)) {
+            match tree::signal_among(signal, |member, all| self.is_left(member, all)) {
                 Some(reached) => {
                     let child = reached
                         .iter()
@@ -201,11 +212,11 @@ impl Kernel {
     /// Stops all that were not stopped before: a stopped process does not fork. PID 1 does not need
     /// this.
     fn stop_everybody(&mut self) -> Vec<Process> {
-        if self.own_pid == 1 {
+        if self.has_all() {
             return Vec::new();
         }
-        let reached = tree::signal(Signal::STOP, |member| {
-            self.is_left(member) && !self.life.child.told.has_stopped(member)
+        let reached = tree::signal_among(Signal::STOP, |member, all| {
+            self.is_left(member, all) && !self.life.child.told.has_stopped(member)
         });
         let reached = reached.unwrap_or_default();
         self.life.child.told.members(&reached, Signal::STOP);

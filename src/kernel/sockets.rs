@@ -6,11 +6,15 @@ use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use nix::errno::Errno;
+
 use super::Kernel;
 use super::fd_store::Store;
 use crate::plan::sockets::{Address, Socket, UNNAMED};
 use crate::record::Record;
-use crate::sys::{descriptors, error_text, listening};
+use crate::sys::listening::Sharing;
+use crate::sys::steering::Steering;
+use crate::sys::{descriptors, error_text, listening, steering};
 
 /// The first descriptor that is passed on (sd_listen_fds(3), `SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
@@ -22,8 +26,8 @@ pub(super) struct Sockets {
     inherited: usize,
     /// Of those and of ours, in their order.
     names: Vec<String>,
-    /// Ours. Their numbers are above those that they have in the child.
-    open: Vec<OwnedFd>,
+    /// The number from which on ours are kept: above those that they have in the child.
+    lowest: RawFd,
     /// What a child has handed over for the next one.
     store: Store,
     /// What unix sockets have left in the file system.
@@ -37,17 +41,17 @@ struct SocketFile {
 }
 
 impl Sockets {
-    /// Whether a child gets any, ours or kept.
-    pub(super) fn has_some(&self) -> bool {
-        !self.open.is_empty() || !self.store.all().is_empty()
+    /// Whether a child gets any, of these or kept.
+    pub(super) fn has_some(&self, open: &[OwnedFd]) -> bool {
+        !open.is_empty() || !self.store.all().is_empty()
     }
 
     /// `LISTEN_FDS` and `LISTEN_FDNAMES`, where there are any; who sets `LISTEN_PID` must know the pid. And `FDSTORE`,
     /// where there is room for some.
-    pub(super) fn variables(&self) -> Vec<(OsString, OsString)> {
+    pub(super) fn variables(&self, open: &[OwnedFd]) -> Vec<(OsString, OsString)> {
         let mut variables = Vec::new();
         let mut tell = |name: &str, value: String| variables.push((name.into(), value.into()));
-        if self.has_some() {
+        if self.has_some(open) {
             let kept = self.store.all();
             let names = self.names.iter().chain(kept.iter().map(|(name, _)| name));
             let names: Vec<&str> = names.map(String::as_str).collect();
@@ -60,10 +64,10 @@ impl Sockets {
         variables
     }
 
-    /// For the start of a child: the number of the first that we pass on, and ours.
-    pub(super) fn passed(&self) -> (RawFd, Vec<RawFd>) {
+    /// For the start of a child: the number of the first that we pass on, and these and those that are kept.
+    pub(super) fn passed(&self, open: &[OwnedFd]) -> (RawFd, Vec<RawFd>) {
         let kept = self.store.all();
-        let open = self.open.iter().map(AsRawFd::as_raw_fd);
+        let open = open.iter().map(AsRawFd::as_raw_fd);
         let all = open.chain(kept.into_iter().map(|(_, fd)| fd));
         (number(self.inherited), all.collect())
     }
@@ -72,14 +76,7 @@ impl Sockets {
         &self.store
     }
 
-    /// By what /proc calls those that we still hold.
-    pub(super) fn inodes(&self) -> Vec<u32> {
-        self.open.iter().filter_map(listening::inode).collect()
-    }
-
-    /// From now on only children have them.
-    pub(super) fn close(&mut self) {
-        self.open.clear();
+    pub(super) fn empty_store(&mut self) {
         self.store.clear();
     }
 
@@ -93,19 +90,62 @@ impl Sockets {
         }
     }
 
-    fn open(&mut self, socket: &Socket, lowest: RawFd) -> nix::Result<()> {
+    fn open(&mut self, socket: &Socket, sharing: Sharing) -> nix::Result<OwnedFd> {
         let opened = match &socket.address {
-            Address::Tcp(addresses) => listening::tcp(addresses)?,
+            Address::Tcp(addresses) => listening::tcp(addresses, sharing)?,
             Address::Unix(path) => {
                 let opened = listening::unix(path)?;
                 self.files.extend(SocketFile::of(path));
                 opened
             }
         };
-        self.open.push(descriptors::above(opened, lowest)?);
         self.names.push(socket.name.clone());
-        Ok(())
+        descriptors::above(opened, self.lowest)
     }
+
+    /// For the generation that is to be started beside the one that has these.
+    ///
+    /// # Errors
+    /// Which one could not be opened, and why, as it is to be told.
+    pub(super) fn beside(
+        &self,
+        sockets: &[Socket],
+        open: &[OwnedFd],
+    ) -> Result<Vec<OwnedFd>, String> {
+        let pairs = sockets.iter().zip(open);
+        let opened = pairs.map(|(socket, open)| {
+            let opened = match listening::address(open).filter(|_| socket.port().is_some()) {
+                Some(address) => steering::steer(open, Steering::FirstUnlessMarked)
+                    .and_then(|()| listening::tcp(&[address], Sharing::Next)),
+                // There is no other way to its queue: both accept from it.
+                None => open
+                    .try_clone()
+                    .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default())),
+            };
+            opened
+                .and_then(|opened| descriptors::above(opened, self.lowest))
+                .map_err(|errno| format!("--listen {}: {}", socket.text, error_text(errno as i32)))
+        });
+        opened.collect()
+    }
+}
+
+/// Steers new connections at all of these addresses.
+pub(super) fn steer_all(open: &[OwnedFd], steering: Steering) {
+    for socket in open
+        .iter()
+        .filter(|socket| listening::address(socket).is_some())
+    {
+        // The kernel has taken such a program for this socket before.
+        if let Err(errno) = steering::steer(socket, steering) {
+            tracing::warn!("connections not steered: {errno}");
+        }
+    }
+}
+
+/// By what /proc calls them.
+pub(super) fn inodes(open: &[OwnedFd]) -> Vec<u32> {
+    open.iter().filter_map(listening::inode).collect()
 }
 
 impl SocketFile {
@@ -162,19 +202,37 @@ impl Kernel {
         }
         let lowest = number(before + plan.sockets.len() + room);
         self.start.sockets.store = Store::new(room, lowest);
+        self.start.sockets.lowest = lowest;
+        let sharing = if plan.replaces() {
+            Sharing::First
+        } else {
+            Sharing::Alone
+        };
         for socket in &plan.sockets {
-            if let Err(errno) = self.start.sockets.open(socket, lowest) {
-                self.start.sockets.close();
-                let why = error_text(errno as i32);
-                return Err(format!("--listen {}: cannot listen: {why}", socket.text));
+            match self.start.sockets.open(socket, sharing) {
+                Ok(opened) => self.life.listeners.push(opened),
+                Err(errno) => {
+                    self.close_sockets();
+                    let why = error_text(errno as i32);
+                    return Err(format!("--listen {}: cannot listen: {why}", socket.text));
+                }
             }
         }
         Ok(())
     }
 
+    /// From now on only children have them.
+    pub(super) fn close_sockets(&mut self) {
+        self.life.listeners.clear();
+        if let Some(beside) = &mut self.beside {
+            beside.listeners.clear();
+        }
+        self.start.sockets.empty_store();
+    }
+
     /// Where we listen for the child.
     pub(crate) fn listening(&self) -> impl Iterator<Item = Record> {
-        let open = self.start.sockets.open.iter();
+        let open = self.life.listeners.iter();
         self.plan.sockets.iter().zip(open).map(|(socket, open)| {
             let address = listening::address(open).filter(|_| socket.port().is_some());
             Record::Listening {

@@ -81,7 +81,10 @@ impl Kernel {
 
     fn tell_left_in(&mut self, tree: &Tree, whom: Whom) -> Vec<Process> {
         let in_tree = tree.members().iter();
-        let mut members: Vec<Member> = in_tree.filter(|left| self.is_left(left)).cloned().collect();
+        let mut members: Vec<Member> = in_tree
+            .filter(|left| self.is_left(left, tree.members()))
+            .cloned()
+            .collect();
         let others = self.others_in_cgroup(tree.members());
         let first_other = members.len();
         members.extend(others);

@@ -9,7 +9,7 @@ use crate::machine::Answer;
 use crate::plan::drain::{Drain, DrainPorts};
 use crate::plan::until::{IN_FLIGHT, Until, UntilWhen};
 use crate::record::held::HeldConnection;
-use crate::record::{DrainEnd, DrainWait, Record};
+use crate::record::{DrainEnd, DrainWait, Reason, Record};
 
 /// How long bytes that a dead child left in the kernel are waited for: a client that takes nothing in
 /// this time is gone.
@@ -98,12 +98,17 @@ fn counts(plan: &Drain) -> bool {
 }
 
 impl Draining {
-    /// `checks` is how long the balancers' checks are waited for.
-    fn begin(now: Duration, plan: &Drain, checks: Duration, limit: Option<Duration>) -> Self {
+    /// `delay` is for the balancers to learn of the stop, and `checks` is how long their checks are waited for.
+    fn begin(
+        now: Duration,
+        plan: &Drain,
+        (delay, checks): (Duration, Duration),
+        limit: Option<Duration>,
+    ) -> Self {
         let mut draining = Self {
             timeout_at: now.saturating_add(plan.timeout),
             limit,
-            delay_until: now.saturating_add(plan.delay),
+            delay_until: now.saturating_add(delay),
             checks_until: now.saturating_add(checks),
             waits: DrainPart::Requests,
             extended_until: now,
@@ -348,13 +353,22 @@ impl Draining {
 impl Machine {
     pub(super) fn enter_drain(&mut self, now: Duration) {
         let plan = Rc::clone(&self.plan);
-        let Some(plan) = plan.drain.as_ref().filter(|_| self.child.is_alive()) else {
+        let serves = self.child.is_alive() && self.serves;
+        let Some(plan) = plan.drain.as_ref().filter(|_| serves) else {
             return self.take_step(now, 0);
         };
-        let checks = plan.checks.filter(|_| !self.balancers_told);
+        let begun = self.stop.begun;
+        // New connections do not come to it any more, and nobody has to learn of that.
+        let is_replaced = begun.is_some_and(|begun| begun.reason == Reason::Replaced);
+        let checks = plan.checks.filter(|_| !self.balancers_told && !is_replaced);
         let checks = checks.map_or(Duration::ZERO, |checks| checks.timeout);
+        let delay = if is_replaced {
+            Duration::ZERO
+        } else {
+            plan.delay
+        };
         let limit = self.stop.limits.map(|limits| limits.ladder_by);
-        let mut draining = Draining::begin(now, plan, checks, limit);
+        let mut draining = Draining::begin(now, plan, (delay, checks), limit);
         self.act(Action::StartDrain);
         self.tell(Record::DrainStarted(draining.wait(now, plan)));
         let conditions = plan.until.len();

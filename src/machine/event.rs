@@ -26,6 +26,17 @@ pub(crate) enum Event {
     PassedOn(Signal),
     /// A signal asks for the stop sequence and the next start (`--restart-on`); for the supervisor to give.
     RestartAsked(Received),
+    /// Another generation serves in the place of this one (`--replace-on`); for the supervisor to give, with
+    /// the signal that asked for it.
+    Replaced(Received),
+    /// `Action::OpenBeside` has opened what the next generation needs, or could not, and why.
+    OpenedBeside,
+    CannotOpenBeside(String),
+    /// What has happened to this generation, where two are alive.
+    Of {
+        generation: u32,
+        event: Box<Self>,
+    },
     /// The process that started us is gone (`--parent-death-signal`).
     ParentDied,
     /// What `--ready-when` asks for holds.
@@ -211,7 +222,20 @@ pub(crate) enum Action {
     /// It is not ready for now: nobody looks at it any longer.
     StopLooking,
     /// Another life of the command begins: what belongs to the last one is forgotten.
-    NextGeneration,
+    NextGeneration {
+        number: u32,
+    },
+    /// Opens what a generation beside the one that serves needs; reports `Event::OpenedBeside`, or why not.
+    OpenBeside {
+        generation: u32,
+    },
+    /// This is for the generation beside the one that serves.
+    Beside(Box<Self>),
+    /// The generation beside the other one serves from now on: new connections go to it alone, and the other one
+    /// is the one beside it.
+    Switch,
+    /// The generation beside the one that serves is over, and its sockets are closed.
+    CloseBeside,
     /// No other life of the command follows: who connects to a socket of `--listen` that the child has closed is
     /// to be refused.
     CloseSockets,
@@ -220,6 +244,18 @@ pub(crate) enum Action {
 }
 
 impl Event {
+    /// Says to which generation it has happened, unless it is no matter of one alone.
+    pub(crate) fn of(self, generation: u32) -> Self {
+        match self {
+            shared if shared.outlives_a_generation() => shared,
+            addressed @ Self::Of { .. } => addressed,
+            event => Self::Of {
+                generation,
+                event: Box::new(event),
+            },
+        }
+    }
+
     /// Whether it still counts when another life of the command begins: what is asked of stepdown and what is
     /// to be told does; what the last child did or said does not.
     pub(crate) fn outlives_a_generation(&self) -> bool {

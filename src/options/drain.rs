@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::definition::{Because, Idle, Kind, Opt, Preset, TakeOver, written};
 use super::parse::parse_choice;
 use super::readiness::HEALTH_LISTEN;
+use super::restart::REPLACE_ON;
 use super::settings::{Given, Settings};
 use crate::plan::Plan;
 use crate::plan::drain::{Checks, Drain, DrainPorts, Protocol, QUIET, QUIET_UNSEEN};
@@ -150,9 +151,14 @@ fn waits_for_requests(plan: &Plan) -> bool {
     has_ports(plan) || asks
 }
 
-fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
+pub(super) fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
     let settings = given.settings;
-    let ports = ports(settings)?.unwrap_or(DrainPorts::None);
+    let unsaid = if settings.has(&REPLACE_ON) {
+        DrainPorts::Auto
+    } else {
+        DrainPorts::None
+    };
+    let ports = ports(settings)?.unwrap_or(unsaid);
     let delay = settings.duration(&DELAY)?;
     let checks = settings.one(&CHECKS, parse_checks)?;
     // See `CHECKS.idle` for what is said about checks that nobody answers.

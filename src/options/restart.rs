@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use super::definition::{Because, Idle, Kind, Opt, Preset, on_or_off, word, words, written};
+use super::drain;
 use super::parse::{parse_choice, parse_switch};
+use super::readiness::READY_WHEN;
 use super::settings::{Given, Settings};
 use super::signals::{self, STOP_ON};
+use super::sockets::LISTEN;
 use super::status::parse_success;
+use crate::plan::sockets;
 use crate::plan::supervision::{Limit, Restart, Supervision};
 use crate::plan::{Plan, SuccessExit};
 use crate::words::duration;
@@ -118,6 +122,22 @@ pub(crate) static RESTART_ON: Opt = Opt {
     ..SECTION
 };
 
+pub(crate) static REPLACE_ON: Opt = Opt {
+    name: "replace-on",
+    elsewhere: &["reexec-signal", "replace-signal"],
+    kind: Kind::One("SIGNALS"),
+    help: "On these signals start the command once more beside the one that serves, pass the connections that come \
+           from then on at --listen to it once it is ready, and drain and stop the other one. One that is not \
+           ready in time is stopped, and nothing changes",
+    is_list: true,
+    shapes_stop: true,
+    shown: |plan| {
+        let signals = plan.supervision.as_ref()?.replace_on;
+        (!signals.is_empty()).then(|| signals.to_string())
+    },
+    ..SECTION
+};
+
 fn restart(plan: &Plan) -> Restart {
     let supervision = plan.supervision.as_ref();
     supervision.map_or(Restart::No, |supervision| supervision.restart)
@@ -148,7 +168,8 @@ fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
         start_failures: settings
             .one(&RESTART_START_FAILURES, parse_switch)?
             .unwrap_or(false),
-        restart_on: restart_on(settings)?,
+        restart_on: restart_on(settings, &RESTART_ON, &[])?,
+        replace_on: replace_on(settings)?,
     };
     if longest_delay.is_some_and(|longest| longest < delay) {
         let fault = Fault::new(format!(
@@ -158,33 +179,74 @@ fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
         let way_out = "make it as long at least";
         return Err(settings.error(&RESTART_MAX_DELAY, fault.way_out(way_out)));
     }
-    let is_asked_for = supervision.restart != Restart::No || !supervision.restart_on.is_empty();
+    let is_asked_for = supervision.restart != Restart::No
+        || !supervision.restart_on.is_empty()
+        || !supervision.replace_on.is_empty();
+    let replaces = !supervision.replace_on.is_empty();
     plan.supervision = is_asked_for.then_some(supervision);
+    if replaces {
+        // Whoever is replaced is drained, also where no option of the drain is written.
+        drain::put(given, plan)?;
+    }
     Ok(())
 }
 
-fn restart_on(settings: &Settings) -> Result<SignalSet, Error> {
-    let signals = settings.signals(&RESTART_ON)?.unwrap_or_default();
+/// The signals of an option that asks for the next generation; none of them may ask for anything else.
+fn restart_on(
+    settings: &Settings,
+    option: &'static Opt,
+    others: &[&'static Opt],
+) -> Result<SignalSet, Error> {
+    let signals = settings.signals(option)?.unwrap_or_default();
+    if signals.is_empty() {
+        return Ok(signals);
+    }
     let stop_on = settings.signals(&STOP_ON)?;
     let stop_on = stop_on.unwrap_or_else(signals::default_stop_on);
-    let reload_on = settings
-        .signals(&super::config::RELOAD_ON)?
-        .unwrap_or_default();
+    let mut taken = vec![(stop_on, "asks for the stop", "--stop-on")];
+    let reload_on = settings.signals(&super::config::RELOAD_ON)?;
+    taken.push((
+        reload_on.unwrap_or_default(),
+        "asks for the file to be read again",
+        "--reload-on",
+    ));
+    for other in others {
+        let signals = settings.signals(other)?.unwrap_or_default();
+        taken.push((signals, "asks for a restart", "--restart-on"));
+    }
     for signal in signals.iter() {
-        let taken = [
-            (stop_on, "asks for the stop", "--stop-on"),
-            (
-                reload_on,
-                "asks for the file to be read again",
-                "--reload-on",
-            ),
-        ];
-        let taken = taken.into_iter().find(|(set, ..)| set.contains(signal));
-        if let Some((_, what, option)) = taken {
+        let taken = taken.iter().find(|(set, ..)| set.contains(signal));
+        if let Some((_, what, other)) = taken {
             let fault = Fault::new(format!("{signal} {what} already"));
-            let way_out = format!("use another signal, or take it out of {option}");
-            return Err(settings.error(&RESTART_ON, fault.way_out(way_out)));
+            let way_out = format!("use another signal, or take it out of {other}");
+            return Err(settings.error(option, fault.way_out(way_out)));
         }
+    }
+    Ok(signals)
+}
+
+/// The next one must have sockets of its own to take over, and it must be known when it can.
+fn replace_on(settings: &Settings) -> Result<SignalSet, Error> {
+    let signals = restart_on(settings, &REPLACE_ON, &[&RESTART_ON])?;
+    if signals.is_empty() {
+        return Ok(signals);
+    }
+    let refused = |what: &str, way_out: &str| {
+        let fault = Fault::new(what.to_owned()).way_out(way_out.to_owned());
+        Err(settings.error(&REPLACE_ON, fault))
+    };
+    let listens = settings.many(&LISTEN, sockets::parse)?;
+    if listens.is_empty() {
+        return refused(
+            "the child has no socket that the next one could take over",
+            "add --listen ADDR:PORT, or use --restart-on, which stops the child first",
+        );
+    }
+    if !settings.has(&READY_WHEN) {
+        return refused(
+            "nothing tells when the next one can serve",
+            "add --ready-when notify, http:URL, file:PATH or exec:COMMAND",
+        );
     }
     Ok(signals)
 }

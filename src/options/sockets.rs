@@ -1,7 +1,7 @@
 //! `--help`, "Sockets": what is listened on before the command is started.
 
 use super::definition::{Because, Idle, Kind, Opt, Preset};
-use super::restart::{RESTART, RESTART_ON};
+use super::restart::{REPLACE_ON, RESTART, RESTART_ON};
 use super::settings::Settings;
 use crate::plan::sockets::{self, Socket};
 use crate::words::fault::{Error, Fault};
@@ -41,7 +41,7 @@ pub(crate) static FD_STORE_MAX: Opt = Opt {
     idle: Some(Idle {
         when: |_, plan| plan.supervision.is_none(),
         why: "there is no next start",
-        because: Because::Missing(&[&RESTART, &RESTART_ON]),
+        because: Because::Missing(&[&RESTART, &RESTART_ON, &REPLACE_ON]),
         is_missed: true,
     }),
     ..SECTION

@@ -47,6 +47,8 @@ pub(crate) struct Supervision {
     pub(crate) start_failures: bool,
     /// Signals that ask for the stop sequence and the next start.
     pub(crate) restart_on: SignalSet,
+    /// Signals that ask for the next generation beside the one that serves, and in its place once it is ready.
+    pub(crate) replace_on: SignalSet,
 }
 
 /// After so long in the state "ready" a command is healthy: its next restart has the first delay again.

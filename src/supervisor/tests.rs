@@ -13,6 +13,7 @@ use crate::tell::log;
 use crate::words::signal::{Signal, SignalSet};
 
 mod exhaustive;
+mod exhaustive_two;
 mod stories;
 
 fn ms(millis: u64) -> Duration {
@@ -36,6 +37,7 @@ fn on_failure() -> Supervision {
         never_on: SuccessExit::default(),
         start_failures: false,
         restart_on: SignalSet::default(),
+        replace_on: SignalSet::default(),
     }
 }
 

@@ -10,15 +10,27 @@ use nix::sys::socket::{
     getsockname, listen, setsockopt, socket, sockopt,
 };
 
+use super::steering::{Steering, steer};
+
+/// Whether others may listen on the same address (socket(7), SO_REUSEPORT).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sharing {
+    Alone,
+    /// The next one may join it; nobody listens there yet.
+    First,
+    /// It joins the first one.
+    Next,
+}
+
 /// A TCP socket on the first of these addresses that this machine has; with the longest backlog that the kernel
 /// grants. `[::]` takes IPv4, too, whatever `net.ipv6.bindv6only` says.
 ///
 /// # Errors
 /// The errno of what was refused.
-pub(crate) fn tcp(addresses: &[SocketAddr]) -> nix::Result<OwnedFd> {
+pub(crate) fn tcp(addresses: &[SocketAddr], sharing: Sharing) -> nix::Result<OwnedFd> {
     let mut result = Err(Errno::EADDRNOTAVAIL);
     for address in addresses {
-        result = tcp_at(*address);
+        result = tcp_at(*address, sharing);
         // A container without IPv6.
         if !matches!(result, Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)) {
             break;
@@ -27,7 +39,21 @@ pub(crate) fn tcp(addresses: &[SocketAddr]) -> nix::Result<OwnedFd> {
     result
 }
 
-fn tcp_at(address: SocketAddr) -> nix::Result<OwnedFd> {
+fn tcp_at(address: SocketAddr, sharing: Sharing) -> nix::Result<OwnedFd> {
+    if sharing == Sharing::First {
+        // With SO_REUSEPORT nobody would notice that another stepdown of this user listens there.
+        drop(bound(address, false)?);
+    }
+    let socket = bound(address, sharing != Sharing::Alone)?;
+    if sharing == Sharing::First {
+        // Where the kernel refuses there is never a second one.
+        let _ = steer(&socket, Steering::First);
+    }
+    listen(&socket, Backlog::MAXALLOWABLE)?;
+    Ok(socket)
+}
+
+fn bound(address: SocketAddr, shared: bool) -> nix::Result<OwnedFd> {
     let family = if address.is_ipv6() {
         AddressFamily::Inet6
     } else {
@@ -35,11 +61,13 @@ fn tcp_at(address: SocketAddr) -> nix::Result<OwnedFd> {
     };
     let socket = stream(family, SockFlag::empty())?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    if shared {
+        setsockopt(&socket, sockopt::ReusePort, &true)?;
+    }
     if address.is_ipv6() && address.ip().is_unspecified() {
         setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
     }
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-    listen(&socket, Backlog::MAXALLOWABLE)?;
     Ok(socket)
 }
 
@@ -84,6 +112,14 @@ fn is_left_behind(path: &str, address: &UnixAddr) -> bool {
     stream(AddressFamily::Unix, SockFlag::SOCK_NONBLOCK)
         .and_then(|socket| connect(socket.as_raw_fd(), address))
         == Err(Errno::ECONNREFUSED)
+}
+
+/// Ends the listening for everybody who has this TCP socket, and takes it out of its group.
+pub(crate) fn end(socket: &OwnedFd) {
+    if address(socket).is_some() {
+        // One that does not listen is none of the group any more.
+        let _ = nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+    }
 }
 
 /// Where a TCP socket listens.

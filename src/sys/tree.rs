@@ -132,9 +132,20 @@ impl Tree {
 /// Signals every living descendant for which `chosen` holds; returns those that got it, or `None`
 /// without a /proc to find them in.
 pub(crate) fn signal(signal: Signal, chosen: impl Fn(&Member) -> bool) -> Option<Vec<Member>> {
+    signal_among(signal, |member, _| chosen(member))
+}
+
+/// As [`signal`]; `chosen` is given all that there are, too.
+pub(crate) fn signal_among(
+    signal: Signal,
+    chosen: impl Fn(&Member, &[Member]) -> bool,
+) -> Option<Vec<Member>> {
     let mut tree = Tree::look()?;
+    let all = &tree.members;
+    let chosen: Vec<bool> = all.iter().map(|member| chosen(member, all)).collect();
+    let mut chosen = chosen.into_iter();
     let mut members = std::mem::take(&mut tree.members);
-    members.retain(|member| chosen(member) && tree.send(member, &[signal]));
+    members.retain(|member| chosen.next() == Some(true) && tree.send(member, &[signal]));
     Some(members)
 }
 

@@ -29,6 +29,7 @@ use crate::machine::Event;
 use crate::plan::{Health, Plan};
 use crate::reactor::Reactor;
 use crate::record::Record;
+use crate::sys::listening::Sharing;
 use crate::sys::{error_text, listening};
 use crate::tell::endpoint::checkers::Checkers;
 use crate::tell::metrics;
@@ -97,7 +98,7 @@ impl Endpoint {
                 health.listen.text
             )
         };
-        let bound = listening::tcp(&health.listen.addresses)
+        let bound = listening::tcp(&health.listen.addresses, Sharing::Alone)
             .map_err(|errno| failed(error_text(errno as i32)))?;
         let bound = Std::from(bound);
         let endpoint = Arc::new(Self {

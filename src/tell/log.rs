@@ -43,6 +43,9 @@ impl fmt::Write for LineBuffer<'_> {
 struct JsonLine<'a> {
     time_ms: u64,
     level: Level,
+    /// The one beside the generation that serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
     #[serde(flatten)]
     record: &'a Record,
     /// How many processes the record had besides those that it names.
@@ -138,7 +141,13 @@ impl Log {
             | Record::OomKilled { .. }
             | Record::Trouble { .. }
             | Record::DrainUnmet { .. }
+            | Record::ReplaceFailed { .. }
             | Record::GaveUp { .. } => Level::Warn,
+            Record::OfGeneration { record, .. } => match &**record {
+                // Another one serves, or was meant to.
+                Record::ChildExited { .. } | Record::Ended(_) => Level::Info,
+                record => self.level(record),
+            },
             Record::GenerationEnded { restart, .. } => match restart {
                 RestartReason::Asked | RestartReason::Success => Level::Info,
                 _ => Level::Warn,
@@ -202,6 +211,8 @@ impl Log {
             | Record::Swept { .. }
             | Record::Awaited { .. }
             | Record::Reloaded { .. }
+            | Record::ReplaceBegan { .. }
+            | Record::Replaced { .. }
             | Record::Ended(_) => Level::Info,
             Record::Reaped { .. } if self.voice.reaped => Level::Error,
             Record::Reaped { .. }
@@ -227,6 +238,7 @@ const JSON_NAMES: usize = 30;
 
 pub(crate) fn json(at: Duration, level: Level, record: &Record) -> String {
     let time_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+    let (generation, record) = record.addressed();
     // A line is cut to what a pipe takes whole, and a cut one would not be JSON any more.
     let more = match record {
         Record::Swept { processes, .. } | Record::Awaited { processes, .. } => processes
@@ -245,6 +257,7 @@ pub(crate) fn json(at: Duration, level: Level, record: &Record) -> String {
     let line = JsonLine {
         time_ms,
         level,
+        generation,
         record,
         more,
     };

@@ -50,13 +50,14 @@ const REASONS: [&str; 7] = [
     "unhealthy",
     "lost",
 ];
-const RESTARTS: [&str; 6] = [
+const RESTARTS: [&str; 7] = [
     "asked",
     "failure",
     "success",
     "max-runtime",
     "start-failed",
     "unhealthy",
+    "replaced",
 ];
 const OUTCOMES: [&str; 3] = ["graceful", "killed", "abandoned"];
 const HOOK_PHASES: [&str; 3] = ["pre-start", "pre-stop", "post-stop"];

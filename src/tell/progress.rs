@@ -54,6 +54,14 @@ pub(crate) struct LastExit {
     pub(crate) at: Duration,
 }
 
+/// The generation beside the one that serves.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Beside {
+    generation: u32,
+    /// `coming` until it serves, `leaving` once it has served.
+    stage: &'static str,
+}
+
 /// The connections that hold up the drain, as they were at that time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(crate) struct HeldUp {
@@ -86,6 +94,8 @@ pub(crate) struct Progress {
     gave_up: bool,
     /// Of the run.
     last_exit: Option<LastExit>,
+    /// Of the run: the other one, while two are alive.
+    beside: Option<Beside>,
     /// When the next generation begins, while it is waited for.
     next_start: Option<Duration>,
     phase: &'static str,
@@ -126,6 +136,7 @@ impl Default for Progress {
             restarts: 0,
             gave_up: false,
             last_exit: None,
+            beside: None,
             next_start: None,
             phase: "starting",
             ready_state: ReadyState::NotYet(None),
@@ -182,6 +193,10 @@ impl Progress {
 
     pub(crate) fn last_exit(&self) -> Option<&LastExit> {
         self.last_exit.as_ref()
+    }
+
+    pub(crate) fn beside(&self) -> Option<&Beside> {
+        self.beside.as_ref()
     }
 
     /// In how much time the next generation begins, while it is waited for.
@@ -363,8 +378,52 @@ impl Progress {
                     generation: *generation,
                     restarts: self.restarts,
                     last_exit: self.last_exit.take(),
+                    beside: self.beside.take(),
                     ..Self::default()
                 };
+            }
+            Record::ReplaceBegan { generation, .. } => {
+                self.beside = Some(Beside {
+                    generation: *generation,
+                    stage: "coming",
+                });
+            }
+            Record::Replaced {
+                generation,
+                before,
+                pid,
+                ready,
+            } => {
+                *self = Self {
+                    generation: *generation,
+                    restarts: self.restarts,
+                    last_exit: self.last_exit.take(),
+                    beside: Some(Beside {
+                        generation: *before,
+                        stage: "leaving",
+                    }),
+                    child: *pid,
+                    started: Some(at),
+                    phase: "running",
+                    ready_state: if *ready {
+                        ReadyState::Ready
+                    } else {
+                        ReadyState::NotYet(None)
+                    },
+                    ..Self::default()
+                };
+            }
+            Record::OfGeneration { generation, record } => {
+                if let Record::Ended(outcome) = &**record {
+                    self.beside = None;
+                    self.last_exit = Some(LastExit {
+                        generation: *generation,
+                        outcome: outcome.clone(),
+                        restart: Some(RestartReason::Replaced)
+                            .filter(|_| *generation < self.generation),
+                        at,
+                    });
+                }
             }
             Record::GaveUp { .. } => self.gave_up = true,
             Record::Ended(outcome) => {

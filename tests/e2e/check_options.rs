@@ -27,6 +27,7 @@ fn what_means_nothing_to_a_check_is_refused_before_anything_is_started() {
         ("--restart=always", "a run is one life of the command"),
         ("--restart-delay=1s", "a run is one life of the command"),
         ("--restart-on=HUP", "a run is one life of the command"),
+        ("--replace-on=HUP", "a run is one life of the command"),
         ("--max-runtime=1s", "--after"),
         ("--stop-on=TERM", "--signal"),
         ("--escalate-on=INT", "--ladder"),

@@ -190,6 +190,7 @@ const MALFORMED: &[Malformed] = &[
         &["300 is no exit code", "at column 4"],
     ),
     ("restart-on", "TREM", &["did you mean TERM?"]),
+    ("replace-on", "TREM", &["did you mean TERM?"]),
     ("health-listen", "foo", &["write ADDR:PORT"]),
     ("not-ready-status", "200", &["from 400 to 599"]),
     ("log-level", "wran", &["did you mean warn?"]),

@@ -18,10 +18,10 @@ use crate::support::running::Running;
 use crate::support::{BOUND, Stepdown, both, need, wait_until};
 
 /// A run of `listener` that listens on a port of 127.0.0.1, in a directory of its own.
-struct Server {
-    run: Running,
-    dir: TempDir,
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) run: Running,
+    pub(crate) dir: TempDir,
+    pub(crate) address: SocketAddr,
 }
 
 fn dir() -> TempDir {
@@ -39,7 +39,7 @@ fn chosen(run: &mut Running, name: &str) -> SocketAddr {
 
 impl Server {
     #[track_caller]
-    fn start(stepdown: Stepdown, options: &[&str], words: &[&str]) -> Self {
+    pub(crate) fn start(stepdown: Stepdown, options: &[&str], words: &[&str]) -> Self {
         let dir = dir();
         let mut run = stepdown
             .dir(dir.path())
@@ -53,24 +53,24 @@ impl Server {
         Self { run, dir, address }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("somebody listens");
         let bounded = stream.set_read_timeout(Some(BOUND));
         bounded.expect("a bound above zero");
         stream
     }
 
-    fn make(&self, name: &str) {
+    pub(crate) fn make(&self, name: &str) {
         File::create(self.dir.path().join(name)).expect("a directory of ours");
     }
 
-    fn crashes(&self) {
+    pub(crate) fn crashes(&self) {
         self.connect().write_all(b"crash\n").expect("it reads");
     }
 }
 
 #[track_caller]
-fn hears(stream: impl Read, expected: &str) {
+pub(crate) fn hears(stream: impl Read, expected: &str) {
     let mut line = String::new();
     let heard = BufReader::new(stream).read_line(&mut line);
     heard.expect("an answer");
@@ -78,12 +78,12 @@ fn hears(stream: impl Read, expected: &str) {
 }
 
 #[track_caller]
-fn answers(mut stream: impl Read + Write, name: &str) {
+pub(crate) fn answers(mut stream: impl Read + Write, name: &str) {
     stream.write_all(b"hello\n").expect("somebody reads");
     hears(stream, &format!("{name} hello"));
 }
 
-fn unix(path: &std::path::Path) -> UnixStream {
+pub(crate) fn unix(path: &std::path::Path) -> UnixStream {
     let stream = UnixStream::connect(path).expect("somebody listens");
     let bounded = stream.set_read_timeout(Some(BOUND));
     bounded.expect("a bound above zero");

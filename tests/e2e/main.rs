@@ -79,6 +79,7 @@ mod reaping;
 mod recipes;
 mod recipes_ci;
 mod reload;
+mod replace;
 mod restart;
 mod restart_told;
 mod restart_with;

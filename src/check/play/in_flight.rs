@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::call;
+use crate::call::{self, Listener};
 use crate::check::history::RequestTotals;
 use crate::plan::call::Request;
 
@@ -48,7 +48,7 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
         let (sender, mut ends) = mpsc::unbounded_channel();
         let mut refused = None;
         for _ in 0..count {
-            match call::connect(&addresses, PATIENCE).await {
+            match call::connect(&addresses, PATIENCE, Listener::Serving).await {
                 Ok(stream) => {
                     let (sender, request) = (sender.clone(), request.clone());
                     tokio::spawn(async move {

@@ -32,6 +32,7 @@ const STARTS: &[&[&str]] = &[
     &["left=wait"],
     &["restart=always", "restart-never-on=7,ABRT"],
     &["restart-on=HUP"],
+    &["listen=:80", "ready-when=notify", "replace-on=USR2"],
     &["wait-for=file:/a"],
     &["live-when=exec:true"],
 ];

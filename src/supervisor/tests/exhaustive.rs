@@ -242,7 +242,7 @@ impl Judge {
             }
             Action::CloseSockets if self.bug == Some(Bug::KeepsSocketsOpen) => {}
             Action::CloseSockets => self.sockets_closed = true,
-            Action::NextGeneration => {
+            Action::NextGeneration { .. } => {
                 holds(Promise::AStopEndsTheRun, !self.stop_asked, "a generation")?;
                 let alone = !self.child && self.swept;
                 holds(Promise::OneGenerationAtATime, alone, "two")?;

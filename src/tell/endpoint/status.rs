@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::record::waited::Waited;
 use crate::record::{ExitStatus, Reason, RestartReason, millis, optional_millis};
-use crate::tell::progress::{HeldUp, Progress, ReadyState};
+use crate::tell::progress::{Beside, HeldUp, Progress, ReadyState};
 
 #[derive(Serialize)]
 struct StatusJson<'a> {
@@ -31,6 +31,9 @@ struct StatusJson<'a> {
     deadline_left: Option<Duration>,
     status: Option<&'a str>,
     last_exit: Option<Exit>,
+    /// The other generation, while two are alive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside: Option<&'a Beside>,
     #[serde(rename = "next_start_in_ms", serialize_with = "optional_millis")]
     next_start: Option<Duration>,
 }
@@ -78,6 +81,7 @@ pub(in crate::tell) fn json(progress: &Progress, now: Duration) -> String {
         deadline_left: progress.left(now),
         status: progress.says(),
         last_exit,
+        beside: progress.beside(),
         next_start: progress.next_start(now),
     };
     serde_json::to_string(&json).unwrap_or_default() + "\n"

@@ -25,7 +25,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::plan::{HookPhase, Plan, Target};
 use crate::record::{Outcome, Record, RestartReason};
-use crate::tell::progress::Progress;
+use crate::tell::progress::{LastExit, Progress};
 use crate::words::signal::Signal;
 
 const SCHEMA: u32 = 1;
@@ -46,8 +46,8 @@ pub(crate) struct RunReport {
     omitted: u64,
     lives: VecDeque<Life>,
     lives_omitted: u64,
-    /// When the generation that is alive began.
-    began_ms: u64,
+    /// When each generation that is alive began, unless at the start.
+    began_ms: Vec<(u32, u64)>,
     /// The record before was what the child says of itself.
     said: bool,
 }
@@ -59,6 +59,8 @@ type Told = Box<RawValue>;
 #[derive(Serialize)]
 struct Timed<'a> {
     time_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
     #[serde(flatten)]
     record: &'a Record,
 }
@@ -164,14 +166,20 @@ impl RunReport {
             omitted: 0,
             lives: VecDeque::new(),
             lives_omitted: 0,
-            began_ms: 0,
+            began_ms: Vec::new(),
             said: false,
         }
     }
 
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
         let time_ms = millis(at);
-        let Ok(told) = to_raw_value(&Timed { time_ms, record }) else {
+        let (generation, record) = record.addressed();
+        let timed = Timed {
+            time_ms,
+            generation,
+            record,
+        };
+        let Ok(told) = to_raw_value(&timed) else {
             return;
         };
         // Some programs say every few seconds how they are: the last word of those in a row is kept.
@@ -196,8 +204,16 @@ impl RunReport {
     /// How a life has ended, if this record tells it; `progress` includes the record.
     pub(crate) fn count_life(&mut self, at: Duration, record: &Record, progress: &Progress) {
         let delay_ms = match record {
-            Record::GenerationBegan { .. } => {
-                self.began_ms = millis(at);
+            Record::GenerationBegan { generation } | Record::ReplaceBegan { generation, .. } => {
+                self.began_ms.push((*generation, millis(at)));
+                return;
+            }
+            Record::OfGeneration { record, .. } if matches!(**record, Record::Ended(_)) => {
+                let last = progress.last_exit().cloned();
+                if let Some(last) = last {
+                    let clean = last.restart.is_some() && !last.outcome.escalated;
+                    self.add_life(at, last, clean, None);
+                }
                 return;
             }
             Record::GenerationEnded { delay, .. } => Some(millis(*delay)),
@@ -211,17 +227,27 @@ impl RunReport {
         else {
             return;
         };
+        let (last, clean) = (last.clone(), progress.is_clean(&last.outcome));
+        self.add_life(at, last, clean, delay_ms);
+    }
+
+    fn add_life(&mut self, at: Duration, last: LastExit, clean: bool, delay_ms: Option<u64>) {
         if self.lives.len() == LIVES {
             self.lives.pop_front();
             self.lives_omitted += 1;
         }
+        let began = self
+            .began_ms
+            .iter()
+            .position(|(number, _)| *number == last.generation);
+        let began_ms = began.map_or(0, |index| self.began_ms.swap_remove(index).1);
         self.lives.push_back(Life {
             generation: last.generation,
-            began_ms: self.began_ms,
+            began_ms,
             ended_ms: millis(at),
             ending: Ending {
-                outcome: last.outcome.clone(),
-                clean: progress.is_clean(&last.outcome),
+                outcome: last.outcome,
+                clean,
             },
             restart: last.restart,
             delay_ms,

@@ -309,7 +309,40 @@ impl fmt::Display for Words<'_> {
                 }
                 f.write_str(" (--restart-limit)")
             }
+            Record::ReplaceBegan {
+                generation,
+                signal,
+                sender,
+            } => write!(
+                f,
+                "replacing: {signal} {sender}: generation {generation} begins"
+            ),
+            Record::Replaced {
+                generation,
+                before,
+                pid,
+                ready,
+            } => {
+                write!(f, "generation {generation} serves")?;
+                if let Some(pid) = pid {
+                    write!(f, ", pid {pid}")?;
+                }
+                if !ready {
+                    write!(f, ", not ready yet: generation {before} has ended")?;
+                }
+                Ok(())
+            }
+            Record::ReplaceFailed {
+                generation,
+                serving,
+            } => write!(
+                f,
+                "not replaced: generation {generation} has ended and was not ready; generation {serving} goes on"
+            ),
             Record::Ended(outcome) => ended(f, outcome),
+            Record::OfGeneration { generation, record } => {
+                write!(f, "generation {generation}: {}", Words(record))
+            }
         }
     }
 }
@@ -325,6 +358,7 @@ fn generation_ended(
     match (restart, outcome.status) {
         (RestartReason::StartFailed, _) => f.write_str("could not be started")?,
         (RestartReason::Unhealthy, _) => f.write_str("was unhealthy")?,
+        (RestartReason::Replaced, _) => f.write_str("was replaced")?,
         (RestartReason::MaxRuntime, _) => f.write_str("ended by --max-runtime")?,
         (_, Some(status)) => write!(f, "{status}")?,
         (_, None) => f.write_str("is gone")?,
@@ -360,6 +394,7 @@ fn stop_asked(
         Reason::Unhealthy => return f.write_str("stopping: the child is unhealthy"),
         Reason::ParentDied => f.write_str("stopping with ")?,
         Reason::Restart => f.write_str("restarting: ")?,
+        Reason::Replaced => return f.write_str("stopping: the next one serves"),
         Reason::Signal | Reason::Exit => f.write_str("stopping: ")?,
     }
     if let Some(signal) = signal {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{CountedFrom, Outcome, Record};
+use crate::record::{CountedFrom, Outcome, Record, RestartReason};
 use crate::tell::progress::Progress;
 
 /// Sums since the state file was begun; without one, of this run.
@@ -73,6 +73,20 @@ impl Totals {
                 count(&mut self.restarts, restart.name());
                 self.stopped(outcome, progress);
             }
+            Record::OfGeneration { record, generation } => match &**record {
+                Record::Ended(outcome) if *generation < progress.generation() => {
+                    count(&mut self.restarts, RestartReason::Replaced.name());
+                    let how = if outcome.escalated {
+                        "killed"
+                    } else {
+                        "graceful"
+                    };
+                    count(&mut self.stops, how);
+                    self.stop_duration.observe(outcome.took);
+                }
+                Record::HookEnded { .. } | Record::DrainEnded { .. } => self.tell(record, progress),
+                _ => {}
+            },
             Record::Ended(outcome) => {
                 count(&mut self.runs, outcome.reason.name());
                 self.stopped(outcome, progress);

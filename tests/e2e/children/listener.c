@@ -6,6 +6,8 @@
    | --- | --- |
    | crash | it exits with 7 |
    | wait | the answer comes once there is a file `go` in its directory |
+   | who | is answered by the name of the socket and the generation |
+   | GET … | is answered by 200 where there is a file `ready` and the generation, else by 503 |
    | anything else | is answered by the name of the socket and the line |
 
    On TERM it closes its sockets, says `closed` and ends with 0 once there is a file `go`; with the argument `quick` it
@@ -42,6 +44,16 @@ static void await_go(void)
         usleep(3 * 1000);
 }
 
+static void answer_http(FILE *stream, const char *generation)
+{
+    char line[256], ready[64];
+    while (fgets(line, sizeof line, stream) && line[0] != '\r')
+        ;
+    snprintf(ready, sizeof ready, "ready%s", generation);
+    const char *status = access(ready, F_OK) == 0 ? "200 OK" : "503 Service Unavailable";
+    fprintf(stream, "HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status);
+}
+
 static void *serve(void *argument)
 {
     struct client *client = argument;
@@ -53,7 +65,11 @@ static void *serve(void *argument)
             _exit(7);
         if (strcmp(line, "wait") == 0)
             await_go();
-        fprintf(stream, "%s %s\n", client->name, line);
+        const char *generation = getenv("STEPDOWN_GENERATION");
+        if (strncmp(line, "GET ", 4) == 0)
+            answer_http(stream, generation);
+        else
+            fprintf(stream, "%s %s\n", client->name, strcmp(line, "who") == 0 ? generation : line);
     }
     fclose(stream);
     free(client);

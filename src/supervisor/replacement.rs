@@ -1,0 +1,201 @@
+//! Two generations at a time: the next one is started beside the one that serves, takes its place once it is
+//! ready, and the one before it is stopped.
+//!
+//! What the machine of the one beside says is addressed to it; nothing that it does changes whether stepdown is
+//! ready, nor the end of the run.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{State, Supervisor};
+use crate::machine::{Action, Event, Generation, Machine, Received};
+use crate::record::{Outcome, Record};
+
+/// The generation beside the one that serves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Beside {
+    pub(super) number: u32,
+    pub(super) machine: Machine,
+    stage: Stage,
+    /// What asked for the replacement.
+    asked: Received,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// It is to serve once it is ready.
+    Coming,
+    /// It has served, and is being stopped.
+    Leaving,
+}
+
+impl Beside {
+    pub(super) fn is_coming(&self) -> bool {
+        self.stage == Stage::Coming
+    }
+}
+
+/// Why another generation is not begun now.
+const UNDER_WAY: &str = "a replacement is under way";
+
+impl Supervisor {
+    /// Whether there is one that is not there for long, or is about to be.
+    pub(super) fn why_no_other(&self) -> Option<&'static str> {
+        let busy = self.beside.is_some() || self.opening.is_some();
+        busy.then_some(UNDER_WAY)
+            .or_else(|| self.machine.why_no_restart())
+    }
+
+    pub(super) fn is_coming(&self) -> bool {
+        self.beside
+            .as_ref()
+            .is_some_and(|beside| beside.is_coming())
+    }
+
+    pub(super) fn replace_by(&mut self, received: Received) {
+        if let Some(why) = self.why_no_other() {
+            return self.tell(Record::Dropped {
+                signal: received.signal,
+                why,
+            });
+        }
+        self.newest = self.newest.saturating_add(1);
+        self.opening = Some(received);
+        self.act(Action::OpenBeside {
+            generation: self.newest,
+        });
+    }
+
+    /// What the next one needs is there.
+    pub(super) fn opened(&mut self, now: Duration) {
+        let Some(asked) = self.opening.take() else {
+            return;
+        };
+        // Meanwhile a stop was asked for, or the one that was to be replaced has ended.
+        if self.stop_asked || self.state != State::Alive || self.machine.why_no_restart().is_some()
+        {
+            return self.act(Action::CloseBeside);
+        }
+        let number = self.newest;
+        self.tell(Record::ReplaceBegan {
+            generation: number,
+            signal: asked.signal,
+            sender: asked.sender,
+        });
+        let generation = Generation {
+            number,
+            restarts: self.generation.restarts,
+        };
+        let plan = Rc::clone(self.plan());
+        self.beside = Some(Box::new(Beside {
+            number,
+            machine: Machine::beside(plan, now, generation),
+            stage: Stage::Coming,
+            asked,
+        }));
+    }
+
+    /// The kernel refuses: the next one follows this one instead, and the sockets stay open in between.
+    pub(super) fn cannot_open(&mut self, now: Duration, why: &str) {
+        let Some(asked) = self.opening.take() else {
+            return;
+        };
+        if self.stop_asked || self.state != State::Alive {
+            return;
+        }
+        // It has not begun.
+        self.newest = self.generation.number;
+        let message =
+            format!("--replace-on: {why}: restarted in place, with the sockets kept open");
+        self.tell(Record::Trouble { message });
+        self.restart_by(now, asked);
+    }
+
+    /// The one that comes serves from now on, and the other one leaves.
+    pub(super) fn switch(&mut self, ready: bool) {
+        let now = self.now;
+        let Some(beside) = &mut self.beside else {
+            return;
+        };
+        beside.stage = Stage::Leaving;
+        std::mem::swap(&mut beside.machine, &mut self.machine);
+        std::mem::swap(&mut beside.number, &mut self.generation.number);
+        self.machine.serve();
+        if ready {
+            beside.machine.handle(now, Event::Replaced(beside.asked));
+        }
+        let before = beside.number;
+        self.ready_since = Some(now).filter(|_| ready);
+        self.act(Action::Switch);
+        self.tell(Record::Replaced {
+            generation: self.generation.number,
+            before,
+            pid: self.machine.child_pid(),
+            ready,
+        });
+    }
+
+    /// An event that is a matter of both, or of the one beside alone.
+    pub(super) fn tell_beside(&mut self, now: Duration, event: Event) {
+        if let Some(beside) = &mut self.beside {
+            beside.machine.handle(now, event);
+        }
+    }
+
+    /// What it says, as it goes on to the world.
+    pub(super) fn heard_beside(&mut self, action: Action) -> Option<Action> {
+        let beside = self.beside.as_ref()?;
+        let (number, is_coming) = (beside.number, beside.is_coming());
+        match action {
+            // They are a matter of both, and told by the other one; or of the run, which goes on.
+            Action::Record(
+                Record::Reaped { .. } | Record::Reloaded { .. } | Record::NotReady { .. },
+            )
+            | Action::Adopt(_) => None,
+            Action::Record(record) => Some(Action::Record(Record::OfGeneration {
+                generation: number,
+                record: Box::new(record),
+            })),
+            Action::Finish(_) => {
+                self.ended_beside();
+                None
+            }
+            Action::Ready if is_coming => {
+                self.switch(true);
+                self.act(Action::Ready);
+                None
+            }
+            Action::Ready | Action::CloseSockets => None,
+            Action::NotReady => Some(Action::Beside(Box::new(Action::StopLooking))),
+            action => Some(Action::Beside(Box::new(action))),
+        }
+    }
+
+    /// The one that served has ended without its child's end (it hangs in the kernel): the next one serves.
+    pub(super) fn left_to_next(&mut self, outcome: Outcome) {
+        self.switch(false);
+        if let Some(beside) = &self.beside {
+            let (generation, record) = (beside.number, Box::new(Record::Ended(outcome)));
+            self.tell(Record::OfGeneration { generation, record });
+        }
+        self.beside = None;
+        self.act(Action::CloseBeside);
+    }
+
+    /// The one beside is over.
+    fn ended_beside(&mut self) {
+        let Some(beside) = self.beside.take() else {
+            return;
+        };
+        self.act(Action::CloseBeside);
+        if beside.is_coming() && !self.stop_asked {
+            self.tell(Record::ReplaceFailed {
+                generation: beside.number,
+                serving: self.generation.number,
+            });
+        }
+        if let State::Ending(outcome) = self.state.clone() {
+            self.finish(outcome);
+        }
+    }
+}

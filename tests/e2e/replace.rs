@@ -1,0 +1,476 @@
+//! `--replace-on`: the next generation is started beside the one that serves, and takes its place without a gap.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::listen::{Server, hears, unix};
+use crate::support::net::{connect, free_port, ipv6};
+use crate::support::{Mode, Stepdown, both, proc, seccomp, wait_until};
+
+/// Each generation is ready once there is a file of its name.
+const READY: &str = "--ready-when=exec:sh -c 'test -e ready$STEPDOWN_GENERATION'";
+
+/// The first generation serves.
+fn serving(mode: Mode, options: &[&str]) -> Server {
+    let options = [&["--replace-on=USR2", READY], options].concat();
+    let mut server = Server::start(Stepdown::in_mode(mode), &options, &["quick"]);
+    server.make("ready1");
+    server.run.logs("ready after");
+    server
+}
+
+impl Server {
+    /// Asks for a replacement, and waits until the next one is there, which is not ready yet.
+    #[track_caller]
+    fn asks(&mut self, generation: u32) {
+        self.run.signal(Signal::SIGUSR2);
+        self.run
+            .logs(&format!("generation {generation} begins"))
+            .clear();
+        let times = usize::try_from(generation).expect("a few");
+        self.run.says_times("ready", times);
+    }
+
+    #[track_caller]
+    fn replaces(&mut self, generation: u32) {
+        self.asks(generation);
+        self.make(&format!("ready{generation}"));
+        self.run.logs(&format!("generation {generation} serves"));
+    }
+
+    /// New connections go to this one.
+    #[track_caller]
+    fn is_served_by(&self, generation: u32) {
+        for _ in 0..10 {
+            let mut client = self.connect();
+            client.write_all(b"who\n").expect("somebody reads");
+            hears(client, &format!("web {generation}"));
+        }
+    }
+
+    fn pid_in(&self, file: &str) -> Option<Pid> {
+        let text = fs::read_to_string(self.dir.path().join(file)).ok()?;
+        text.trim().parse().ok().map(Pid::from_raw)
+    }
+}
+
+#[test]
+fn the_next_one_takes_over_and_what_the_other_one_has_is_finished() {
+    both(|mode| {
+        let mut server = serving(mode, &[]);
+        let mut early = server.connect();
+        early.write_all(b"wait\n").expect("it reads");
+        server.asks(2);
+        server.is_served_by(1);
+        server.make("ready2");
+        server.run.logs("generation 2 serves");
+        server.is_served_by(2);
+        server.run.logs("generation 1: drain: 1 in flight");
+        server.make("go");
+        hears(early, "web wait");
+        server.run.logs("generation 1: drained in");
+        server.run.logs("generation 1: stopped in");
+        server.is_served_by(2);
+        // And again: sockets change their places.
+        for generation in 3..6 {
+            server.replaces(generation);
+            server.is_served_by(generation);
+            let before = generation - 1;
+            server.run.logs(&format!("generation {before}: stopped in"));
+            server.is_served_by(generation);
+        }
+        server.run.signal(Signal::SIGTERM);
+        let ended = server.run.wait();
+        ended.code(0).never_logged("killed").nothing_left();
+    });
+}
+
+#[test]
+fn one_that_is_not_ready_in_time_is_stopped_and_the_other_one_goes_on() {
+    both(|mode| {
+        let mut server = serving(mode, &["--ready-timeout=500ms"]);
+        server.run.signal(Signal::SIGUSR2);
+        server.run.logs("generation 2: not ready after");
+        server
+            .run
+            .logs("not replaced: generation 2 has ended and was not ready; generation 1 goes on");
+        server.is_served_by(1);
+        server.replaces(3);
+        server.is_served_by(3);
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+    });
+}
+
+#[test]
+fn one_that_crashes_at_once_changes_nothing() {
+    both(|mode| {
+        let fails = "sh -c 'test ! -e fails'";
+        let options = ["--pre-start", fails, "--hook-timeout=10s"];
+        let mut server = serving(mode, &options);
+        server.make("fails");
+        server.run.signal(Signal::SIGUSR2);
+        server.run.logs("not replaced: generation 2");
+        server.is_served_by(1);
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+    });
+}
+
+#[test]
+fn a_request_during_a_replacement_is_dropped_and_said() {
+    both(|mode| {
+        let mut server = serving(mode, &["-v", "--restart-on=HUP"]);
+        server.asks(2);
+        for signal in [Signal::SIGUSR2, Signal::SIGHUP] {
+            server.run.signal(signal);
+            let name = signal.as_str().trim_start_matches("SIG");
+            server
+                .run
+                .logs(&format!("{name} not forwarded: a replacement is under way"));
+        }
+        server.make("ready2");
+        server.run.logs("generation 2 serves");
+        server.is_served_by(2);
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+    });
+}
+
+#[test]
+fn a_stop_ends_both() {
+    both(|mode| {
+        let mut coming = serving(mode, &[]);
+        coming.asks(2);
+        coming.run.signal(Signal::SIGTERM);
+        let ended = coming.run.wait();
+        ended.code(0).never_logged("serves").nothing_left();
+
+        let mut leaving = serving(mode, &[]);
+        let mut early = leaving.connect();
+        early.write_all(b"wait\n").expect("it reads");
+        leaving.replaces(2);
+        leaving.run.logs("generation 1: drain: 1 in flight");
+        leaving.run.signal(Signal::SIGTERM);
+        leaving.run.logs("stopping: TERM");
+        // What is in flight with the first one is still answered.
+        leaving.make("go");
+        hears(early, "web wait");
+        leaving.run.wait().code(0).nothing_left();
+    });
+}
+
+#[test]
+fn where_the_one_that_serves_dies_the_next_one_serves_at_once() {
+    both(|mode| {
+        let mut server = serving(mode, &[]);
+        server.asks(2);
+        server.crashes();
+        server.run.logs("not ready yet: generation 1 has ended");
+        server.is_served_by(2);
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+    });
+}
+
+#[test]
+fn a_crash_of_the_next_one_is_a_failure_like_any_other() {
+    both(|mode| {
+        let options = ["--restart=on-failure", "--restart-delay=1ms"];
+        let mut server = serving(mode, &options);
+        let mut early = server.connect();
+        early.write_all(b"wait\n").expect("it reads");
+        server.replaces(2);
+        server.run.logs("generation 1: drain: 1 in flight");
+        server.crashes();
+        server.run.logs("generation 2 exited with 7");
+        server.make("ready3");
+        server.is_served_by(3);
+        server.make("go");
+        hears(early, "web wait");
+        server.run.logs("generation 1: stopped in");
+        server.is_served_by(3);
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+    });
+}
+
+#[test]
+fn the_sweep_of_one_does_not_touch_the_other() {
+    // Without parents: in sessions of their own, and with an environment that says nothing.
+    let orphans = "gen=$STEPDOWN_GENERATION; \
+        (setsid sh -c 'echo $$ >session'$gen'; exec sleep 1000' &); \
+        ((env -i sh -c 'echo $$ >cleared'$gen'; exec sleep 1000' &) &); \
+        until test -s session$gen && test -s cleared$gen; do sleep 0.01; done; \
+        exec \"$@\"";
+    let sleeps = |server: &Server| {
+        let all = server.run.mark().processes();
+        all.iter().filter(|process| process.name == "sleep").count()
+    };
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let listener = crate::support::binary::listener();
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(["--listen", "web=127.0.0.1:0", "--replace-on=USR2", READY])
+            .args(["--sweep-grace=10s"])
+            .child(["sh", "-c", orphans, "sh"])
+            .args([listener.as_os_str(), "quick".as_ref()])
+            .start();
+        let line = run.logs("(web)");
+        let address = line
+            .split_ascii_whitespace()
+            .find_map(|word| word.parse().ok());
+        let mut server = Server {
+            run,
+            dir,
+            address: address.expect("an address"),
+        };
+        server.run.says("ready");
+        server.make("ready1");
+        server.run.logs("ready after");
+        let of_one = sleeps(&server);
+        server.replaces(2);
+        server.run.logs("generation 1: stopped in");
+        let lives = |pid: Option<Pid>| pid.is_some_and(proc::is_alive);
+        if mode == Mode::Ordinary {
+            for file in ["session", "cleared"] {
+                let of = |generation| server.pid_in(&format!("{file}{generation}"));
+                assert_eq!((lives(of(1)), lives(of(2))), (false, true), "{file}");
+            }
+        }
+        // Elsewhere the pids are those of another namespace.
+        assert_eq!(sleeps(&server), of_one);
+        server.is_served_by(2);
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+    });
+}
+
+#[test]
+fn each_has_its_hooks_once_and_says_why() {
+    both(|mode| {
+        let hook = |name: &str| {
+            format!("--{name}=sh -c 'echo {name} $STEPDOWN_GENERATION $STEPDOWN_REASON >>hooks'")
+        };
+        let hooks = ["pre-start", "pre-stop", "post-stop"].map(hook);
+        let options: Vec<&str> = hooks.iter().map(String::as_str).collect();
+        let mut server = serving(mode, &options);
+        server.replaces(2);
+        server.run.logs("generation 1: stopped in");
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+        let told = fs::read_to_string(server.dir.path().join("hooks")).expect("hooks ran");
+        let told: Vec<&str> = told.lines().map(str::trim).collect();
+        assert_eq!(
+            told,
+            [
+                "pre-start 1",
+                "pre-start 2",
+                "pre-stop 1 replaced",
+                "post-stop 1 replaced",
+                "pre-stop 2 signal",
+                "post-stop 2 signal",
+            ]
+        );
+    });
+}
+
+/// The first one would answer for the second one.
+#[test]
+fn a_look_by_http_asks_the_one_that_comes() {
+    both(|mode| {
+        for host in ["127.0.0.1", "[::1]"] {
+            if host == "[::1]" && ipv6().is_err() {
+                continue;
+            }
+            let port = free_port();
+            let listen = format!("--listen={host}:{port}");
+            let ready = format!("--ready-when=http://{host}:{port}/");
+            let options = ["--replace-on=USR2", &*listen, &*ready];
+            let mut server = Server::start(Stepdown::in_mode(mode), &options, &["quick"]);
+            server.make("ready1");
+            server.run.logs("ready after");
+            server.asks(2);
+            // It has been looked at, and is not ready.
+            server.run.signal(Signal::SIGTERM);
+            server.run.wait().code(0).never_logged("serves");
+
+            let mut server = Server::start(Stepdown::in_mode(mode), &options, &["quick"]);
+            server.make("ready1");
+            server.run.logs("ready after");
+            server.replaces(2);
+            server.is_served_by(2);
+            server.run.signal(Signal::SIGTERM);
+            server.run.wait().code(0).nothing_left();
+        }
+    });
+}
+
+#[test]
+fn a_unix_socket_is_shared_by_both() {
+    both(|mode| {
+        let sockets = tempfile::tempdir().expect("a temporary directory");
+        let path = sockets.path().join("s");
+        let listen = format!("--listen=local=unix:{}", path.display());
+        let mut server = serving(mode, &[&listen]);
+        server.replaces(2);
+        server.run.logs("generation 1: stopped in");
+        let mut client = unix(&path);
+        client.write_all(b"who\n").expect("somebody reads");
+        hears(client, "local 2");
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+    });
+}
+
+/// As on a kernel that has no such programs, or forbids them.
+#[test]
+fn where_the_kernel_refuses_it_is_restarted_in_place() {
+    both(|mode| {
+        let stepdown = Stepdown::in_mode(mode).prepared(|| {
+            let option = u32::try_from(libc::SO_ATTACH_REUSEPORT_CBPF).unwrap_or_default();
+            seccomp::refuse_where(libc::SYS_setsockopt, Some((2, option)), libc::EPERM)
+        });
+        let options = ["--replace-on=USR2", READY];
+        let mut server = Server::start(stepdown, &options, &["quick"]);
+        server.make("ready1");
+        server.run.logs("ready after");
+        server.run.signal(Signal::SIGUSR2);
+        server.run.logs(
+            "--replace-on: --listen 127.0.0.1:0: Operation not permitted: restarted in place",
+        );
+        server.make("ready2");
+        server.run.says_times("ready", 2);
+        server.is_served_by(2);
+        server.run.signal(Signal::SIGTERM);
+        server
+            .run
+            .wait()
+            .code(0)
+            .logged(&["restarted, as asked"])
+            .nothing_left();
+    });
+}
+
+#[test]
+fn status_metrics_and_the_report_know_both() {
+    both(|mode| {
+        let port = free_port();
+        let health = format!("--health-listen=127.0.0.1:{port}");
+        let options = [&*health, "--report=report.json", "--metrics-file=m.prom"];
+        let mut server = serving(mode, &options);
+        let status = || {
+            let mut stream = connect(port);
+            let asked = stream.write_all(b"GET /status HTTP/1.0\r\n\r\n");
+            asked.expect("somebody reads");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+            serde_json::from_str::<serde_json::Value>(body).expect("JSON")
+        };
+        assert_eq!(status().get("beside"), None);
+        let mut early = server.connect();
+        early.write_all(b"wait\n").expect("it reads");
+        server.asks(2);
+        assert_eq!(
+            status()["beside"],
+            serde_json::json!({"generation": 2, "stage": "coming"})
+        );
+        assert_eq!(status()["generation"], 1);
+        server.make("ready2");
+        server.run.logs("generation 2 serves");
+        let told = status();
+        assert_eq!(
+            told["beside"],
+            serde_json::json!({"generation": 1, "stage": "leaving"})
+        );
+        assert_eq!(
+            (&told["generation"], &told["ready"]),
+            (&2.into(), &true.into())
+        );
+        server.make("go");
+        hears(early, "web wait");
+        server.run.logs("generation 1: stopped in");
+        wait_until("it is over", || status().get("beside").is_none());
+        let last = &status()["last_exit"];
+        assert_eq!(
+            (&last["generation"], &last["reason"]),
+            (&1.into(), &"replaced".into())
+        );
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+        let file = |name: &str| fs::read_to_string(server.dir.path().join(name)).expect("written");
+        let report: serde_json::Value = serde_json::from_str(&file("report.json")).expect("JSON");
+        let lives = report["generations"].as_array().expect("a list");
+        let told: Vec<_> = lives
+            .iter()
+            .map(|life| (&life["generation"], &life["reason"]))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (&1.into(), &"replaced".into()),
+                (&2.into(), &"signal".into())
+            ]
+        );
+        assert!(
+            file("m.prom").contains("reason=\"replaced\"} 1"),
+            "{}",
+            file("m.prom")
+        );
+    });
+}
+
+#[test]
+fn nobody_else_joins_the_group() {
+    let mut server = serving(Mode::Ordinary, &[]);
+    let listen = format!("--listen={}", server.address);
+    let ended = Stepdown::new()
+        .args([&*listen, "--replace-on=USR2", "--ready-when=notify"])
+        .shell("echo child")
+        .run();
+    ended.code(125).never_said("child").logged(&["in use"]);
+    assert!(TcpStream::connect(server.address).is_ok());
+    server.run.signal(Signal::SIGTERM);
+    server.run.wait().code(0);
+}
+
+#[test]
+fn what_cannot_be_replaced_is_refused_before_anything_is_started() {
+    for (options, why) in [
+        (&["--ready-when=notify"][..], "add --listen ADDR:PORT"),
+        (&["--listen=127.0.0.1:0"], "add --ready-when notify"),
+        (
+            &[
+                "--listen=127.0.0.1:0",
+                "--ready-when=notify",
+                "--restart-on=USR2",
+            ],
+            "--restart-on",
+        ),
+        (
+            &[
+                "--listen=127.0.0.1:0",
+                "--ready-when=notify",
+                "--stop-on=USR2",
+            ],
+            "--stop-on",
+        ),
+    ] {
+        let ended = Stepdown::new()
+            .args(["--replace-on=USR2"])
+            .args(options)
+            .shell("echo child")
+            .run();
+        ended
+            .code(125)
+            .never_said("child")
+            .logged(&["--replace-on", why]);
+    }
+}
