@@ -14,9 +14,10 @@ use crate::drive::{Decider, drive};
 use crate::machine::{Event, Machine};
 use crate::options::parse_choice;
 use crate::plan::Plan;
+use crate::plan::liveness::LiveWhen;
 use crate::plan::voice::{Format, Level, Voice};
 use crate::record::{ExitStatus, Record};
-use crate::sim::{Cue, Script, Sim};
+use crate::sim::{Cue, Life, Script, Sim};
 use crate::supervisor::Supervisor;
 use crate::tell::log;
 use crate::tell::log::Log;
@@ -42,8 +43,15 @@ pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
         let error = |fault| Error::new("--assume", fault);
         let after = duration::parse(after)
             .map_err(|bad| error(Fault::new(bad.to_string()).way_out(bad.way_out())))?;
+        if cue.eq_ignore_ascii_case(HANG) {
+            script.lives.push_back(Life::Hangs(after));
+            continue;
+        }
         match parse_failure(cue).map_err(error)? {
-            Some(code) => script.lives.push_back((after, ExitStatus::Exited(code))),
+            Some(code) => {
+                let status = ExitStatus::Exited(code);
+                script.lives.push_back(Life::Ends(after, status));
+            }
             None => {
                 let cue = parse_cue(cue).map_err(error)?;
                 script.exits_on.push((cue, after));
@@ -51,6 +59,29 @@ pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
         }
     }
     Ok(script)
+}
+
+/// The word for a life that hangs.
+const HANG: &str = "hang";
+
+/// Refuses a hang that nobody would notice, and gives the simulated world what it needs to notice one.
+///
+/// # Errors
+/// Nobody looks whether the child is alive, or not in a way that tells a child that hangs from another one.
+pub(crate) fn prepare(script: &mut Script, plan: &Plan) -> Result<(), Error> {
+    let hangs = |life: &Life| matches!(life, Life::Hangs(_));
+    let why = match plan.liveness.as_ref().map(|liveness| &liveness.when) {
+        None => "nobody checks whether the child is alive",
+        Some(LiveWhen::Tcp(_)) => "a child that hangs still listens, so tcp does not notice it",
+        Some(_) => "",
+    };
+    if !why.is_empty() && script.lives.iter().any(hangs) {
+        let fault = Fault::new(format!("{HANG}: {why}"));
+        let way_out = "ask it: add --live-when http:URL, exec:COMMAND, file:PATH or watchdog:DUR";
+        return Err(Error::new("--assume", fault.way_out(way_out)));
+    }
+    script.liveness.clone_from(&plan.liveness);
+    Ok(())
 }
 
 /// Reads the value of `--as`.
@@ -88,10 +119,13 @@ fn parse_cue(text: &str) -> Result<Cue, Fault> {
     }
     Signal::parse(text).map(Cue::Signal).map_err(|unknown| {
         let words = WORDS.iter().map(|(word, _)| *word);
+        let words = words.chain(["fail", HANG]);
         let fault = Fault::new(unknown.to_string());
         match suggest::nearest(&lower, words).or(unknown.nearest()) {
             Some(near) => fault.way_out(format!("did you mean {near}?")),
-            None => fault.way_out("write a signal, stdin, eof, exec, start or fail, as TERM:2s"),
+            None => {
+                fault.way_out("write a signal, stdin, eof, exec, start, fail or hang, as TERM:2s")
+            }
         }
     })
 }
@@ -175,15 +209,19 @@ fn asked(plan: &Plan, script: &Script) -> Option<Signal> {
 pub(crate) fn explain(plan: Plan, script: Script, json: bool) -> String {
     let plan = Rc::new(plan);
     let asked = asked(&plan, &script);
-    let lives = !script.lives.is_empty();
+    let first = script.lives.front().copied();
+    let lives = first.is_some();
     let assumed = lives || !script.exits_on.is_empty();
     let script = Script { asked, ..script };
     let hooks_take = script.hooks_take;
-    let played = if lives {
+    let mut played = if lives {
         play_lives(&plan, Sim::new(script))
     } else {
         play(&plan, script, None)
     };
+    if let Some(Life::Hangs(after)) = first {
+        played.t0 = played.t0.min(after);
+    }
     let mut text = String::new();
     if json {
         let mut log = Log::new(Voice {
@@ -197,10 +235,10 @@ pub(crate) fn explain(plan: Plan, script: Script, json: bool) -> String {
         }
         return text;
     }
-    let event = if lives {
-        "A failure of the command".to_owned()
-    } else {
-        event(&plan, asked, assumed)
+    let event = match first {
+        Some(Life::Ends(..)) => "A failure of the command".to_owned(),
+        Some(Life::Hangs(_)) => "A command that hangs, from then on".to_owned(),
+        None => event(&plan, asked, assumed),
     };
     let _ = writeln!(text, "{event}, {}:\n", children(&plan, assumed));
     timeline(&mut text, &plan, &played);
@@ -237,10 +275,12 @@ fn children(plan: &Plan, assumed: bool) -> &'static str {
 
 fn timeline(text: &mut String, plan: &Plan, played: &Played) {
     let mut last = None;
-    for (at, record) in played.records.iter().filter(|(at, _)| *at >= played.t0) {
-        // The simulated world ended the child only so that the run ends.
-        let ends = matches!(record, Record::ChildExited { .. });
-        if played.endless && ends {
+    let is_end = |(_, record): &_| matches!(record, Record::ChildExited { .. });
+    let last_end = played.records.iter().rposition(is_end);
+    let rows = played.records.iter().enumerate();
+    for (index, (at, record)) in rows.filter(|(_, (at, _))| *at >= played.t0) {
+        // The simulated world ended the last child only so that the run ends.
+        if played.endless && last_end == Some(index) {
             let how_long = if plan.waits_for_platform() {
                 "as long as the platform lets it"
             } else {

@@ -1,11 +1,14 @@
 //! The simulated world: its own time, and a child, hooks and leftovers that follow a script.
 
+mod hang;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::drive::World;
 use crate::machine::Answer;
 use crate::machine::{Action, Event, HookId, Received};
+use crate::plan::liveness::Liveness;
 use crate::plan::{HookPhase, Target};
 use crate::record::{ExitStatus, HookResult, Process, Sender, StartFailure};
 use crate::words::signal::Signal;
@@ -37,14 +40,25 @@ pub(crate) enum Leftover {
     Nothing,
 }
 
+/// How a life of the imaginary child goes that is not ended by what `Script::exits_on` has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Life {
+    /// It ends by itself so long after its start.
+    Ends(Duration, ExitStatus),
+    /// From then on it answers nothing; signals do to it what they do to the others.
+    Hangs(Duration),
+}
+
 /// How the imaginary world behaves.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Script {
     /// The child exits with 0 this long after the cue; it ignores everything that is not named,
     /// except KILL.
     pub(crate) exits_on: Vec<(Cue, Duration)>,
-    /// How the first lives end by themselves, each so long after its start; the later ones follow `exits_on`.
-    pub(crate) lives: VecDeque<(Duration, ExitStatus)>,
+    /// The first lives; the later ones follow `exits_on`.
+    pub(crate) lives: VecDeque<Life>,
+    /// How it is found out that one hangs.
+    pub(crate) liveness: Option<Liveness>,
     pub(crate) start_fails: Option<StartFailure>,
     /// Not even KILL ends it.
     pub(crate) immortal: bool,
@@ -76,6 +90,10 @@ pub(crate) struct Sim {
     conditions: usize,
     told_none: bool,
     told_left: bool,
+    /// There in a life that hangs: from when on.
+    hangs_at: Option<Duration>,
+    /// Whether somebody looks if it does.
+    watched: bool,
     /// Nothing could happen any more, so the world ended the child.
     pub(crate) endless: bool,
 }
@@ -101,6 +119,8 @@ impl Sim {
             conditions: 0,
             told_none: true,
             told_left: false,
+            hangs_at: None,
+            watched: false,
             endless: false,
         }
     }
@@ -125,8 +145,11 @@ impl Sim {
         self.leftover = self.script.leftover != Leftover::Nobody;
         self.told_none = false;
         self.happens_after(Duration::ZERO, Event::Started { pid: CHILD });
-        if let Some((after, status)) = self.script.lives.pop_front() {
-            return self.child_ends(after, status);
+        self.hangs_at = None;
+        match self.script.lives.pop_front() {
+            Some(Life::Ends(after, status)) => return self.child_ends(after, status),
+            Some(Life::Hangs(after)) => return self.will_hang(after),
+            None => {}
         }
         if let Some(signal) = self.script.asked {
             let received = Received {
@@ -234,6 +257,8 @@ impl Sim {
             Event::HookEnded { .. } | Event::StopCommandEnded { .. } => {
                 self.jobs = self.jobs.saturating_sub(1);
             }
+            Event::KeepsAlive => self.keeps_alive(),
+            Event::NotAlive(_) => self.looks_again(),
             _ => {}
         }
         event
@@ -283,6 +308,11 @@ impl World for Sim {
                 self.happens_after(Duration::ZERO, Event::Holds(condition));
             }
             Action::Start => self.start(),
+            Action::AwaitReady(_) if self.hangs_at.is_some() => {
+                self.happens(self.now, Event::Ready);
+            }
+            Action::Watch(_) => self.watch(),
+            Action::StopLooking | Action::NotReady => self.watched = false,
             Action::Send { target, signal } => self.send(target, signal),
             Action::WriteStdin { .. } => self.cue(Cue::Stdin),
             Action::CloseStdin => self.cue(Cue::Eof),

@@ -10,13 +10,13 @@ use crate::machine::{Event, Received};
 use crate::plan::Plan;
 use crate::plan::supervision::Restart;
 use crate::record::{ExitStatus, Record, Sender};
-use crate::sim::{Script, Sim};
+use crate::sim::{Life, Script, Sim};
 use crate::words::signal::Signal;
 
 /// A longer loop shows nothing new.
 const MOST: u32 = 8;
 
-const FAILURE: (Duration, ExitStatus) = (Duration::ZERO, ExitStatus::Exited(1));
+const FAILURE: Life = Life::Ends(Duration::ZERO, ExitStatus::Exited(1));
 
 pub(super) fn timelines(text: &mut String, plan: &Rc<Plan>, hooks_take: Option<Duration>) {
     let Some(supervision) = &plan.supervision else {
@@ -43,7 +43,7 @@ pub(super) fn timelines(text: &mut String, plan: &Rc<Plan>, hooks_take: Option<D
 
 fn played(
     plan: &Rc<Plan>,
-    lives: VecDeque<(Duration, ExitStatus)>,
+    lives: VecDeque<Life>,
     hooks_take: Option<Duration>,
     restart_by: Option<Signal>,
 ) -> Played {

@@ -8,7 +8,7 @@ use crate::options::Settings;
 use crate::plan::SuccessExit;
 use crate::plan::supervision::Limit;
 use crate::record::Sender;
-use crate::sim::{Cue, Script, Sim};
+use crate::sim::{Cue, Life, Script, Sim};
 use crate::tell::log;
 use crate::words::signal::{Signal, SignalSet};
 
@@ -67,7 +67,7 @@ impl Story {
     fn new(supervision: Supervision, lives: &[(u64, u8)]) -> Self {
         let lives = lives
             .iter()
-            .map(|(after, code)| (ms(*after), ExitStatus::Exited(*code)));
+            .map(|(after, code)| Life::Ends(ms(*after), ExitStatus::Exited(*code)));
         Self {
             supervision,
             options: Vec::new(),

@@ -286,6 +286,86 @@ fn failures_and_restarts_are_timelines_of_their_own() {
 }
 
 #[test]
+fn a_hang_is_a_timeline_from_then_on() {
+    let options = ["explain", "--live-when=http://127.0.0.1:80/up"];
+    let hangs = ["--restart=on-failure", "--assume=hang:30s"];
+    is_golden("explain-hang", &[&options[..], &hangs].concat());
+    // Where nothing follows, the status is our own.
+    let told = |args: &[&str]| Stepdown::new().args([&options[..], args].concat()).run();
+    let told = told(&["--assume=hang:1m", "--assume=TERM:1s"]).stdout;
+    for line in [
+        "A command that hangs, from then on, with a child as assumed",
+        "1.0 s  not alive, 1 of 3: no answer in time (--live-when)",
+        "21.0 s  not alive, 3 of 3",
+        "stopping: the child is unhealthy",
+        "22.0 s  child exited with 0",
+        "stopped in 1.0 s, exit status 125",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    let explain = |condition: &str, assumed: &[&str]| {
+        let args = ["explain", "--live-when", condition];
+        let told = Stepdown::new().args([&args[..], assumed].concat()).run();
+        told.code(0);
+        told.stdout
+    };
+    let told = explain("exec:ask", &["--live-every=1s", "--assume=hang:2500ms"]);
+    assert!(
+        told.contains("2.5 s  not alive, 2 of 3: no end of it within 1s"),
+        "{told}"
+    );
+    let told = explain("file:beat", &["--assume=hang:25s"]);
+    assert!(
+        told.contains("15.0 s  not alive, 1 of 3: the file has not"),
+        "{told}"
+    );
+    let told = explain("watchdog:30s", &["--assume=hang:50s", "--assume=ABRT:1s"]);
+    assert!(
+        told.contains("30.0 s  not alive: the child has not said"),
+        "{told}"
+    );
+    assert!(told.contains("31.0 s  child exited with 0"), "{told}");
+}
+
+#[test]
+fn a_hang_that_nobody_would_notice_is_refused() {
+    let refused = |options: &[&str]| {
+        let hangs = ["explain", "--assume=hang:30s"];
+        Stepdown::new().args([&hangs[..], options].concat()).run()
+    };
+    let told = refused(&[]);
+    told.code(125)
+        .logged(&["--assume: hang: nobody checks", "add --live-when http:URL"]);
+    refused(&["--live-when=tcp:80"])
+        .code(125)
+        .logged(&["hangs still listens"]);
+}
+
+#[test]
+fn a_hang_and_the_life_after_it_are_told_as_they_are() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    // The second life is alive, and gets the stop once it is ready.
+    let script = "trap 'test -e SECOND && rm SECOND ASKED || touch SECOND; exit 0' TERM; \
+                  test -e SECOND && echo ready; while :; do sleep 0.02; done";
+    let script = script.replace("SECOND", &path("second"));
+    let script = script.replace("ASKED", &path("asked"));
+    let ask = "exec:sh -c 'test -e ASKED || { touch ASKED; exec sleep 1000; }'";
+    let condition = ask.replace("ASKED", &path("asked"));
+    tells_the_same(
+        &[
+            "--restart=on-failure",
+            "--restart-delay=1ms",
+            "--live-failures=1",
+            "--live-every=100ms",
+            &format!("--live-when={condition}"),
+        ],
+        &["hang", "TERM"],
+        &script,
+    );
+}
+
+#[test]
 fn a_failure_and_the_life_after_it_are_told_as_they_are() {
     let dir = tempfile::tempdir().expect("a directory");
     let failed = dir.path().join("failed");

@@ -116,7 +116,10 @@ fn listed_codes_and_signals_are_final() {
         signal: named("ABRT"),
         core: true,
     };
-    aborted.script.lives.push_back((Duration::ZERO, status));
+    aborted
+        .script
+        .lives
+        .push_back(Life::Ends(Duration::ZERO, status));
     let told = aborted.told();
     assert!(told.ends_with("-> exit 134"), "{told}");
 }
