@@ -9,6 +9,7 @@
 //! | `stepdown_child_uptime_seconds` | how long it has been running, or ran |
 //! | `stepdown_generation` | which life of the command this is, counted from 1 |
 //! | `stepdown_last_exit_code` | exit status of the last life that is over, once one is |
+//! | `stepdown_listening_info{name,address}` | always 1, for each socket of `--listen` |
 //! | `stepdown_restarts_total{reason}` | restarts; `asked` are those of `--restart-on` |
 //! | `stepdown_runs_total{reason}` | runs that have ended |
 //! | `stepdown_stops_total{outcome}` | stops that were asked for: `graceful`, `killed`, `abandoned` |
@@ -34,7 +35,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet,
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::tell::progress::{PHASES, Progress};
+use crate::tell::progress::{Listening, PHASES, Progress};
 use totals::{Histogram, Totals};
 
 /// What the format is called in a Content-Type header.
@@ -178,6 +179,18 @@ impl Collector for Snapshot {
                 "stepdown_last_exit_code",
                 "Exit status of the last life of the command that is over.",
                 f64::from(last.outcome.code),
+            )?;
+        }
+        if !progress.listening().is_empty() {
+            let of = |socket: &Listening| {
+                let (name, address) = (socket.name.clone(), socket.address.clone());
+                ([("name", name), ("address", address)], 1.0)
+            };
+            gauges(
+                encoder,
+                "stepdown_listening_info",
+                "The sockets that are passed on to the command.",
+                progress.listening().iter().map(of),
             )?;
         }
         counters(

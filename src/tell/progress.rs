@@ -82,6 +82,13 @@ impl HeldUp {
     }
 }
 
+/// A socket of `--listen`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Listening {
+    pub(crate) name: String,
+    pub(crate) address: String,
+}
+
 /// See the module's first sentence. Times count from the start of stepdown. What is not said to be of the whole
 /// run belongs to the generation, and begins anew with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,6 +97,8 @@ pub(crate) struct Progress {
     generation: u32,
     /// Of the run: restarts that nobody asked for.
     restarts: u32,
+    /// Of the run, in the order in which they are passed on.
+    listening: Vec<Listening>,
     /// Of the run: they were so many that no other followed.
     gave_up: bool,
     /// Of the run.
@@ -134,6 +143,7 @@ impl Default for Progress {
         Self {
             generation: 1,
             restarts: 0,
+            listening: Vec::new(),
             gave_up: false,
             last_exit: None,
             beside: None,
@@ -184,6 +194,11 @@ impl Progress {
     /// Those that nobody asked for.
     pub(crate) fn restarts(&self) -> u32 {
         self.restarts
+    }
+
+    /// What was opened for the child.
+    pub(crate) fn listening(&self) -> &[Listening] {
+        &self.listening
     }
 
     /// Whether `--restart-limit` ended the run.
@@ -289,6 +304,10 @@ impl Progress {
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
         self.phase = self.phase_after(record);
         match record {
+            Record::Listening { name, address, .. } => self.listening.push(Listening {
+                name: name.clone(),
+                address: address.clone(),
+            }),
             Record::Started { pid, ready } => {
                 self.not_alive = None;
                 self.child = Some(*pid);
@@ -377,6 +396,7 @@ impl Progress {
                 *self = Self {
                     generation: *generation,
                     restarts: self.restarts,
+                    listening: std::mem::take(&mut self.listening),
                     last_exit: self.last_exit.take(),
                     beside: self.beside.take(),
                     ..Self::default()

@@ -296,6 +296,38 @@ fn prometheus_accepts_the_format() {
 }
 
 #[test]
+fn prometheus_accepts_it_between_generations_and_with_sockets() {
+    need!(installed(PROMTOOL));
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a directory of our own");
+        let path = dir.path().join("m.prom");
+        let (stepdown, port) = with_endpoint(Stepdown::in_mode(mode));
+        let mut run = stepdown
+            .dir(dir.path())
+            .args(["--metrics-file=m.prom", "--state-file=state.json"])
+            .args(["--listen=a\"b\\c=127.0.0.1:0", "--listen=unix:s"])
+            .args(["--restart=always", "--restart-delay=1h"])
+            .args(["--restart-max-delay=1h", "--restart-on=USR2"])
+            .shell("echo lives; test -e once && exec sleep 1000; touch once; exit 7")
+            .start();
+        run.says("lives").logs("restarted in");
+        wait_until("it waits", || json(port)["phase"] == "restart-delay");
+        let told = get(port, "/metrics");
+        check(body(&told));
+        assert_eq!(
+            value(&told, "stepdown_restarts_total{reason=\"failure\"}"),
+            1.0
+        );
+        run.signal(Signal::SIGUSR2).says_times("lives", 2);
+        wait_until("it is ready", || ready(port) == "200");
+        check(body(&get(port, "/metrics")));
+        run.signal(Signal::SIGTERM);
+        run.wait().code(143);
+        check(&read(&path));
+    });
+}
+
+#[test]
 fn a_metrics_file_that_cannot_be_written_costs_one_line() {
     let mut run = Stepdown::new()
         .args(["--metrics-file", "/no/such/directory/m.prom"])

@@ -369,3 +369,82 @@ fn the_json_log_names_generations_as_everything_else_does() {
         assert_eq!(gave_up["within_ms"], 3_600_000);
     });
 }
+
+#[test]
+fn sockets_are_told_with_their_names_in_every_generation() {
+    both(|mode| {
+        let dir = directory();
+        let options = [
+            "--listen=web\"b=127.0.0.1:0",
+            "--listen=unix:s",
+            "--restart-on=USR2",
+        ];
+        let (stepdown, port) = with_endpoint(restarting(mode, &dir, &options));
+        let mut run = stepdown.shell(AS_TOLD).start();
+        let line = run.logs("(web\"b)");
+        let address = line.split(' ').find(|word| word.starts_with("127.0.0.1:"));
+        let address = address.unwrap_or_else(|| panic!("{line}"));
+        run.says("lives").signal(Signal::SIGUSR2);
+        run.says_times("lives", 2);
+        wait_until("it is ready", || json(port)["generation"] == 2);
+        let told = json(port);
+        assert_eq!(told["listening"][0]["name"], "web\"b");
+        assert_eq!(told["listening"][0]["address"], address);
+        assert_eq!(told["listening"][1]["name"], "unknown");
+        let path = told["listening"][1]["address"].as_str().expect("text");
+        assert!(path.starts_with("unix:"), "{told}");
+        let text = get(port, "/metrics");
+        let line = format!("stepdown_listening_info{{name=\"web\\\"b\",address=\"{address}\"}}");
+        assert_eq!(value(&text, &line), 1.0);
+        run.signal(Signal::SIGTERM);
+        run.wait().code(0);
+    });
+}
+
+#[test]
+fn the_reports_plan_has_what_was_asked_of_the_supervision() {
+    let dir = directory();
+    let ended = restarting(
+        Mode::Ordinary,
+        &dir,
+        &[
+            "--report=run.json",
+            "--restart-limit=4/1h",
+            "--restart-never-on=78,ABRT",
+            "--restart-on=USR2",
+            "--wait-for=file:/",
+            "--live-when=exec:true",
+            "--live-failures=2",
+            "--listen=web=127.0.0.1:0",
+            "--fd-store-max=3",
+        ],
+    )
+    .shell("exit 0")
+    .run();
+    ended.code(0);
+    let plan = &file(&dir.path().join("run.json"))["plan"];
+    let expected = serde_json::json!({
+        "after": "on-failure", "delay_ms": 1, "max_delay_ms": 30_000,
+        "limit": { "times": 4, "within_ms": 3_600_000 },
+        "never_on": ["78", "ABRT"], "start_failures": false, "on": ["USR2"], "replace_on": [],
+    });
+    assert_eq!(plan["restart"], expected);
+    let expected = serde_json::json!({ "conditions": ["file:/"], "timeout_ms": 60_000 });
+    assert_eq!(plan["wait_for"], expected);
+    let expected = serde_json::json!({
+        "condition": "exec:true", "every_ms": 10_000, "timeout_ms": 1_000, "failures": 2,
+    });
+    assert_eq!(plan["live_when"], expected);
+    let expected = serde_json::json!([{ "name": "web", "address": "127.0.0.1:0" }]);
+    assert_eq!(plan["listen"], expected);
+    assert_eq!(plan["fd_store_max"], 3);
+    // What was not asked for is not there.
+    let ended = Stepdown::new()
+        .dir(dir.path())
+        .args(["--report=plain.json"]);
+    ended.shell("exit 0").run().code(0);
+    let plan = &file(&dir.path().join("plain.json"))["plan"];
+    for name in ["restart", "wait_for", "live_when"] {
+        assert!(plan[name].is_null(), "{plan}");
+    }
+}

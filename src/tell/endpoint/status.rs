@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::record::waited::Waited;
 use crate::record::{ExitStatus, Reason, RestartReason, millis, optional_millis};
-use crate::tell::progress::{Beside, HeldUp, Progress, ReadyState};
+use crate::tell::progress::{Beside, HeldUp, Listening, Progress, ReadyState};
 
 #[derive(Serialize)]
 struct StatusJson<'a> {
@@ -30,6 +30,7 @@ struct StatusJson<'a> {
     #[serde(rename = "deadline_left_ms", serialize_with = "optional_millis")]
     deadline_left: Option<Duration>,
     status: Option<&'a str>,
+    listening: &'a [Listening],
     last_exit: Option<Exit>,
     /// The other generation, while two are alive.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +81,7 @@ pub(in crate::tell) fn json(progress: &Progress, now: Duration) -> String {
         still_there: progress.still_there(),
         deadline_left: progress.left(now),
         status: progress.says(),
+        listening: progress.listening(),
         last_exit,
         beside: progress.beside(),
         next_start: progress.next_start(now),

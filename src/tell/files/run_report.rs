@@ -7,7 +7,7 @@
 //! | `stepdown` | the version that wrote it |
 //! | `command` | the command and its arguments |
 //! | `started_at`, `ended_at` | UTC, RFC 3339 with milliseconds |
-//! | `plan` | what was asked for: `ladder` (each step's `step`, `target`, `wait_ms`), `stop_on`, `deadline_ms`, `max_runtime_ms`, `hooks` (each with `phase`, `name`, `timeout_ms`), `drain` (whether), `sweep_grace_ms` |
+//! | `plan` | what was asked for: `ladder` (each step's `step`, `target`, `wait_ms`), `stop_on`, `deadline_ms`, `max_runtime_ms`, `hooks` (each with `phase`, `name`, `timeout_ms`), `drain` (whether), `sweep_grace_ms`; null where it was not asked for: `restart` (`after`, `delay_ms`, `max_delay_ms`, `limit` with `times` and `within_ms`, `never_on`, `start_failures`, `on` and `replace_on`, the signals), `wait_for` (`conditions`, `timeout_ms`), `live_when` (`condition`, `every_ms`, `timeout_ms`, `failures`); `listen` (each with `name`, `address`), `fd_store_max` |
 //! | `records` | what happened, in order: `time_ms` since the start, `event`, and the fields of the event, as `--log-format json` has them |
 //! | `records_omitted` | how many records were left out: from the middle of a long run, and `child-says` with another one right behind |
 //! | `generations` | how each life of the command ended, in order: `generation`, `began_ms` and `ended_ms` since the start, what `outcome` has, and where another one followed why and after how long (`restart`, `delay_ms`) |
@@ -23,6 +23,8 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::plan::sockets::Socket;
+use crate::plan::supervision::{Restart, Supervision};
 use crate::plan::{HookPhase, Plan, Target};
 use crate::record::{Outcome, Record, RestartReason};
 use crate::tell::progress::{LastExit, Progress};
@@ -108,6 +110,49 @@ struct PlanSummary {
     hooks: Vec<HookSummary>,
     drain: bool,
     sweep_grace_ms: u64,
+    restart: Option<RestartSummary>,
+    wait_for: Option<WaitSummary>,
+    live_when: Option<LivenessSummary>,
+    listen: Vec<SocketSummary>,
+    fd_store_max: usize,
+}
+
+#[derive(Serialize)]
+struct RestartSummary {
+    after: &'static str,
+    delay_ms: u64,
+    max_delay_ms: u64,
+    limit: Option<LimitSummary>,
+    never_on: Vec<String>,
+    start_failures: bool,
+    on: Vec<Signal>,
+    replace_on: Vec<Signal>,
+}
+
+#[derive(Serialize)]
+struct LimitSummary {
+    times: u32,
+    within_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct WaitSummary {
+    conditions: Vec<String>,
+    timeout_ms: u64,
+}
+
+#[derive(Serialize)]
+struct LivenessSummary {
+    condition: String,
+    every_ms: u64,
+    timeout_ms: u64,
+    failures: u32,
+}
+
+#[derive(Serialize)]
+struct SocketSummary {
+    name: String,
+    address: String,
 }
 
 #[derive(Serialize)]
@@ -151,6 +196,52 @@ impl PlanSummary {
             hooks: hooks.collect(),
             drain: plan.drain.is_some(),
             sweep_grace_ms: millis(plan.sweep_grace),
+            restart: plan.supervision.as_ref().map(RestartSummary::of),
+            wait_for: plan.wait.as_ref().map(|wait| WaitSummary {
+                conditions: wait.conditions.iter().map(|c| c.text.clone()).collect(),
+                timeout_ms: millis(wait.timeout),
+            }),
+            live_when: plan.liveness.as_ref().map(|liveness| LivenessSummary {
+                condition: liveness.text.clone(),
+                every_ms: millis(liveness.every),
+                timeout_ms: millis(liveness.timeout),
+                failures: liveness.failures,
+            }),
+            listen: plan.sockets.iter().map(SocketSummary::of).collect(),
+            fd_store_max: plan.fd_store_max,
+        }
+    }
+}
+
+impl RestartSummary {
+    fn of(asked: &Supervision) -> Self {
+        let mut words = Restart::ALL.iter();
+        let word = words.find(|(_, restart)| *restart == asked.restart);
+        let codes = asked.never_on.codes.iter().map(u8::to_string);
+        let signals = asked.never_on.signals.iter();
+        Self {
+            after: word.map_or("", |(word, _)| word),
+            delay_ms: millis(asked.delay),
+            max_delay_ms: millis(asked.longest_delay),
+            limit: asked.limit.map(|limit| LimitSummary {
+                times: limit.times,
+                within_ms: limit.within.map(millis),
+            }),
+            never_on: codes
+                .chain(signals.map(|signal| signal.to_string()))
+                .collect(),
+            start_failures: asked.start_failures,
+            on: asked.restart_on.iter().collect(),
+            replace_on: asked.replace_on.iter().collect(),
+        }
+    }
+}
+
+impl SocketSummary {
+    fn of(socket: &Socket) -> Self {
+        Self {
+            name: socket.name.clone(),
+            address: socket.text.clone(),
         }
     }
 }
