@@ -25,6 +25,15 @@ mod tests;
 use jitter::Jitter;
 use replacement::Beside;
 
+/// What follows a generation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    Restart(RestartReason),
+    /// There were so many restarts already.
+    GiveUp(u32),
+    End,
+}
+
 /// Where in the series we are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum State {
@@ -63,6 +72,8 @@ pub(crate) struct Supervisor {
     /// A request to stop: nothing follows the generation that is alive.
     stop_asked: bool,
     sockets_closed: bool,
+    /// What follows the generation that serves, once its child is over.
+    verdict: Option<Verdict>,
     /// A request to restart was obeyed: another generation follows whatever its end.
     restart_asked: bool,
     /// The time of the event that is being handled.
@@ -100,6 +111,7 @@ impl Supervisor {
             ready_since: None,
             stop_asked: false,
             sockets_closed: false,
+            verdict: None,
             restart_asked: false,
             now: Duration::ZERO,
             outbox: VecDeque::new(),
@@ -155,6 +167,43 @@ impl Supervisor {
             _ => {}
         }
         self.machine.handle(now, event);
+        self.foresee(now);
+    }
+
+    /// As soon as the child is over it is known whether another one follows. If none does, nobody takes the
+    /// connections that come while what is left is swept and hooks run: they are not to wait for it.
+    fn foresee(&mut self, now: Duration) {
+        if self.verdict.is_some() || self.restart_asked || self.is_coming() {
+            return;
+        }
+        let Some(outcome) = self.machine.foreseen(now) else {
+            return;
+        };
+        let verdict = self.judge(now, &outcome);
+        self.verdict = Some(verdict);
+        if !matches!(verdict, Verdict::Restart(_)) {
+            self.close_sockets();
+        }
+    }
+
+    fn judge(&self, now: Duration, outcome: &Outcome) -> Verdict {
+        let Some(reason) = self.reason_to_restart(outcome) else {
+            return Verdict::End;
+        };
+        let Some(limit) = self.supervision.limit else {
+            return Verdict::Restart(reason);
+        };
+        let counts = |at: &&Duration| {
+            let within = limit.within;
+            within.is_none_or(|within| now.saturating_sub(**at) < within)
+        };
+        let counted = self.restarts.iter().filter(counts).count();
+        let times = u32::try_from(counted).unwrap_or(u32::MAX);
+        if times >= limit.times {
+            Verdict::GiveUp(times)
+        } else {
+            Verdict::Restart(reason)
+        }
     }
 
     /// Nothing follows the generation that is alive, even where it was to be followed by one: connections that the
@@ -248,6 +297,7 @@ impl Supervisor {
         self.generation.number = self.newest;
         self.ready_since = None;
         self.restart_asked = false;
+        self.verdict = None;
         let plan = Rc::clone(self.plan());
         self.act(Action::NextGeneration {
             number: self.newest,
@@ -270,8 +320,16 @@ impl Supervisor {
         if self.restart_asked {
             return self.follow(now, outcome, RestartReason::Asked, Duration::ZERO);
         }
-        let Some(reason) = self.reason_to_restart(&outcome) else {
-            return self.finish(outcome);
+        let verdict = self.verdict.take();
+        let limit = self.supervision.limit;
+        let reason = match verdict.unwrap_or_else(|| self.judge(now, &outcome)) {
+            Verdict::Restart(reason) => reason,
+            Verdict::End => return self.finish(outcome),
+            Verdict::GiveUp(restarts) => {
+                let within = limit.and_then(|limit| limit.within);
+                self.tell(Record::GaveUp { restarts, within });
+                return self.finish(outcome);
+            }
         };
         let healthy = self
             .ready_since
@@ -279,17 +337,9 @@ impl Supervisor {
         if healthy {
             self.next_delay = self.supervision.delay;
         }
-        if let Some(limit) = self.supervision.limit {
+        if let Some(limit) = limit {
             if let Some(within) = limit.within {
                 self.restarts.retain(|at| now.saturating_sub(*at) < within);
-            }
-            let times = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
-            if times >= limit.times {
-                self.tell(Record::GaveUp {
-                    restarts: times,
-                    within: limit.within,
-                });
-                return self.finish(outcome);
             }
             self.restarts.push_back(now);
         }

@@ -20,6 +20,18 @@ impl Machine {
         self.act(Action::Finish(outcome));
     }
 
+    /// How the run ends, once the child is over and only the rest is to be done; whatever comes meanwhile changes
+    /// neither the status nor the reason.
+    pub(crate) fn foreseen(&self, now: Duration) -> Option<Outcome> {
+        let is_over = match self.phase {
+            Phase::Sweep(_) => !self.only_waits(),
+            Phase::PostStop { .. } | Phase::LastSweep(_) | Phase::Flush => true,
+            _ => false,
+        };
+        let is_known = self.child.failure.is_some() || self.child.status().is_some();
+        (is_over && is_known).then(|| self.outcome(now))
+    }
+
     pub(super) fn outcome(&self, now: Duration) -> Outcome {
         let begun = self.stop.begun;
         let reason = begun.map_or(Reason::Exit, |begun| begun.reason);

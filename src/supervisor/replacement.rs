@@ -121,6 +121,7 @@ impl Supervisor {
         std::mem::swap(&mut beside.machine, &mut self.machine);
         std::mem::swap(&mut beside.number, &mut self.generation.number);
         self.machine.serve();
+        self.verdict = None;
         if ready {
             beside.machine.handle(now, Event::Replaced(beside.asked));
         }

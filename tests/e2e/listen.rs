@@ -225,6 +225,45 @@ fn from_the_stop_on_nobody_waits_in_vain() {
 }
 
 #[test]
+fn from_the_last_end_on_nobody_waits_in_vain() {
+    // Where another generation follows, who connects meanwhile waits for it.
+    let cases = [
+        (&["--restart=no", "--restart-on=HUP"][..], 0, false),
+        (&["--restart=on-failure", "--restart-never-on=7"], 0, false),
+        (&["--restart=on-failure", "--restart-limit=1/1h"], 1, false),
+        (&["--restart=on-failure", "--restart-limit=2/1h"], 1, true),
+    ];
+    both(|mode| {
+        for (options, before, follows) in cases {
+            let hook = "sh -c 'echo hook; while ! test -e next; do sleep 0.01; done; rm next'";
+            let hook = ["--post-stop", hook, "--hook-timeout=1h"];
+            let stepdown = Stepdown::in_mode(mode);
+            // Passed over where there is no restart.
+            let stepdown = stepdown.env("STEPDOWN_RESTART_DELAY", "1ms");
+            let options = [options, &hook].concat();
+            let mut server = Server::start(stepdown, &options, &["quick"]);
+            for crash in 1..=before {
+                server.crashes();
+                server.run.says_times("hook", crash);
+                server.make("next");
+                server.run.says_times("ready", crash + 1);
+            }
+            server.crashes();
+            server.run.says_times("hook", before + 1);
+            assert_eq!(TcpStream::connect(server.address).is_ok(), follows);
+            server.make("next");
+            if follows {
+                server.run.says_times("ready", before + 2);
+                server.make("next");
+                server.run.signal(Signal::SIGTERM);
+            }
+            let ended = server.run.wait();
+            ended.code(if follows { 0 } else { 7 }).nothing_left();
+        }
+    });
+}
+
+#[test]
 fn a_child_that_is_drained_for_a_restart_finishes_what_it_has() {
     both(|mode| {
         let options = ["--restart-on=HUP", "--drain-port=auto"];

@@ -48,6 +48,8 @@ enum Promise {
     OtherSignalsReachTheChild,
     /// The sockets of `--listen` are there for each generation, and closed from the stop on.
     SocketsAreOpenUntilTheStop,
+    /// Once the last child is over they are closed before anything else is done.
+    SocketsAreClosedBeforeTheHooks,
 }
 
 /// A mistake that a supervisor could make.
@@ -65,9 +67,10 @@ enum Bug {
     SwallowsSignals,
     ClosesSocketsForARestart,
     KeepsSocketsOpen,
+    ClosesSocketsAtTheEnd,
 }
 
-const BUGS: [(Bug, Promise); 12] = [
+const BUGS: [(Bug, Promise); 13] = [
     (Bug::MissesAStopInTheDelay, Promise::AStopEndsTheRun),
     (Bug::RestartsInSpiteOfAStop, Promise::AStopEndsTheRun),
     (Bug::DoesNotWaitForTheSweep, Promise::OneGenerationAtATime),
@@ -86,6 +89,10 @@ const BUGS: [(Bug, Promise); 12] = [
         Promise::SocketsAreOpenUntilTheStop,
     ),
     (Bug::KeepsSocketsOpen, Promise::SocketsAreOpenUntilTheStop),
+    (
+        Bug::ClosesSocketsAtTheEnd,
+        Promise::SocketsAreClosedBeforeTheHooks,
+    ),
 ];
 
 struct Broken(Promise, String);
@@ -115,6 +122,8 @@ struct Judge {
     last: Option<u8>,
     forwarded: u32,
     sockets_closed: bool,
+    /// Whether they were, when the last post-stop hook began.
+    closed_by_then: bool,
     outcome: Option<Outcome>,
 }
 
@@ -158,6 +167,7 @@ impl Judge {
             last: None,
             forwarded: 0,
             sockets_closed: false,
+            closed_by_then: true,
             outcome: None,
         };
         judge.supervisor.jitter = Jitter::none();
@@ -240,7 +250,9 @@ impl Judge {
                 let result = HookResult::Ended(ExitStatus::Exited(0));
                 self.to_come.push_back(Event::HookEnded { hook, result });
             }
-            Action::CloseSockets if self.bug == Some(Bug::KeepsSocketsOpen) => {}
+            Action::CloseSockets if self.bug == Some(Bug::KeepsSocketsOpen) && self.stop_asked => {}
+            Action::CloseSockets
+                if self.bug == Some(Bug::ClosesSocketsAtTheEnd) && !self.stop_asked => {}
             Action::CloseSockets => self.sockets_closed = true,
             Action::NextGeneration { .. } => {
                 holds(Promise::AStopEndsTheRun, !self.stop_asked, "a generation")?;
@@ -302,6 +314,11 @@ impl Judge {
                     outcome.code == code,
                     &format!("{} is not {code}", outcome.code),
                 )?;
+                holds(
+                    Promise::SocketsAreClosedBeforeTheHooks,
+                    self.stop_asked || self.closed_by_then,
+                    "open",
+                )?;
                 let may_end = self.stop_asked || !self.failed;
                 holds(Promise::AFailureIsNotTheEnd, may_end, "it is")?;
             }
@@ -316,7 +333,10 @@ impl Judge {
         match hook.phase {
             HookPhase::PreStart => self.pre_start += 1,
             HookPhase::PreStop => {}
-            HookPhase::PostStop => self.post_stop += 1,
+            HookPhase::PostStop => {
+                self.post_stop += 1;
+                self.closed_by_then = self.sockets_closed;
+            }
         }
     }
 
