@@ -248,6 +248,7 @@ impl Machine {
             (_, Event::Alive) => self.alive(),
             (_, Event::NotAlive(why)) => self.not_alive(now, why),
             (_, Event::KeepsAlive) => self.keeps_alive(now),
+            (_, Event::WatchdogIs(within)) => self.watchdog_is(now, within),
             (_, Event::SaysItHangs) => {
                 self.missed_watchdog(now, Some("the child says WATCHDOG=trigger"));
             }

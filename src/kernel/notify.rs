@@ -25,6 +25,8 @@ struct Message {
     stopping: bool,
     /// It is alive, or hangs.
     watchdog: Option<Watchdog>,
+    /// How often it will say so from now on.
+    watchdog_every: Option<Duration>,
     extend: Option<Duration>,
     in_flight: Option<u32>,
     status: Option<String>,
@@ -75,10 +77,11 @@ impl Message {
                 b"STOPPING" => message.stopping |= value == b"1",
                 b"WATCHDOG" if value == b"1" => message.watchdog = Some(Watchdog::Alive),
                 b"WATCHDOG" if value == b"trigger" => message.watchdog = Some(Watchdog::Trigger),
+                b"WATCHDOG_USEC" => {
+                    message.watchdog_every = microseconds(value).or(message.watchdog_every);
+                }
                 b"EXTEND_TIMEOUT_USEC" => {
-                    let text = std::str::from_utf8(value).ok();
-                    let micros = text.and_then(|text| text.parse().ok());
-                    message.extend = micros.map(Duration::from_micros).or(message.extend);
+                    message.extend = microseconds(value).or(message.extend);
                 }
                 b"STATUS" => {
                     let text = String::from_utf8_lossy(value);
@@ -107,6 +110,17 @@ impl Message {
         message.onward.pop();
         message
     }
+}
+
+fn microseconds(value: &[u8]) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?;
+    text.parse().ok().map(Duration::from_micros)
+}
+
+/// 0, or the largest number, ends the watchdog (sd_watchdog_enabled(3); systemd does so, too).
+fn watchdog(every: Duration) -> Option<Duration> {
+    let never = [Duration::ZERO, Duration::from_micros(u64::MAX)];
+    Some(every).filter(|every| !never.contains(every))
 }
 
 /// So many messages wait at most (unix(7), `max_dgram_qlen`; systemd sets 512), and a turn or two may bring none.
@@ -323,6 +337,9 @@ impl NotifySocket {
         if message.ready && self.awaits_ready {
             self.send(Event::Ready);
         }
+        if let (Some(every), true) = (message.watchdog_every, self.awaits_watchdog) {
+            self.send(Event::WatchdogIs(watchdog(every)));
+        }
         match message.watchdog.filter(|_| self.awaits_watchdog) {
             Some(Watchdog::Alive) => self.send(Event::KeepsAlive),
             Some(Watchdog::Trigger) => self.send(Event::SaysItHangs),
@@ -390,6 +407,7 @@ mod tests {
             ready: true,
             stopping: false,
             watchdog: None,
+            watchdog_every: None,
             extend: Some(Duration::from_millis(1500)),
             in_flight: Some(3),
             status: Some("Serving a=b".to_owned()),
@@ -408,6 +426,13 @@ mod tests {
         assert_eq!(said(b"WATCHDOG=1"), Some(Watchdog::Alive));
         assert_eq!(said(b"STATUS=a\nWATCHDOG=trigger"), Some(Watchdog::Trigger));
         assert_eq!(said(b"WATCHDOG=0\nWATCHDOG_USEC=1"), None);
+        let every = |bytes| Message::parse(bytes).watchdog_every;
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(every(b"WATCHDOG=1\nWATCHDOG_USEC=1000000"), second);
+        assert_eq!(every(b"WATCHDOG_USEC=-1"), None);
+        assert_eq!(watchdog(Duration::ZERO), None);
+        assert_eq!(watchdog(Duration::from_micros(u64::MAX)), None);
+        assert_eq!(second.and_then(watchdog), second);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct Child {
     pub(super) out_of_memory: bool,
     /// The last signal that was only forwarded, by the name it came by, and when.
     pub(super) forwarded: Option<(Signal, Duration)>,
+    /// How often it wants to say that it is alive, where it says so itself: it may be not at all.
+    pub(super) watchdog: Option<Option<Duration>>,
     /// How many it says that it has in flight.
     pub(super) says_in_flight: Option<u32>,
 }

@@ -53,6 +53,8 @@ pub(crate) enum Event {
     /// The child says that it is alive (`WATCHDOG=1`), or that it hangs (`WATCHDOG=trigger`).
     KeepsAlive,
     SaysItHangs,
+    /// From now on it says so at least that often (`WATCHDOG_USEC`), or not at all.
+    WatchdogIs(Option<Duration>),
     /// This `--wait-for` holds, or does not yet, and why.
     Holds(usize),
     HoldsNot {

@@ -29,12 +29,13 @@ impl Machine {
         if readiness.live.is_some() {
             return;
         }
-        let within = liveness.watchdog();
+        let asked = liveness.watchdog();
+        let within = asked.and_then(|asked| self.child.watchdog.unwrap_or(Some(asked)));
         readiness.live = Some(Live {
             failures: 0,
             speaks_by: within.map(|within| now.saturating_add(within)),
         });
-        if within.is_none() {
+        if asked.is_none() {
             let facts = self.facts(now, "live");
             self.act(Action::Watch(facts));
         }
@@ -68,22 +69,34 @@ impl Machine {
         }
     }
 
+    /// How often it must say that it is alive: as it says itself, or as it was told.
+    fn watchdog(&self) -> Option<Duration> {
+        let asked = self.plan.liveness.as_ref().and_then(Liveness::watchdog)?;
+        self.child.watchdog.unwrap_or(Some(asked))
+    }
+
     /// It says that it is alive.
     pub(super) fn keeps_alive(&mut self, now: Duration) {
-        let liveness = self.plan.liveness.as_ref();
-        let within = liveness.and_then(Liveness::watchdog);
-        if let (Some(within), Some(live)) = (within, self.live()) {
-            live.speaks_by = Some(now.saturating_add(within));
+        let within = self.watchdog();
+        if let Some(live) = self.live() {
+            live.speaks_by = within.map(|within| now.saturating_add(within));
         }
+    }
+
+    /// It counts from the message on.
+    pub(super) fn watchdog_is(&mut self, now: Duration, within: Option<Duration>) {
+        self.child.watchdog = Some(within);
+        self.keeps_alive(now);
     }
 
     /// It has not said so in time, or it says itself that it hangs (`WATCHDOG=trigger`).
     pub(super) fn missed_watchdog(&mut self, now: Duration, why: Option<&str>) {
         let liveness = self.plan.liveness.as_ref();
-        let Some(LiveWhen::Watchdog(within)) = liveness.map(|live| &live.when) else {
+        let Some(LiveWhen::Watchdog(asked)) = liveness.map(|live| &live.when) else {
             return;
         };
-        let late = || format!("the child has not said WATCHDOG=1 for {}", Shown(*within));
+        let within = self.watchdog().unwrap_or(*asked);
+        let late = || format!("the child has not said WATCHDOG=1 for {}", Shown(within));
         let why = why.map_or_else(late, str::to_owned);
         if self.live().is_none() {
             return;

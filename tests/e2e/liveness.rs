@@ -281,6 +281,29 @@ fn one_that_keeps_saying_so_is_alive_and_one_that_says_it_hangs_is_not() {
 }
 
 #[test]
+fn it_says_itself_how_often_it_will_say_so() {
+    both(|mode| {
+        // Shorter than it was told.
+        let ended = notifier(mode, "watchdog:1h", |say| say("WATCHDOG_USEC=200000"));
+        ended
+            .code(125)
+            .logged(&["the child has not said WATCHDOG=1 for 200 ms"]);
+        // Longer, or not at all any more; then it says that it hangs.
+        for every in ["3600000000", "0", "18446744073709551615"] {
+            let ended = notifier(mode, "watchdog:1s", |say| {
+                say(&format!("WATCHDOG_USEC={every}"));
+                thread::sleep(Duration::from_millis(1_500));
+                say("WATCHDOG=trigger");
+            });
+            ended
+                .code(125)
+                .logged(&["the child says WATCHDOG=trigger"])
+                .never_logged("has not said");
+        }
+    });
+}
+
+#[test]
 fn what_hangs_is_started_again_where_that_is_asked_for() {
     both(|mode| {
         let dir = dir();

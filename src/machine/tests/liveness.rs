@@ -88,6 +88,36 @@ fn a_missed_watchdog_is_abrt_before_the_ladder() {
 }
 
 #[test]
+fn a_child_may_say_how_often_it_will_speak() {
+    let every = |millis| Event::WatchdogIs(Some(Duration::from_millis(millis)));
+    let late = |told: &str, at: &str, after: &str| {
+        let line = format!("{at} not alive: the child has not said WATCHDOG=1 for {after}");
+        assert!(told.contains(&line), "{told}");
+    };
+    let watched =
+        || Story::of("--live-when watchdog:2s --grace 1s").exits_on(Cue::Signal(Signal::ABRT), 0);
+    let told = watched()
+        .at(500, every(1_000))
+        .at(1_400, Event::KeepsAlive)
+        .told();
+    late(&told, "2400", "1.0 s");
+    let told = watched().at(500, every(9_000)).told();
+    late(&told, "9500", "9.0 s");
+    let told = watched()
+        .at(500, Event::WatchdogIs(None))
+        .at(600, every(700))
+        .told();
+    late(&told, "1300", "700 ms");
+    // It counts for one that is not ready yet, too.
+    let told = Story::of("--live-when watchdog:2s --ready-when notify --grace 1s")
+        .exits_on(Cue::Signal(Signal::ABRT), 0)
+        .at(500, every(9_000))
+        .at(1_000, Event::Ready)
+        .told();
+    late(&told, "10000", "9.0 s");
+}
+
+#[test]
 fn a_child_that_says_that_it_hangs_is_taken_at_its_word_and_one_that_stops_is_left_alone() {
     let told = Story::of("--live-when watchdog:2s --grace 1s")
         .at(500, Event::SaysItHangs)
