@@ -16,11 +16,11 @@ use crate::drive::World;
 use crate::kernel::notify::{Events, Upward};
 use crate::machine::{Action, Event};
 use crate::options::reload::Reloader;
-use crate::plan::{Plan, StepAction};
+use crate::plan::{Left, Plan, StepAction};
 use crate::reactor::{Reactor, Wake};
-use crate::sys::descriptors;
 use crate::sys::signals::{self, Inherited};
 use crate::sys::terminal::Terminal;
+use crate::sys::{clock, descriptors};
 use crate::words::signal::{Signal, SignalSet};
 use child::Start;
 use jobs::Job;
@@ -217,6 +217,9 @@ impl Kernel {
         self.life.listeners = last.listeners;
         self.life.jobs = last.jobs;
         self.life.told_none = last.told_none;
+        if self.plan.left == Left::Leave {
+            self.life.began = clock::ticks_since_boot(Instant::now());
+        }
         self.passed_on = self.plan.passed_on();
         // What the last one has said is not meant for the next one.
         let beside = self.beside.as_ref().map(|beside| beside.number);

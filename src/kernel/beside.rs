@@ -13,6 +13,7 @@ use super::life::Life;
 use super::sockets::steer_all;
 use crate::call::Listener;
 use crate::machine::{Action, Event};
+use crate::plan::Left;
 use crate::sys::reap::Reaped;
 use crate::sys::steering::Steering;
 use crate::sys::tree::{self, Member};
@@ -176,7 +177,7 @@ impl Kernel {
     /// Whether the process belongs to the generation whose turn it is; `members` are all that there are.
     pub(super) fn is_of_this(&self, member: &Member, members: &[Member]) -> bool {
         let Some(other) = &self.beside else {
-            return true;
+            return !self.was_left_before(member, members);
         };
         let root = self.root_of(member, members);
         let is_of = |life: &Life| {
@@ -187,6 +188,28 @@ impl Kernel {
             return is_of(&self.life);
         }
         self.owner_of_orphan(root) == Some(self.life.number)
+    }
+
+    /// Whether what an earlier generation was told to leave (`--left leave`) may still be there.
+    pub(super) fn leaves_some(&self) -> bool {
+        self.plan.left == Left::Leave && self.life.number > 1
+    }
+
+    /// Whether it is one of those. With the environment that it was started with a program tells its generation; one
+    /// that has overwritten that was there before this generation, or was not.
+    fn was_left_before(&self, member: &Member, members: &[Member]) -> bool {
+        if !self.leaves_some() {
+            return false;
+        }
+        let root = self.root_of(member, members);
+        let runs = |(job, _): &(i32, _)| *job == root.pid;
+        if self.life.child.pid == Some(root.pid) || self.life.jobs.running.iter().any(runs) {
+            return false;
+        }
+        match generation_of(root.pid) {
+            Some(number) => number < self.life.number,
+            None => root.started < self.life.began,
+        }
     }
 
     /// The ancestor that is our own child.

@@ -19,6 +19,7 @@ use crate::kernel::relay;
 use crate::kernel::relay::Order;
 use crate::machine::Event;
 use crate::options::identity;
+use crate::plan::Left;
 use crate::plan::liveness::Liveness;
 use crate::plan::{Plan, Stdin, StepAction};
 use crate::record::StartFailure;
@@ -222,7 +223,7 @@ fn child_environment(
     laid_over.extend(start.sockets.variables(&life.listeners));
     laid_over.extend(start.last.iter().cloned());
     laid_over.extend(plan.child.env.iter().cloned());
-    if plan.replaces() {
+    if plan.replaces() || plan.supervision.is_some() && plan.left == Left::Leave {
         laid_over.push((GENERATION.into(), life.number.to_string().into()));
     }
     let liveness = plan.liveness.as_ref();

@@ -16,7 +16,8 @@ use crate::drain::connections::Connections;
 pub(super) struct Life {
     /// Which one it is, counted from one.
     pub(super) number: u32,
-    /// When it began, in hundredths of a second since boot, where it began beside another one.
+    /// When it began, in hundredths of a second since boot, where it began beside another one, or after one that was
+    /// to leave something.
     pub(super) began: u64,
     /// The sockets of `--listen`. Their numbers are above those that they have in the child.
     pub(super) listeners: Vec<OwnedFd>,

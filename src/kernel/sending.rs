@@ -141,7 +141,7 @@ impl Kernel {
 
     /// Every process that we may signal is to get it: we are PID 1, and one generation is alive.
     fn has_all(&self) -> bool {
-        self.own_pid == 1 && self.beside.is_none()
+        self.own_pid == 1 && self.beside.is_none() && !self.leaves_some()
     }
 
     fn kill_all(&mut self) -> Reached {
@@ -170,7 +170,7 @@ impl Kernel {
     }
 
     pub(super) fn signal_without_proc(&mut self, signal: Signal) -> Reached {
-        let child = if self.own_pid == 1 {
+        let child = if self.has_all() {
             self.tell_no_proc("what is left is signalled without being named");
             signals::send(-1, signal).is_ok()
         } else {

@@ -8,7 +8,8 @@ use nix::sys::signal::Signal;
 
 use crate::files::directory;
 use crate::support::pty::{CTRL_C, CTRL_Z, Pty, prompt};
-use crate::support::{Stepdown, binary, both, proc, wait_until};
+use crate::support::running::Running;
+use crate::support::{Mode, Stepdown, binary, both, holds_within, proc, wait_until};
 
 const QUICKLY: [&str; 3] = [
     "--restart=always",
@@ -59,11 +60,41 @@ fn what_one_generation_was_to_leave_lives_on_beside_the_next() {
         let names: Vec<String> = ended.still_there().into_iter().map(|p| p.name).collect();
         // As PID 1 nobody can be left: the kernel ends the namespace.
         let lives_on = names.iter().any(|name| name == "sleep");
-        assert_eq!(
-            lives_on,
-            mode == crate::support::Mode::Ordinary,
-            "{names:?}"
-        );
+        assert_eq!(lives_on, mode == Mode::Ordinary, "{names:?}");
+    });
+}
+
+/// What an earlier life was to leave is no business of a later one's ladder; what this one leaves is.
+#[test]
+fn kill_for_a_later_tree_does_not_reach_what_an_earlier_life_has_left() {
+    /// One in a session of its own, one without a parent, and a parent that forks in a later life.
+    const FIRST: &str = "setsid sleep 1000 & sh -c 'sleep 1000 & echo $! >orphan';          setsid sh -c 'touch parent; until test -e fork; do sleep 0.01; done;          sleep 1000 & touch forked; wait' &          until test -s orphan && test -e parent; do sleep 0.01; done; touch left; exit 1";
+    const SECOND: &str = "touch fork; until test -e forked; do sleep 0.01; done;          setsid sh -c 'trap \"\" TERM; touch own; exec sleep 1000' &          until test -e own; do sleep 0.01; done;          touch last; trap '' TERM; echo deaf; while :; do sleep 0.01; done";
+    both(|mode| {
+        let dir = directory();
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(QUICKLY)
+            .args(["--left=leave", "--restart-on=USR2"])
+            .args(["--ladder=TERM@tree:100ms,KILL"])
+            .shell(&format!(
+                "test -e left || {{ {FIRST}; }}; test -e last || {{ {SECOND}; }};                  echo last; while :; do read line; done"
+            ))
+            .start();
+        run.says("deaf").signal(Signal::SIGUSR2);
+        run.logs("KILL to the tree");
+        run.says("last");
+        let sleeps = |process: &&proc::Process| process.name == "sleep";
+        let asleep = |run: &Running| run.mark().processes().iter().filter(sleeps).count();
+        // What the second life has left is ended by its ladder.
+        wait_until("three are left", || asleep(&run) == 3);
+        assert!(!holds_within(Duration::from_millis(200), || asleep(&run) != 3));
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(143);
+        // As PID 1 nobody can be left: the kernel ends the namespace.
+        let left = ended.still_there().iter().filter(sleeps).count();
+        assert_eq!(left, if mode == Mode::Ordinary { 3 } else { 0 });
     });
 }
 
