@@ -1,5 +1,6 @@
 //! The stop plan as a timeline: the same machine, played against an imaginary child.
 
+mod replacements;
 mod restarts;
 mod totals;
 pub(crate) mod values;
@@ -30,13 +31,14 @@ use crate::words::suggest;
 /// Reads the values of `--assume`.
 ///
 /// # Errors
-/// A cue or a duration is not valid.
-pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
+/// A cue or a duration is not valid, or nothing asks for what it assumes.
+pub(crate) fn script(values: &[OsString], plan: &Plan) -> Result<Script, Error> {
     let mut script = Script {
         hooks_take: (!values.is_empty()).then_some(Duration::ZERO),
         requests_end: !values.is_empty(),
         ..Script::default()
     };
+    let mut replacements = Vec::new();
     for value in values {
         let text = value.to_string_lossy();
         let (cue, after) = text.split_once(':').unwrap_or((&text, "0"));
@@ -45,6 +47,14 @@ pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
             .map_err(|bad| error(Fault::new(bad.to_string()).way_out(bad.way_out())))?;
         if cue.eq_ignore_ascii_case(HANG) {
             script.lives.push_back(Life::Hangs(after));
+            continue;
+        }
+        if cue.eq_ignore_ascii_case(REPLACE) {
+            if !plan.replaces() {
+                let fault = Fault::new("no signal asks for a replacement");
+                return Err(error(fault.way_out("add --replace-on SIGNALS")));
+            }
+            replacements.push(after);
             continue;
         }
         match parse_failure(cue).map_err(error)? {
@@ -58,6 +68,7 @@ pub(crate) fn script(values: &[OsString]) -> Result<Script, Error> {
             }
         }
     }
+    replacements::assume(&mut script, plan, &replacements);
     Ok(script)
 }
 
@@ -83,6 +94,9 @@ pub(crate) fn prepare(script: &mut Script, plan: &Plan) -> Result<(), Error> {
     script.liveness.clone_from(&plan.liveness);
     Ok(())
 }
+
+/// The cue of `--assume` that is a request to replace.
+const REPLACE: &str = "replace";
 
 /// Reads the value of `--as`.
 ///
@@ -124,7 +138,9 @@ fn parse_cue(text: &str) -> Result<Cue, Fault> {
         match suggest::nearest(&lower, words).or(unknown.nearest()) {
             Some(near) => fault.way_out(format!("did you mean {near}?")),
             None => {
-                fault.way_out("write a signal, stdin, eof, exec, start, fail or hang, as TERM:2s")
+                let words =
+                    "write a signal, stdin, eof, exec, start, fail, hang or replace, as TERM:2s";
+                fault.way_out(words)
             }
         }
     })
@@ -175,7 +191,10 @@ fn play_in(mut world: Sim, decider: &mut impl Decider) -> Played {
     let mut t0 = None;
     drive(decider, &mut world, &mut |at: Duration, record: &Record| {
         match record {
-            Record::StopAsked { .. } | Record::ChildExited { .. } | Record::StartFailed(_) => {
+            Record::StopAsked { .. }
+            | Record::ChildExited { .. }
+            | Record::StartFailed(_)
+            | Record::ReplaceBegan { .. } => {
                 t0.get_or_insert(at);
             }
             Record::Step {
@@ -196,9 +215,12 @@ fn play_in(mut world: Sim, decider: &mut impl Decider) -> Played {
 /// itself.
 fn asked(plan: &Plan, script: &Script) -> Option<Signal> {
     let by_itself = script.exits_on.iter().any(|(cue, _)| *cue == Cue::Start);
-    if by_itself {
-        None
-    } else if plan.stop_on.contains(Signal::TERM) {
+    if by_itself { None } else { stop_signal(plan) }
+}
+
+/// The signal that asks for the stop.
+fn stop_signal(plan: &Plan) -> Option<Signal> {
+    if plan.stop_on.contains(Signal::TERM) {
         Some(Signal::TERM)
     } else {
         plan.stop_on.iter().next()
@@ -206,14 +228,17 @@ fn asked(plan: &Plan, script: &Script) -> Option<Signal> {
 }
 
 /// The timeline and its worst case, as text or as the JSON lines that a run would write.
-pub(crate) fn explain(plan: Plan, script: Script, json: bool) -> String {
+pub(crate) fn explain(plan: Plan, mut script: Script, json: bool) -> String {
     let plan = Rc::new(plan);
     let asked = asked(&plan, &script);
     let first = script.lives.front().copied();
-    let lives = first.is_some();
+    let is_replaced = !script.asked.is_empty();
+    let lives = first.is_some() || is_replaced;
     let assumed = lives || !script.exits_on.is_empty();
-    let script = Script { asked, ..script };
     let hooks_take = script.hooks_take;
+    if !is_replaced {
+        script.asked = asked.into_iter().collect();
+    }
     let mut played = if lives {
         play_lives(&plan, Sim::new(script))
     } else {
@@ -238,12 +263,14 @@ pub(crate) fn explain(plan: Plan, script: Script, json: bool) -> String {
     let event = match first {
         Some(Life::Ends(..)) => "A failure of the command".to_owned(),
         Some(Life::Hangs(_)) => "A command that hangs, from then on".to_owned(),
+        None if is_replaced => "A replacement of the command".to_owned(),
         None => event(&plan, asked, assumed),
     };
     let _ = writeln!(text, "{event}, {}:\n", children(&plan, assumed));
     timeline(&mut text, &plan, &played);
     if !assumed {
         restarts::timelines(&mut text, &plan, hooks_take);
+        replacements::timeline(&mut text, &plan, hooks_take);
     }
     totals::budget(&mut text, &plan);
     totals::totals(&mut text, &plan);
@@ -289,13 +316,25 @@ fn timeline(text: &mut String, plan: &Plan, played: &Played) {
             let _ = writeln!(text, "{:>12}  the child is waited for {how_long}", "...");
             return;
         }
-        if matches!(
-            record,
-            Record::Started { .. } | Record::HookStarted { .. } | Record::NotReady { .. }
-        ) {
+        if !is_shown(record) {
             continue;
         }
         row(text, &mut last, at.saturating_sub(played.t0), &told(record));
+    }
+}
+
+/// Whether a timeline has it: what another line says, too, makes it no clearer.
+fn is_shown(record: &Record) -> bool {
+    match record {
+        // Here it decides.
+        Record::OfGeneration { record, .. } => {
+            matches!(**record, Record::Ready { .. }) || is_shown(record)
+        }
+        Record::Started { .. }
+        | Record::HookStarted { .. }
+        | Record::Ready { .. }
+        | Record::NotReady { .. } => false,
+        _ => true,
     }
 }
 
@@ -324,6 +363,13 @@ fn told(record: &Record) -> String {
             sender: None,
             deadline,
         }),
+        Record::ReplaceBegan {
+            generation, signal, ..
+        } => log::text(&Record::ReplaceBegan {
+            generation,
+            signal,
+            sender: None,
+        }),
         _ => log::text(record),
     }
 }
@@ -334,10 +380,12 @@ mod tests {
 
     #[test]
     fn assumptions_that_are_none_are_refused_with_a_way_out() {
-        let refused = |text: &str| script(&[text.into()]).unwrap_err().to_string();
+        let plan = crate::options::Settings::default().plan().unwrap();
+        let refused = |text: &str| script(&[text.into()], &plan).unwrap_err().to_string();
         assert!(refused("TREM").contains("did you mean TERM?"));
         assert!(refused("stdn:1s").contains("did you mean stdin?"));
         assert!(refused("TERM:soon").contains("write it as 1500ms"));
         assert!(refused("fail=256:1s").contains("a number up to 255"));
+        assert!(refused("replace:1s").contains("add --replace-on"));
     }
 }

@@ -263,7 +263,7 @@ impl Audience for Outputs {
 fn explain(settings: &Settings, assume: &[OsString], json: bool) -> Result<u8, String> {
     let plan = settings.plan().map_err(|error| error.to_string())?;
     settings.refuse_idle(&plan).map_err(|e| e.to_string())?;
-    let mut script = explain::script(assume).map_err(|error| error.to_string())?;
+    let mut script = explain::script(assume, &plan).map_err(|error| error.to_string())?;
     explain::prepare(&mut script, &plan).map_err(|error| error.to_string())?;
     let mut text = if json {
         explain::values::json(settings, &plan)

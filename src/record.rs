@@ -416,7 +416,7 @@ pub(crate) enum Record {
     ReplaceBegan {
         generation: u32,
         signal: Signal,
-        sender: Sender,
+        sender: Option<Sender>,
     },
     /// It serves now: new connections go to it alone, and the one before it is stopped.
     Replaced {

@@ -1,5 +1,7 @@
-//! The simulated world: its own time, and a child, hooks and leftovers that follow a script.
+//! The simulated world: its own time, and a child, hooks and leftovers that follow a script; two children at a time
+//! where one replaces the other.
 
+mod beside;
 mod hang;
 
 use std::collections::VecDeque;
@@ -12,6 +14,7 @@ use crate::plan::liveness::Liveness;
 use crate::plan::{HookPhase, Target};
 use crate::record::{ExitStatus, HookResult, Process, Sender, StartFailure};
 use crate::words::signal::Signal;
+use beside::{Living, own};
 
 /// What makes the imaginary child end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,8 +75,13 @@ pub(crate) struct Script {
     pub(crate) requests_end: bool,
     /// A client does not take the last bytes of its answer.
     pub(crate) clients_hang: bool,
-    /// The signal that asks for the stop as soon as the child runs, in the first life that is not one of `lives`.
-    pub(crate) asked: Option<Signal>,
+    /// The signals that ask for something: the first as soon as the child runs, in the first life that is not one of
+    /// `lives`, or as soon as it is ready; each other one when a replacement is over.
+    pub(crate) asked: VecDeque<Signal>,
+    /// How long after its start each life is ready, if ever; those that are not listed never are.
+    pub(crate) ready: VecDeque<Option<Duration>>,
+    /// Why the kernel lets no generation begin beside another one.
+    pub(crate) beside_refused: Option<String>,
 }
 
 /// See the module's first sentence.
@@ -82,18 +90,9 @@ pub(crate) struct Sim {
     now: Duration,
     /// What will happen, in the order of time.
     to_come: VecDeque<(Duration, Event)>,
-    child: bool,
-    /// Hooks and stop commands that are running.
-    jobs: u32,
-    leftover: bool,
-    /// How many questions the program is asked while it drains.
-    conditions: usize,
-    told_none: bool,
-    told_left: bool,
-    /// There in a life that hangs: from when on.
-    hangs_at: Option<Duration>,
-    /// Whether somebody looks if it does.
-    watched: bool,
+    /// The generation whose turn it is: the one that serves, unless an action is for the one beside it.
+    life: Living,
+    beside: Option<Living>,
     /// Nothing could happen any more, so the world ended the child.
     pub(crate) endless: bool,
 }
@@ -107,26 +106,39 @@ const KILLED: ExitStatus = ExitStatus::Killed {
     core: false,
 };
 
+/// A signal of somebody else.
+pub(crate) fn outside(signal: Signal) -> Received {
+    Received {
+        signal,
+        sender: Sender::Outside,
+        reached_child: false,
+        ignored: false,
+    }
+}
+
 impl Sim {
     pub(crate) fn new(script: Script) -> Self {
         Self {
             script,
             now: Duration::ZERO,
             to_come: VecDeque::new(),
-            child: false,
-            jobs: 0,
-            leftover: false,
-            conditions: 0,
-            told_none: true,
-            told_left: false,
-            hangs_at: None,
-            watched: false,
+            life: Living::new(1, CHILD),
+            beside: None,
             endless: false,
         }
     }
 
-    /// Adds something that happens at this time, after what is already set to happen then.
+    /// Adds something that happens at this time, after what is already set to happen then; to the generation whose
+    /// turn it is, where there are two.
     pub(crate) fn happens(&mut self, at: Duration, event: Event) {
+        let event = match self.beside {
+            Some(_) => event.of(self.life.number),
+            None => event,
+        };
+        self.add(at, event);
+    }
+
+    fn add(&mut self, at: Duration, event: Event) {
         let index = self.to_come.iter().position(|(other, _)| *other > at);
         self.to_come
             .insert(index.unwrap_or(self.to_come.len()), (at, event));
@@ -138,27 +150,23 @@ impl Sim {
 
     fn start(&mut self) {
         if let Some(failure) = self.script.start_fails.clone() {
-            self.told_none = false;
+            self.life.told_none = false;
             return self.happens_after(Duration::ZERO, Event::StartFailed(failure));
         }
-        self.child = true;
-        self.leftover = self.script.leftover != Leftover::Nobody;
-        self.told_none = false;
-        self.happens_after(Duration::ZERO, Event::Started { pid: CHILD });
-        self.hangs_at = None;
+        self.life.child = true;
+        self.life.leftover = self.script.leftover != Leftover::Nobody;
+        self.life.told_none = false;
+        let pid = self.life.pid;
+        self.happens_after(Duration::ZERO, Event::Started { pid });
+        self.life.hangs_at = None;
+        self.life.ready = self.script.ready.pop_front().flatten();
         match self.script.lives.pop_front() {
             Some(Life::Ends(after, status)) => return self.child_ends(after, status),
             Some(Life::Hangs(after)) => return self.will_hang(after),
             None => {}
         }
-        if let Some(signal) = self.script.asked {
-            let received = Received {
-                signal,
-                sender: Sender::Outside,
-                reached_child: false,
-                ignored: false,
-            };
-            self.happens_after(Duration::ZERO, Event::Signal(received));
+        if self.life.ready.is_none() {
+            self.ask();
         }
         self.cue(Cue::Start);
     }
@@ -174,9 +182,11 @@ impl Sim {
     fn child_ends(&mut self, after: Duration, status: ExitStatus) {
         let at = self.now.saturating_add(after);
         let is_end = |event: &Event| matches!(event, Event::ChildExited(_));
-        let mut ends = self.to_come.iter().filter(|(_, event)| is_end(event));
-        if self.child && !ends.any(|(earlier, _)| *earlier <= at) {
-            self.to_come.retain(|(_, event)| !is_end(event));
+        let number = self.life.number;
+        let is_own = |event: &Event| own(number, event).is_some_and(is_end);
+        let mut ends = self.to_come.iter().filter(|(_, event)| is_own(event));
+        if self.life.child && !ends.any(|(earlier, _)| *earlier <= at) {
+            self.to_come.retain(|(_, event)| !is_own(event));
             self.happens(at, Event::ChildExited(status));
         }
     }
@@ -198,7 +208,7 @@ impl Sim {
         if kills && !self.script.immortal {
             self.child_ends(Duration::ZERO, KILLED);
         }
-        if !self.leftover {
+        if !self.life.leftover {
             return;
         }
         let dies = match self.script.leftover {
@@ -207,7 +217,7 @@ impl Sim {
             Leftover::Term => true,
             Leftover::Kill => kills,
         };
-        self.leftover = !dies;
+        self.life.leftover = !dies;
         if dies || !kills {
             let processes = vec![Process::new(LEFTOVER, "left behind")];
             self.happens_after(Duration::ZERO, Event::Swept { signal, processes });
@@ -226,8 +236,8 @@ impl Sim {
     }
 
     fn run_job(&mut self, takes: Option<Duration>, end: Event) {
-        self.jobs += 1;
-        self.told_none = false;
+        self.life.jobs += 1;
+        self.life.told_none = false;
         if let Some(takes) = takes {
             self.happens_after(takes, end);
         }
@@ -235,31 +245,43 @@ impl Sim {
 
     /// A killed job reports its end, too; the machine no longer waits for it.
     fn end_job(&mut self, is_end: impl Fn(&Event) -> bool, end: Event) {
-        self.to_come.retain(|(_, event)| !is_end(event));
+        let number = self.life.number;
+        self.to_come
+            .retain(|(_, event)| !own(number, event).is_some_and(&is_end));
         self.happens_after(Duration::ZERO, end);
     }
 
     /// The program says that nothing is in flight.
     fn answers(&mut self) {
-        for condition in 0..self.conditions {
+        for condition in 0..self.life.conditions {
             let answer = Answer::Holds;
             self.happens(Duration::ZERO, Event::Answered { condition, answer });
         }
     }
 
-    fn is_empty(&self) -> bool {
-        !self.child && self.jobs == 0 && !self.leftover
-    }
-
     fn deliver(&mut self, event: Event) -> Event {
-        match event {
-            Event::ChildExited(_) => self.child = false,
+        let of = match event {
+            Event::Of { generation, .. } => generation,
+            _ => self.life.number,
+        };
+        let is_aside = self.beside.as_ref().is_some_and(|life| life.number == of);
+        if !is_aside && of != self.life.number {
+            return event;
+        }
+        if is_aside {
+            self.swap();
+        }
+        match event.itself() {
+            Event::ChildExited(_) => self.life.child = false,
             Event::HookEnded { .. } | Event::StopCommandEnded { .. } => {
-                self.jobs = self.jobs.saturating_sub(1);
+                self.life.jobs = self.life.jobs.saturating_sub(1);
             }
             Event::KeepsAlive => self.keeps_alive(),
             Event::NotAlive(_) => self.looks_again(),
             _ => {}
+        }
+        if is_aside {
+            self.swap();
         }
         event
     }
@@ -275,8 +297,8 @@ impl World for Sim {
     fn next(&mut self, deadline: Option<Duration>) -> Event {
         let next = self.to_come.front().map(|(at, _)| *at);
         let happened = next.is_some_and(|at| at <= self.now);
-        if !happened && self.is_empty() && !std::mem::replace(&mut self.told_none, true) {
-            return Event::NoneLeft;
+        if !happened && let Some(none_left) = self.tell_none() {
+            return none_left;
         }
         match (next, deadline) {
             (Some(at), deadline) if deadline.is_none_or(|deadline| at <= deadline) => {
@@ -291,28 +313,43 @@ impl World for Sim {
             // Nothing can happen any more: the child is ended, so that the run ends.
             (_, None) => {
                 self.endless = true;
-                self.leftover = false;
-                self.deliver(Event::ChildExited(KILLED))
+                let beside = self.beside.as_mut().filter(|_| self.life.is_empty());
+                let life = beside.unwrap_or(&mut self.life);
+                life.leftover = false;
+                let (number, ended) = (life.number, Event::ChildExited(KILLED));
+                let alone = self.beside.is_none();
+                self.deliver(if alone { ended } else { ended.of(number) })
             }
         }
     }
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::NextGeneration { .. } => {
-                self.told_left = false;
-                self.told_none = true;
+            Action::NextGeneration { number } => self.life = Living::new(number, self.life.pid),
+            Action::OpenBeside { generation } => self.open_beside(generation),
+            Action::Beside(action) => {
+                self.swap();
+                self.act(*action);
+                self.swap();
+            }
+            Action::Switch => self.swap(),
+            Action::CloseBeside => self.close_beside(),
+            Action::AwaitReady(_) if self.life.hangs_at.is_some() => {
+                self.happens(self.now, Event::Ready);
+            }
+            Action::AwaitReady(_) => {
+                if let Some(after) = self.life.ready {
+                    self.happens_after(after, Event::Ready);
+                    self.ask();
+                }
             }
             // What it is waited for is there.
             Action::WaitFor { condition, .. } => {
                 self.happens_after(Duration::ZERO, Event::Holds(condition));
             }
             Action::Start => self.start(),
-            Action::AwaitReady(_) if self.hangs_at.is_some() => {
-                self.happens(self.now, Event::Ready);
-            }
             Action::Watch(_) => self.watch(),
-            Action::StopLooking | Action::NotReady => self.watched = false,
+            Action::StopLooking | Action::NotReady => self.life.watched = false,
             Action::Send { target, signal } => self.send(target, signal),
             Action::WriteStdin { .. } => self.cue(Cue::Stdin),
             Action::CloseStdin => self.cue(Cue::Eof),
@@ -340,7 +377,7 @@ impl World for Sim {
                 self.happens(self.now, Event::Swept { signal, processes });
             }
             Action::Sweep(signal) => self.sweep(signal),
-            Action::TellLeft(_) if !std::mem::replace(&mut self.told_left, true) => {
+            Action::TellLeft(_) if !std::mem::replace(&mut self.life.told_left, true) => {
                 self.sweep(Signal::TERM);
             }
             Action::StartDrain if self.script.requests_end => {
@@ -348,7 +385,7 @@ impl World for Sim {
                 self.happens(Duration::ZERO, Event::InFlight { requests, settled });
             }
             Action::AskProgram { conditions, .. } if self.script.requests_end => {
-                self.conditions = conditions;
+                self.life.conditions = conditions;
                 self.answers();
             }
             // It is asked only where nothing was in flight before.

@@ -31,8 +31,9 @@ pub(super) fn explain_command() -> Command {
                 .help_heading("Explain")
                 .help(
                     "Assume a child that exits DUR after CUE: a signal, stdin, eof, exec, or its own start; \
-                     fail[=CODE]:DUR is a life before, which fails DUR after its start, hang:DUR one that answers \
-                     nothing from then on [repeatable] [default: it \
+                     fail[=CODE]:DUR is a life before, which fails DUR after its start; hang:DUR one that answers \
+                     nothing from then on; replace:DUR is a replacement before the stop, with a next one that is \
+                     ready after DUR [repeatable] [default: it \
                      ends by KILL only]",
                 ),
         )

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Played, play_lives, row, told};
-use crate::machine::{Event, Received};
+use super::{Played, is_shown, play_lives, row, told};
+use crate::machine::Event;
 use crate::plan::Plan;
 use crate::plan::supervision::Restart;
-use crate::record::{ExitStatus, Record, Sender};
-use crate::sim::{Life, Script, Sim};
+use crate::record::{ExitStatus, Record};
+use crate::sim::{Life, Script, Sim, outside};
 use crate::words::signal::Signal;
 
 /// A longer loop shows nothing new.
@@ -52,14 +52,7 @@ fn played(
         hooks_take,
         ..Script::default()
     });
-    let request = |signal| {
-        Event::Signal(Received {
-            signal,
-            sender: Sender::Outside,
-            reached_child: false,
-            ignored: false,
-        })
-    };
+    let request = |signal| Event::Signal(outside(signal));
     if let Some(signal) = restart_by {
         world.happens(Duration::from_secs(1), request(signal));
     }
@@ -90,12 +83,6 @@ fn crash_loop(text: &mut String, played: &Played) {
 /// From the request to the next start.
 fn one_restart(text: &mut String, played: &Played) {
     let mut last = None;
-    let is_shown = |record: &Record| {
-        !matches!(
-            record,
-            Record::Started { .. } | Record::HookStarted { .. } | Record::NotReady { .. }
-        )
-    };
     let shown = played.records.iter().filter(|(at, _)| *at >= played.t0);
     for (at, record) in shown.filter(|(_, record)| is_shown(record)) {
         row(text, &mut last, at.saturating_sub(played.t0), &told(record));

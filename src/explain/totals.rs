@@ -64,6 +64,11 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
         "\nWorst case: {} from the request to stop:\n{when}.",
         Shown(took)
     );
+    if plan.replaces() {
+        text.push_str(
+            "A stop during a replacement ends both at the same time, and takes no longer.\n",
+        );
+    }
     let may_hang = plan.deadline.is_none() && plan.ladder.last().is_some_and(Step::is_kill);
     if may_hang {
         let _ = writeln!(

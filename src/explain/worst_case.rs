@@ -16,7 +16,7 @@ pub(super) struct Worst {
 /// The longest stop that is possible; `None` if it may last without end.
 pub(super) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
     let stubborn = Script {
-        asked: asked(plan, &Script::default()),
+        asked: asked(plan, &Script::default()).into_iter().collect(),
         leftover: Leftover::Kill,
         clients_hang: true,
         ..Script::default()

@@ -258,6 +258,14 @@ impl Event {
         }
     }
 
+    /// Without the word to whom it has happened.
+    pub(crate) fn itself(&self) -> &Self {
+        match self {
+            Self::Of { event, .. } => event,
+            event => event,
+        }
+    }
+
     /// Whether it still counts when another life of the command begins: what is asked of stepdown and what is
     /// to be told does; what the last child did or said does not.
     pub(crate) fn outlives_a_generation(&self) -> bool {

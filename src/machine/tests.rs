@@ -181,7 +181,7 @@ impl Story {
 
     /// The stop is asked for as soon as the child runs.
     fn asked(mut self, signal: Signal) -> Self {
-        self.script.asked = Some(signal);
+        self.script.asked = [signal].into();
         self
     }
 

@@ -8,7 +8,7 @@ use crate::plan::liveness::{LiveWhen, Liveness};
 
 impl Sim {
     pub(super) fn will_hang(&mut self, after: Duration) {
-        self.hangs_at = Some(self.now.saturating_add(after));
+        self.life.hangs_at = Some(self.now.saturating_add(after));
         self.keeps_alive();
     }
 
@@ -16,7 +16,7 @@ impl Sim {
     pub(super) fn keeps_alive(&mut self) {
         let liveness = self.script.liveness.as_ref();
         let within = liveness.and_then(Liveness::watchdog);
-        if let (Some(within), Some(hangs_at)) = (within, self.hangs_at)
+        if let (Some(within), Some(hangs_at)) = (within, self.life.hangs_at)
             && self.now < hangs_at
         {
             let next = self.now.saturating_add(within).min(hangs_at);
@@ -26,8 +26,8 @@ impl Sim {
 
     /// The looks before it hangs find it alive, which is no news: the first that matters is the first one after.
     pub(super) fn watch(&mut self) {
-        self.watched = true;
-        let (Some(liveness), Some(hangs_at)) = (&self.script.liveness, self.hangs_at) else {
+        self.life.watched = true;
+        let (Some(liveness), Some(hangs_at)) = (&self.script.liveness, self.life.hangs_at) else {
             return;
         };
         let every = liveness.every;
@@ -43,7 +43,7 @@ impl Sim {
 
     /// The one that has failed is over.
     pub(super) fn looks_again(&mut self) {
-        if let (Some(liveness), true) = (&self.script.liveness, self.watched) {
+        if let (Some(liveness), true) = (&self.script.liveness, self.life.watched) {
             let began = self.now.saturating_sub(lasts(liveness));
             self.look_fails(began.saturating_add(liveness.every).max(self.now));
         }

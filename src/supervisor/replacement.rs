@@ -80,7 +80,7 @@ impl Supervisor {
         self.tell(Record::ReplaceBegan {
             generation: number,
             signal: asked.signal,
-            sender: asked.sender,
+            sender: Some(asked.sender),
         });
         let generation = Generation {
             number,

@@ -8,12 +8,13 @@ use crate::options::Settings;
 use crate::plan::SuccessExit;
 use crate::plan::supervision::Limit;
 use crate::record::Sender;
-use crate::sim::{Cue, Life, Script, Sim};
+use crate::sim::{Cue, Life, Script, Sim, outside};
 use crate::tell::log;
 use crate::words::signal::{Signal, SignalSet};
 
 mod exhaustive;
 mod exhaustive_two;
+mod replacements;
 mod stories;
 
 fn ms(millis: u64) -> Duration {
@@ -46,13 +47,15 @@ fn named(name: &str) -> Signal {
 }
 
 fn received(signal: Signal) -> Event {
-    Event::Signal(Received {
-        signal,
-        sender: Sender::Outside,
-        reached_child: false,
-        ignored: false,
-    })
+    Event::Signal(outside(signal))
 }
+
+const TERM: Event = Event::Signal(Received {
+    signal: Signal::TERM,
+    sender: Sender::Outside,
+    reached_child: false,
+    ignored: false,
+});
 
 /// What happens, and what is expected to be told.
 struct Story {

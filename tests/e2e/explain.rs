@@ -378,6 +378,52 @@ fn a_failure_and_the_life_after_it_are_told_as_they_are() {
     );
 }
 
+const REPLACES: [&str; 3] = [
+    "--listen=127.0.0.1:0",
+    "--ready-when=exec:true",
+    "--replace-on=USR2",
+];
+
+#[test]
+fn a_replacement_is_a_timeline_of_its_own() {
+    let bounds = ["--grace=5s", "--drain-timeout=4s"];
+    let options = [&["explain"], &REPLACES[..], &bounds].concat();
+    is_golden("explain-replace", &options);
+    let assumed = [
+        "--assume=fail:3s",
+        "--assume=replace:3s",
+        "--assume=TERM:1s",
+    ];
+    let options = [&options[..], &["--restart=on-failure"], &assumed].concat();
+    is_golden("explain-replace-assumed", &options);
+}
+
+#[test]
+fn a_replacement_is_told_as_it_is() {
+    let explained = explained(&REPLACES, &["replace", "TERM"]);
+    both(|mode| {
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--log-format", "json", "-v"])
+            .args(REPLACES)
+            .shell(&format!("trap 'exit 0' TERM; {LOOP}"))
+            .start();
+        run.logs(r#""event":"ready""#);
+        // Whoever has no trap yet dies of the signal.
+        run.says("ready");
+        run.signal(Signal::SIGUSR2);
+        run.says_times("ready", 2);
+        run.logs(r#""generation":1,"event":"ended""#);
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait();
+        // stepdown says where it listens, which a simulated one cannot know.
+        let ran: Vec<Value> = records(&ended.stderr)
+            .into_iter()
+            .filter(|record| record["event"] != "listening")
+            .collect();
+        assert_eq!(ran, explained, "{}", ended.stderr);
+    });
+}
+
 #[test]
 fn a_drain_tells_what_it_waits_for() {
     let options = [

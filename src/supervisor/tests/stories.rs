@@ -3,13 +3,6 @@
 use super::*;
 use crate::record::StartFailure;
 
-const TERM: Event = Event::Signal(Received {
-    signal: Signal::TERM,
-    sender: Sender::Outside,
-    reached_child: false,
-    ignored: false,
-});
-
 #[test]
 fn a_failure_is_followed_by_the_next_generation() {
     Story::new(on_failure(), &[(1000, 3)]).at(5000, TERM).tells(

@@ -313,10 +313,13 @@ impl fmt::Display for Words<'_> {
                 generation,
                 signal,
                 sender,
-            } => write!(
-                f,
-                "replacing: {signal} {sender}: generation {generation} begins"
-            ),
+            } => {
+                write!(f, "replacing: {signal}")?;
+                if let Some(sender) = sender {
+                    write!(f, " {sender}")?;
+                }
+                write!(f, ": generation {generation} begins")
+            }
             Record::Replaced {
                 generation,
                 before,

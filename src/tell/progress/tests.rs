@@ -74,7 +74,7 @@ fn all_say_the_same(progress: &Progress, now: Duration) {
 
 fn script() -> Script {
     Script {
-        asked: Some(Signal::TERM),
+        asked: [Signal::TERM].into(),
         hooks_take: Some(Duration::from_secs(1)),
         ..Script::default()
     }
