@@ -32,6 +32,9 @@ const SERVED: [TcpState; 3] = [
 /// The states of a socket that its process has closed and whose data may still be under way.
 const LEAVING: [TcpState; 3] = [TcpState::FinWait1, TcpState::LastAck, TcpState::Closing];
 
+/// So long a connection may take to be made: a SYN that was lost is sent again after a second (RFC 6298, section 2).
+const HANDSHAKES: Duration = Duration::from_millis(1500);
+
 /// Which local ports are drained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ports {
@@ -164,6 +167,9 @@ pub(crate) struct DrainedPorts {
     /// Sockets of this process that belong to the tree, by their inodes.
     passed_on: Vec<u32>,
     is_steered: bool,
+    /// Since when it is known, and the connections that were there soon after, by their cookies.
+    steered_since: Option<Duration>,
+    known: HashSet<u64>,
     /// Those of the list, or those seen so far, ascending.
     drained: Vec<u16>,
     tracker: Tracker,
@@ -189,6 +195,8 @@ impl DrainedPorts {
             ports,
             passed_on: Vec::new(),
             is_steered: false,
+            steered_since: None,
+            known: HashSet::new(),
             drained,
             tracker,
             source: SocketSource::open(),
@@ -285,7 +293,7 @@ impl DrainedPorts {
         self.source
             .dump(&SERVED, Some(&self.drained), &mut self.found)?;
         let untaken = if self.is_steered {
-            self.found.retain(|connection| connection.inode != 0);
+            self.leave_out_those_of_others(now);
             self.untaken()?
         } else {
             0
@@ -306,6 +314,19 @@ impl DrainedPorts {
             self.tracker.missed();
         }
         Ok(look)
+    }
+
+    /// What appears once connections have been steered elsewhere for a while is not ours. Those that were being made
+    /// at that moment have become connections until then.
+    fn leave_out_those_of_others(&mut self, now: Duration) {
+        let since = *self.steered_since.get_or_insert(now);
+        if now.saturating_sub(since) < HANDSHAKES {
+            self.known
+                .extend(self.found.iter().map(|connection| connection.cookie));
+        }
+        let known = &self.known;
+        self.found
+            .retain(|connection| connection.inode != 0 && known.contains(&connection.cookie));
     }
 
     /// How many connections wait in the queues of these sockets: the kernel has them in the place of a listener's

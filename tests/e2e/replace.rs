@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -10,7 +12,9 @@ use nix::unistd::Pid;
 
 use crate::listen::{Server, hears, unix};
 use crate::support::net::{connect, free_port, ipv6};
-use crate::support::{Mode, Stepdown, both, proc, seccomp, wait_until};
+use crate::support::{
+    BOUND, Mode, Stepdown, binary, both, holds_within, need, proc, seccomp, wait_until,
+};
 
 /// Each generation is ready once there is a file of its name.
 const READY: &str = "--ready-when=exec:sh -c 'test -e ready$STEPDOWN_GENERATION'";
@@ -87,6 +91,25 @@ fn the_next_one_takes_over_and_what_the_other_one_has_is_finished() {
         server.run.signal(Signal::SIGTERM);
         let ended = server.run.wait();
         ended.code(0).never_logged("killed").nothing_left();
+    });
+}
+
+/// Until it is known whose they are they would count, and there are always some.
+#[test]
+fn what_the_next_one_has_in_flight_does_not_hold_up_the_other_one() {
+    both(|mode| {
+        let mut server = serving(mode, &[]);
+        server.replaces(2);
+        let mut waiting = Vec::new();
+        server.run.wait_for("generation 1 to be gone", |run| {
+            let mut client = TcpStream::connect(server.address).expect("somebody listens");
+            client.write_all(b"wait\n").expect("it reads");
+            waiting.push(client);
+            run.stderr_has("generation 1: drained in")
+        });
+        server.make("go");
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
     });
 }
 
@@ -214,7 +237,7 @@ fn the_sweep_of_one_does_not_touch_the_other() {
     };
     both(|mode| {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let listener = crate::support::binary::listener();
+        let listener = binary::listener();
         let mut run = Stepdown::in_mode(mode)
             .dir(dir.path())
             .args(["--listen", "web=127.0.0.1:0", "--replace-on=USR2", READY])
@@ -473,4 +496,39 @@ fn what_cannot_be_replaced_is_refused_before_anything_is_started() {
             .never_said("child")
             .logged(&["--replace-on", why]);
     }
+}
+
+/// A slice of `scripts/replace`: requests come straight to the port all the time.
+#[test]
+fn no_request_is_lost_under_load() {
+    need!(binary::installed("/usr/bin/python3"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/replace");
+    let mut played = Command::new(script)
+        .arg("--quick")
+        .env("STEPDOWN_BIN", binary::under_test())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a script of ours");
+    // About half a minute on a machine that has nothing else to do.
+    let ended = holds_within(BOUND * 12, || {
+        played.try_wait().expect("our own child").is_some()
+    });
+    if !ended {
+        // It ends what it has started.
+        let _ = proc::kill(Pid::from_raw(played.id().cast_signed()), libc::SIGINT);
+    }
+    let told = played.wait_with_output().expect("our own child");
+    let table = String::from_utf8_lossy(&told.stdout);
+    let error = String::from_utf8_lossy(&told.stderr);
+    assert!(ended && told.status.success(), "{error}{table}");
+    assert_eq!(
+        table
+            .lines()
+            .filter(|row| row.contains("| stepdown |"))
+            .count(),
+        2,
+        "{table}"
+    );
 }
