@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::check::options::Check;
 use crate::dropin::{self, Meaning, Tool};
+use crate::explain::fits::Fits;
 use crate::health::Question;
 use crate::options::{Kind, OPTIONS, Opt, PREFIX, Settings, Source};
 use crate::sys;
@@ -33,6 +34,7 @@ pub(crate) enum Invocation {
     Explain {
         settings: Settings,
         assume: Vec<OsString>,
+        fits: Fits,
         json: bool,
     },
     Check(Box<Check>),

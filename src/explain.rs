@@ -1,5 +1,7 @@
 //! The stop plan as a timeline: the same machine, played against an imaginary child.
 
+pub(crate) mod fits;
+pub(crate) mod platform;
 mod replacements;
 mod restarts;
 mod totals;
@@ -27,6 +29,7 @@ use crate::words::duration::Shown;
 use crate::words::fault::{Error, Fault};
 use crate::words::signal::Signal;
 use crate::words::suggest;
+use fits::{Fits, Verdict};
 
 /// Reads the values of `--assume`.
 ///
@@ -211,11 +214,16 @@ fn play_in(mut world: Sim, decider: &mut impl Decider) -> Played {
     played
 }
 
-/// The stop that TERM asks for, or another signal of `--stop-on`; none where the child is to end by
-/// itself.
-fn asked(plan: &Plan, script: &Script) -> Option<Signal> {
+/// The stop that the platform's signal asks for, or TERM, or another signal of `--stop-on`; none where the child
+/// is to end by itself.
+fn asked(plan: &Plan, script: &Script, first: Option<Signal>) -> Option<Signal> {
     let by_itself = script.exits_on.iter().any(|(cue, _)| *cue == Cue::Start);
-    if by_itself { None } else { stop_signal(plan) }
+    let first = first.filter(|signal| plan.stop_on.contains(*signal));
+    if by_itself {
+        None
+    } else {
+        first.or_else(|| stop_signal(plan))
+    }
 }
 
 /// The signal that asks for the stop.
@@ -227,10 +235,16 @@ fn stop_signal(plan: &Plan) -> Option<Signal> {
     }
 }
 
-/// The timeline and its worst case, as text or as the JSON lines that a run would write.
-pub(crate) fn explain(plan: Plan, mut script: Script, json: bool) -> String {
+/// The timeline, its worst case and whether that fits, as text or as the JSON lines that a run would write and a
+/// last one with the worst case.
+pub(crate) fn explain(plan: Plan, mut script: Script, fits: Fits, json: bool) -> Verdict {
     let plan = Rc::new(plan);
-    let asked = asked(&plan, &script);
+    let verdict = fits::judge(&plan, fits, json);
+    let asked = asked(
+        &plan,
+        &script,
+        fits.platform.map(|platform| platform.signal),
+    );
     let first = script.lives.front().copied();
     let is_replaced = !script.asked.is_empty();
     let lives = first.is_some() || is_replaced;
@@ -258,7 +272,8 @@ pub(crate) fn explain(plan: Plan, mut script: Script, json: bool) -> String {
             let line = log.line(*at, record).unwrap_or_default();
             let _ = writeln!(text, "{line}");
         }
-        return text;
+        text.push_str(&verdict.text);
+        return Verdict { text, ..verdict };
     }
     let event = match first {
         Some(Life::Ends(..)) => "A failure of the command".to_owned(),
@@ -276,7 +291,8 @@ pub(crate) fn explain(plan: Plan, mut script: Script, json: bool) -> String {
     totals::totals(&mut text, &plan);
     totals::wait(&mut text, &plan);
     totals::liveness(&mut text, &plan);
-    text
+    text.push_str(&verdict.text);
+    Verdict { text, ..verdict }
 }
 
 /// What the timeline begins with.

@@ -87,6 +87,7 @@ use std::time::Duration;
 use cli::Invocation;
 use drive::Audience;
 use dropin::{Meaning, Tool};
+use explain::fits::Fits;
 use kernel::Kernel;
 use machine::Machine;
 use options::Settings;
@@ -129,8 +130,9 @@ fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
         Ok(Invocation::Explain {
             settings,
             assume,
+            fits,
             json,
-        }) => explain(&settings, &assume, json),
+        }) => explain(&settings, &assume, fits, json),
         Ok(Invocation::Check(check)) => check::check(*check, inherited),
         Ok(Invocation::Health(question)) => question.ask(inherited).or_else(|why| {
             sys::stderr::write(format!("stepdown health: {why}\n").as_bytes());
@@ -260,7 +262,7 @@ impl Audience for Outputs {
     }
 }
 
-fn explain(settings: &Settings, assume: &[OsString], json: bool) -> Result<u8, String> {
+fn explain(settings: &Settings, assume: &[OsString], fits: Fits, json: bool) -> Result<u8, String> {
     let plan = settings.plan().map_err(|error| error.to_string())?;
     settings.refuse_idle(&plan).map_err(|e| e.to_string())?;
     let mut script = explain::script(assume, &plan).map_err(|error| error.to_string())?;
@@ -270,6 +272,11 @@ fn explain(settings: &Settings, assume: &[OsString], json: bool) -> Result<u8, S
     } else {
         explain::values::table(settings, &plan)
     };
-    text.push_str(&explain::explain(plan, script, json));
-    Ok(sys::stdout::print(&text))
+    let verdict = explain::explain(plan, script, fits, json);
+    text.push_str(&verdict.text);
+    // A reader that has gone is no verdict.
+    match sys::stdout::print(&text) {
+        0 => Ok(u8::from(!verdict.fits)),
+        code => Ok(code),
+    }
 }

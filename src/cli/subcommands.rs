@@ -13,6 +13,8 @@ use super::{
 };
 use crate::check::options::{self as check_options, foreign};
 use crate::explain as explaining;
+use crate::explain::fits::Fits;
+use crate::explain::platform::PLATFORMS;
 use crate::health::{PATIENCE, Question};
 use crate::options::Settings;
 use crate::options::check::CHECK;
@@ -48,11 +50,34 @@ pub(super) fn explain_command() -> Command {
                 ),
         )
         .arg(
+            Arg::new("fits")
+                .long("fits")
+                .value_name("DUR")
+                .help_heading("Explain")
+                .help("Exit with 1 where the worst case of the stop is longer than this grace"),
+        )
+        .arg(
+            Arg::new("platform")
+                .long("platform")
+                .value_name("NAME")
+                .help_heading("Explain")
+                .help(format!(
+                    "The same for the grace that a platform has by default, and with its signal: {}",
+                    PLATFORMS.map(|platform| platform.name).join(", ")
+                )),
+        )
+        .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
                 .help_heading("Explain")
-                .help("Print the records as JSON lines, as --log-format json -v would log them"),
+                .help(
+                    "Print the records as JSON lines, as --log-format json -v would log them, and the worst case as \
+                     the last one",
+                ),
+        )
+        .after_help(
+            "Exit status: 0; 1 the worst case does not fit (--fits, --platform); 125 the plan could not be started.",
         )
 }
 
@@ -76,9 +101,12 @@ pub(super) fn explain(arguments: Vec<OsString>) -> Result<Invocation, String> {
             .map(OsStr::to_owned)
             .collect()
     };
+    let text = |id| matches.get_one::<String>(id).map(String::as_str);
+    let fits = Fits::parse(text("platform"), text("fits")).map_err(|error| error.to_string())?;
     Ok(Invocation::Explain {
         settings,
         assume: raw("assume"),
+        fits,
         json: matches.get_flag("json"),
     })
 }

@@ -5,13 +5,11 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::worst_case::{Worst, worst};
+use super::worst_case::{Worst, needed_seconds, worst};
 use crate::machine::{KILL_PATIENCE, TELLING_AFTER};
 use crate::plan::budget::Budget;
 use crate::plan::{OWN_GRACE, Plan, Stdin, Step};
 use crate::words::duration::Shown;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn budget(text: &mut String, plan: &Plan) {
     let (Some(budget), Some(deadline)) = (plan.budget(), plan.deadline) else {
@@ -77,12 +75,7 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
             Shown(KILL_PATIENCE)
         );
     }
-    // The deadline is kept with a margin. Without a deadline a second is added, because the platform
-    // began to count a moment before us.
-    let needed = plan.deadline.unwrap_or(took.saturating_add(SECOND));
-    let seconds = needed
-        .as_secs()
-        .saturating_add(u64::from(needed.subsec_nanos() > 0));
+    let seconds = needed_seconds(plan, took);
     let _ = writeln!(
         text,
         "Give the container at least {seconds} s: docker stop -t {seconds}, \

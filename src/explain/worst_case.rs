@@ -16,7 +16,7 @@ pub(super) struct Worst {
 /// The longest stop that is possible; `None` if it may last without end.
 pub(super) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
     let stubborn = Script {
-        asked: asked(plan, &Script::default()).into_iter().collect(),
+        asked: asked(plan, &Script::default(), None).into_iter().collect(),
         leftover: Leftover::Kill,
         clients_hang: true,
         ..Script::default()
@@ -53,6 +53,17 @@ pub(super) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
             if case.took > worst.took { case } else { worst }
         },
     )
+}
+
+/// The least grace that is safe for a worst case, in whole seconds.
+///
+/// The deadline is kept with a margin. Without a deadline a second is added, because the platform
+/// began to count a moment before us.
+pub(super) fn needed_seconds(plan: &Plan, took: Duration) -> u64 {
+    const SECOND: Duration = Duration::from_secs(1);
+    let needed = plan.deadline.unwrap_or(took.saturating_add(SECOND));
+    let begun = u64::from(needed.subsec_nanos() > 0);
+    needed.as_secs().saturating_add(begun)
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use serde_json::Value;
 use crate::support::{Stepdown, both};
 
 /// Records as JSON, without what no two runs have in common: times, pids, who sent the signal, and who
-/// else was reaped or swept; and without the settings, which only `explain` tells.
+/// else was reaped or swept; and without the settings and the worst case, which only `explain` tells.
 fn records(lines: &str) -> Vec<Value> {
-    let of_others = ["reaped", "swept", "sweep-ended", "setting"];
+    let of_others = ["reaped", "swept", "sweep-ended", "setting", "worst-case"];
     lines
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
@@ -271,6 +271,14 @@ fn timelines_are_golden() {
 }
 
 #[test]
+fn what_a_platform_does_is_golden() {
+    is_golden(
+        "explain-platform",
+        &["explain", "--platform=kubernetes", "--deadline=25s"],
+    );
+}
+
+#[test]
 fn failures_and_restarts_are_timelines_of_their_own() {
     let delays = ["explain", "--restart=on-failure", "--restart-on=USR2"];
     let hooks = ["--post-stop=unlock", "--hook-timeout=1s", "--grace=2s"];
@@ -450,6 +458,77 @@ fn a_drain_tells_what_it_waits_for() {
     let assumed = [&options[..], &["--assume=TERM"]].concat();
     let told = Stepdown::new().args(assumed).run().stdout;
     assert!(told.contains("10.0 s  drained in 10.0 s"), "{told}");
+}
+
+#[test]
+fn a_stop_that_does_not_fit_is_an_exit_status() {
+    let explain = |options: &[&str]| Stepdown::new().args(["explain"]).args(options).run();
+    // 8 s of grace, and 2 s for what is left.
+    let fits = explain(&["--grace=8s", "--fits=12s"]);
+    fits.code(0);
+    assert!(fits.stdout.contains("It fits: the worst case is 10.0 s"));
+    let longer = explain(&["--grace=8s", "--fits=9s"]);
+    longer.code(1);
+    assert!(
+        longer.stdout.contains("It does not fit"),
+        "{}",
+        longer.stdout
+    );
+    // Without any time of its own PID 1 waits for whoever sends KILL.
+    explain(&["--fits=1h"]).code(1);
+    explain(&["--fits=1h", "--as=process"]).code(0);
+    let fly = explain(&["--platform", "fly", "--grace=8s"]);
+    fly.code(1);
+    assert!(fly.stdout.contains("A stop by INT"), "{}", fly.stdout);
+    explain(&["--platform=fly", "--grace=8s", "--fits=15s"]).code(0);
+}
+
+#[test]
+fn the_worst_case_is_the_last_line_of_the_json() {
+    let last = |options: &[&str], code| {
+        let told = Stepdown::new()
+            .args(["explain", "--json"])
+            .args(options)
+            .run();
+        told.code(code);
+        let line = told.stdout.lines().last().unwrap_or_default();
+        serde_json::from_str::<Value>(line).expect(line)
+    };
+    let plain = last(&["--grace=8s"], 0);
+    assert_eq!(plain["event"], "worst-case");
+    assert_eq!(
+        (&plain["worst_case_ms"], &plain["needed_s"]),
+        (&10_000.into(), &11.into())
+    );
+    assert_eq!(plain["fits"], Value::Null);
+    assert_eq!(last(&[], 0)["worst_case_ms"], Value::Null);
+    let heroku = last(&["--grace=40s", "--platform=heroku"], 1);
+    assert_eq!(
+        (&heroku["fits"], &heroku["grace_ms"]),
+        (&false.into(), &30_000.into())
+    );
+    let row = &heroku["platform"];
+    assert_eq!(
+        (&row["name"], &row["signal"]),
+        (&"heroku".into(), &"TERM".into())
+    );
+    assert!(row["source"].is_string() && row["date"].is_string());
+}
+
+#[test]
+fn a_platform_or_grace_that_is_none_is_refused() {
+    for (option, hints) in [
+        (
+            "--platform=kubernets",
+            ["--platform", "did you mean kubernetes?"],
+        ),
+        ("--platform=borg", ["there are docker", "github-actions"]),
+        ("--fits=soon", ["--fits", "write it as 1500ms"]),
+    ] {
+        let refused = Stepdown::new().args(["explain", option]).run();
+        refused.code(125);
+        refused.logged(&hints);
+    }
 }
 
 #[test]
