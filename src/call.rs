@@ -1,9 +1,11 @@
-//! Calls to the outside that need no other program: an HTTP request, or one UDP datagram.
+//! Calls to the outside that need no other program: an HTTP request, one UDP datagram, or
+//! the goodbye of a service.
 //!
 //! They are carried out in a process of their own (`sys::fork`): resolving a
 //! name blocks, a server may never answer, and neither may touch PID 1.
 
 mod http;
+mod mdns;
 mod udp;
 
 use std::io::ErrorKind;
@@ -22,6 +24,7 @@ pub(crate) fn carry_out(call: &Call, patience: Duration) -> Result<(), String> {
     match call {
         Call::Http(request) => ask(request, patience),
         Call::Udp(datagram) => udp::send(datagram),
+        Call::Goodbye(service) => mdns::say_goodbye(service),
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod condition;
 pub(crate) mod drain;
 pub(crate) mod listen;
 pub(crate) mod liveness;
+pub(crate) mod mdns;
 pub(crate) mod readiness;
 pub(crate) mod reload;
 pub(crate) mod sockets;
@@ -114,7 +115,7 @@ impl HookPhase {
 pub(crate) enum HookKind {
     /// A command line, executed without a shell.
     Command(Vec<OsString>),
-    /// A request or a datagram that we send ourselves.
+    /// A request, a datagram or a goodbye that we send ourselves.
     Call(Call),
 }
 

@@ -1,6 +1,6 @@
 //! Sends a datagram, from the port that its receivers expect.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) fn send(datagram: &Datagram) -> Result<(), String> {
 
 fn send_to(address: SocketAddr, payload: &[u8]) -> std::io::Result<UdpSocket> {
     let socket = if address.port() == MDNS && address.ip().is_multicast() {
-        mdns_socket(address)?
+        mdns_socket(any(address, MDNS).ip())?
     } else {
         UdpSocket::bind(any(address, 0))?
     };
@@ -67,12 +67,12 @@ fn any(family: SocketAddr, port: u16) -> SocketAddr {
     }
 }
 
-const MDNS: u16 = 5353;
+pub(super) const MDNS: u16 = 5353;
 
 /// Multicast DNS is accepted only if it comes from port 5353, and should not come through a router
 /// (RFC 6762, sections 6 and 11). The responder of this machine uses the port, too.
-fn mdns_socket(address: SocketAddr) -> nix::Result<UdpSocket> {
-    let family = if address.is_ipv4() {
+pub(super) fn mdns_socket(own: IpAddr) -> nix::Result<UdpSocket> {
+    let family = if own.is_ipv4() {
         AddressFamily::Inet
     } else {
         AddressFamily::Inet6
@@ -81,12 +81,14 @@ fn mdns_socket(address: SocketAddr) -> nix::Result<UdpSocket> {
     let socket = socket::socket(family, kind, socket::SockFlag::SOCK_CLOEXEC, None)?;
     socket::setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     socket::setsockopt(&socket, sockopt::ReusePort, &true)?;
-    if address.is_ipv4() {
+    if own.is_ipv4() {
         socket::setsockopt(&socket, sockopt::IpMulticastTtl, &255)?;
     } else {
         socket::setsockopt(&socket, sockopt::Ipv6MulticastHops, &255)?;
+        // The responder has the port for IPv4, too.
+        socket::setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
     }
-    let own = SockaddrStorage::from(any(address, MDNS));
+    let own = SockaddrStorage::from(SocketAddr::new(own, MDNS));
     socket::bind(socket.as_raw_fd(), &own)?;
     Ok(socket.into())
 }

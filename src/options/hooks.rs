@@ -27,8 +27,9 @@ pub(crate) static PRE_START: Opt = Opt {
     elsewhere: &["on-start", "before-start", "exec-start-pre"],
     kind: Kind::Many("HOOK"),
     help: "Run before the start; a failure prevents it: a command, [METHOD ]http://HOST/PATH (any 2xx is \
-           success), or udp://HOST:PORT/TEXT (one datagram; %00 is a byte); the last two are tried again \
-           until --hook-timeout",
+           success), udp://HOST:PORT/TEXT (one datagram; %00 is a byte), or \
+           mdns://INSTANCE._http._tcp.local[:PORT] (its goodbye to the neighbours); the last three are tried \
+           again until --hook-timeout",
     ..SECTION
 };
 

@@ -14,17 +14,18 @@ use super::parse::parse_limit;
 use super::settings::{HookTable, Place, Settings, Source, Value};
 use super::{OPTIONS, find, names, parse_choice};
 use crate::plan::OnFailure;
-use crate::plan::call;
+use crate::plan::{call, mdns};
 use crate::sys::file;
 use crate::words::fault::{Error, Fault};
 use crate::words::suggest;
 
 /// The keys of a hook table.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "name",
     "run",
     "http",
     "udp",
+    "mdns",
     "timeout",
     "priority",
     "on-failure",
@@ -171,10 +172,10 @@ impl Reader<'_> {
             let at = value.span().start;
             let fault = |fault: Fault| self.error(at, &key, fault);
             match name {
-                "run" | "http" | "udp" => {
+                "run" | "http" | "udp" | "mdns" => {
                     if let Some((first, ..)) = does {
                         let message = format!("the hook has {first} already");
-                        let way_out = "give each hook one of run, http and udp";
+                        let way_out = "give each hook one of run, http, udp and mdns";
                         return Err(fault(Fault::new(message).way_out(way_out)));
                     }
                     let text = self.task(name, &key, value)?;
@@ -209,7 +210,7 @@ impl Reader<'_> {
             }
         }
         let Some((_, text, at)) = does else {
-            let fault = Fault::new("the hook does nothing").way_out("add run, http or udp");
+            let fault = Fault::new("the hook does nothing").way_out("add run, http, udp or mdns");
             return Err(self.error(at, option.name, fault));
         };
         let mut value = Value::new(text, Source::File(self.place(at)));
@@ -233,6 +234,11 @@ impl Reader<'_> {
             // The key says it already.
             "udp" if !has_scheme(&text) => Ok(format!("udp://{text}")),
             "udp" => call::udp(&text).map(|_| text).map_err(fault),
+            "mdns" if !has_scheme(&text) => {
+                let text = format!("mdns://{text}");
+                mdns::parse(&text).map(|_| text).map_err(fault)
+            }
+            "mdns" => mdns::parse(&text).map(|_| text).map_err(fault),
             _ => Ok(text),
         }
     }

@@ -1,9 +1,10 @@
-//! Calls to the outside as data, and how they are written: an HTTP request, or one UDP datagram.
+//! Calls to the outside as data, and how they are written: an HTTP request, one UDP datagram, or a goodbye by multicast DNS.
 
 use std::net::SocketAddr;
 
 use hyper::{Method, Uri};
 
+use super::mdns::{self, MDNS, Service};
 use crate::words::fault::Fault;
 
 /// What is called, and with what.
@@ -11,6 +12,7 @@ use crate::words::fault::Fault;
 pub(crate) enum Call {
     Http(Request),
     Udp(Datagram),
+    Goodbye(Service),
 }
 
 /// An HTTP request without a body; any 2xx is success, and redirects are not followed.
@@ -78,7 +80,7 @@ const UDP: &str = "udp://";
 const HTTP_EXAMPLE: &str = "write [METHOD ]http://HOST[:PORT]/PATH";
 const UDP_EXAMPLE: &str = "write udp://HOST:PORT/TEXT";
 
-/// Parses a hook that is a request or a datagram; `None` for a command line.
+/// Parses a hook that is a request, a datagram or a goodbye; `None` for a command line.
 pub(crate) fn parse(text: &str) -> Option<Result<Call, Fault>> {
     let trimmed = text.trim();
     let (first, rest) = trimmed.split_once(' ').unwrap_or((trimmed, ""));
@@ -87,12 +89,13 @@ pub(crate) fn parse(text: &str) -> Option<Result<Call, Fault>> {
     match scheme(url)? {
         HTTP | HTTPS => Some(http(text).map(Call::Http)),
         UDP if !is_method => Some(udp(text).map(Call::Udp)),
+        MDNS if !is_method => Some(mdns::parse(text).map(Call::Goodbye)),
         _ => None,
     }
 }
 
 fn scheme(url: &str) -> Option<&'static str> {
-    [HTTP, HTTPS, UDP].into_iter().find(|scheme| {
+    [HTTP, HTTPS, UDP, MDNS].into_iter().find(|scheme| {
         url.get(..scheme.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
     })
@@ -220,7 +223,7 @@ pub(crate) fn parse_server(
 
 /// The bytes that a percent-encoded text stands for; the error is the place that is not encoded
 /// correctly.
-fn decoded(text: &str) -> Result<Vec<u8>, usize> {
+pub(super) fn decoded(text: &str) -> Result<Vec<u8>, usize> {
     let bytes = text.as_bytes();
     let digit = |at: usize| {
         bytes
@@ -293,6 +296,7 @@ mod tests {
             "",
             "httpd",
             "POST udp://a:1/b",
+            "POST mdns://a._http._tcp.local",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

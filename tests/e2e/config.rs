@@ -287,7 +287,7 @@ fn mistakes_name_file_line_column_key_and_the_way_out() {
         ),
         (
             "[[pre-stop]]\nname = 'idle'",
-            vec!["stepdown.toml:1:1: pre-stop: the hook does nothing: add run, http or udp"],
+            vec!["stepdown.toml:1:1: pre-stop: the hook does nothing: add run, http, udp or mdns"],
         ),
         (
             "pre-stop = [{ run = 'true', udp = 'h:1/x' }]",

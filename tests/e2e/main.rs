@@ -67,6 +67,7 @@ mod liveness;
 mod logs;
 mod luxuries;
 mod manual;
+mod mdns;
 mod memory;
 mod metrics;
 mod misnamed;
