@@ -4,8 +4,11 @@
  *   sleep        write a byte, sleep; TERM ends it with status 0
  *   usr1         write a byte; write the time at each SIGUSR1
  *   storm N      write a byte, wait for a byte on stdin, make N orphans, write a byte, sleep
+ *   brief F MS   append to the file F when main began and, MS milliseconds later, when it exits with 1
+ *   again ...    run this command again and again: the least that a supervisor can do
  *   tree N       be a tree of N processes that ignore TERM; write a byte when it is complete
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -127,6 +130,45 @@ static void tree(int size) {
     sleep_for_ever();
 }
 
+/* The letter of what has happened, and when. */
+struct moment {
+    int64_t what, at;
+};
+
+static void note(int file, char what, int64_t at) {
+    struct moment moment = {what, at};
+    if (write(file, &moment, sizeof moment) != sizeof moment)
+        _exit(2);
+}
+
+static void brief(const char *path, int milliseconds, int64_t began) {
+    int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    note(file, 'b', began);
+    usleep(milliseconds * 1000);
+    note(file, 'e', now());
+    _exit(1);
+}
+
+static pid_t running;
+
+static void end_both(int signal) {
+    kill(running, signal);
+    _exit(0);
+}
+
+static void again(char **command) {
+    handle(SIGTERM, end_both);
+    for (;;) {
+        running = vfork();
+        if (running == 0) {
+            execvp(command[0], command);
+            _exit(127);
+        }
+        if (running < 0 || waitpid(running, NULL, 0) < 0)
+            _exit(1);
+    }
+}
+
 int main(int argc, char **argv) {
     int64_t began = now();
     const char *role = argc > 1 ? argv[1] : "";
@@ -135,6 +177,10 @@ int main(int argc, char **argv) {
         put(&began, sizeof began);
         return 0;
     }
+    if (strcmp(role, "brief") == 0 && argc > 3)
+        brief(argv[2], atoi(argv[3]), began);
+    if (strcmp(role, "again") == 0 && argc > 2)
+        again(argv + 2);
     if (strcmp(role, "storm") == 0)
         storm(number);
     if (strcmp(role, "tree") == 0)
