@@ -4,6 +4,7 @@
 //! They are carried out in a process of their own (`sys::fork`): resolving a
 //! name blocks, a server may never answer, and neither may touch PID 1.
 
+mod brief;
 mod http;
 mod mdns;
 mod udp;
@@ -33,18 +34,22 @@ pub(crate) fn carry_out(call: &Call, patience: Duration) -> Result<(), String> {
 /// # Errors
 /// Why there is none, as it is to be told.
 pub(crate) fn reach(server: &Server, patience: Duration) -> Result<(), String> {
-    let addresses = server.addresses()?;
+    first_that_connects(&server.addresses()?, patience).map(drop)
+}
+
+/// A connection to the first address that takes one.
+fn first_that_connects(addresses: &[SocketAddr], patience: Duration) -> Result<TcpStream, String> {
     // A silent address does not eat the time of the others.
     let share = patience / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut why = "the name has no address".to_owned();
     for address in addresses {
-        match TcpStream::connect_timeout(&address, share) {
+        match TcpStream::connect_timeout(address, share) {
             // Where nobody listens on a port that is given to clients, too, we may meet ourselves (TCP's
             // simultaneous open, RFC 9293, section 3.5).
-            Ok(stream) if stream.local_addr().ok() == Some(address) => {
+            Ok(stream) if stream.local_addr().ok() == Some(*address) => {
                 why = crate::sys::error_text(libc::ECONNREFUSED);
             }
-            Ok(_) => return Ok(()),
+            Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 why = "no connection in time".to_owned();
             }

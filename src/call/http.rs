@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::Request;
+use super::{Request, brief};
 use crate::sys::steering;
 
 /// Sends an HTTP request; success is any 2xx.
@@ -40,7 +40,11 @@ pub(crate) fn ask_one_of(
     patience: Duration,
     which: Listener,
 ) -> Result<(), String> {
-    match answer(request, patience, 0, which)?.status {
+    let status = match which {
+        Listener::Serving => brief::status(request, patience)?,
+        Listener::Beside => answer(request, patience, 0, which)?.status,
+    };
+    match status {
         status if status.is_success() => Ok(()),
         status => Err(format!("the answer is {status}")),
     }
