@@ -104,6 +104,37 @@ fn everybody_is_told_of_a_worker_that_the_kernel_killed() {
 }
 
 #[test]
+fn each_life_that_the_kernel_kills_is_told_of() {
+    need!(available());
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let volume = format!("{}:/out", dir.path().display());
+    let ended = container(scratch())
+        .options(LIMIT)
+        .options(["--volume", &volume])
+        .stepdown(["--restart=on-failure", "--restart-delay=1ms"])
+        .stepdown(["--restart-limit=2/1h", "--metrics-file=/out/m.prom"])
+        .stepdown(["--post-stop", "/actor tell STEPDOWN_OOM_KILLS"])
+        .stepdown(["--post-stop", "/actor tell SERVICE_RESULT"])
+        .command(["--", "/actor", "hoard"])
+        .run();
+    ended.code(137).logged(&["no other restart: 2 restarts"]);
+    for kills in 1..=3 {
+        ended.said(&format!("STEPDOWN_OOM_KILLS={kills}"));
+    }
+    for (said, text) in [
+        ("SERVICE_RESULT=oom-kill", &ended.stdout),
+        ("out of memory: ", &ended.stderr),
+    ] {
+        assert_eq!(text.matches(said).count(), 3, "{}", ended.told());
+    }
+    let metrics = fs::read_to_string(dir.path().join("m.prom")).expect("it was written");
+    assert!(
+        metrics.contains("\nstepdown_oom_kills_total 3\n"),
+        "{metrics}"
+    );
+}
+
+#[test]
 fn a_hook_is_told_as_systemd_tells_it() {
     need!(available());
     let ended = container(scratch())

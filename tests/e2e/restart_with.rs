@@ -7,9 +7,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::files::directory;
+use crate::identity::is_root;
+use crate::support::cgroup::Group;
 use crate::support::pty::{CTRL_C, CTRL_Z, Pty, prompt};
 use crate::support::running::Running;
-use crate::support::{Mode, Stepdown, binary, both, holds_within, proc, wait_until};
+use crate::support::{Mode, Stepdown, binary, both, holds_within, need, proc, wait_until};
 
 const QUICKLY: [&str; 3] = [
     "--restart=always",
@@ -61,6 +63,134 @@ fn what_one_generation_was_to_leave_lives_on_beside_the_next() {
         // As PID 1 nobody can be left: the kernel ends the namespace.
         let lives_on = names.iter().any(|name| name == "sleep");
         assert_eq!(lives_on, mode == Mode::Ordinary, "{names:?}");
+    });
+}
+
+#[test]
+fn a_stop_is_obeyed_in_every_moment_whatever_becomes_of_what_is_left() {
+    need!(Group::new());
+    both(|mode| {
+        let group = Group::new().expect("as before");
+        for options in [&["--left=wait"][..], &["--left=leave"], &["--cgroup=on"]] {
+            for round in 0..5_u64 {
+                let mut run = group
+                    .with(Stepdown::in_mode(mode))
+                    .args(QUICKLY)
+                    .args(options)
+                    .args(["--restart-limit=none", "-q"])
+                    .shell("echo up; setsid sleep 0.02 & exit 3")
+                    .start();
+                run.says("up");
+                // Not to wait for anything: so that it meets all moments.
+                std::thread::sleep(Duration::from_micros(round * 9_337 % 43_000));
+                run.signal(Signal::SIGTERM);
+                let ended = run.wait();
+                let code = ended.status.code();
+                assert!(matches!(code, Some(3 | 143)), "{code:?} {}", ended.told());
+                wait_until("all are gone", || ended.still_there().is_empty());
+                group.is_empty();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stop_is_obeyed_in_every_moment_of_a_restart_that_is_asked_for() {
+    both(|mode| {
+        for round in 0..10_u64 {
+            let mut run = Stepdown::in_mode(mode)
+                .args(["--restart-on=HUP", "--pre-start=true", "--pre-stop=true"])
+                .args([
+                    "--post-stop",
+                    "sh -c 'echo over $STEPDOWN_GENERATION'",
+                    "-q",
+                ])
+                .shell("trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done")
+                .start();
+            run.says("up").signal(Signal::SIGHUP);
+            // As above.
+            std::thread::sleep(Duration::from_micros(round * 7_337 % 67_000));
+            run.signal(Signal::SIGTERM);
+            let ended = run.wait();
+            let code = ended.status.code();
+            // Before the start of the second one there is nothing that could end well.
+            assert!(matches!(code, Some(0 | 143)), "{code:?} {}", ended.told());
+            ended.said("over 1").nothing_left();
+        }
+    });
+}
+
+#[test]
+fn each_generation_has_a_cgroup_of_its_own_and_none_is_left() {
+    need!(Group::new());
+    both(|mode| {
+        let group = Group::new().expect("as before");
+        let mut run = group
+            .stepdown(mode)
+            .args(["--restart-on=USR2", "--sweep-grace=100ms"])
+            // A daemon that nobody but the cgroup knows, and that ignores TERM.
+            .shell(
+                "(setsid sh -c 'trap \"\" TERM; echo deaf; while :; do sleep 0.05; done' &); \
+                 trap 'exit 0' TERM; while :; do sleep 0.02; done",
+            )
+            .start();
+        run.says("deaf");
+        let first = group.below();
+        run.signal(Signal::SIGUSR2).says_times("deaf", 2);
+        let second = group.below();
+        assert_eq!((first.len(), second.len()), (1, 1), "{first:?} {second:?}");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(0).nothing_left();
+        group.is_empty();
+    });
+}
+
+#[test]
+fn each_generation_is_the_user_that_was_asked_for() {
+    need!(is_root());
+    both(|mode| {
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--user=65534", "--restart-on=USR2"])
+            .args(["--post-stop", "sh -c 'echo hook $(id -u)'"])
+            .shell("trap 'exit 0' TERM; echo child $(id -u):$(id -G); while :; do sleep 0.02; done")
+            .start();
+        run.says("child 65534:65534").signal(Signal::SIGUSR2);
+        run.says_times("child 65534:65534", 2)
+            .signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(0).nothing_left();
+        assert_eq!(
+            ended.stdout.matches("hook 0").count(),
+            2,
+            "{}",
+            ended.told()
+        );
+    });
+}
+
+#[test]
+fn what_may_take_its_time_puts_off_the_next_generation_but_not_a_stop() {
+    const LEAVES: &str = "echo lives; setsid sh -c 'while kill -0 '$$'; do sleep 0.01; done; echo waits; \
+         until test -e go; do sleep 0.01; done; rm go; echo done' 2>/dev/null & exit 1";
+    both(|mode| {
+        let dir = directory();
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(QUICKLY)
+            .args(["--left=wait", "--restart-limit=none"])
+            .shell(LEAVES)
+            .start();
+        run.says("waits");
+        let twice = |run: &mut Running| run.stderr_has("generation 1");
+        assert!(!holds_within(Duration::from_millis(300), || twice(
+            &mut run
+        )));
+        fs::write(dir.path().join("go"), "").expect("our own directory");
+        run.says("done").says_times("waits", 2);
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(1).nothing_left();
+        assert_eq!(ended.stdout, "lives\nwaits\ndone\nlives\nwaits\n");
     });
 }
 
