@@ -294,8 +294,15 @@ fn a_drain_counts_what_it_cannot_see_the_owner_of() {
         .program("/usr/bin/setpriv")
         .args(["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"])
         .args([binary::for_everybody().as_os_str(), "--user=65534".as_ref()]);
-    let options = ["--restart-on=HUP", "--drain-port=auto"];
+    // Not auto: whatever is listened on here and nobody is seen to hold would count.
+    let port = free_port();
+    let (listen, drained) = (
+        format!("--listen=web=127.0.0.1:{port}"),
+        format!("--drain-port={port}"),
+    );
+    let options = ["--restart-on=HUP", &*listen, &*drained];
     let mut server = Server::start(stepdown, &options, &["quick"]);
+    server.address.set_port(port);
     drains_for_a_restart(&mut server);
     server.run.signal(Signal::SIGTERM);
     server.run.wait().code(0);
