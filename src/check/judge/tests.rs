@@ -1,5 +1,7 @@
 //! Stories and the verdicts that they get.
 
+use std::time::Duration;
+
 use super::*;
 use crate::check::history::RequestTotals;
 use crate::diagnosis::ProcessLook;
