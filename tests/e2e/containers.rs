@@ -1,9 +1,11 @@
 //! The static binary as PID 1 of real containers that hold nothing else but the child.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use crate::support::docker::{available, container, scratch};
-use crate::support::{need, proc, wait_until};
+use crate::support::docker::{Image, available, container, scratch};
+use crate::support::{binary, need, proc, wait_until};
 
 // Stopping.
 
@@ -459,4 +461,51 @@ fn the_container_ends_with_its_main_child_even_if_an_orphan_holds_its_output() {
         .command(["/actor", "leave-a-holder"])
         .run();
     ended.code(0).said("leaving");
+}
+
+// Several lives.
+
+/// The kernel lets new connections be steered under Docker's own seccomp profile, without a capability and to whoever
+/// the user is.
+#[test]
+fn docker_kill_restarts_and_replaces_the_child_of_an_unprivileged_user() {
+    need!(available());
+    let image = Image::from_scratch("listener")
+        .file("/stepdown", binary::under_test_static())
+        .file("/listener", binary::listener())
+        .build();
+    let nobody = "65534:65534";
+    let whole = ["--user", nobody, "--cap-drop=ALL"];
+    for (options, child) in [(&whole[..], "--env=A=1"), (&[], "--user=65534")] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let readable = Permissions::from_mode(0o755);
+        fs::set_permissions(dir.path(), readable).expect("a directory of ours");
+        let ready = |generation: u32| dir.path().join(format!("ready{generation}"));
+        for generation in 1..4 {
+            fs::write(ready(generation), "").expect("a directory of ours");
+        }
+        let mut container = container(&image)
+            .options(options.iter().copied())
+            .options(["-v", &*format!("{}:/work:ro", dir.path().display())])
+            .options(["-w", "/work"])
+            .stepdown(["--listen=web=127.0.0.1:8080", "--restart-on=HUP"])
+            .command(["--replace-on=USR2", "--ready-when=http://127.0.0.1:8080/"])
+            .command(["--pre-stop=/stepdown health http://127.0.0.1:8080/"])
+            .command([child, "-v", "--", "/listener", "quick"])
+            .start();
+        container.logs("ready after").kill("HUP");
+        container.logs("generation 2 begins");
+        // The first one was ready, too.
+        container.wait_for("the second one is ready", |container| {
+            container.times_logged("ready after") == 2
+        });
+        // From now on the answer tells which one has given it.
+        fs::remove_file(ready(2)).expect("it is there");
+        container.kill("USR2").logs("generation 3 serves");
+        container
+            .logs("generation 2: pre-stop hook \"/stepdown health http://127.0.0.1:8080/\" done");
+        container.logs("generation 2: stopped in");
+        container.stop(&[]);
+        container.wait().code(0).never_logged("--replace-on: ");
+    }
 }

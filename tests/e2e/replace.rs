@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -10,6 +11,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use crate::identity::is_root;
 use crate::listen::{Server, hears, unix};
 use crate::support::net::{connect, free_port, ipv6};
 use crate::support::{
@@ -531,4 +533,33 @@ fn no_request_is_lost_under_load() {
         2,
         "{table}"
     );
+}
+
+/// The sockets are ours, whoever the child is.
+#[test]
+fn the_child_of_another_user_is_restarted_and_replaced_as_well() {
+    need!(is_root());
+    both(|mode| {
+        let options = [
+            "--user=65534",
+            "--restart-on=HUP",
+            READY,
+            "--replace-on=USR2",
+        ];
+        let mut server = Server::start(Stepdown::in_mode(mode), &options, &["quick"]);
+        let readable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(server.dir.path(), readable).expect("a directory of ours");
+        server.make("ready1");
+        server.run.logs("ready after").clear();
+        server.run.signal(Signal::SIGHUP);
+        server.run.logs("restarted, as asked").clear();
+        server.make("ready2");
+        server.run.logs("ready after");
+        server.is_served_by(2);
+        server.replaces(3);
+        server.run.logs("generation 2: stopped in");
+        server.is_served_by(3);
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+    });
 }

@@ -363,6 +363,12 @@ impl Container {
         self
     }
 
+    /// How many lines on its standard error contain `part` by now.
+    pub(crate) fn times_logged(&mut self, part: &str) -> usize {
+        let text = self.stderr.text();
+        text.lines().filter(|line| line.contains(part)).count()
+    }
+
     /// Waits for anything; a failure shows all output, and a container that has ended fails at once.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
