@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::ProcessLook;
-use crate::record::{ExitStatus, HookResult, Process, Record};
+use crate::record::{ExitStatus, HookResult, Process, Reason, Record};
 use crate::tell::log;
 use crate::words::signal::Signal;
 
@@ -34,6 +34,9 @@ impl Fact {
         Duration::from_micros(self.at)
     }
 }
+
+/// The number of the generation that is replaced.
+pub(crate) const FIRST: u32 = 1;
 
 /// What is judged; everything else is only shown.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -67,6 +70,19 @@ pub(crate) enum What {
     /// Not even KILL ended the child.
     Undead,
     Ended,
+    /// The next one serves; `ready` is whether it was ready by then.
+    Replaced {
+        pid: Option<i32>,
+        ready: bool,
+    },
+    ReplaceFailed,
+    /// The kernel does not let another one begin beside it.
+    Restarted,
+    /// What has happened to a generation that does not serve.
+    Of {
+        generation: u32,
+        what: Box<Self>,
+    },
     /// Processes as they were at this moment.
     Looked(Vec<ProcessLook>),
     /// Somebody listened on this port when the child had ended.
@@ -91,6 +107,10 @@ pub(crate) fn what(record: &Record) -> What {
         Record::Started { pid, .. } => What::Started { pid: *pid },
         Record::StartFailed(failure) => What::StartFailed { code: failure.code },
         Record::Ready { .. } => What::Ready,
+        Record::StopAsked {
+            reason: Reason::Restart,
+            ..
+        } => What::Restarted,
         Record::StopAsked { .. } => What::StopAsked,
         Record::Step { signal, .. } => What::Step {
             kill: *signal == Some(Signal::KILL),
@@ -113,6 +133,15 @@ pub(crate) fn what(record: &Record) -> What {
         Record::Awaited { processes, .. } => left(false, processes),
         Record::ChildLeft { .. } => What::Undead,
         Record::Ended(_) => What::Ended,
+        Record::Replaced { pid, ready, .. } => What::Replaced {
+            pid: *pid,
+            ready: *ready,
+        },
+        Record::ReplaceFailed { .. } => What::ReplaceFailed,
+        Record::OfGeneration { generation, record } => What::Of {
+            generation: *generation,
+            what: Box::new(what(record)),
+        },
         _ => What::Other,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::check::fact::{Fact, LeftProcess, What};
 
 /// How the requests ended that were open when the signal was sent.
@@ -13,6 +15,24 @@ pub(crate) struct RequestTotals {
     pub(crate) broken: Vec<String>,
     /// Why fewer could be opened.
     pub(crate) refused: Option<String>,
+}
+
+/// A request of the load under which it was replaced.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct LoadRequest {
+    /// Since the run began, in microseconds.
+    pub(crate) began: u64,
+    pub(crate) took: u64,
+    pub(crate) failed: Option<Failed>,
+}
+
+/// How a request has failed, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Failed {
+    /// There was no connection.
+    Refused(String),
+    /// There was one, and no answer on it.
+    Lost(String),
 }
 
 /// What a stop consists of, in order.
@@ -37,6 +57,9 @@ pub(crate) struct History {
     /// When the signal was sent, since the run began.
     pub(crate) sent: Option<Duration>,
     pub(crate) requests: Option<RequestTotals>,
+    /// When the replacement was asked for, since the run began.
+    pub(crate) replace_asked: Option<Duration>,
+    pub(crate) load: Option<Vec<LoadRequest>>,
     /// The last lines of the command's output.
     pub(crate) output: Vec<String>,
     /// How long it was waited for the command to be ready, and for what, if it never was.
@@ -65,6 +88,17 @@ impl History {
             What::Started { pid } => Some(*pid),
             _ => None,
         })
+    }
+
+    /// The process that the stop was for.
+    pub(crate) fn main_pid(&self) -> i32 {
+        let replaced = self.find(|what| match what {
+            What::Replaced { pid, .. } => *pid,
+            _ => None,
+        });
+        replaced
+            .or_else(|| self.started())
+            .map_or(0, |(_, pid)| pid)
     }
 
     /// When the child ended, with which code, and of which signal.

@@ -3,6 +3,7 @@
 
 pub(crate) mod cause;
 mod promise;
+pub(crate) mod replacement;
 pub(crate) mod statistics;
 pub(crate) mod window;
 
@@ -120,6 +121,7 @@ pub(crate) fn judge(history: &History, promise: &Promise) -> Verdict {
             summary: summary.unwrap_or_default(),
         };
     }
+    judge.replacement();
     judge.no_kill();
     judge.within();
     judge.exit();
@@ -168,6 +170,7 @@ fn impossible(history: &History) -> Option<String> {
 
 fn summary(history: &History) -> String {
     let took = history.exit_took().unwrap_or_default();
+    let replaced = replacement::summary(history);
     let mut text = match history.exited() {
         Some((_, status)) if history.killed().is_some() => {
             format!("KILL after {} ({})", Shown(took), status_text(status))
@@ -175,6 +178,7 @@ fn summary(history: &History) -> String {
         Some((_, status)) => format!("stopped in {}, {}", Shown(took), status_text(status)),
         None => "not stopped, not even by KILL".to_owned(),
     };
+    text.insert_str(0, &replaced.unwrap_or_default());
     let left = history.left();
     if !left.is_empty() {
         let _ = write!(text, ", {} left: {}", left.len(), names(&left));

@@ -1,6 +1,7 @@
 //! The options of `check`, and what they ask for.
 
 pub(crate) mod foreign;
+mod replace;
 mod values;
 
 use std::ffi::OsString;
@@ -40,6 +41,14 @@ pub(crate) struct Moment {
     pub(crate) patience: Duration,
 }
 
+/// `--replace`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Replace {
+    pub(crate) signal: Signal,
+    /// What is asked under load.
+    pub(crate) request: call::Request,
+}
+
 /// Where to write a report; `None` is standard output.
 pub(crate) type Output = Option<PathBuf>;
 
@@ -60,6 +69,7 @@ pub(crate) struct Check {
     pub(crate) variants: Vec<Variant>,
     pub(crate) moment: Moment,
     pub(crate) request: Option<call::Request>,
+    pub(crate) replace: Option<Replace>,
     pub(crate) runs: u32,
     /// Offsets from the start; empty without `--offsets`.
     pub(crate) offsets: Vec<Duration>,
@@ -83,6 +93,7 @@ const DEFAULT_READY: Duration = Duration::from_secs(30);
 /// The first value that is not valid, with the way out.
 pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Check, Error> {
     foreign::pass_over(&mut settings);
+    let replaces = replace::prepare(&mut settings)?;
     let signal = settings.signal(&SIGNAL)?.unwrap_or(DEFAULT_SIGNAL);
     if signal == Signal::KILL || signal == Signal::STOP {
         let fault = Fault::new("no program can act on it");
@@ -112,6 +123,7 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
         allow_left: settings.switch(&ALLOW_LEFT)?,
         ports,
         in_flight,
+        replace: replaces,
         as_pid1,
     };
     if stop_command.is_some() && settings.has(&LADDER) {
@@ -138,6 +150,7 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
         let fault = Fault::new(format!("{signal} is dropped, and the stop never begins"));
         return Err(settings.error(&REWRITE, fault.way_out("leave this rule out")));
     }
+    let replace = replace::of(&settings, &plan, signal)?;
     plan.stop_on.insert(signal);
     plan.child.own_namespaces = as_pid1;
     if let (Some((words, text)), Some(step)) = (stop_command, plan.ladder.first_mut()) {
@@ -166,6 +179,7 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
         variants,
         moment,
         request,
+        replace,
         runs: settings
             .one(&RUNS, |text| number(text, 1, 100_000))?
             .unwrap_or(DEFAULT_RUNS),

@@ -4,6 +4,8 @@
 pub(crate) mod conductor;
 pub(crate) mod containers;
 pub(crate) mod in_flight;
+mod load;
+mod replacing;
 pub(crate) mod stage;
 
 use std::collections::VecDeque;
@@ -20,6 +22,7 @@ use super::options::{Check, Variant};
 use crate::check::play::conductor::{Conductor, Lines};
 use crate::check::play::containers::{Containers, Engine};
 use crate::check::play::in_flight::{ClientEvent, Tally};
+use crate::check::play::replacing::{Load, Step};
 use crate::check::play::stage::{Ends, Stage};
 use crate::look;
 use crate::sys::{descriptors, error_text, fork, reap, signals, tree};
@@ -109,6 +112,8 @@ enum Progress {
     /// At that time the requests are opened or the signal is sent.
     Due(Instant),
     Opening(Instant),
+    /// It is replaced under load before.
+    Replacing(Step),
     Sent,
 }
 
@@ -121,6 +126,7 @@ struct RunInProgress<'a> {
     facts: Lines,
     output: Lines,
     client: Option<(i32, Lines)>,
+    load: Option<Load>,
     tally: Tally,
     progress: Progress,
     /// When the run is given up.
@@ -182,6 +188,7 @@ impl<'a> RunInProgress<'a> {
             facts,
             output,
             client: None,
+            load: None,
             tally: Tally::new(variant.promise.in_flight.map_or(0, |wanted| wanted.count)),
             progress: Progress::Starting,
             limit: None,
@@ -207,6 +214,7 @@ impl<'a> RunInProgress<'a> {
             }
             self.read_output();
             self.read_client();
+            self.read_load();
             self.answer(conductor.interrupted);
             self.history.facts.iter().skip(known).for_each(&mut *told);
             self.act(conductor, Instant::now());
@@ -217,12 +225,13 @@ impl<'a> RunInProgress<'a> {
         let due = match self.progress {
             Progress::Starting | Progress::Sent => None,
             Progress::Readying(at) | Progress::Due(at) | Progress::Opening(at) => Some(at),
+            Progress::Replacing(step) => Some(step.due()),
         };
         let until = due.into_iter().chain(self.limit).min();
-        let client = self
-            .client
-            .as_ref()
-            .and_then(|(_, lines)| lines.from.as_ref());
+        let load = self.load.as_ref().map(|load| &load.lines);
+        // The load is over before other requests are opened.
+        let client = self.client.as_ref().map(|(_, lines)| lines).or(load);
+        let client = client.and_then(|lines| lines.from.as_ref());
         let pipes = [self.facts.from.as_ref(), self.output.from.as_ref(), client];
         conductor.wait(pipes, until);
     }
@@ -257,6 +266,7 @@ impl<'a> RunInProgress<'a> {
             What::Impossible => self.history.impossible = Some(fact.text.clone()),
             _ => {}
         }
+        self.take_fact_of_replacement(&fact.what, &fact.text);
         let is_start = matches!(fact.what, What::Started { .. });
         self.history.facts.push(fact);
         if is_start && self.ready {
@@ -344,10 +354,12 @@ impl<'a> RunInProgress<'a> {
                 self.progress = Progress::Sent;
                 self.ask();
             }
-            Progress::Due(at) if now >= at => match (&self.check.request, &self.client) {
-                (Some(_), None) => self.open_requests(conductor, now),
+            Progress::Due(at) if now >= at => match (&self.check.replace, &self.check.request) {
+                (Some(replace), _) if self.load.is_none() => self.open_load(conductor, replace),
+                (_, Some(_)) if self.client.is_none() => self.open_requests(conductor, now),
                 _ => self.send(),
             },
+            Progress::Replacing(step) => self.go_on_replacing(step, now),
             Progress::Opening(until) if self.tally.is_open() || now >= until => self.send(),
             _ => {}
         }
@@ -411,12 +423,14 @@ impl<'a> RunInProgress<'a> {
             self.answer(conductor.interrupted);
             self.read_client();
         }
+        self.end_load();
+        let load = self.load.as_ref().map(|load| load.pid);
         let client = self.client.as_ref().map(|(pid, _)| *pid);
         if let Some(client) = client {
             let _ = signals::send(client, Signal::KILL);
         }
         reap::wait_for_end(self.stage);
-        let ours = |pid: i32| pid == self.stage || Some(pid) == client;
+        let ours = |pid: i32| pid == self.stage || [client, load].contains(&Some(pid));
         // No process should be left: only a stage that was killed leaves any.
         let left = tree::descendants().unwrap_or_default();
         for member in left.iter().filter(|member| !ours(member.pid)) {

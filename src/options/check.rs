@@ -44,6 +44,8 @@ pub(crate) static CHECK: &[&Opt] = &[
     &IN_FLIGHT,
     &IN_FLIGHT_COUNT,
     &MIN_COMPLETE,
+    &REPLACE,
+    &REPLACE_URL,
     &RUNS,
     &OFFSETS,
     &AS_PID1,
@@ -145,6 +147,25 @@ pub(crate) static MIN_COMPLETE: Opt = Opt {
     default: Some(Preset::Number(DEFAULT_MIN_COMPLETE)),
     ..PROMISES
 };
+
+pub(crate) static REPLACE: Opt = Opt {
+    name: "replace",
+    kind: Kind::Switch,
+    help: "Replace it under load before it is stopped (--listen, --ready-when, and --replace-on unless USR2): the next \
+           one serves, no request is lost meanwhile, and nothing is left of the one before",
+    ..PROMISES
+};
+
+pub(crate) static REPLACE_URL: Opt = Opt {
+    name: "replace-url",
+    kind: Kind::One("URL"),
+    help: "What is asked under load",
+    default: Some(Preset::Said("/ at the first port of --listen")),
+    ..PROMISES
+};
+
+/// Asks for the replacement where `--replace-on` does not say another one.
+pub(crate) const DEFAULT_REPLACE_ON: &str = "USR2";
 
 pub(crate) static RUNS: Opt = Opt {
     name: "runs",

@@ -126,15 +126,16 @@ pub(crate) static REPLACE_ON: Opt = Opt {
     name: "replace-on",
     elsewhere: &["reexec-signal", "replace-signal"],
     kind: Kind::One("SIGNALS"),
-    help: "On these signals start the command once more beside the one that serves, pass the connections that come \
-           from then on at --listen to it once it is ready, and drain and stop the other one. One that is not \
-           ready in time is stopped, and nothing changes",
+    help: "On these signals start the command once more beside the one that serves (--listen, --ready-when). Once the \
+           next one is ready, new connections go to it alone, and the one before it is drained and stopped; if it is \
+           not ready in time, it is stopped and nothing changes",
     is_list: true,
     shapes_stop: true,
     shown: |plan| {
         let signals = plan.supervision.as_ref()?.replace_on;
         (!signals.is_empty()).then(|| signals.to_string())
     },
+    not_in_check: None,
     ..SECTION
 };
 

@@ -33,6 +33,7 @@ mod check_gallery;
 mod check_options;
 mod check_page;
 mod check_programs;
+mod check_replace;
 mod check_signals;
 mod child;
 mod command_lines;

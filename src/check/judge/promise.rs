@@ -20,6 +20,8 @@ pub(crate) struct Promise {
     pub(crate) allow_left: bool,
     pub(crate) ports: Vec<u16>,
     pub(crate) in_flight: Option<InFlight>,
+    /// It is replaced under load before.
+    pub(crate) replace: bool,
     /// The command is PID 1 of its namespace itself.
     pub(crate) as_pid1: bool,
 }

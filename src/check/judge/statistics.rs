@@ -25,8 +25,9 @@ pub(crate) struct PhaseTimes {
 type Measure = (&'static str, fn(&History) -> Option<Duration>);
 
 /// The phases of a run, in order.
-pub(crate) const PHASES: [Measure; 4] = [
+pub(crate) const PHASES: [Measure; 5] = [
     ("ready", ready),
+    ("replace", History::replaced_in),
     ("stop", History::exit_took),
     ("sweep", swept),
     ("total", History::took),

@@ -8,7 +8,7 @@ use crate::diagnosis::ProcessLook;
 
 const MS: u64 = 1_000;
 
-fn promise() -> Promise {
+pub(super) fn promise() -> Promise {
     Promise {
         signal: Signal::TERM,
         steps: vec!["TERM".to_owned()],
@@ -19,11 +19,12 @@ fn promise() -> Promise {
         allow_left: false,
         ports: vec![8080],
         in_flight: None,
+        replace: false,
         as_pid1: false,
     }
 }
 
-fn fact(at: u64, what: What) -> Fact {
+pub(super) fn fact(at: u64, what: What) -> Fact {
     Fact {
         at: at * MS,
         what,
@@ -32,7 +33,7 @@ fn fact(at: u64, what: What) -> Fact {
 }
 
 /// Started at 1 ms, asked at 10 ms, then as given.
-fn history(facts: Vec<Fact>) -> History {
+pub(super) fn history(facts: Vec<Fact>) -> History {
     let start = [
         fact(1, What::Started { pid: 7 }),
         fact(10, What::StopAsked),

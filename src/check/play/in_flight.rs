@@ -83,11 +83,7 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
 /// One request, its response read to the end.
 async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<(), String> {
     let message = call::message(request)?;
-    let text = |error: hyper::Error| {
-        // hyper's own message, and that of the kernel if there is one.
-        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
-        format!("{error}{}", source.unwrap_or_default())
-    };
+    let text = |error: hyper::Error| told(&error);
     let (mut sender, connection) = http1::Builder::new()
         .handshake(TokioIo::new(stream))
         .await
@@ -102,6 +98,12 @@ async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<()
         return Err(format!("the answer is {status}"));
     }
     Ok(())
+}
+
+/// hyper's own message, and that of the kernel if there is one.
+pub(super) fn told(error: &hyper::Error) -> String {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+    format!("{error}{}", source.unwrap_or_default())
 }
 
 fn tell(to: &OwnedFd, told: &ClientEvent) -> u8 {

@@ -22,6 +22,7 @@ use crate::look;
 use crate::machine::{Action, Event, Machine};
 use crate::plan::Plan;
 use crate::record::Record;
+use crate::supervisor::Supervisor;
 use crate::sys::signals::Inherited;
 use crate::sys::tree::Member;
 use crate::sys::{self, namespaces, reap, signals, tree};
@@ -95,25 +96,30 @@ impl Stage<'_> {
             ends,
             offset,
             main: None,
+            beside: None,
         };
-        drive(
-            &mut Machine::new(plan),
-            &mut world,
-            &mut |at: Duration, record: &Record| {
-                if let Some(endpoint) = &endpoint {
-                    endpoint.tell(at, record);
+        let mut audience = |at: Duration, record: &Record| {
+            if let Some(endpoint) = &endpoint {
+                endpoint.tell(at, record);
+            }
+            let at = at.saturating_add(offset);
+            // Before what is left gets TERM: afterwards there is no process to look at.
+            if matches!(record, Record::ChildExited { .. }) {
+                for port in self.ports.iter().filter(|port| !is_free(**port)) {
+                    tell(ends, at, What::PortTaken(*port));
                 }
-                let at = at.saturating_add(offset);
-                // Before what is left gets TERM: afterwards there is no process to look at.
-                if matches!(record, Record::ChildExited { .. }) {
-                    for port in self.ports.iter().filter(|port| !is_free(**port)) {
-                        tell(ends, at, What::PortTaken(*port));
-                    }
-                    tell(ends, at, What::Looked(look::descendants()));
-                }
-                send(ends, &fact::fact(at, record));
-            },
-        );
+                tell(ends, at, What::Looked(look::descendants()));
+            }
+            send(ends, &fact::fact(at, record));
+        };
+        match plan.supervision.clone() {
+            Some(supervision) => drive(
+                &mut Supervisor::steady(plan, supervision),
+                &mut world,
+                &mut audience,
+            ),
+            None => drive(&mut Machine::new(plan), &mut world, &mut audience),
+        };
         world.kernel.leave();
         0
     }
@@ -174,6 +180,8 @@ struct Guarded<'a> {
     /// From the conductor's zero to the kernel's.
     offset: Duration,
     main: Option<i32>,
+    /// The child of the generation beside the one that serves.
+    beside: Option<i32>,
 }
 
 impl Guarded<'_> {
@@ -181,6 +189,7 @@ impl Guarded<'_> {
     /// Signals overtake the records about them, so that a record would be too late.
     fn look_before(&self, action: &Action) {
         let looks = match action {
+            Action::Beside(action) => return self.look_before(action),
             Action::NotReady => match self.main.and_then(look::at) {
                 Some(look) => vec![look],
                 None => return,
@@ -216,8 +225,14 @@ impl World for Guarded<'_> {
                 sys::exit(crate::check::CANNOT_CHECK)
             }
             event => {
-                if let Event::Started { pid } = event {
-                    self.main = Some(pid);
+                match event {
+                    Event::Started { pid } => self.main = Some(pid),
+                    Event::Of { ref event, .. } => {
+                        if let Event::Started { pid } = **event {
+                            self.beside = Some(pid);
+                        }
+                    }
+                    _ => {}
                 }
                 event
             }
@@ -226,6 +241,9 @@ impl World for Guarded<'_> {
 
     fn act(&mut self, action: Action) {
         self.look_before(&action);
+        if action == Action::Switch {
+            std::mem::swap(&mut self.main, &mut self.beside);
+        }
         self.kernel.act(action);
     }
 }

@@ -40,9 +40,14 @@ pub(crate) fn page(result: &CheckResult) -> Result<String, String> {
     if let Some(variant) = check.variants.first() {
         let promise = &variant.promise;
         let as_pid1 = if promise.as_pid1 { "; as PID 1" } else { "" };
+        let replaced = if promise.replace {
+            "Replaced under load, then stopped"
+        } else {
+            "Stopped"
+        };
         page.put(
-            "<p class=\"how\">Stopped by {}; gone within {}{}.</p>\n",
-            &[&promise.asks(), &Shown(promise.within), &as_pid1],
+            "<p class=\"how\">{} by {}; gone within {}{}.</p>\n",
+            &[&replaced, &promise.asks(), &Shown(promise.within), &as_pid1],
         );
     }
     page.put("</header>\n<main>\n", &[]);

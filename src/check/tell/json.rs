@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::check::CheckResult;
 use crate::check::fact::LeftProcess;
+use crate::check::judge::replacement::LoadTotals;
 use crate::check::judge::statistics::{PHASES, PhaseTimes};
 use crate::check::judge::window::Window;
 use crate::check::judge::{Fate, Finding, Held};
@@ -50,6 +51,8 @@ struct RunLine<'a> {
     exit: Option<Exit>,
     promises: &'a [Finding],
     requests: Option<RequestsLine<'a>>,
+    /// With `--replace`.
+    load: Option<LoadTotals>,
     remained: &'a [LeftProcess],
     records: Vec<RecordLine<'a>>,
     output: &'a [String],
@@ -123,6 +126,7 @@ pub(crate) fn document(result: &CheckResult) -> Result<String, String> {
                 complete: requests.complete,
                 broken: &requests.broken,
             }),
+            load: history.load_totals(),
             remained: &history.remained,
             records: told
                 .map(|fact| RecordLine {

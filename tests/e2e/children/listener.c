@@ -7,11 +7,13 @@
    | crash | it exits with 7 |
    | wait | the answer comes once there is a file `go` in its directory |
    | who | is answered by the name of the socket and the generation |
-   | GET … | is answered by 200 where there is a file `ready` and the generation, else by 503 |
+   | GET … | is answered by 200 where there is a file `ready` and the generation, else by 503; and so are the others that |
+   |       | follow on the connection |
    | anything else | is answered by the name of the socket and the line |
 
    On TERM it closes its sockets, says `closed` and ends with 0 once there is a file `go`; with the argument `quick` it
-   ends at once. */
+   ends at once. With the argument `hasty` it does the same, and the first generation accepts no more once there is
+   a file `next`. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
@@ -20,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -47,11 +50,17 @@ static void await_go(void)
 static void answer_http(FILE *stream, const char *generation)
 {
     char line[256], ready[64];
-    while (fgets(line, sizeof line, stream) && line[0] != '\r')
-        ;
-    snprintf(ready, sizeof ready, "ready%s", generation);
-    const char *status = access(ready, F_OK) == 0 ? "200 OK" : "503 Service Unavailable";
-    fprintf(stream, "HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status);
+    do {
+        int closes = 0;
+        while (fgets(line, sizeof line, stream) && line[0] != '\r')
+            closes |= strncasecmp(line, "connection: close", 17) == 0;
+        snprintf(ready, sizeof ready, "ready%s", generation);
+        const char *status = access(ready, F_OK) == 0 ? "200 OK" : "503 Service Unavailable";
+        fprintf(stream, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n", status);
+        if (closes)
+            return;
+        fflush(stream);
+    } while (fgets(line, sizeof line, stream));
 }
 
 static void *serve(void *argument)
@@ -100,7 +109,10 @@ int main(int argc, char **argv)
         puts("no sockets");
         return 98;
     }
-    int count = atoi(fds), is_quick = argc > 1 && strcmp(argv[1], "quick") == 0;
+    const char *how = argc > 1 ? argv[1] : "";
+    int count = atoi(fds), is_hasty = strcmp(how, "hasty") == 0, is_quick = is_hasty || strcmp(how, "quick") == 0;
+    const char *generation = getenv("STEPDOWN_GENERATION");
+    is_hasty = is_hasty && generation && strcmp(generation, "1") == 0;
     char *rest = strdup(listed ? listed : "");
     for (int index = 0; index < count && index < MOST; index++) {
         const char *name = strsep(&rest, ":");
@@ -115,7 +127,9 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_term }, NULL);
     puts("ready");
     while (!told) {
-        if (ppoll(sockets, count, NULL, &before) <= 0)
+        const struct timespec soon = { .tv_nsec = 3 * 1000 * 1000 };
+        int is_over = is_hasty && access("next", F_OK) == 0;
+        if (ppoll(sockets, is_over ? 0 : count, is_hasty ? &soon : NULL, &before) <= 0)
             continue;
         for (int index = 0; index < count; index++) {
             if (!(sockets[index].revents & POLLIN))
