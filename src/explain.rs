@@ -6,7 +6,7 @@ mod replacements;
 mod restarts;
 mod totals;
 pub(crate) mod values;
-mod worst_case;
+pub(crate) mod worst_case;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;

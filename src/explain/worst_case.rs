@@ -8,13 +8,13 @@ use crate::plan::Plan;
 use crate::sim::{Leftover, Script};
 
 /// What may go wrong, and how long the stop takes then.
-pub(super) struct Worst {
-    pub(super) took: Duration,
-    pub(super) when: &'static str,
+pub(crate) struct Worst {
+    pub(crate) took: Duration,
+    pub(crate) when: &'static str,
 }
 
 /// The longest stop that is possible; `None` if it may last without end.
-pub(super) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
+pub(crate) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
     let stubborn = Script {
         asked: asked(plan, &Script::default(), None).into_iter().collect(),
         leftover: Leftover::Kill,
