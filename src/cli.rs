@@ -1,5 +1,6 @@
 //! The command line: what was typed, with nothing resolved yet.
 
+mod lint;
 mod manual;
 mod misread;
 mod subcommands;
@@ -39,6 +40,8 @@ pub(crate) enum Invocation {
     },
     Check(Box<Check>),
     Health(Question),
+    #[cfg(feature = "lint")]
+    Lint(crate::lint::Lint),
     /// Text for standard output: help, version, license.
     Print(String),
     /// Called by the name of another tool.
@@ -60,6 +63,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
         Some("explain") => return explain(arguments.into_iter().skip(1).collect()),
         Some("check") => return check(arguments.into_iter().skip(1).collect()),
         Some("health") => return health(arguments.into_iter().skip(1).collect()),
+        Some("lint") => return lint::parse(arguments.into_iter().skip(1).collect()),
         Some("completions") => return completions(arguments.into_iter().skip(1).collect()),
         Some("man") => return man(arguments.into_iter().skip(1).collect()),
         _ => {}
@@ -177,11 +181,12 @@ fn usage_error(kind: ErrorKind, error: &clap::Error) -> String {
 }
 
 /// All subcommands, in the order of the help.
-pub(crate) fn subcommands() -> [Command; 5] {
+pub(crate) fn subcommands() -> [Command; 6] {
     [
         explain_command(),
         check_command(),
         health_command(),
+        lint::command(),
         completions_command(),
         man_command(),
     ]
@@ -197,6 +202,7 @@ pub(crate) fn run_command() -> Command {
              stepdown explain [OPTIONS] [-- COMMAND...]\n       \
              stepdown check [OPTIONS] -- COMMAND [ARGS]...\n       \
              stepdown health [OPTIONS] [URL]\n       \
+             stepdown lint [OPTIONS] FILE...\n       \
              stepdown completions SHELL | man",
         )
         .after_help(

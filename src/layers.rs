@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::options::trace::PARTS;
 
 /// From the bottom up: a module uses those above it in this table, and none below.
-const LAYERS: [(&str, &str); 24] = [
+const LAYERS: [(&str, &str); 25] = [
     (
         "words",
         "signals, durations, lists, faults: import nothing of ours",
@@ -42,6 +42,7 @@ const LAYERS: [(&str, &str); 24] = [
     ("explain", "the timeline of a plan"),
     ("dropin", "the command lines of other tools"),
     ("check", "plays a command again and again, and judges"),
+    ("lint", "what will go wrong at a stop, from files alone"),
     ("cli", "what was typed"),
     ("main", "the entry, and who is told"),
 ];

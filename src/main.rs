@@ -27,6 +27,7 @@
 //! | `explain` | the timeline that the simulated world tells, and where each value came from |
 //! | `dropin` | the command lines of tini, dumb-init and catatonit |
 //! | `check` | plays a command again and again, and judges the records |
+//! | `lint` | says what will go wrong at a stop, from Dockerfiles, compose files, manifests, units and the file of `--config` |
 //! | `cli` | what was typed; completion scripts and the manual page |
 //!
 //! A module uses those above it in this table, and none below: a test (`layers`) reads the `use` lines.
@@ -65,6 +66,8 @@ mod interrupts;
 mod kernel;
 #[cfg(test)]
 mod layers;
+#[cfg(feature = "lint")]
+mod lint;
 mod look;
 mod machine;
 mod options;
@@ -134,6 +137,8 @@ fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
             json,
         }) => explain(&settings, &assume, fits, json),
         Ok(Invocation::Check(check)) => check::check(*check, inherited),
+        #[cfg(feature = "lint")]
+        Ok(Invocation::Lint(lint)) => lint.judge(),
         Ok(Invocation::Health(question)) => question.ask(inherited).or_else(|why| {
             sys::stderr::write(format!("stepdown health: {why}\n").as_bytes());
             Ok(1)

@@ -222,6 +222,7 @@ fn the_help_is_golden() {
     is_golden("help", &["--help"]);
     is_golden("help-explain", &["explain", "--help"]);
     is_golden("help-check", &["check", "--help"]);
+    is_golden("help-lint", &["lint", "--help"]);
 }
 
 #[test]

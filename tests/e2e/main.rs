@@ -62,6 +62,7 @@ mod identity;
 mod idle;
 mod ladder;
 mod left;
+mod lint;
 mod listen;
 mod listen_programs;
 mod liveness;

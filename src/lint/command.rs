@@ -1,0 +1,175 @@
+//! A command line from the first process on: inits, stepdown, tools that replace themselves, shells, the program.
+
+use super::programs::base_name;
+use super::run::{Run, Word};
+
+/// What the words of a command are.
+#[derive(Debug, Default)]
+pub(crate) struct Chain {
+    /// tini and its like, by the index of the word.
+    pub(crate) inits: Vec<usize>,
+    /// Where `stepdown` stands.
+    pub(crate) stepdown: Option<usize>,
+    pub(crate) shell: Option<ShellLine>,
+    /// The script that is run, by the index of its word.
+    pub(crate) script: Option<usize>,
+    /// Where the program begins.
+    pub(crate) program: Option<usize>,
+}
+
+/// A shell with `-c`.
+#[derive(Debug)]
+pub(crate) struct ShellLine {
+    pub(crate) name: usize,
+    pub(crate) line: usize,
+}
+
+pub(crate) const SHELLS: [&str; 6] = ["sh", "bash", "ash", "dash", "ksh", "zsh"];
+
+/// The inits that only pass signals on, and their options that take a value.
+const INITS: [(&str, &[&str]); 6] = [
+    ("tini", &["-p", "-e"]),
+    ("tini-static", &["-p", "-e"]),
+    ("docker-init", &["-p", "-e"]),
+    ("dumb-init", &["-r", "--rewrite"]),
+    ("catatonit", &[]),
+    ("pid1", &[]),
+];
+
+/// Scripts of official images that end with `exec "$@"`.
+const RUNS_COMMAND: [&str; 3] = [
+    "docker-entrypoint.sh",
+    "docker-php-entrypoint",
+    "httpd-foreground-entrypoint",
+];
+
+/// Whether it is an init by its name, stepdown among them.
+pub(crate) fn is_init(word: &Word) -> bool {
+    let name = base_name(&word.text);
+    name == "stepdown" || INITS.iter().any(|(init, _)| *init == name)
+}
+
+impl Chain {
+    /// `command_of` tells how many of the words that begin with `stepdown` are its COMMAND.
+    pub(crate) fn of(
+        run: &Run,
+        words: &[Word],
+        command_of: impl Fn(&[Word]) -> Option<usize>,
+    ) -> Self {
+        let mut chain = Self::default();
+        let mut at = 0;
+        while let Some(word) = words.get(at).filter(|word| word.is_known) {
+            let name = base_name(&word.text);
+            let rest = words.get(at + 1..).unwrap_or_default();
+            if let Some((_, values)) = INITS.iter().find(|(init, _)| *init == name) {
+                chain.inits.push(at);
+                at += 1 + options(rest, values);
+                continue;
+            }
+            let has_script = |word: &Word| {
+                let path = &word.text;
+                run.scripts.iter().any(|script| script.path == *path)
+            };
+            match name {
+                "stepdown" => {
+                    chain.stepdown = Some(at);
+                    let own = words.get(at..).unwrap_or_default();
+                    match command_of(own) {
+                        Some(length) if length > 0 => at = words.len() - length,
+                        _ => return chain,
+                    }
+                }
+                "gosu" | "su-exec" => at += 2,
+                "env" => at += 1 + assignments(rest),
+                "nice" => at += 1 + options(rest, &["-n", "--adjustment"]),
+                "exec" | "nohup" => at += 1,
+                "stdbuf" => at += 1 + options(rest, &["-i", "-o", "-e"]),
+                _ if SHELLS.contains(&name) => {
+                    match line_of(rest) {
+                        Some(line) => {
+                            let line = at + 1 + line;
+                            chain.shell = Some(ShellLine { name: at, line });
+                        }
+                        None => {
+                            let options = options(rest, &["-o", "+o"]);
+                            let script = rest.get(options).filter(|word| has_script(word));
+                            chain.script = script.map(|_| at + 1 + options);
+                        }
+                    }
+                    return chain;
+                }
+                _ if has_script(word) => {
+                    chain.script = Some(at);
+                    return chain;
+                }
+                _ if RUNS_COMMAND.contains(&name)
+                    && run.known.is_some_and(|known| known.runs_command) =>
+                {
+                    at += 1;
+                }
+                _ => {
+                    chain.program = Some(at);
+                    return chain;
+                }
+            }
+        }
+        chain
+    }
+}
+
+/// How many of the words are options, `--` included.
+fn options(words: &[Word], with_value: &[&str]) -> usize {
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        if word.text == "--" {
+            return at + 1;
+        }
+        if !word.text.starts_with(['-', '+']) || word.text.len() < 2 {
+            return at;
+        }
+        at += 1 + usize::from(with_value.contains(&&*word.text));
+    }
+    at
+}
+
+fn assignments(words: &[Word]) -> usize {
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        match &*word.text {
+            "--" => return at + 1,
+            "-u" | "--unset" | "-C" | "--chdir" => at += 2,
+            "-S" => return words.len(),
+            text if text.starts_with('-') || text.contains('=') => at += 1,
+            _ => return at,
+        }
+    }
+    at
+}
+
+/// The word behind a group of letters with `c`.
+fn line_of(words: &[Word]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let text = &*words.get(at)?.text;
+        let letters = text.strip_prefix('-')?;
+        if letters.starts_with('-') || letters.is_empty() {
+            return None;
+        }
+        at += 1 + usize::from(letters.ends_with('o'));
+        if letters.contains('c') {
+            return words.get(at).map(|_| at);
+        }
+    }
+}
+
+/// The words of a program without what stands for it: `bundle exec`, `python -m`.
+pub(crate) fn of_server<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let names: Vec<&str> = words.iter().map(|word| base_name(word)).collect();
+    let skipped = match names.as_slice() {
+        ["bundle", "exec", _, ..] => 2,
+        [python, "-m", module, ..] if python.starts_with("python") && *module != "http.server" => 2,
+        ["poetry" | "pipenv" | "uv" | "pdm", "run", _, ..] => 2,
+        _ => 0,
+    };
+    words.get(skipped..).unwrap_or_default().to_vec()
+}

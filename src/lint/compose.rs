@@ -1,0 +1,402 @@
+//! A compose file: its services, as far as that is known without running it (`extends`, merge keys, defaults of
+//! variables, `.env`, the Dockerfile of `build:`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::dockerfile::Image;
+use super::interpolate::{Lookup, interpolate};
+use super::place::{Placed, Spot};
+use super::programs::Known;
+use super::run::{Environment, Grace, Platform, Run, Variable, Word, Words};
+use super::source::Sources;
+use super::yaml::{self, Node};
+use crate::words::duration;
+
+/// How often a service may extend another one.
+const FOLLOWED: usize = 10;
+/// What compose waits where nobody says it.
+const DEFAULT_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A compose file that is being read.
+pub(crate) struct Reader<'a> {
+    sources: &'a mut Sources,
+    directory: PathBuf,
+    variables: BTreeMap<String, String>,
+}
+
+/// A service: what it says itself, then what it extends.
+struct Service {
+    layers: Vec<Rc<Node>>,
+}
+
+impl Service {
+    fn get(&self, key: &str) -> Option<&Rc<Node>> {
+        self.layers.iter().find_map(|layer| layer.get(key))
+    }
+
+    fn at(&self, path: &[&str]) -> Option<&Rc<Node>> {
+        self.layers.iter().find_map(|layer| layer.at(path))
+    }
+}
+
+/// All services of a file.
+pub(crate) fn runs(sources: &mut Sources, file: usize, root: &Node) -> Vec<Run> {
+    let path = sources.get(file).map(|source| source.path.clone());
+    let directory = path.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let directory = directory.unwrap_or_default();
+    let variables = sources.beside(&directory.join(".env"));
+    let variables = variables.and_then(|file| sources.get(file));
+    let variables = variables.map(|source| assignments(&source.text));
+    let mut reader = Reader {
+        sources,
+        directory,
+        variables: variables.unwrap_or_default().into_iter().collect(),
+    };
+    let services = root.get("services").map(|services| services.entries());
+    let services = services.unwrap_or_default().into_iter();
+    let runs = services.filter_map(|(key, node)| {
+        let name = key.text()?;
+        let mut layers = vec![Rc::clone(node)];
+        reader.extend(&mut layers, root);
+        reader.run(name, key.at, &Service { layers })
+    });
+    runs.collect()
+}
+
+impl Reader<'_> {
+    /// Adds the services that the last one extends.
+    fn extend(&mut self, layers: &mut Vec<Rc<Node>>, root: &Node) {
+        let mut other: Option<Rc<Node>> = None;
+        for _ in 0..FOLLOWED {
+            let Some(extends) = layers.last().and_then(|last| last.get("extends").cloned()) else {
+                return;
+            };
+            let name = extends.text().or_else(|| extends.get("service")?.text());
+            let Some(name) = name.map(str::to_owned) else {
+                return;
+            };
+            if let Some(path) = extends.get("file").and_then(|file| file.text()) {
+                let file = self.sources.beside(&self.directory.join(path));
+                let text = file.and_then(|file| Some((file, self.sources.get(file)?)));
+                let parsed =
+                    text.and_then(|(file, source)| yaml::documents(&source.text, file).ok());
+                let Some(first) = parsed.and_then(|documents| documents.into_iter().next()) else {
+                    return;
+                };
+                other = Some(first);
+            }
+            let of = other.as_deref().unwrap_or(root);
+            let Some(found) = of.at(&["services", &name]).cloned() else {
+                return;
+            };
+            layers.push(found);
+        }
+    }
+
+    fn text(&self, node: &Node) -> Option<(String, bool)> {
+        let lookup = |name: &str| match self.variables.get(name) {
+            Some(value) => Lookup::Value(value.clone()),
+            None => Lookup::Unset,
+        };
+        node.text().map(|text| interpolate(text, &lookup))
+    }
+
+    /// The text, where all of it is known.
+    fn known(&self, node: &Node) -> Option<Placed<String>> {
+        let (text, is_known) = self.text(node)?;
+        is_known.then(|| Placed::new(text, node.at))
+    }
+
+    fn words(&self, node: &Node, key: &'static str) -> Option<Words> {
+        let word = |text: String, is_known, at| Word { text, is_known, at };
+        let words = match node.list() {
+            Some(list) => {
+                let words = list.iter().map(|entry| {
+                    let (text, is_known) = self.text(entry)?;
+                    Some(word(text, is_known, entry.at))
+                });
+                words.collect::<Option<Vec<Word>>>()?
+            }
+            None => {
+                let (text, is_known) = self.text(node)?;
+                let words = shlex::split(&text)?.into_iter();
+                let words = words.map(|text| {
+                    let is_known = is_known || !text.contains('$');
+                    word(text, is_known, node.at)
+                });
+                words.collect()
+            }
+        };
+        Some(Words {
+            words,
+            at: node.at,
+            key,
+            is_shell_form: false,
+        })
+    }
+
+    fn image(&mut self, build: &Node) -> Option<(Image, Option<String>)> {
+        let context = build
+            .text()
+            .or_else(|| build.get("context")?.text())
+            .unwrap_or(".");
+        if context.contains("://") || context.contains('$') || context.starts_with("git@") {
+            return None;
+        }
+        let context = self.directory.join(context);
+        let name = build.get("dockerfile").and_then(|name| name.text());
+        let path = tidy(&context.join(name.unwrap_or("Dockerfile")));
+        let file = self.sources.beside(&path)?;
+        let text = self.sources.get(file)?.text.clone();
+        let image = Image::read(&text, file, &tidy(&context)).ok()?;
+        let target = build.get("target").and_then(|target| target.text());
+        Some((image, target.map(str::to_owned)))
+    }
+
+    fn run(&mut self, name: &str, at: Spot, service: &Service) -> Option<Run> {
+        let label = format!("service {name}");
+        let built = service.get("build").cloned();
+        let image = built.as_ref().and_then(|build| self.image(build));
+        let stage = image
+            .as_ref()
+            .and_then(|(image, target)| image.stage(target.as_deref()));
+        let mut run = match stage {
+            Some(stage) => stage.run(Platform::Compose, label, at),
+            None => Run::new(Platform::Compose, label, at),
+        };
+        let named = service.get("image").and_then(|image| self.known(image));
+        if let (None, Some(image)) = (&built, &named) {
+            let known = Known::of(&image.value);
+            run.is_whole = known.runs_command;
+            run.stop_signal = known
+                .stop_signal
+                .map(|signal| Placed::new(signal.to_owned(), image.at));
+            run.is_inherited_signal = true;
+            run.known = Some(known);
+        }
+        if run.known.is_some_and(|known| known.is_windows) {
+            return None;
+        }
+        self.command(&mut run, service);
+        if let Some(stage) = stage {
+            run.scripts = stage.scripts(&run.command(), self.sources);
+        }
+        self.environment(&mut run.environment, service);
+        if let Some(signal) = service.get("stop_signal") {
+            run.stop_signal = self.known(signal);
+            run.is_inherited_signal = false;
+        }
+        run.grace = self.grace(service, at);
+        let init = service.get("init").filter(|init| init.is_true());
+        run.init = init.map(|init| init.at);
+        run.is_pid1 = service.get("pid").is_none();
+        run.restart = self.restart(service);
+        self.balancer(&mut run, service);
+        Some(run)
+    }
+
+    /// `entrypoint` and `command` in the place of the image's.
+    fn command(&self, run: &mut Run, service: &Service) {
+        let of = |key| service.get(key).filter(|node| !node.is_null());
+        if let Some(entrypoint) = of("entrypoint") {
+            let theirs = run.words.first().filter(|words| words.key == "ENTRYPOINT");
+            let theirs = theirs.cloned();
+            match self.words(entrypoint, "entrypoint") {
+                Some(words) => {
+                    run.is_whole = !words.words.is_empty();
+                    run.replaced = theirs.map(|theirs| (theirs, words.at));
+                    run.words = vec![words];
+                }
+                None => {
+                    run.is_whole = false;
+                    run.words.clear();
+                }
+            }
+        }
+        if let Some(command) = of("command") {
+            let is_line = run.words.first().is_some_and(|words| words.is_shell_form);
+            run.words.retain(|words| words.key != "CMD");
+            match self.words(command, "command") {
+                Some(words) if !is_line => run.words.push(words),
+                Some(_) => {}
+                None => run.is_whole &= !run.words.is_empty(),
+            }
+        }
+    }
+
+    fn environment(&mut self, environment: &mut Environment, service: &Service) {
+        // The weaker first.
+        for layer in service.layers.iter().rev() {
+            for entry in files_of(layer) {
+                let Some(path) = self.known(&entry) else {
+                    environment.has_others = true;
+                    continue;
+                };
+                let file = self.sources.beside(&self.directory.join(&path.value));
+                let Some(source) = file.and_then(|file| self.sources.get(file)) else {
+                    environment.has_others = true;
+                    continue;
+                };
+                for (name, value) in assignments(&source.text) {
+                    let value = Some(value);
+                    let at = path.at;
+                    environment.set(Variable { name, value, at });
+                }
+            }
+        }
+        for layer in service.layers.iter().rev() {
+            let Some(node) = layer.get("environment") else {
+                continue;
+            };
+            for (key, value) in node.entries() {
+                let Some(name) = key.text() else { continue };
+                let at = if value.is_null() { key.at } else { value.at };
+                let value = self.known(value).map(|value| value.value);
+                environment.set(Variable {
+                    name: name.to_owned(),
+                    value,
+                    at,
+                });
+            }
+            for entry in node.list().unwrap_or_default() {
+                let Some(text) = entry.text() else { continue };
+                let (name, value) = match text.split_once('=') {
+                    Some((name, _)) => {
+                        let whole = self.known(entry).map(|whole| whole.value);
+                        let value =
+                            whole.and_then(|whole| Some(whole.split_once('=')?.1.to_owned()));
+                        (name, value)
+                    }
+                    None => (text, None),
+                };
+                environment.set(Variable {
+                    name: name.to_owned(),
+                    value,
+                    at: entry.at,
+                });
+            }
+        }
+    }
+
+    fn grace(&self, service: &Service, at: Spot) -> Option<Grace> {
+        let key = "stop_grace_period";
+        match service.get(key) {
+            Some(node) => Some(Grace {
+                time: Some(duration::parse(&self.known(node)?.value).ok()?),
+                at: node.at,
+                key,
+                is_default: false,
+            }),
+            None => Some(Grace {
+                time: Some(DEFAULT_GRACE),
+                at,
+                key,
+                is_default: true,
+            }),
+        }
+    }
+
+    fn restart(&self, service: &Service) -> Option<Placed<String>> {
+        let node = service.get("restart");
+        let node = node.or_else(|| service.at(&["deploy", "restart_policy", "condition"]));
+        let said = self.known(node?)?;
+        (said.value != "no" && said.value != "none").then_some(said)
+    }
+
+    /// Traefik's labels, and replicas behind one port.
+    fn balancer(&self, run: &mut Run, service: &Service) {
+        let labels = service
+            .get("labels")
+            .or_else(|| service.at(&["deploy", "labels"]));
+        let mut all: Vec<(String, String, Spot)> = Vec::new();
+        if let Some(labels) = labels {
+            for (key, value) in labels.entries() {
+                if let (Some(key), Some(value)) = (key.text(), self.known(value)) {
+                    all.push((key.to_owned(), value.value, value.at));
+                }
+            }
+            for entry in labels.list().unwrap_or_default() {
+                let entry = self.known(entry);
+                if let Some((text, at)) = entry.as_ref().map(|entry| (&entry.value, entry.at)) {
+                    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+                    all.push((key.to_owned(), value.to_owned(), at));
+                }
+            }
+        }
+        let is_traefik = |(key, value, _): &&(String, String, Spot)| {
+            let routes = ["traefik.http.routers.", "traefik.http.services."];
+            routes.iter().any(|begin| key.starts_with(begin)) && value != "false"
+        };
+        if all.iter().any(|label| is_traefik(&label)) {
+            run.balancer = Some("Traefik, by its labels".to_owned());
+        }
+        let interval = all.iter().find(|(key, ..)| {
+            key.starts_with("traefik.http.services.")
+                && key.ends_with(".loadbalancer.healthcheck.interval")
+        });
+        if let Some((_, value, at)) = interval {
+            let time = duration::parse(value).ok();
+            run.finds_out = time.map(|time| ("healthcheck.interval", Placed::new(time, *at)));
+        }
+        let replicas = service
+            .at(&["deploy", "replicas"])
+            .or_else(|| service.get("scale"));
+        if let Some(count) = replicas
+            .and_then(|node| node.number())
+            .filter(|count| *count > 1)
+            && run.balancer.is_none()
+            && service.get("ports").is_some()
+        {
+            run.balancer = Some(format!("one port in front of {count} replicas"));
+        }
+    }
+}
+
+/// The entries of `env_file` that name a file.
+fn files_of(layer: &Node) -> Vec<Rc<Node>> {
+    let Some(node) = layer.get("env_file") else {
+        return Vec::new();
+    };
+    let entries = node
+        .list()
+        .map_or_else(|| vec![Rc::clone(node)], <[_]>::to_vec);
+    let entries = entries.into_iter().filter_map(|entry| {
+        let path = entry.get("path").cloned();
+        path.or_else(|| entry.text().map(|_| Rc::clone(&entry)))
+    });
+    entries.collect()
+}
+
+/// `NAME=VALUE` lines.
+fn assignments(text: &str) -> Vec<(String, String)> {
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter_map(|line| {
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (name, value) = line.split_once('=')?;
+        let value = value.trim();
+        let quoted = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
+        let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
+        Some((name.trim().to_owned(), value.to_owned()))
+    });
+    pairs.collect()
+}
+
+/// Without `..`, and without the `.` that a relative path begins with when it is joined.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir if tidy.file_name().is_some() => {
+                tidy.pop();
+            }
+            part => tidy.push(part),
+        }
+    }
+    tidy
+}

@@ -1,0 +1,158 @@
+//! What a Dockerfile copies into the image from beside it: from the path in the image to the file here.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::place::Spot;
+
+/// All `COPY` and `ADD` of an image that copy from its context.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Copies {
+    pub(crate) context: PathBuf,
+    pub(crate) all: Vec<CopiedFile>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CopiedFile {
+    pub(crate) from: From,
+    /// Absolute, in the image.
+    pub(crate) to: String,
+    /// It names a directory.
+    pub(crate) is_into: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum From {
+    Path(String),
+    /// A here-document.
+    Text(String, Spot),
+}
+
+/// A file that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Found {
+    File(PathBuf),
+    Text(String, Spot),
+}
+
+impl Copies {
+    /// What is at this path of the image.
+    pub(crate) fn find(&self, path: &str, workdir: &str) -> Option<Found> {
+        let has_directory = path.contains('/');
+        let path = absolute(path, workdir);
+        self.all.iter().rev().find_map(|copy| {
+            let tail = if has_directory {
+                tail(&path, &copy.to)
+            } else {
+                // It is looked for in PATH.
+                let name = path.rsplit('/').next()?;
+                tail(&format!("{}/{name}", parent_in_path(copy)?), &copy.to)
+            };
+            let tail = tail?;
+            match &copy.from {
+                From::Text(text, at) if tail.is_empty() => Some(Found::Text(text.clone(), *at)),
+                From::Text(..) => None,
+                From::Path(from) => self.file(from, &tail, copy.is_into),
+            }
+        })
+    }
+
+    fn file(&self, from: &str, tail: &str, is_into: bool) -> Option<Found> {
+        let from = Path::new(from.trim_start_matches('/'));
+        let climbs = from.components().any(|part| part == Component::ParentDir);
+        if climbs || tail.split('/').any(|part| part == "..") {
+            return None;
+        }
+        let here = self.context.join(from);
+        let file = if here.is_dir() {
+            here.join(tail)
+        } else if tail.is_empty() || is_into && from.file_name()?.to_str()? == tail {
+            here
+        } else {
+            return None;
+        };
+        file.is_file().then_some(Found::File(file))
+    }
+}
+
+/// The directory that the file is copied into, where that is one of PATH.
+fn parent_in_path(copy: &CopiedFile) -> Option<&str> {
+    let directory = match copy.to.trim_end_matches('/') {
+        to if copy.is_into => to,
+        to => {
+            let parent = to.rsplit_once('/')?.0;
+            if ["/bin", "/sbin"].iter().any(|end| to.ends_with(end)) {
+                to
+            } else {
+                parent
+            }
+        }
+    };
+    let ends = ["/bin", "/sbin"];
+    ends.iter()
+        .any(|end| directory.ends_with(end))
+        .then_some(directory)
+}
+
+/// What is left of a path below another one.
+fn tail(path: &str, below: &str) -> Option<String> {
+    let below = below.trim_end_matches('/');
+    let rest = path.strip_prefix(below)?;
+    if rest.is_empty() {
+        return Some(String::new());
+    }
+    rest.strip_prefix('/').map(str::to_owned)
+}
+
+/// A path of the image without `.` and `..`.
+pub(crate) fn absolute(path: &str, workdir: &str) -> String {
+    let whole = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("{workdir}/{path}")
+    };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in whole.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_the_image_leads_to_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("run.sh");
+        std::fs::create_dir(directory.path().join("scripts")).unwrap();
+        std::fs::write(&file, "").unwrap();
+        std::fs::write(directory.path().join("scripts/go"), "").unwrap();
+        let find = |from: &str, to: &str, is_into, path: &str| {
+            let copies = Copies {
+                context: directory.path().to_owned(),
+                all: vec![CopiedFile {
+                    from: From::Path(from.to_owned()),
+                    to: to.to_owned(),
+                    is_into,
+                }],
+            };
+            copies.find(path, "/app").is_some()
+        };
+        assert!(find("run.sh", "/entry", false, "/entry"));
+        assert!(find("run.sh", "/usr/bin/", true, "run.sh"));
+        assert!(find("run.sh", "/usr/bin/entry", false, "entry"));
+        assert!(find(".", "/app", true, "./run.sh"));
+        assert!(find(".", "/app", true, "/app/scripts/go"));
+        assert!(find("scripts", "/x", false, "/x/go"));
+        assert!(!find("../run.sh", "/entry", false, "/entry"));
+        assert!(!find(".", "/app", true, "/app/../../run.sh"));
+        assert!(!find("run.sh", "/app/", true, "run.sh"));
+    }
+}

@@ -1,0 +1,211 @@
+//! What the container starts with: shells, scripts, runners, inits.
+
+use super::Case;
+use crate::lint::command::{self, is_init};
+use crate::lint::finding::Findings;
+use crate::lint::place::Spot;
+use crate::lint::programs::{Sh, base_name, has_no_handler, runner};
+use crate::lint::rules;
+use crate::lint::run::{Platform, Word, Words};
+use crate::lint::shell::{Fate, Text};
+
+pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
+    shell(case, findings);
+    script(case, findings);
+    program(case, findings);
+    inits(case, findings);
+}
+
+impl Case<'_> {
+    /// Nothing is in front of it that would signal others, or wait for them.
+    fn is_alone(&self) -> bool {
+        // Whoever wants KILL at once has been told so, and loses nothing by it.
+        let zero = Some(std::time::Duration::ZERO);
+        if self
+            .run
+            .grace
+            .as_ref()
+            .is_some_and(|grace| grace.time == zero)
+        {
+            return false;
+        }
+        let has_init = !self.chain.inits.is_empty() || self.chain.stepdown.is_some();
+        self.run.is_whole && self.run.is_pid1 && self.run.init.is_none() && !has_init
+    }
+
+    fn words_of(&self, at: usize) -> Option<&Words> {
+        let mut before = 0;
+        self.run.words.iter().find(|words| {
+            before += words.words.len();
+            at < before
+        })
+    }
+}
+
+fn shell(case: &Case<'_>, findings: &mut Findings) {
+    let Some(shell) = &case.chain.shell else {
+        return;
+    };
+    let (Some(name), Some(line)) = (case.words.get(shell.name), case.words.get(shell.line)) else {
+        return;
+    };
+    let Some(words) = case.words_of(shell.line) else {
+        return;
+    };
+    let Some(text) = Text::read(&line.text) else {
+        return;
+    };
+    let known = case.run.known.map_or(Sh::Unknown, |known| known.sh);
+    let sh = match base_name(&name.text) {
+        "sh" => known,
+        "dash" => Sh::Dash,
+        "bash" | "ash" | "zsh" => Sh::Replaces,
+        _ => Sh::Unknown,
+    };
+    match text.fate() {
+        Fate::Stays(what, _) if case.is_alone() && case.run.is_service => {
+            let message = format!("{}: the shell waits for {what}", words.key);
+            findings.add(&rules::SHELL_STAYS, line.at, message);
+        }
+        Fate::Last(program) if sh != Sh::Replaces => {
+            let program = program.first().map_or("", |word| word.text.as_str());
+            let program = base_name(program);
+            if is_broken(&line.text) {
+                // That has a rule of its own.
+            } else if words.is_shell_form {
+                let message = format!(
+                    "{} is in the shell form: sh stands in front of {program}",
+                    words.key
+                );
+                findings.add(&rules::SHELL_FORM, words.at, message);
+            } else if sh == Sh::Dash && case.is_alone() && case.run.is_service {
+                let message = format!(
+                    "{}: the sh of this image stays in front of {program}",
+                    words.key
+                );
+                findings.add(&rules::SHELL_FORM, line.at, message);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_broken(line: &str) -> bool {
+    line.starts_with('[') && line.ends_with(']')
+}
+
+fn script(case: &Case<'_>, findings: &mut Findings) {
+    let Some(word) = case.chain.script.and_then(|at| case.words.get(at)) else {
+        return;
+    };
+    let Some(script) = case
+        .run
+        .scripts
+        .iter()
+        .find(|script| script.path == word.text)
+    else {
+        return;
+    };
+    let Some(commands) = &script.commands else {
+        return;
+    };
+    let place = |start: usize| {
+        let before = script.text.get(..start).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Spot {
+            file: script.at.file,
+            line: script.at.line + before.matches('\n').count(),
+            column: line.chars().count() + 1,
+        }
+    };
+    match commands.fate() {
+        Fate::Last(words) => {
+            if let Some(first) = words.first() {
+                let message = format!("{} ends with {} without exec", script.path, first.text);
+                findings.add(&rules::SCRIPT_WITHOUT_EXEC, place(first.start), message);
+            }
+        }
+        Fate::Stays(what, start) if case.is_alone() => {
+            let message = format!("{}: the shell waits for {what}", script.path);
+            findings.add(&rules::SHELL_STAYS, place(start), message);
+        }
+        _ => {}
+    }
+}
+
+fn texts(words: &[Word]) -> Vec<&str> {
+    words.iter().map(|word| word.text.as_str()).collect()
+}
+
+fn program(case: &Case<'_>, findings: &mut Findings) {
+    let Some(first) = case.program.first().filter(|first| first.is_known) else {
+        return;
+    };
+    let words = texts(&case.program);
+    if let Some(name) = runner(&words).filter(|_| case.own.is_none() && case.run.is_service) {
+        let message = format!("{name} stands in front of the program");
+        findings.add(&rules::RUNNER_IN_FRONT, first.at, message);
+    }
+    let is_pid1 = case.is_first && case.is_alone() && case.run.platform != Platform::Systemd;
+    if is_pid1 && case.run.is_service && has_no_handler(&command::of_server(&words)) {
+        let name = base_name(&first.text);
+        let message = format!(
+            "{}: {name} is PID 1 and has no handler for TERM",
+            case.run.name
+        );
+        findings.add(&rules::NO_HANDLER, first.at, message);
+    }
+}
+
+fn inits(case: &Case<'_>, findings: &mut Findings) {
+    let run = case.run;
+    let mut inits = case.chain.inits.clone();
+    inits.extend(case.chain.stepdown);
+    inits.sort_unstable();
+    let name = |at: &usize| case.words.get(*at).map(|word| base_name(&word.text));
+    if let [first, second, ..] = inits.as_slice()
+        && let (Some(first), Some(word)) = (name(first), case.words.get(*second))
+    {
+        let message = format!("{} behind {first}", base_name(&word.text));
+        findings.add(&rules::TWO_INITS, word.at, message);
+    } else if let (Some(at), Some(first)) = (run.init, inits.first().filter(|_| run.is_whole)) {
+        let second = name(first).unwrap_or_default();
+        findings.add(
+            &rules::TWO_INITS,
+            at,
+            format!("{second} behind the init of init: true"),
+        );
+    }
+    if let Some(at) = run.init
+        && run.known.is_some_and(|known| known.is_s6)
+        && run.words.iter().all(|words| words.key != "entrypoint")
+    {
+        findings.add(
+            &rules::INIT_NOT_PID1,
+            at,
+            "the image starts s6-overlay as PID 1",
+        );
+    }
+    if let Some((theirs, at)) = &run.replaced
+        && let Some(init) = theirs.words.first().filter(|word| is_init(word))
+        && inits.is_empty()
+        && run.init.is_none()
+    {
+        let init = base_name(&init.text);
+        let message = format!(
+            "{} runs another command in place of the ENTRYPOINT with {init}",
+            run.name
+        );
+        findings.add(&rules::ENTRYPOINT_REPLACED, *at, message);
+    }
+    if run.platform == Platform::Systemd
+        && let Some(mode) = run.kill_mode.as_ref().filter(|mode| mode.value == "none")
+        && run.is_service
+    {
+        findings.add(
+            &rules::KILL_MODE,
+            mode.at,
+            "KillMode= is none: systemd stops nothing",
+        );
+    }
+}

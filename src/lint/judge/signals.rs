@@ -1,0 +1,116 @@
+//! The stop signal: whether it is one, and whether stepdown or the server takes it.
+
+use super::Case;
+use crate::lint::command;
+use crate::lint::finding::Findings;
+use crate::lint::own::Own;
+use crate::lint::programs::{Effect, Server};
+use crate::lint::rules;
+use crate::lint::run::Platform;
+use crate::plan::StepAction;
+use crate::words::signal::Signal;
+
+pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
+    let run = case.run;
+    let said = run.stop_signal.as_ref();
+    let signal = match said.map(|said| Signal::parse(said.value.trim())) {
+        None => Signal::TERM,
+        Some(Ok(signal)) if signal != Signal::KILL && signal != Signal::STOP => signal,
+        Some(other) => {
+            if let Some(said) = said.filter(|said| !said.value.contains('$')) {
+                let message = match other {
+                    Ok(signal) => format!("{signal} reaches no program"),
+                    Err(error) => error.to_string(),
+                };
+                findings.add(&rules::SIGNAL_UNKNOWN, said.at, message);
+            }
+            return;
+        }
+    };
+    if let Some(own) = &case.own {
+        of_stepdown(case, own, signal, findings);
+    } else {
+        of_server(case, signal, findings);
+    }
+}
+
+fn of_stepdown(case: &Case<'_>, own: &Own, signal: Signal, findings: &mut Findings) {
+    let Some(plan) = &own.plan else { return };
+    let run = case.run;
+    let at = run.stop_signal.as_ref().map_or(own.at, |said| said.at);
+    let plans = plan.has_stop_sequence() || plan.says_grace || plan.deadline.is_some();
+    if plans && !plan.stop_on.contains(signal) {
+        let whose = if run.is_inherited_signal && run.stop_signal.is_some() {
+            "the image that this one is built on is stopped by"
+        } else {
+            "it is stopped by"
+        };
+        let message = format!(
+            "{whose} {signal}, and stepdown --stop-on is {}: {signal} is only forwarded, and the stop sequence does \
+             not run",
+            plan.stop_on
+        );
+        findings.add(&rules::SIGNAL_NOT_TAKEN, at, message);
+        return;
+    }
+    let step = plan.ladder.first().map(|step| &step.action);
+    let sent = match step {
+        Some(StepAction::Signal(sent)) => Some(*sent),
+        Some(StepAction::Same) => plan.rewritten(signal),
+        _ => None,
+    };
+    let Some((server, first)) = server(case) else {
+        return;
+    };
+    if let Some(sent) = sent.filter(|_| plan.drain.is_none())
+        && server.effect(sent) == Effect::Cuts
+    {
+        findings.add(&rules::SIGNAL_CUTS, first, cuts(server, sent));
+    }
+}
+
+fn of_server(case: &Case<'_>, signal: Signal, findings: &mut Findings) {
+    let run = case.run;
+    // An image that is not known may have a STOPSIGNAL.
+    let is_known = match run.platform {
+        Platform::Systemd => true,
+        _ => run.stop_signal.is_some() || run.known.is_some_and(|known| known.runs_command),
+    };
+    let Some((server, first)) = server(case).filter(|_| is_known && case.run.is_service) else {
+        return;
+    };
+    let at = run.stop_signal.as_ref().map_or(first, |said| said.at);
+    match server.effect(signal) {
+        Effect::Other => {
+            let message = format!("{} does not stop by {signal}", server.name);
+            findings.add(&rules::SIGNAL_NOT_TAKEN, at, message);
+        }
+        // The reload of another tool, or its own ExecStop=, may be what is meant.
+        Effect::Cuts if run.platform != Platform::Systemd => {
+            findings.add(&rules::SIGNAL_CUTS, at, cuts(server, signal));
+        }
+        _ => {}
+    }
+}
+
+fn cuts(server: &Server, signal: Signal) -> String {
+    let name = server.name;
+    match server.graceful {
+        "" => format!("{name} ends at once by {signal}"),
+        graceful => {
+            format!("{name} ends at once by {signal}; by {graceful} it finishes its requests")
+        }
+    }
+}
+
+fn server(case: &Case<'_>) -> Option<(&'static Server, crate::lint::place::Spot)> {
+    let first = case.program.first()?;
+    let words: Vec<&str> = case.program.iter().map(|word| word.text.as_str()).collect();
+    let server = Server::of(&command::of_server(&words))?;
+    // A variable of its own may say it, too.
+    let variables = &case.run.environment.variables;
+    let is_said = variables
+        .iter()
+        .any(|variable| variable.name == "UWSGI_DIE_ON_TERM");
+    (!is_said).then_some((server, first.at))
+}

@@ -1,0 +1,69 @@
+use super::*;
+
+fn fate(text: &str) -> String {
+    let Some(text) = Text::read(text) else {
+        return "not understood".to_owned();
+    };
+    let shown = |words: &[Word]| {
+        let words: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        words.join(" ")
+    };
+    match text.fate() {
+        Fate::Execs(words) => format!("execs {}", words.map(shown).unwrap_or_default()),
+        Fate::Last(words) => format!("last {}", shown(words)),
+        Fate::Stays(why, _) => format!("stays {why}"),
+        Fate::Unknown => "unknown".to_owned(),
+    }
+}
+
+#[test]
+fn lines_and_scripts() {
+    for (text, expected) in [
+        ("node server.js", "last node server.js"),
+        ("exec node server.js", "execs node server.js"),
+        ("cd /app && node server.js", "last node server.js"),
+        ("A=1 B='2 3' node \"server js\"", "last node server js"),
+        ("set -e; exec \"$@\"", "execs $@"),
+        ("exec 2>&1; node x", "last node x"),
+        ("exec 3>/tmp/x\nnode x >&3", "last node x"),
+        ("node x 2>&1 | tee log", "stays a pipeline"),
+        ("node x | exec tee log", "execs "),
+        (
+            "while true; do a; sleep 1; done",
+            "stays a loop without end",
+        ),
+        ("while :; do a; done", "stays a loop without end"),
+        ("while [ -e x ]; do a; done", "unknown"),
+        ("until a; do sleep 1; done; node x", "last node x"),
+        ("for i in 1 2; do echo $i; done", "unknown"),
+        ("a & b & wait", "stays jobs in the background"),
+        ("trap 'kill $p' TERM; a & p=$!; wait", "unknown"),
+        ("if [ \"$1\" = x ]; then exec a; fi\nb", "execs "),
+        ("if a; then b; fi; c d", "last c d"),
+        ("f() { a; }\nf", "unknown"),
+        ("f() {\n  exec \"$@\"\n}\nf", "execs "),
+        ("f()\n{\n a\n}\ng x", "last g x"),
+        ("function f { a; }\nb c", "last b c"),
+        (
+            "case \"$1\" in\n a|b) x ;;\n (c) y;;\n *) z\nesac\nrun it",
+            "last run it",
+        ),
+        ("cat <<EOF\nexec x\n'\nEOF\nrun it", "last run it"),
+        ("cat <<-'E O' >f\n\tx\n\tE O\nrun it", "last run it"),
+        ("a=$(b \"$(c ')')\") d", "last d"),
+        ("[[ a && b || ( c ) ]] && run it", "last run it"),
+        ("a=(b c); run it", "last run it"),
+        ("(a; b)", "unknown"),
+        ("{ a; }", "unknown"),
+        ("echo done", "unknown"),
+        ("# exec x\nrun \\\n  it # y", "last run it"),
+        ("diff <(a) <(b)", "last diff <(a) <(b)"),
+        ("run `a b` ${x:-'y'}", "last run `a b` ${x:-'y'}"),
+        ("if a; then b", "not understood"),
+        ("a 'b", "not understood"),
+        ("", "unknown"),
+        ("a &", "unknown"),
+    ] {
+        assert_eq!(fate(text), expected, "{text}");
+    }
+}

@@ -1,0 +1,303 @@
+//! `stepdown lint`: every rule finds what it is for, at its place, and nothing else; and how that is told.
+//!
+//! `tests/lint/RULE/bad` has files in which the rule finds something, with all findings in `expected`;
+//! `tests/lint/RULE/good` is the same without the fault, and nothing is found there. With `UPDATE_GOLDEN` set
+//! `expected` is written anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::ended::Ended;
+use crate::support::{Stepdown, binary, need};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn lint<'a>(directory: &Path, words: impl IntoIterator<Item = &'a str>) -> Ended {
+    let words = ["lint"].into_iter().chain(words);
+    Stepdown::new().dir(directory).args(words).run()
+}
+
+/// The names of `--rules`, and their levels.
+fn rules() -> Vec<(String, String)> {
+    let listed = Stepdown::new().args(["lint", "--rules"]).run();
+    listed.code(0).was_silent();
+    let rule = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        (
+            words.next().expect("a name"),
+            words.next().expect("a level"),
+        )
+    };
+    listed.stdout.lines().map(rule).collect()
+}
+
+/// The files of a directory that lint reads by itself, by their paths in it.
+fn files(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(next)
+            .expect("ours")
+            .map(|entry| entry.expect("ours"))
+        {
+            let path: PathBuf = entry.path();
+            let shown = path.strip_prefix(directory).expect("below it");
+            let shown = shown.to_string_lossy().into_owned();
+            if path.is_dir() {
+                left.push(path);
+            } else if !shown.ends_with(".sh") {
+                found.push(shown);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// `FILE:LINE:COLUMN RULE` of each finding.
+fn found(directory: &Path) -> String {
+    let files = files(directory);
+    let files = files.iter().map(String::as_str);
+    let told = lint(directory, ["--format", "json"].into_iter().chain(files));
+    told.was_silent();
+    let told: Value = serde_json::from_str(&told.stdout).expect("JSON");
+    assert_eq!(told["schema"], "stepdown-lint/1");
+    let line = |finding: &Value| {
+        let text = |key: &str| finding[key].as_str().expect("text").to_owned();
+        assert!(!text("message").is_empty() && !text("why").is_empty());
+        let (file, rule) = (text("file"), text("rule"));
+        format!("{file}:{}:{} {rule}\n", finding["line"], finding["column"])
+    };
+    told["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(line)
+        .collect()
+}
+
+#[test]
+fn every_rule_finds_its_fault_and_nothing_without_it() {
+    for (rule, level) in rules() {
+        let directory = root().join("tests/lint").join(&rule);
+        let (bad, good) = (directory.join("bad"), directory.join("good"));
+        let found_here = found(&bad);
+        let golden = directory.join("expected");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &found_here).expect("ours");
+        }
+        let expected = fs::read_to_string(&golden).expect("it is there");
+        assert_eq!(found_here, expected, "{rule}");
+        assert!(
+            expected.contains(&format!(" {rule}\n")),
+            "{rule}: {expected}"
+        );
+        let all = files(&bad);
+        let ended = lint(&bad, all.iter().map(String::as_str));
+        ended.code(i32::from(level != "note"));
+        let all = files(&good);
+        let ended = lint(&good, all.iter().map(String::as_str));
+        assert_eq!(ended.stdout, "", "{rule}");
+        ended.code(0).was_silent();
+    }
+}
+
+#[test]
+fn the_readme_has_every_rule() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("ours");
+    for (rule, level) in rules() {
+        let row = format!("| `{rule}` | {level} |");
+        assert!(readme.contains(&row), "no {row}");
+    }
+}
+
+#[test]
+fn nothing_is_found_in_our_own_examples() {
+    let examples = [
+        "Dockerfile.example",
+        "scripts/examples/compose/compose.yaml",
+        "scripts/examples/kubernetes.yaml",
+        "scripts/examples/web.service",
+    ];
+    let ended = lint(root(), examples);
+    assert_eq!(ended.stdout, "");
+    ended.code(0).was_silent();
+    for example in examples {
+        lint(root(), [example]).code(0).was_silent();
+    }
+}
+
+#[test]
+fn a_finding_has_its_place_its_reason_and_the_way_out() {
+    let directory = root().join("tests/lint/no-handler/bad");
+    let ended = lint(&directory, ["Dockerfile"]);
+    ended
+        .code(1)
+        .was_silent()
+        .said("Dockerfile:2:7: warning: the image: sleep is PID 1 and has no handler for TERM [no-handler]")
+        .said("  way out: put an init in front: stepdown --, or init: true");
+}
+
+#[test]
+fn a_comment_takes_a_rule_out() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        fs::write(directory.path().join(name), text).expect("ours");
+    };
+    write(
+        "Dockerfile",
+        "FROM node:20\n# stepdown: ignore shell-form, runner-in-front\nCMD npm start\n",
+    );
+    write(
+        "compose.yaml",
+        "services:\n  a:\n    image: debian\n    command: sleep 9 # stepdown: ignore no-handler\n",
+    );
+    write(
+        "a.service",
+        "[Service]\nExecStart=a\n; stepdown: ignore kill-mode\nKillMode=none\n",
+    );
+    let ended = lint(
+        directory.path(),
+        ["Dockerfile", "compose.yaml", "a.service"],
+    );
+    assert_eq!(ended.stdout, "");
+    ended.code(0).was_silent();
+    // Another rule does not count.
+    write(
+        "Dockerfile",
+        "FROM node:20\n# stepdown: ignore no-handler\nCMD npm start\n",
+    );
+    lint(directory.path(), ["Dockerfile"]).code(1);
+}
+
+#[test]
+fn what_cannot_be_judged_is_told_and_the_rest_is_judged() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        fs::write(directory.path().join(name), text).expect("ours");
+    };
+    write("a.yaml", "a: [1\n");
+    write("chart.yaml", "kind: {{ .Values.kind }}\n");
+    write("list.yaml", "- a\n");
+    write("notes.txt", "notes\n");
+    write("other.toml", "[package]\nname = \"a\"\n");
+    write("Dockerfile", "FORM debian\n");
+    write("Dockerfile.web", "FROM debian\nCMD [\"sleep\", \"9\"]\n");
+    fs::create_dir(directory.path().join("sub")).expect("ours");
+    for (file, told) in [
+        ("a.yaml", "stepdown lint: a.yaml:2:1:"),
+        ("chart.yaml", "helm template CHART | stepdown lint -"),
+        ("list.yaml", "those are what lint reads"),
+        ("notes.txt", "those are what lint reads"),
+        ("other.toml", "no key of it is an option of stepdown"),
+        (
+            "Dockerfile",
+            "stepdown lint: Dockerfile:1:1: unknown instruction",
+        ),
+        ("missing.yaml", "missing.yaml: No such file or directory"),
+        ("sub", "it is a directory"),
+    ] {
+        let ended = lint(directory.path(), [file, "Dockerfile.web"]);
+        ended.code(125).logged(&[told]);
+        assert!(ended.stdout.contains("[no-handler]"), "{}", ended.told());
+    }
+    let ended = lint(directory.path(), []);
+    ended
+        .code(125)
+        .logged(&["usage: no file to judge", "stepdown lint"]);
+    let ended = lint(directory.path(), ["--format", "srif", "Dockerfile.web"]);
+    ended.code(125).logged(&["--format", "did you mean sarif?"]);
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    let path = root().join("tests/lint/no-grace/bad/pod.yaml");
+    let file = fs::File::open(path).expect("ours");
+    let ended = Stepdown::new().args(["lint", "-"]).stdin_from(file).run();
+    ended.code(1).was_silent();
+    assert!(
+        ended.stdout.starts_with("-:12:38: warning: "),
+        "{}",
+        ended.told()
+    );
+}
+
+#[test]
+fn annotations_are_as_github_takes_them() {
+    let directory = root().join("tests/lint/two-inits/bad");
+    let ended = lint(&directory, ["--format", "github", "compose.yaml"]);
+    ended.code(1).was_silent();
+    let begins = "::warning file=compose.yaml,line=4,col=11,title=stepdown lint%3A two-inits::stepdown behind";
+    assert!(
+        ended.stdout.lines().any(|line| line.starts_with(begins)),
+        "{}",
+        ended.told()
+    );
+    let notes = root().join("tests/lint/deadline-cuts/bad");
+    let ended = lint(&notes, ["--format", "github", "Dockerfile"]);
+    ended.code(0);
+    assert!(
+        ended.stdout.starts_with("::notice file="),
+        "{}",
+        ended.told()
+    );
+}
+
+/// The schema is that of OASIS; what checks it is Python's jsonschema.
+#[test]
+fn sarif_is_valid() {
+    let directory = root().join("tests/lint");
+    let bad = |rule: &str, file: &str| format!("{rule}/bad/{file}");
+    let files = [
+        bad("grace-too-short", "compose.yaml"),
+        bad("deadline-cuts", "Dockerfile"),
+        "missing file".to_owned(),
+    ];
+    let words = files.iter().map(String::as_str);
+    let told = lint(&directory, ["--format", "sarif"].into_iter().chain(words));
+    told.code(125);
+    let log: Value = serde_json::from_str(&told.stdout).expect("JSON");
+    let run = &log["runs"][0];
+    let result = &run["results"][0];
+    let index = result["ruleIndex"].as_u64().expect("a number");
+    let index = usize::try_from(index).expect("small");
+    assert_eq!(result["ruleId"], "grace-too-short");
+    assert_eq!(
+        run["tool"]["driver"]["rules"][index]["id"],
+        "grace-too-short"
+    );
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(
+        place["artifactLocation"]["uri"],
+        "grace-too-short/bad/compose.yaml"
+    );
+    assert_eq!(place["region"]["startLine"], 12);
+    assert_eq!(run["invocations"][0]["executionSuccessful"], false);
+    need!(binary::installed("/usr/bin/python3"));
+    let has_module = Command::new("/usr/bin/python3")
+        .args(["-c", "import jsonschema"])
+        .output();
+    let has_module = has_module.is_ok_and(|ran| ran.status.success());
+    need!(
+        has_module
+            .then_some(())
+            .ok_or_else(|| "no python3-jsonschema".to_owned())
+    );
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), &told.stdout).expect("ours");
+    let check = "import json, sys, jsonschema; load = lambda path: json.load(open(path)); \
+                 jsonschema.Draft7Validator(load(sys.argv[1])).validate(load(sys.argv[2]))";
+    let checked = Command::new("/usr/bin/python3")
+        .args(["-c", check])
+        .arg(root().join("tests/e2e/children/sarif-2.1.0.json"))
+        .arg(file.path())
+        .output()
+        .expect("python3");
+    let why = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{why}");
+}

@@ -1,0 +1,7 @@
+#!/bin/sh
+set -e
+if [ "$1" = server ]; then
+    migrate
+fi
+
+"$@"
