@@ -34,6 +34,7 @@ mod cannot_start;
 mod cgroup;
 mod child;
 mod fd_store;
+mod heir;
 pub(crate) mod hooks;
 mod job_control;
 mod jobs;
@@ -263,7 +264,7 @@ impl Kernel {
     /// Takes what was said by those who have ended before they are reaped: afterwards nobody knows who they were, and
     /// what they have handed over is meant for the next life of the command.
     fn hear_last_words(&mut self) {
-        if self.plan.keeps_descriptors()
+        if (self.plan.keeps_descriptors() || self.plan.hears_main_pid())
             && let (Some(reactor), Some(socket)) = (&self.reactor, &self.life.notify_socket)
         {
             socket.hear(reactor);
@@ -315,6 +316,8 @@ impl Kernel {
             self.look_at_watch();
         } else if is_due(self.ask_at()) {
             self.ask();
+        } else if is_due(self.life.heir.next_look()) {
+            self.look_for_heir();
         } else if self.life.child.cgroup.is_look_due(now) {
             self.reaping.is_due = true;
         } else {
@@ -332,6 +335,7 @@ impl Kernel {
             self.ask_at(),
             self.life.connections.next_look(),
             self.life.child.cgroup.next_look(),
+            self.life.heir.next_look(),
         ];
         looks.into_iter().flatten().min()
     }
@@ -460,6 +464,8 @@ impl World for Kernel {
                 let ends_with_us = self.own_pid == 1 && self.beside.is_none();
                 self.life.connections.flush(&self.plan, ends_with_us);
             }
+            Action::FindHeir => self.find_heir(),
+            Action::EndSearch => self.end_search(),
             Action::NextGeneration { number } => self.next_generation(number),
             Action::OpenBeside { generation } => self.open_beside(generation),
             Action::Beside(action) => self.act_beside(*action),

@@ -16,6 +16,7 @@ mod answer;
 mod child;
 mod drain;
 mod event;
+mod heir;
 mod hooks;
 mod ladder;
 mod liveness;
@@ -60,6 +61,8 @@ enum Phase {
         hook: usize,
     },
     Drain(Draining),
+    /// The ladder is to begin, and the heir of the main process is not known yet.
+    AwaitHeir,
     /// A child that has missed its watchdog has got ABRT.
     Abort,
     Ladder(Ladder),
@@ -189,7 +192,12 @@ impl Machine {
             Phase::Ladder(ladder) => ladder.tell_waits_at,
             _ => None,
         };
-        let times = [self.until, self.max_runtime_until(), of_phase];
+        let times = [
+            self.until,
+            self.max_runtime_until(),
+            of_phase,
+            self.heir_by(),
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -255,6 +263,8 @@ impl Machine {
             (_, Event::Holds(condition)) => self.holds(now, condition),
             (_, Event::HoldsNot { condition, why }) => self.holds_not(now, condition, why),
             (_, Event::ChildExited(status)) => self.child_exited(now, status),
+            (_, Event::HeirFound { heir, had }) => self.heir_found(now, heir, had),
+            (_, Event::NoHeir(why)) => self.no_heir(now, why),
             (
                 _,
                 Event::ChildStopped {
@@ -302,6 +312,7 @@ impl Machine {
             (_, Event::NotTold { before, held_back }) => self.not_told(now, before, held_back),
             (_, Event::NoneLeft) => {
                 self.none_left = true;
+                self.no_heir_comes(now);
                 match &self.phase {
                     Phase::Sweep(_) => self.sweep_ended(now, false),
                     Phase::LastSweep(_) => self.enter_flush(now),
@@ -357,12 +368,14 @@ impl Machine {
             Phase::Ladder(ladder) if !is_due(self.until) && is_due(ladder.tell_waits_at) => {
                 self.ask_who_is_there();
             }
+            _ if is_due(self.heir_by()) => self.no_heir_comes(now),
             _ if !is_due(self.until) => {}
             Phase::WaitFor(_) => self.waited_too_long(now),
             Phase::PreStart { .. } | Phase::PreStop { .. } | Phase::PostStop { .. } => {
                 self.end_hook(now, HookResult::TimedOut);
             }
             Phase::Drain(_) => self.look_at_drain(now),
+            Phase::AwaitHeir => self.no_heir_comes(now),
             Phase::Abort => self.take_step(now, 0),
             Phase::Ladder(ladder) => self.take_step(now, ladder.step + 1),
             Phase::Sweep(_) => self.sweep(now),

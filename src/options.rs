@@ -14,6 +14,7 @@ pub(crate) mod identity;
 mod ladder;
 pub(crate) mod left;
 pub(crate) mod liveness;
+pub(crate) mod main_pid;
 pub(crate) mod names;
 mod parse;
 pub(crate) mod readiness;
@@ -79,6 +80,7 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &restart::RESTART_START_FAILURES,
     &restart::RESTART_ON,
     &restart::REPLACE_ON,
+    &main_pid::MAIN_PID,
     &sockets::LISTEN,
     &sockets::FD_STORE_MAX,
     &child::USER,

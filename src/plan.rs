@@ -9,6 +9,7 @@ pub(crate) mod condition;
 pub(crate) mod drain;
 pub(crate) mod listen;
 pub(crate) mod liveness;
+pub(crate) mod main_pid;
 pub(crate) mod mdns;
 pub(crate) mod readiness;
 pub(crate) mod reload;
@@ -26,6 +27,7 @@ use crate::plan::call::Call;
 use crate::plan::drain::Drain;
 use crate::plan::listen::Listen;
 use crate::plan::liveness::{LiveWhen, Liveness};
+use crate::plan::main_pid::{MainPid, NamedBy};
 use crate::plan::readiness::{Readiness, ReadyWhen};
 use crate::plan::sockets::Socket;
 use crate::plan::supervision::Supervision;
@@ -259,6 +261,8 @@ pub(crate) struct Plan {
     pub(crate) readiness: Option<Readiness>,
     /// Without it nobody looks whether the child hangs.
     pub(crate) liveness: Option<Liveness>,
+    /// Who names the process that the child hands over to.
+    pub(crate) main_pid: Option<MainPid>,
     pub(crate) health: Option<Health>,
     pub(crate) drain: Option<Drain>,
     pub(crate) sweep_grace: Duration,
@@ -411,9 +415,16 @@ impl Plan {
     pub(crate) fn awaits_notification(&self) -> bool {
         let when = self.readiness.as_ref().map(|readiness| &readiness.when);
         self.keeps_descriptors()
+            || self.hears_main_pid()
             || when == Some(&ReadyWhen::Notify)
             || matches!(self.live_when(), Some(LiveWhen::Watchdog(_)))
             || self.drains_until(|when| *when == UntilWhen::Notify)
+    }
+
+    /// Whether `MAINPID=` names the one that the child hands over to.
+    pub(crate) fn hears_main_pid(&self) -> bool {
+        let main_pid = self.main_pid.as_ref();
+        main_pid.is_some_and(|main_pid| main_pid.from == NamedBy::Notify)
     }
 
     /// Whether descriptors are kept that a child gives us for the next one (sd_pid_notify_with_fds(3)).

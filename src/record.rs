@@ -312,6 +312,21 @@ pub(crate) enum Record {
         /// The step of the ladder that worked, counted from one.
         step: Option<usize>,
     },
+    /// The main process has ended, and this descendant is the child from now on (`--main-pid`).
+    HandedOver {
+        from: i32,
+        /// How that one ended.
+        status: ExitStatus,
+        pid: i32,
+        command: String,
+    },
+    /// The main process has ended well, and it is not known yet who takes its place, and why not.
+    HeirAwaited {
+        pid: i32,
+        why: String,
+        #[serde(rename = "left_ms", serialize_with = "millis")]
+        left: Duration,
+    },
     /// The ladder has lasted so long; the processes that are still there, the child first, and why.
     StillThere {
         #[serde(rename = "after_ms", serialize_with = "millis")]

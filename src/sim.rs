@@ -347,6 +347,11 @@ impl World for Sim {
             Action::WaitFor { condition, .. } => {
                 self.happens_after(Duration::ZERO, Event::Holds(condition));
             }
+            // Who takes over has not been imagined.
+            Action::FindHeir => {
+                let why = "nobody is named".to_owned();
+                self.happens(self.now, Event::NoHeir(why));
+            }
             Action::Start => self.start(),
             Action::Watch(_) => self.watch(),
             Action::StopLooking | Action::NotReady => self.life.watched = false,

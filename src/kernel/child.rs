@@ -64,6 +64,7 @@ pub(super) struct Child {
 impl Kernel {
     pub(super) fn start(&mut self) {
         self.remember_ready_file();
+        self.remember_pid_file();
         self.take_what_came_before_the_child();
         match self.spawn_child() {
             Ok(pid) => {

@@ -72,7 +72,7 @@ impl Kernel {
             return;
         };
         let main_is_stopped = self.life.child.halt.asked_to_end();
-        let group = main;
+        let group = self.life.heir.group.unwrap_or(main);
         let looked = match target {
             Target::Child => {
                 if main_is_stopped {

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::asking::Asking;
 use super::child::Child;
+use super::heir::Heir;
 use super::jobs::Jobs;
 use super::notify;
 use super::readiness::ReadyLooks;
@@ -25,6 +26,7 @@ pub(super) struct Life {
     pub(super) waiting: Option<WaitLooks>,
     pub(super) watching: Option<LiveLooks>,
     pub(super) readiness: ReadyLooks,
+    pub(super) heir: Heir,
     pub(super) jobs: Jobs,
     pub(super) asking: Asking,
     pub(super) connections: Connections,

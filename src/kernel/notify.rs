@@ -3,6 +3,8 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
@@ -29,6 +31,7 @@ struct Message {
     watchdog_every: Option<Duration>,
     extend: Option<Duration>,
     in_flight: Option<u32>,
+    main_pid: Option<i32>,
     status: Option<String>,
     store: bool,
     unstore: bool,
@@ -86,6 +89,11 @@ impl Message {
                 b"STATUS" => {
                     let text = String::from_utf8_lossy(value);
                     message.status = Some(text.chars().take(STATUS).collect());
+                }
+                b"MAINPID" => {
+                    let text = std::str::from_utf8(value).ok();
+                    let pid = text.and_then(|text| text.trim().parse().ok());
+                    message.main_pid = pid.filter(|pid| *pid > 0).or(message.main_pid);
                 }
                 b"FDSTORE" => message.store |= value == b"1",
                 b"FDSTOREREMOVE" => message.unstore |= value == b"1",
@@ -189,6 +197,8 @@ pub(crate) struct Socket {
     name: String,
     /// Its number, as long as it is listened to.
     number: RawFd,
+    /// The last `MAINPID=`; 0 as long as there was none.
+    main_pid: Arc<AtomicI32>,
     listening: JoinHandle<()>,
 }
 
@@ -196,6 +206,11 @@ impl Socket {
     /// For `NOTIFY_SOCKET`.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The process that takes over once the child has ended.
+    pub(crate) fn main_pid(&self) -> Option<i32> {
+        Some(self.main_pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
     }
 
     /// Takes what has been said until now.
@@ -233,8 +248,10 @@ pub(crate) fn open(
     let number = socket.as_raw_fd();
     let _inside = reactor.runtime().enter();
     let socket = sys::watch::readable(socket).map_err(|error| failed(error.to_string()))?;
+    let main_pid = Arc::new(AtomicI32::new(0));
     let child = NotifySocket {
         socket,
+        main_pid: Arc::clone(&main_pid),
         upward,
         events,
         refused: false,
@@ -250,12 +267,14 @@ pub(crate) fn open(
     Ok(Socket {
         name,
         number,
+        main_pid,
         listening,
     })
 }
 
 struct NotifySocket {
     socket: AsyncFd<OwnedFd>,
+    main_pid: Arc<AtomicI32>,
     upward: Upward,
     events: Events,
     refused: bool,
@@ -325,6 +344,9 @@ impl NotifySocket {
         {
             self.status.clone_from(&status);
             self.send(Event::ChildSays(status));
+        }
+        if let Some(pid) = message.main_pid {
+            self.main_pid.store(pid, Ordering::Relaxed);
         }
         if let Some(by) = message.extend {
             self.send(Event::Extend(by));
@@ -410,6 +432,7 @@ mod tests {
             watchdog_every: None,
             extend: Some(Duration::from_millis(1500)),
             in_flight: Some(3),
+            main_pid: Some(7),
             status: Some("Serving a=b".to_owned()),
             store: false,
             unstore: false,

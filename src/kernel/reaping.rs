@@ -85,6 +85,7 @@ impl Kernel {
             if !self.is_aside {
                 last_resort::child_ended(status);
             }
+            self.life.heir.main_ended(pid);
             return self.after_what_is_queued(Event::ChildExited(status));
         }
         let job = self.life.jobs.take(pid);
@@ -116,7 +117,10 @@ impl Kernel {
                 self.ask_ended(index, look, status);
                 return self.queue.pop_front();
             }
-            None => Event::Reaped { pid, status },
+            None => {
+                self.orphan_ended(pid, status);
+                Event::Reaped { pid, status }
+            }
         };
         self.after_what_is_queued(event)
     }

@@ -48,8 +48,10 @@ impl Kernel {
 
     fn send_to_group(&mut self, main: i32, signal: Signal) -> Result<(), i32> {
         if !self.shares_terminal() {
-            self.life.child.told.group(main, signal, Instant::now());
-            return signals::send(-main, signal);
+            // An heir may lead none.
+            let group = self.life.heir.group.unwrap_or(main);
+            self.life.child.told.group(group, signal, Instant::now());
+            return signals::send(-group, signal);
         }
         // On a terminal the child's group is ours and the calling shell's job: others in it, the rest
         // of a pipeline, are not the child's business. So its members below us are signalled one by one.

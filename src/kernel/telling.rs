@@ -53,6 +53,11 @@ impl Delivered {
         self.members.get(&key).copied().unwrap_or_default()
     }
 
+    /// Which signals it has certainly had.
+    pub(super) fn has_had(&self, member: &Member) -> SignalSet {
+        self.had(member).0
+    }
+
     /// Which signals it has certainly had, and which it may have had.
     fn had(&self, member: &Member) -> (SignalSet, SignalSet) {
         let (mut sure, mut perhaps) = (self.had_itself(member), SignalSet::default());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::heir::Search;
 use crate::record::{ExitStatus, StartFailure};
 use crate::words::signal::Signal;
 
@@ -30,11 +31,18 @@ pub(super) struct Child {
     pub(super) watchdog: Option<Option<Duration>>,
     /// How many it says that it has in flight.
     pub(super) says_in_flight: Option<u32>,
+    /// There once the main process has ended, as long as another one may take its place (`--main-pid`).
+    pub(super) search: Option<Search>,
 }
 
 impl Child {
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.life, Life::Alive(_))
+    }
+
+    /// It lives, or its heir may.
+    pub(super) fn may_live(&self) -> bool {
+        self.is_alive() || self.search.is_some()
     }
 
     pub(super) fn pid(&self) -> Option<i32> {

@@ -353,7 +353,7 @@ impl Draining {
 impl Machine {
     pub(super) fn enter_drain(&mut self, now: Duration) {
         let plan = Rc::clone(&self.plan);
-        let serves = self.child.is_alive() && self.serves;
+        let serves = self.child.may_live() && self.serves;
         let Some(plan) = plan.drain.as_ref().filter(|_| serves) else {
             return self.take_step(now, 0);
         };

@@ -62,6 +62,14 @@ pub(crate) enum Event {
         why: String,
     },
     ChildExited(ExitStatus),
+    /// This process takes the place of the main process that has ended; what it has had of the signals that went to
+    /// others besides the child.
+    HeirFound {
+        heir: Process,
+        had: SignalSet,
+    },
+    /// There is nobody to take its place yet, and why.
+    NoHeir(String),
     /// The main child was stopped, and we have a terminal.
     ChildStopped {
         signal: Signal,
@@ -223,6 +231,9 @@ pub(crate) enum Action {
     Suspend(Signal),
     /// It is not ready for now: nobody looks at it any longer.
     StopLooking,
+    /// Looks who takes the place of the main process that has ended, until it is found or the search ends.
+    FindHeir,
+    EndSearch,
     /// Another life of the command begins: what belongs to the last one is forgotten.
     NextGeneration {
         number: u32,

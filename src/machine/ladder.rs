@@ -29,7 +29,7 @@ impl Machine {
     pub(super) fn take_step(&mut self, now: Duration, index: usize) {
         self.end_stop_command(HookResult::CutShort);
         let Life::Alive(pid) = self.child.life else {
-            return self.enter_sweep(now);
+            return self.without_child(now);
         };
         if std::mem::take(&mut self.stop.aborts) {
             return self.abort(now);
@@ -44,7 +44,18 @@ impl Machine {
         if late && !step.is_kill() && !is_last {
             return self.take_step(now, index + 1);
         }
-        let wait = if step.is_kill() {
+        let wait = self.step_ends(now, step);
+        let mut ladder = self.ladder_at(now, index);
+        if step.is_kill() {
+            ladder.tell_waits_at = None;
+        }
+        self.enter(now, Phase::Ladder(ladder), wait);
+        self.carry_out(now, index, step);
+    }
+
+    /// When a step that is taken now ends at the latest.
+    pub(super) fn step_ends(&self, now: Duration, step: &Step) -> Option<Duration> {
+        if step.is_kill() {
             let patience = step.wait.unwrap_or(KILL_PATIENCE);
             self.before(Some(now.saturating_add(patience)), |limits| {
                 limits.give_up_by
@@ -53,13 +64,7 @@ impl Machine {
             let wait = step.wait.or(self.own_grace());
             let wait = wait.map(|wait| now.saturating_add(wait));
             self.before(wait, |limits| limits.kill_by)
-        };
-        let mut ladder = self.ladder_at(now, index);
-        if step.is_kill() {
-            ladder.tell_waits_at = None;
         }
-        self.enter(now, Phase::Ladder(ladder), wait);
-        self.carry_out(now, index, step);
     }
 
     /// The ladder at this step, whether it begins there or goes on.

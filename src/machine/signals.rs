@@ -110,7 +110,7 @@ impl Machine {
         };
         let no_need = if has_it {
             Some("the child has got it as well")
-        } else if !self.child.is_alive() {
+        } else if !self.child.may_live() {
             Some(self.why_no_child())
         } else if self.stop.sent.contains(signal) {
             Some("the child has had it")
@@ -190,6 +190,9 @@ impl Machine {
             why,
         };
         if !self.child.is_alive() {
+            if let Some(search) = &mut self.child.search {
+                return search.kept.push(Event::Signal(received));
+            }
             return self.tell(dropped(self.why_no_child()));
         }
         let target = self.plan.target;
@@ -251,7 +254,7 @@ impl Machine {
     fn faster(&mut self, now: Duration, received: Received, signal: Signal) {
         let waits_for = match &self.phase {
             Phase::PreStart { .. } | Phase::PreStop { .. } | Phase::PostStop { .. } => true,
-            Phase::Drain(_) | Phase::Abort | Phase::Flush => true,
+            Phase::Drain(_) | Phase::AwaitHeir | Phase::Abort | Phase::Flush => true,
             Phase::Ladder(ladder) => {
                 let (step, hurried) = (ladder.step, ladder.hurried);
                 if !hurried && self.child.is_alive() && !self.is_kill(step) {
@@ -280,7 +283,7 @@ impl Machine {
                 self.end_hook(now, HookResult::CutShort);
             }
             Phase::Drain(_) => self.end_drain(now, DrainEnd::CutShort),
-            Phase::Abort => self.take_step(now, 0),
+            Phase::AwaitHeir | Phase::Abort => self.take_step(now, 0),
             Phase::Ladder(ladder) => self.take_step(now, ladder.step + 1),
             Phase::Flush => self.finish(now),
             _ => self.sweep_kill(now),

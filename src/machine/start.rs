@@ -25,6 +25,10 @@ pub(super) struct UntilReady {
 }
 
 impl UntilReady {
+    pub(super) fn was_ready(&self) -> bool {
+        self.was
+    }
+
     pub(super) fn speaks_by(&self) -> Option<Duration> {
         self.live.and_then(|live| live.speaks_by)
     }

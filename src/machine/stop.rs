@@ -185,6 +185,13 @@ impl Machine {
             return;
         };
         self.child.life = Life::Ended(pid, status);
+        if !self.looks_for_heir() {
+            self.child_has_ended(now, status);
+        }
+    }
+
+    /// No other process takes its place.
+    pub(super) fn child_has_ended(&mut self, now: Duration, status: ExitStatus) {
         if matches!(self.phase, Phase::Running(_)) {
             self.act(Action::NotReady);
         }
@@ -216,7 +223,7 @@ impl Machine {
                 let grace = now.saturating_add(self.plan.sweep_grace);
                 self.until = [self.until, Some(grace)].into_iter().flatten().min();
             }
-            Phase::Ladder(_) | Phase::Abort => self.enter_sweep(now),
+            Phase::Ladder(_) | Phase::Abort | Phase::AwaitHeir => self.enter_sweep(now),
             _ => {}
         }
     }

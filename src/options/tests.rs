@@ -70,6 +70,7 @@ static SAMPLES: &[Sample] = &[
     (&restart::RESTART_START_FAILURES, "on", "restart=always"),
     (&restart::RESTART_ON, "HUP", ""),
     (&restart::REPLACE_ON, "USR2", "listen=:80 ready-when=notify drain-port=auto"),
+    (&main_pid::MAIN_PID, "file:/a", ""),
     (&sockets::LISTEN, "web=:80", ""),
     (&sockets::FD_STORE_MAX, "7", "restart=always"),
     (&child::USER, "0", ""),

@@ -45,6 +45,7 @@ impl Settings {
             hook_timeout: hooks::DEFAULT_TIMEOUT,
             readiness: None,
             liveness: None,
+            main_pid: None,
             health: None,
             drain: None,
             sweep_grace: left::DEFAULT_SWEEP_GRACE,

@@ -71,6 +71,17 @@ fn wait_for(pid: i32, flags: libc::c_int) {
     unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags) };
 }
 
+/// Whether this is a child of ours that was not reaped: it may have ended.
+pub(crate) fn is_child(pid: i32) -> bool {
+    let Ok(id) = libc::id_t::try_from(pid) else {
+        return false;
+    };
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the info lives through the call, and nobody reads it.
+    unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags) == 0 }
+}
+
 /// Whether a child that was stopped has been continued; told once. Its end is left for `next`.
 pub(crate) fn was_continued(pid: i32) -> bool {
     let Ok(id) = libc::id_t::try_from(pid) else {

@@ -208,6 +208,8 @@ impl Log {
             | Record::AskedAgain { .. }
             | Record::Escalated { .. }
             | Record::ChildExited { .. }
+            | Record::HandedOver { .. }
+            | Record::HeirAwaited { .. }
             | Record::Swept { .. }
             | Record::Awaited { .. }
             | Record::Reloaded { .. }

@@ -101,6 +101,8 @@ pub(crate) struct Progress {
     listening: Vec<Listening>,
     /// Of the run: they were so many that no other followed.
     gave_up: bool,
+    /// Of the run: how often another process took the place of the child.
+    hand_overs: u32,
     /// Of the run.
     last_exit: Option<LastExit>,
     /// Of the run: the other one, while two are alive.
@@ -145,6 +147,7 @@ impl Default for Progress {
             restarts: 0,
             listening: Vec::new(),
             gave_up: false,
+            hand_overs: 0,
             last_exit: None,
             beside: None,
             next_start: None,
@@ -204,6 +207,11 @@ impl Progress {
     /// Whether `--restart-limit` ended the run.
     pub(crate) fn gave_up(&self) -> bool {
         self.gave_up
+    }
+
+    /// How often another process took the place of the child (`--main-pid`).
+    pub(crate) fn hand_overs(&self) -> u32 {
+        self.hand_overs
     }
 
     pub(crate) fn last_exit(&self) -> Option<&LastExit> {
@@ -316,6 +324,12 @@ impl Progress {
                     self.ready_state = ReadyState::Ready;
                 }
             }
+            Record::HandedOver { pid, .. } => {
+                self.child = Some(*pid);
+                self.hand_overs = self.hand_overs.saturating_add(1);
+            }
+            // It has ended, and there may be another one.
+            Record::HeirAwaited { .. } => self.child = None,
             Record::WaitStarted { condition, why, .. } | Record::WaitGoesOn { condition, why } => {
                 let why = format!("waiting for {condition}: {why}");
                 self.ready_state = ReadyState::NotYet(Some(why));
@@ -397,6 +411,7 @@ impl Progress {
                     generation: *generation,
                     restarts: self.restarts,
                     listening: std::mem::take(&mut self.listening),
+                    hand_overs: self.hand_overs,
                     last_exit: self.last_exit.take(),
                     beside: self.beside.take(),
                     ..Self::default()
@@ -417,6 +432,7 @@ impl Progress {
                 *self = Self {
                     generation: *generation,
                     restarts: self.restarts,
+                    hand_overs: self.hand_overs,
                     last_exit: self.last_exit.take(),
                     beside: Some(Beside {
                         generation: *before,

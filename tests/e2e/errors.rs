@@ -169,6 +169,8 @@ const MALFORMED: &[Malformed] = &[
     ("live-when", "tpc:80", &["did you mean tcp?"]),
     ("live-when", "watchdog:soon", A_DURATION),
     ("live-every", "soon", A_DURATION),
+    ("main-pid", "pidfile", &["write file:PATH or notify"]),
+    ("main-pid", "notfy", &["did you mean notify?"]),
     ("live-timeout", "soon", A_DURATION),
     (
         "live-failures",

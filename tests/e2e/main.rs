@@ -53,6 +53,8 @@ mod explain;
 mod fd_store;
 mod files;
 mod files_in_place;
+mod hand_over;
+mod hand_over_programs;
 mod harness;
 mod health;
 mod hooks;

@@ -35,6 +35,7 @@ const STARTS: &[&[&str]] = &[
     &["listen=:80", "ready-when=notify", "replace-on=USR2"],
     &["wait-for=file:/a"],
     &["live-when=exec:true"],
+    &["main-pid=notify"],
 ];
 
 /// Values that say in words what no text of the option can.

@@ -15,6 +15,8 @@ struct StatusJson<'a> {
     generation: u32,
     /// Those that nobody asked for.
     restarts: u32,
+    /// How often another process took the place of the child.
+    hand_overs: u32,
     ready: bool,
     not_ready: Option<String>,
     child: Option<i32>,
@@ -70,6 +72,7 @@ pub(in crate::tell) fn json(progress: &Progress, now: Duration) -> String {
         phase: progress.phase(),
         generation: progress.generation(),
         restarts: progress.restarts(),
+        hand_overs: progress.hand_overs(),
         ready: not_ready.is_none(),
         not_ready,
         child: progress.child(),

@@ -202,6 +202,20 @@ impl fmt::Display for Words<'_> {
                 }
                 write!(f, " after {}", Shown(*after))
             }
+            Record::HandedOver {
+                from,
+                status,
+                pid,
+                command,
+            } => write!(
+                f,
+                "child {from} {status}: handed over to pid {pid} ({command})"
+            ),
+            Record::HeirAwaited { pid, why, left } => write!(
+                f,
+                "child {pid} exited with 0: waiting up to {} for the one that takes over: {why} (--main-pid)",
+                Shown(*left)
+            ),
             Record::NotAStop {
                 signal,
                 after,
