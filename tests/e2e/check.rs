@@ -526,7 +526,7 @@ fn the_json_document_has_this_layout() {
     let run = &json["runs"][0];
     assert_eq!(
         keys(run),
-        "exit fate number offset_ms output phases_us promises records remained requests summary verdict"
+        "exit fate load number offset_ms output phases_us promises records remained requests summary verdict"
     );
     assert_eq!(keys(&run["exit"]), "code signal");
     assert_eq!(keys(&run["requests"]), "broken complete open");

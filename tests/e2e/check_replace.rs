@@ -64,6 +64,11 @@ fn a_server_without_a_gap_keeps_every_promise() {
             assert_eq!(promise(run, name)["held"], "yes", "{run:#}");
         }
         let load = &run["load"];
+        let keys = load.as_object().expect("an object").keys();
+        assert_eq!(
+            keys.cloned().collect::<Vec<_>>().join(" "),
+            "failed_before lost p99_before_us p99_during_us refused requests why"
+        );
         assert!(load["requests"].as_u64() > Some(20), "{load}");
         let failed = ["lost", "refused", "failed_before"].map(|name| &load[name]);
         assert!(failed.iter().all(|number| **number == 0), "{load}");
