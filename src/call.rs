@@ -8,6 +8,8 @@ mod brief;
 mod http;
 mod mdns;
 mod udp;
+#[cfg(feature = "doctor")]
+pub(crate) mod unix;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};

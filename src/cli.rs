@@ -13,16 +13,20 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::check::options::Check;
+#[cfg(feature = "doctor")]
+use crate::doctor::Examination;
 use crate::dropin::{self, Meaning, Tool};
 use crate::explain::fits::Fits;
 use crate::health::Question;
+#[cfg(feature = "doctor")]
+use crate::options::Elsewhere;
 use crate::options::{Kind, OPTIONS, Opt, PREFIX, Settings, Source};
 use crate::sys;
 use crate::words::fault::{Error, Fault};
 use misread::Known;
 use subcommands::{
-    check, check_command, completions, completions_command, explain, explain_command, health,
-    health_command, man, man_command,
+    check, check_command, completions, completions_command, doctor, doctor_command, explain,
+    explain_command, health, health_command, man, man_command,
 };
 
 /// What is to be done.
@@ -42,6 +46,8 @@ pub(crate) enum Invocation {
     Health(Question),
     #[cfg(feature = "lint")]
     Lint(crate::lint::Lint),
+    #[cfg(feature = "doctor")]
+    Doctor(Examination),
     /// Text for standard output: help, version, license.
     Print(String),
     /// Called by the name of another tool.
@@ -62,12 +68,30 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
     match named {
         Some("explain") => return explain(arguments.into_iter().skip(1).collect()),
         Some("check") => return check(arguments.into_iter().skip(1).collect()),
+        Some("doctor") => return doctor(arguments.into_iter().skip(1).collect()),
         Some("health") => return health(arguments.into_iter().skip(1).collect()),
         Some("lint") => return lint::parse(arguments.into_iter().skip(1).collect()),
         Some("completions") => return completions(arguments.into_iter().skip(1).collect()),
         Some("man") => return man(arguments.into_iter().skip(1).collect()),
         _ => {}
     }
+    run(Settings::default(), arguments, environment(), theirs)
+}
+
+/// Reads the arguments of a run, and the variables of our own and of other tools.
+fn run<T: Iterator<Item = (OsString, OsString)>>(
+    mut settings: Settings,
+    arguments: Vec<OsString>,
+    ours: impl Iterator<Item = (OsString, OsString)>,
+    theirs: impl FnOnce() -> T,
+) -> Result<Invocation, String> {
+    let add_environment = |settings: &mut Settings| {
+        settings
+            .add_environment(ours)
+            .map_err(|error| error.to_string())?;
+        dropin::add_environment(settings, theirs());
+        Ok::<(), String>(())
+    };
     // Nothing but a command: no need to build the parser, which costs more than all the rest of the
     // start. What it would say about such a line is exactly this.
     let plain = match arguments.get(1).map(|first| first.as_bytes()) {
@@ -75,7 +99,6 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
         Some(word) if !word.starts_with(b"-") => 1,
         _ => 0,
     };
-    let mut settings = Settings::default();
     if plain > 0 && arguments.len() > plain {
         add_environment(&mut settings)?;
         let command = arguments.into_iter().skip(plain).collect();
@@ -102,6 +125,46 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
         return Err(plan.map_or_else(|error| error.to_string(), |_| no_command()));
     }
     Ok(Invocation::Run { settings, command })
+}
+
+/// The command line of another process that is stepdown or a tool whose place it takes, and its environment; `None`
+/// where it runs no command.
+///
+/// # Errors
+/// It would be refused.
+#[cfg(feature = "doctor")]
+pub(crate) fn read_line(
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    elsewhere: Elsewhere,
+) -> Result<Option<Settings>, String> {
+    let mut settings = Settings::default();
+    settings.elsewhere = Some(elsewhere);
+    let is_ours = |(key, _): &(OsString, OsString)| key.as_bytes().starts_with(PREFIX.as_bytes());
+    let (ours, others): (Vec<_>, Vec<_>) = environment.into_iter().partition(is_ours);
+    let is_theirs =
+        |(key, _): &(OsString, OsString)| dropin::VARIABLES.iter().any(|name| key == name);
+    let theirs: Vec<_> = others.into_iter().filter(is_theirs).collect();
+    let subcommands = subcommands();
+    let first = arguments.get(1).and_then(|first| first.to_str());
+    let invocation = match Tool::named(arguments.first()) {
+        Some(tool) => {
+            dropin::parse(tool, arguments, ours.into_iter(), theirs).map(Invocation::Dropin)
+        }
+        None if subcommands
+            .iter()
+            .any(|command| Some(command.get_name()) == first) =>
+        {
+            return Ok(None);
+        }
+        None => run(settings, arguments, ours.into_iter(), || theirs.into_iter()),
+    };
+    Ok(match invocation? {
+        Invocation::Run { settings, .. } | Invocation::Dropin(Meaning::Run { settings, .. }) => {
+            Some(settings)
+        }
+        _ => None,
+    })
 }
 
 /// Reads a command line with COMMAND; the error is what to do or print instead.
@@ -181,12 +244,13 @@ fn usage_error(kind: ErrorKind, error: &clap::Error) -> String {
 }
 
 /// All subcommands, in the order of the help.
-pub(crate) fn subcommands() -> [Command; 6] {
+pub(crate) fn subcommands() -> [Command; 7] {
     [
         explain_command(),
         check_command(),
         health_command(),
         lint::command(),
+        doctor_command(),
         completions_command(),
         man_command(),
     ]
@@ -203,6 +267,7 @@ pub(crate) fn run_command() -> Command {
              stepdown check [OPTIONS] -- COMMAND [ARGS]...\n       \
              stepdown health [OPTIONS] [URL]\n       \
              stepdown lint [OPTIONS] FILE...\n       \
+             stepdown doctor [OPTIONS] [PID | CONTAINER | NAME]...\n       \
              stepdown completions SHELL | man",
         )
         .after_help(

@@ -4,8 +4,18 @@
 //! thing in the same words.
 
 pub(crate) mod after;
+#[cfg(feature = "doctor")]
+pub(crate) mod before;
+#[cfg(feature = "doctor")]
+pub(crate) mod before_finding;
 pub(crate) mod finding;
 pub(crate) mod process;
+#[cfg(feature = "doctor")]
+mod shell;
+#[cfg(feature = "doctor")]
+pub(crate) mod snapshot;
+#[cfg(feature = "doctor")]
+pub(crate) mod verdict;
 
 pub(crate) use finding::{Finding, Named};
 pub(crate) use process::ProcessLook;

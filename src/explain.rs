@@ -4,6 +4,8 @@ pub(crate) mod fits;
 pub(crate) mod platform;
 mod replacements;
 mod restarts;
+#[cfg(feature = "doctor")]
+pub(crate) mod times;
 mod totals;
 pub(crate) mod values;
 pub(crate) mod worst_case;

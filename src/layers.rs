@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::options::trace::PARTS;
 
 /// From the bottom up: a module uses those above it in this table, and none below.
-const LAYERS: [(&str, &str); 25] = [
+const LAYERS: [(&str, &str); 26] = [
     (
         "words",
         "signals, durations, lists, faults: import nothing of ours",
@@ -43,6 +43,7 @@ const LAYERS: [(&str, &str); 25] = [
     ("dropin", "the command lines of other tools"),
     ("check", "plays a command again and again, and judges"),
     ("lint", "what will go wrong at a stop, from files alone"),
+    ("doctor", "whether running processes will stop"),
     ("cli", "what was typed"),
     ("main", "the entry, and who is told"),
 ];

@@ -28,6 +28,7 @@
 //! | `dropin` | the command lines of tini, dumb-init and catatonit |
 //! | `check` | plays a command again and again, and judges the records |
 //! | `lint` | says what will go wrong at a stop, from Dockerfiles, compose files, manifests, units and the file of `--config` |
+//! | `doctor` | whether running processes will stop, asked before they are |
 //! | `cli` | what was typed; completion scripts and the manual page |
 //!
 //! A module uses those above it in this table, and none below: a test (`layers`) reads the `use` lines.
@@ -57,6 +58,8 @@ mod call;
 mod check;
 mod cli;
 mod diagnosis;
+#[cfg(feature = "doctor")]
+mod doctor;
 mod drain;
 mod drive;
 mod dropin;
@@ -139,6 +142,11 @@ fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
         Ok(Invocation::Check(check)) => check::check(*check, inherited),
         #[cfg(feature = "lint")]
         Ok(Invocation::Lint(lint)) => lint.judge(),
+        #[cfg(feature = "doctor")]
+        Ok(Invocation::Doctor(examination)) => {
+            inherited.restore();
+            examination.examine(cli::read_line)
+        }
         Ok(Invocation::Health(question)) => question.ask(inherited).or_else(|why| {
             sys::stderr::write(format!("stepdown health: {why}\n").as_bytes());
             Ok(1)

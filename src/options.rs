@@ -34,6 +34,8 @@ pub(crate) mod wait;
 
 pub(crate) use definition::{Kind, Opt};
 pub(crate) use parse::{parse_choice, parse_duration, parse_limit, parse_signal, parse_switch};
+#[cfg(feature = "doctor")]
+pub(crate) use settings::Elsewhere;
 pub(crate) use settings::{NamedFile, Settings, Source, Value};
 
 /// The options of `run`, in the order of the help.

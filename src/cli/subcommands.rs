@@ -1,4 +1,4 @@
-//! The command lines of the subcommands: `explain`, `check`, `health`, `completions` and `man`.
+//! The command lines of the subcommands: `explain`, `check`, `health`, `doctor`, `completions` and `man`.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -12,6 +12,8 @@ use super::{
     with_command, with_options, with_table,
 };
 use crate::check::options::{self as check_options, foreign};
+#[cfg(feature = "doctor")]
+use crate::doctor::Examination;
 use crate::explain as explaining;
 use crate::explain::fits::Fits;
 use crate::explain::platform::PLATFORMS;
@@ -202,6 +204,70 @@ pub(super) fn health(arguments: Vec<OsString>) -> Result<Invocation, String> {
     question
         .map(Invocation::Health)
         .map_err(|error| error.to_string())
+}
+
+pub(super) fn doctor_command() -> Command {
+    Command::new("doctor")
+        .about("Say of running processes whether they will stop, and why not; send and change nothing")
+        .override_usage("stepdown doctor [OPTIONS] [PID | CONTAINER | NAME]...")
+        .arg(
+            Arg::new("signal")
+                .long("signal")
+                .value_name("SIGNAL")
+                .help("The stop signal [default: the container's, where its engine tells it, or TERM]"),
+        )
+        .arg(
+            Arg::new("grace")
+                .long("grace")
+                .value_name("DUR")
+                .help("How long the platform waits until its KILL [default: what the engine of the container tells]"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print one JSON document (docs/doctor.schema.json)"),
+        )
+        .arg(
+            Arg::new("target")
+                .value_name("PID | CONTAINER | NAME")
+                .action(ArgAction::Append)
+                .num_args(0..)
+                .help("A process, a container of Docker or Podman, or all processes of this program [default: in a container all of its processes]"),
+        )
+        .term_width(0)
+        .after_help(
+            "Exit status: 0 all will stop; 1 one will not, or not in order; 125 it cannot be seen.\n\n\
+             docker exec web stepdown doctor\n\
+             stepdown doctor web\n\
+             stepdown doctor --signal QUIT nginx",
+        )
+}
+
+#[cfg(feature = "doctor")]
+pub(super) fn doctor(arguments: Vec<OsString>) -> Result<Invocation, String> {
+    let matches = match doctor_command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return refused(&error),
+    };
+    let text = |id| matches.get_one::<String>(id).map(String::as_str);
+    let targets = matches.get_many::<String>("target");
+    let targets = targets.into_iter().flatten().cloned().collect();
+    Examination::parse(
+        targets,
+        text("signal"),
+        text("grace"),
+        matches.get_flag("json"),
+    )
+    .map(Invocation::Doctor)
+    .map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "doctor"))]
+pub(super) fn doctor(_: Vec<OsString>) -> Result<Invocation, String> {
+    let fault = Fault::new("this build is without it");
+    let way_out = "use the full build (cargo build --features doctor), which sees into containers from outside, too";
+    Err(Error::new("doctor", fault.way_out(way_out)).to_string())
 }
 
 pub(super) fn completions_command() -> Command {

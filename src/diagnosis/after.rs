@@ -33,7 +33,11 @@ pub(crate) fn after(
         },
         (SignalAction::Dropped, Some(child)) => Finding::ShellAsInit { signal, child },
         (SignalAction::Dropped, None) => Finding::Dropped { signal, acts_on },
-        (SignalAction::Handles, Some(child)) => Finding::TrapWaits { signal, child },
+        (SignalAction::Handles, Some(child)) => Finding::TrapWaits {
+            signal,
+            child,
+            known: true,
+        },
         (SignalAction::Handles, None) => Finding::NotDone {
             signal,
             threads,
@@ -45,6 +49,10 @@ pub(crate) fn after(
 
 /// What no signal changes.
 pub(super) fn state(look: &ProcessLook, by: Option<Named>) -> Option<Finding> {
+    let is_frozen = |function: &&str| look.waits_in.contains(*function);
+    if ["refrigerator", "freezer_trap"].iter().any(is_frozen) {
+        return Some(Finding::Frozen);
+    }
     match look.action(Signal::KILL) {
         SignalAction::InKernel => Some(Finding::InKernel {
             function: look.waits_in.clone(),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "doctor")]
+use super::before_finding::Before;
 use super::process::ProcessLook;
 use crate::words::signal::Signal;
 
@@ -30,6 +32,8 @@ impl fmt::Display for Named {
 /// What is found about a process. Shown, it is what is said of the process: the text follows its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Finding {
+    /// By the cgroup's freezer, as docker pause does it.
+    Frozen,
     /// Not even KILL ends it.
     InKernel {
         function: String,
@@ -70,6 +74,8 @@ pub(crate) enum Finding {
     TrapWaits {
         signal: Signal,
         child: Named,
+        /// It is known that the child was not started with `&`.
+        known: bool,
     },
     /// It was sent, and is handled.
     NotDone {
@@ -87,7 +93,11 @@ pub(crate) enum Finding {
         signal: Signal,
         by: Named,
         shell: bool,
+        /// Whether it is killed with its namespace then; `None` where it has happened.
+        contained: Option<bool>,
     },
+    #[cfg(feature = "doctor")]
+    Before(Before),
 }
 
 /// The way out where a shell is PID 1.
@@ -98,6 +108,38 @@ const LOOK_AT: &str = "look at what it waits for: a lock that is held, a thread 
                        a timeout";
 
 impl Finding {
+    /// Its name in JSON.
+    #[cfg(feature = "doctor")]
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Frozen => "frozen",
+            Self::InKernel { .. } => "in-kernel",
+            Self::Stopped { .. } => "stopped",
+            Self::Traced { .. } => "traced",
+            Self::Ignores { .. } => "ignored",
+            Self::NotTaken { .. } => "not-taken",
+            Self::HasTaken { .. } => "taken",
+            Self::Dropped { .. } => "dropped",
+            Self::ShellAsInit { .. } => "shell-as-pid1",
+            Self::TrapWaits { .. } => "trap-waits",
+            Self::NotDone { .. } => "not-done",
+            Self::Dying { .. } => "dying",
+            Self::OwnSession => "own-session",
+            Self::Alone { .. } => "left-alone",
+            Self::Before(before) => before.kind(),
+        }
+    }
+
+    /// It may well stop: that cannot be told.
+    #[cfg(feature = "doctor")]
+    pub(crate) fn is_unclear(&self) -> bool {
+        match self {
+            Self::TrapWaits { known, .. } => !known,
+            Self::Before(before) => before.is_unclear(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn way_out(&self) -> String {
         let other = |acts_on: &Option<Signal>| match acts_on {
             Some(other) => format!(
@@ -106,6 +148,9 @@ impl Finding {
             None => "stop it with a signal that it acts on (--stop-signal)".to_owned(),
         };
         match self {
+            Self::Frozen => {
+                "let it go on (docker unpause, or 0 in cgroup.freeze)".to_owned()
+            }
             Self::InKernel { .. } => {
                 "see what it waits for (a disk, NFS, FUSE): no signal reaches it, not even KILL".to_owned()
             }
@@ -146,6 +191,8 @@ impl Finding {
                     .to_owned()
             }
             Self::Dying { .. } => "give it a moment".to_owned(),
+            #[cfg(feature = "doctor")]
+            Self::Before(before) => before.way_out(),
             Self::Alone { shell, .. } => {
                 let exec = if *shell {
                     "start the program with exec (exec PROGRAM)"
@@ -165,6 +212,7 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Frozen => f.write_str("is frozen by its cgroup (docker pause)"),
             Self::InKernel { function } => {
                 write!(f, "hangs in the kernel{}: state D", In(function))
             }
@@ -198,10 +246,22 @@ impl fmt::Display for Finding {
                 f,
                 "is a shell as PID 1, without a trap for {signal}: the kernel drops it, and {child} never gets it"
             ),
-            Self::TrapWaits { signal, child } => write!(
-                f,
-                "is a shell, whose trap for {signal} runs only once {child} has ended"
-            ),
+            Self::TrapWaits {
+                signal,
+                child,
+                known,
+            } => {
+                write!(
+                    f,
+                    "is a shell, whose trap for {signal} runs only once {child} has ended"
+                )?;
+                match known {
+                    true => Ok(()),
+                    false => f.write_str(
+                        ", unless that was started with &, which does not show from here",
+                    ),
+                }
+            }
             Self::NotDone {
                 signal,
                 threads,
@@ -217,13 +277,25 @@ impl fmt::Display for Finding {
                 f,
                 "has no handler for {signal}: it takes it by sigwait, or is just dying"
             ),
-            Self::Alone { signal, by, shell } => {
+            Self::Alone {
+                signal,
+                by,
+                shell,
+                contained,
+            } => {
                 let shell = if *shell { ", a shell," } else { "" };
                 write!(
                     f,
                     "is left alone: {by}{shell} ends on {signal} and passes it on to nobody"
-                )
+                )?;
+                f.write_str(match contained {
+                    Some(true) => "; it is killed when PID 1 has ended",
+                    Some(false) => "; it runs on",
+                    None => "",
+                })
             }
+            #[cfg(feature = "doctor")]
+            Self::Before(before) => before.fmt(f),
             Self::OwnSession => f.write_str(
                 "is in a session of its own (setsid, a daemon): neither its parent's end nor a signal to the group \
                  reaches it",

@@ -65,7 +65,18 @@ impl ProcessLook {
     }
 
     pub(crate) fn is_shell(&self) -> bool {
-        SHELLS.contains(&&*self.command)
+        // A script that is executed has its own name, and its shell is the first word.
+        let name = |at: usize| {
+            let word = self.argv.get(at).map_or("", String::as_str);
+            let name = word.rsplit('/').next().unwrap_or_default();
+            name.trim_start_matches('-')
+        };
+        if name(0) == "busybox" && !SHELLS.contains(&name(1)) {
+            return false;
+        }
+        [&*self.command, name(0)]
+            .iter()
+            .any(|name| SHELLS.contains(name))
     }
 
     /// It has ended. One of which only the first thread has ended is in state Z, too, and is none.
@@ -89,7 +100,8 @@ impl ProcessLook {
 
     /// Another signal than this one that it has a handler for, and that a stop may begin with.
     pub(crate) fn other_stop(&self, than: Signal) -> Option<Signal> {
+        // A shell catches signals for itself as well.
         let handles = |signal: &Signal| *signal != than && Self::has(self.caught, *signal);
-        STOPS.into_iter().find(handles)
+        STOPS.into_iter().find(handles).filter(|_| !self.is_shell())
     }
 }

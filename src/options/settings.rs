@@ -125,6 +125,15 @@ impl Value {
     }
 }
 
+/// Where the files are that another process names: the pids of processes with its root and with the directory of
+/// its start, which stepdown itself leaves to its child.
+#[cfg(feature = "doctor")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Elsewhere {
+    pub(crate) root: i32,
+    pub(crate) directory: i32,
+}
+
 /// A file, and the option, variable or key that names it; shown as both.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct NamedFile {
@@ -146,6 +155,9 @@ pub(crate) struct Settings {
     pub(crate) failure_codes: FailureCodes,
     /// The plan is one for PID 1.
     pub(crate) as_pid1: bool,
+    /// They are those of another process.
+    #[cfg(feature = "doctor")]
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
 impl Settings {
@@ -252,10 +264,28 @@ impl Settings {
         Some(NamedFile { place, path })
     }
 
+    #[cfg(feature = "doctor")]
+    fn at_its_place(&self, path: &Path) -> PathBuf {
+        match (self.elsewhere, path.strip_prefix("/")) {
+            (None, _) => path.to_owned(),
+            (Some(Elsewhere { root, .. }), Ok(absolute)) => {
+                Path::new(&format!("/proc/{root}/root")).join(absolute)
+            }
+            (Some(Elsewhere { directory, .. }), Err(_)) => {
+                Path::new(&format!("/proc/{directory}/cwd")).join(path)
+            }
+        }
+    }
+
+    #[cfg(not(feature = "doctor"))]
+    fn at_its_place(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
+
     pub(super) fn add_file(&mut self) -> Result<(), Error> {
         let path = self.last(&CONFIG).map(|value| value.text.clone());
         match path.filter(|path| !path.is_empty()) {
-            Some(path) => toml_file::add(self, Path::new(&path)),
+            Some(path) => toml_file::add(self, &self.at_its_place(Path::new(&path))),
             None => Ok(()),
         }
     }

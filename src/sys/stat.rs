@@ -14,7 +14,7 @@ pub(crate) struct Stat {
     pub(super) flags: u32,
     pub(super) threads: u32,
     /// When it was started, in hundredths of a second since boot.
-    pub(super) started: u64,
+    pub(crate) started: u64,
 }
 
 impl Stat {

@@ -221,6 +221,7 @@ fn is_golden(name: &str, args: &[&str]) {
 fn the_help_is_golden() {
     is_golden("help", &["--help"]);
     is_golden("help-explain", &["explain", "--help"]);
+    is_golden("help-doctor", &["doctor", "--help"]);
     is_golden("help-check", &["check", "--help"]);
     is_golden("help-lint", &["lint", "--help"]);
 }

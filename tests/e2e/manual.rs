@@ -79,7 +79,15 @@ fn man_takes_no_page() {
 #[test]
 fn a_command_named_like_a_subcommand_is_a_command() {
     let dir = tempfile::tempdir().expect("a directory");
-    for name in ["explain", "check", "health", "lint", "completions", "man"] {
+    for name in [
+        "explain",
+        "check",
+        "health",
+        "lint",
+        "doctor",
+        "completions",
+        "man",
+    ] {
         std::os::unix::fs::symlink("/bin/echo", dir.path().join(name)).expect("a link");
         let ended = Stepdown::new()
             .env("PATH", dir.path())

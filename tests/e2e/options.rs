@@ -86,7 +86,15 @@ fn options_end_at_the_command() {
         Stepdown::new().args(words).run().code(0).said("-- -v");
     }
     // A subcommand's name after -- is a command.
-    for name in ["explain", "check", "health", "lint", "completions", "man"] {
+    for name in [
+        "explain",
+        "check",
+        "health",
+        "lint",
+        "doctor",
+        "completions",
+        "man",
+    ] {
         let ended = Stepdown::new()
             .env("PATH", "/nowhere")
             .args(["--", name])

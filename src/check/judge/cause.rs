@@ -302,6 +302,7 @@ pub(crate) fn left(history: &History, left: &[LeftProcess], promise: &Promise) -
                 signal: promise.first_signal(),
                 by: Named::of(main),
                 shell: true,
+                contained: None,
             };
             cause(format!("{first} {alone}"), alone.way_out())
         }

@@ -128,6 +128,12 @@ pub(crate) fn listener() -> &'static Path {
     BUILT.get_or_init(|| compiled("listener"))
 }
 
+/// `children/stuck.c` as a static program: what a stop does not end, and its clean twins.
+pub(crate) fn stuck() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("stuck"))
+}
+
 /// `children/deeds.c` as a static program: sockets, signals and exec, as its arguments say.
 pub(crate) fn deeds() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

@@ -1,0 +1,227 @@
+//! What only a look before the stop finds, in words, and the way out.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::finding::{Finding, Named};
+use crate::words::duration::Shown;
+use crate::words::signal::Signal;
+
+/// As [`Finding`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Before {
+    /// In every thread, and nothing waits for it.
+    Blocks {
+        signal: Signal,
+    },
+    /// It has no handler for it, or blocks it in every thread; whether a signalfd or sigwait takes it needs a right
+    /// that we have not.
+    TakerUnseen {
+        signal: Signal,
+        blocked: bool,
+    },
+    /// Node.js catches it itself, to die of it by the default action, which PID 1 has not.
+    NodeAsInit {
+        signal: Signal,
+    },
+    /// An init of which nothing shows what it will do.
+    InitUnseen {
+        why: String,
+    },
+    /// A debugger gets each signal first.
+    Watched {
+        signal: Signal,
+        by: Named,
+    },
+    /// The init sends the signal to others alone.
+    PassedOver {
+        signal: Signal,
+        by: Named,
+    },
+    Unreaped {
+        zombies: Vec<Named>,
+        init: bool,
+    },
+    TwoInits {
+        outer: Named,
+    },
+    /// The init has a stop sequence, which other signals begin.
+    NotBegun {
+        signal: Signal,
+        stop_on: String,
+    },
+    /// The init passes the signal on to nobody.
+    Drops {
+        signal: Signal,
+    },
+    /// Even if everything ends at once.
+    TooLong {
+        least: Duration,
+        grace: Duration,
+        by: String,
+    },
+    MayTakeLonger {
+        worst: Duration,
+        when: &'static str,
+        grace: Duration,
+        by: String,
+    },
+    /// The plan leaves KILL to the platform, and has something to do afterwards.
+    NoTimeLeft {
+        grace: Duration,
+        by: String,
+    },
+}
+
+impl From<Before> for Finding {
+    fn from(before: Before) -> Self {
+        Self::Before(before)
+    }
+}
+
+impl Before {
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Blocks { .. } => "blocked",
+            Self::TakerUnseen { .. } => "taker-unseen",
+            Self::NodeAsInit { .. } => "node-as-pid1",
+            Self::InitUnseen { .. } => "init-unseen",
+            Self::Watched { .. } => "watched",
+            Self::PassedOver { .. } => "passed-over",
+            Self::Unreaped { .. } => "unreaped",
+            Self::TwoInits { .. } => "two-inits",
+            Self::NotBegun { .. } => "not-begun",
+            Self::Drops { .. } => "drops-signal",
+            Self::TooLong { .. } => "too-long",
+            Self::MayTakeLonger { .. } => "may-take-longer",
+            Self::NoTimeLeft { .. } => "no-time-left",
+        }
+    }
+
+    pub(super) fn is_unclear(&self) -> bool {
+        matches!(
+            self,
+            Self::TakerUnseen { .. } | Self::NodeAsInit { .. } | Self::InitUnseen { .. }
+        )
+    }
+
+    pub(super) fn way_out(&self) -> String {
+        let longer = |time: &Duration| {
+            // A second for what the machine itself takes.
+            let seconds = time.as_secs() + 1;
+            format!(
+                "give it more time (docker run --stop-timeout {seconds}, stop_grace_period, \
+                 terminationGracePeriodSeconds), or less to the plan (--deadline, see stepdown explain)"
+            )
+        };
+        match self {
+            Self::Blocks { signal } => {
+                format!("unblock {signal}, or wait for it with sigwait or a signalfd")
+            }
+            Self::TakerUnseen { .. } => "ask again as root, or as the user of the process".to_owned(),
+            Self::NodeAsInit { signal } => format!(
+                "see that the program has process.on('SIG{signal}', ...), or put an init in front: stepdown -- COMMAND, \
+                 docker run --init"
+            ),
+            Self::InitUnseen { .. } => "ask again as root, or as the user of the process; see that its command line is valid: stepdown explain"
+                .to_owned(),
+            Self::Watched { .. } => "detach the debugger before the stop".to_owned(),
+            Self::PassedOver { .. } => {
+                "let the init signal the group (tini -g) or all (stepdown --target tree), or let stepdown sweep".to_owned()
+            }
+            Self::Unreaped { init: true, .. } => {
+                "put an init in front, which reaps: stepdown -- COMMAND, docker run --init".to_owned()
+            }
+            Self::Unreaped { init: false, .. } => "let it wait for its children (waitpid, SIGCHLD ignored)".to_owned(),
+            Self::TwoInits { .. } => {
+                "leave one of them out: no --init (init: true) for an image that brings its own".to_owned()
+            }
+            Self::NotBegun { signal, stop_on } => {
+                format!("--stop-on {stop_on},{signal}, or a stop signal that is among them (STOPSIGNAL)")
+            }
+            Self::Drops { signal } => format!("take {signal} out of --rewrite"),
+            Self::TooLong { least, .. } => longer(least),
+            Self::MayTakeLonger { worst, .. } => longer(worst),
+            Self::NoTimeLeft { grace, .. } => format!(
+                "--deadline {} or less: what is to follow keeps its time then",
+                Shown(*grace)
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Before {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocks { signal } => {
+                write!(
+                    f,
+                    "blocks {signal} in every thread, and nothing waits for it"
+                )
+            }
+            Self::TakerUnseen { signal, blocked } => {
+                let but = match blocked {
+                    true => format!("blocks {signal} in every thread"),
+                    false => format!("is PID 1 and has no handler for {signal}"),
+                };
+                write!(
+                    f,
+                    "{but}; whether it takes it by sigwait or a signalfd does not show without more rights"
+                )
+            }
+            Self::NodeAsInit { signal } => write!(
+                f,
+                "is Node.js as PID 1: it catches {signal}, and ends on it only if the program has a handler of its own, \
+                 which does not show from outside"
+            ),
+            Self::InitUnseen { why } => {
+                write!(f, "is an init, and what it will do does not show: {why}")
+            }
+            Self::Watched { signal, by } => write!(
+                f,
+                "is traced by {by}, which gets {signal} first and passes it on or not"
+            ),
+            Self::PassedOver { signal, by } => write!(
+                f,
+                "never gets {signal}: {by} sends it to others only, and ends with its own child"
+            ),
+            Self::Unreaped { zombies, .. } => {
+                let number = zombies.len();
+                let plural = if number == 1 { "zombie" } else { "zombies" };
+                write!(f, "does not reap its children: {number} {plural}")?;
+                for (index, zombie) in zombies.iter().take(3).enumerate() {
+                    write!(f, "{}{zombie}", if index == 0 { " (" } else { ", " })?;
+                }
+                f.write_str(if number > 3 { ", ...)" } else { ")" })
+            }
+            Self::TwoInits { outer } => write!(f, "is an init below another one, {outer}"),
+            Self::NotBegun { signal, stop_on } => write!(
+                f,
+                "does not begin its stop sequence on {signal} (--stop-on {stop_on}), and only forwards it"
+            ),
+            Self::Drops { signal } => write!(f, "passes {signal} on to nobody (--rewrite)"),
+            Self::TooLong { least, grace, by } => write!(
+                f,
+                "needs {} to stop even if its child ends at once, and {by} sends KILL after {}",
+                Shown(*least),
+                Shown(*grace)
+            ),
+            Self::MayTakeLonger {
+                worst,
+                when,
+                grace,
+                by,
+            } => write!(
+                f,
+                "may take {} to stop (when {when}), and {by} sends KILL after {}",
+                Shown(*worst),
+                Shown(*grace)
+            ),
+            Self::NoTimeLeft { grace, by } => write!(
+                f,
+                "waits until the KILL of {by} after {}, which its post-stop hooks and files do not survive",
+                Shown(*grace)
+            ),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Whether a shell runs its trap at once, or only once its child has ended.
+
+use super::finding::Finding;
+use super::process::ProcessLook;
+use super::snapshot::Seen;
+use crate::words::signal::Signal;
+
+/// Whether a shell runs its trap only once a child has ended. One that was started with `&` is not waited for,
+/// or in a way that a signal interrupts.
+pub(super) fn trap_waits(shell: &Seen, children: &[&Seen], signal: Signal) -> Option<Finding> {
+    let mut unclear = None;
+    for child in children.iter().filter(|child| !child.is_short_sleep()) {
+        let finding = |known| Finding::TrapWaits {
+            signal,
+            child: child.named(),
+            known,
+        };
+        match is_background(shell, child) {
+            Some(true) => {}
+            Some(false) => return Some(finding(true)),
+            None => unclear = Some(finding(false)),
+        }
+    }
+    unclear
+}
+
+/// A shell without job control starts a background job with INT ignored and /dev/null as its standard input
+/// (POSIX, 2.9.3.1 and 2.11); with job control, in a group of its own.
+fn is_background(shell: &Seen, child: &Seen) -> Option<bool> {
+    let ignores = |seen: &Seen| ProcessLook::has(seen.look.ignored, Signal::INT);
+    // dash and ash wait so where a signal may interrupt it.
+    if ignores(child) && !ignores(shell) || shell.look.waits_in.contains("sigsuspend") {
+        return Some(true);
+    }
+    if child.look.group != shell.look.group {
+        return None;
+    }
+    // Who does not ignore INT and has no handler was not started with it ignored.
+    let catches = ProcessLook::has(child.look.caught, Signal::INT);
+    if !ignores(child) && !catches && !ignores(shell) {
+        return Some(false);
+    }
+    let (own, its) = (shell.input.as_ref()?, child.input.as_ref()?);
+    match (own == its, its.starts_with("/dev/null ")) {
+        (false, is_null) => Some(is_null),
+        (true, false) => Some(false),
+        (true, true) => None,
+    }
+}

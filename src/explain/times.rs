@@ -1,0 +1,31 @@
+//! How long the stop of a plan takes, for who judges it from outside.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{asked, play, worst_case};
+use crate::plan::{Plan, StepAction};
+use crate::sim::{Cue, Script};
+
+/// How long a stop takes: at most, and when, `None` where it may last without end; and at least, with a child,
+/// hooks and requests that end at once.
+pub(crate) fn times(plan: &Rc<Plan>) -> (Option<(Duration, &'static str)>, Duration) {
+    let asked = asked(plan, &Script::default(), None);
+    let signals = plan.ladder.iter().filter_map(|step| match step.action {
+        StepAction::Signal(signal) => Some(signal),
+        _ => asked,
+    });
+    let cues = signals
+        .map(Cue::Signal)
+        .chain([Cue::Stdin, Cue::Eof, Cue::Exec]);
+    let willing = Script {
+        asked: asked.into_iter().collect(),
+        exits_on: cues.map(|cue| (cue, Duration::ZERO)).collect(),
+        hooks_take: Some(Duration::ZERO),
+        requests_end: true,
+        ..Script::default()
+    };
+    let least = play(plan, willing, None).took();
+    let worst = worst_case::worst(plan).map(|worst| (worst.took, worst.when));
+    (worst, least)
+}
