@@ -15,7 +15,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use crate::plan::call::{Call, Request, Server};
+use crate::plan::call::{Call, Payload, Request, Server};
 pub(crate) use http::{AGENT, Listener, answer, ask, ask_one_of, connect, message};
 
 // To the outside.
@@ -23,11 +23,16 @@ pub(crate) use http::{AGENT, Listener, answer, ask, ask_one_of, connect, message
 ///
 /// # Errors
 /// Why it is no success, as it is to be told.
-pub(crate) fn carry_out(call: &Call, patience: Duration) -> Result<(), String> {
-    match call {
-        Call::Http(request) => ask(request, patience),
-        Call::Udp(datagram) => udp::send(datagram),
-        Call::Goodbye(service) => mdns::say_goodbye(service),
+pub(crate) fn carry_out(
+    call: &Call,
+    payload: Option<&Payload>,
+    patience: Duration,
+) -> Result<(), String> {
+    match (call, payload) {
+        (Call::Http(request), Some(payload)) => http::send(request, payload, patience),
+        (Call::Http(request), None) => ask(request, patience),
+        (Call::Udp(datagram), _) => udp::send(datagram),
+        (Call::Goodbye(service), _) => mdns::say_goodbye(service),
     }
 }
 

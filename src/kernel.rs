@@ -16,6 +16,7 @@ use crate::drive::World;
 use crate::kernel::notify::{Events, Upward};
 use crate::machine::{Action, Event};
 use crate::options::reload::Reloader;
+use crate::plan::call::{Body, Payload};
 use crate::plan::{Left, Plan, StepAction};
 use crate::reactor::{Reactor, Wake};
 use crate::sys::signals::{self, Inherited};
@@ -78,10 +79,15 @@ pub(crate) struct Kernel {
     memory: memory::OomKills,
     /// There only with `--reload-on`.
     reloader: Option<Reloader>,
+    /// There only where a hook may have a body.
+    bodies: Option<Bodies>,
 }
 
 /// After so many children the others get their turn: orphans may come faster than they can be reaped.
 const IN_A_ROW: u32 = 256;
+
+/// Puts together what a hook sends.
+pub(crate) type Bodies = Rc<dyn Fn(&Body) -> Payload>;
 
 impl Kernel {
     pub(crate) fn new(plan: Rc<Plan>, command: Vec<OsString>, mut inherited: Inherited) -> Self {
@@ -134,6 +140,7 @@ impl Kernel {
             told_no_proc: false,
             memory: memory::OomKills::default(),
             reloader: None,
+            bodies: None,
             plan,
         };
         kernel.watch_parent();
@@ -149,6 +156,11 @@ impl Kernel {
     }
 
     /// What `Action::Reload` asks.
+    /// What fills the bodies of HTTP hooks; it is called in a copy of this process.
+    pub(crate) fn fill_bodies(&mut self, bodies: Bodies) {
+        self.bodies = Some(bodies);
+    }
+
     pub(crate) fn reload_with(&mut self, reloader: Option<Reloader>) {
         self.reloader = reloader;
     }

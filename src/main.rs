@@ -84,6 +84,7 @@ mod tell;
 mod trace;
 mod words;
 
+use std::cell::RefCell;
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
@@ -197,6 +198,14 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
         kernel.watch_memory();
     }
     let totals = files.as_ref().map(|files| files.totals().clone());
+    let files = files.map(|files| Rc::new(RefCell::new(files)));
+    if let Some(files) = &files {
+        let (files, began) = (Rc::clone(files), kernel.began());
+        // Never in the middle of telling: hooks are started between two records.
+        kernel.fill_bodies(Rc::new(move |body| {
+            files.borrow().body(body, began.elapsed())
+        }));
+    }
     let opened = kernel
         .open()
         .and_then(|()| Endpoint::open(kernel.open_reactor(), &plan, kernel.began(), totals));
@@ -251,7 +260,7 @@ struct Outputs {
     in_order: bool,
     log: Log,
     endpoint: Option<Arc<Endpoint>>,
-    files: Option<Files>,
+    files: Option<Rc<RefCell<Files>>>,
 }
 
 impl Audience for Outputs {
@@ -260,8 +269,8 @@ impl Audience for Outputs {
             endpoint.tell(at, &record);
         }
         self.log.tell(at, &record);
-        if let Some(files) = &mut self.files {
-            for message in files.tell(at, &record) {
+        if let Some(files) = &self.files {
+            for message in files.borrow_mut().tell(at, &record) {
                 self.log.tell(at, &Record::Trouble { message });
             }
         }

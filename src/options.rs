@@ -104,6 +104,7 @@ pub(crate) static OPTIONS: &[&Opt] = &[
     &told::LOG_FORMAT,
     &told::TRACE,
     &told::REPORT,
+    &told::TERMINATION_LOG,
     &told::STATE_FILE,
     &told::METRICS_FILE,
 ];

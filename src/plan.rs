@@ -23,7 +23,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::plan::call::Call;
+use crate::plan::call::{Body, Call};
 use crate::plan::drain::Drain;
 use crate::plan::listen::Listen;
 use crate::plan::liveness::{LiveWhen, Liveness};
@@ -325,6 +325,18 @@ impl Plan {
             HookPhase::PreStop => &self.pre_stop,
             HookPhase::PostStop => &self.post_stop,
         }
+    }
+
+    /// What its hooks send.
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = &Body> {
+        let hooks = [&self.pre_start, &self.pre_stop, &self.post_stop];
+        hooks
+            .into_iter()
+            .flatten()
+            .filter_map(|hook| match &hook.kind {
+                HookKind::Call(Call::Http(request)) => request.body.as_ref(),
+                _ => None,
+            })
     }
 
     /// The command lines of hooks, steps and conditions.

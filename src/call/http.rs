@@ -3,16 +3,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::{Request, brief};
+use super::brief;
+use crate::plan::call::{Payload, Request};
 use crate::sys::steering;
 
 /// Sends an HTTP request; success is any 2xx.
@@ -40,13 +41,26 @@ pub(crate) fn ask_one_of(
     patience: Duration,
     which: Listener,
 ) -> Result<(), String> {
-    let status = match which {
+    success(match which {
         Listener::Serving => brief::status(request, patience)?,
         Listener::Beside => answer(request, patience, 0, which)?.status,
-    };
-    match status {
-        status if status.is_success() => Ok(()),
-        status => Err(format!("the answer is {status}")),
+    })
+}
+
+/// As [`ask`], with a body.
+///
+/// # Errors
+/// As for [`super::carry_out`].
+pub(super) fn send(request: &Request, payload: &Payload, patience: Duration) -> Result<(), String> {
+    let message = message_with(request, Some(payload))?;
+    success(answer_to(request, message, patience, 0, Listener::Serving)?.status)
+}
+
+fn success(status: StatusCode) -> Result<(), String> {
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(format!("the answer is {status}"))
     }
 }
 
@@ -67,6 +81,18 @@ pub(crate) fn answer(
     most: usize,
     which: Listener,
 ) -> Result<HttpResponse, String> {
+    answer_to(request, message(request)?, patience, most, which)
+}
+
+type Message = hyper::Request<Full<Bytes>>;
+
+fn answer_to(
+    request: &Request,
+    message: Message,
+    patience: Duration,
+    most: usize,
+    which: Listener,
+) -> Result<HttpResponse, String> {
     let addresses = request.server.addresses()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -75,7 +101,7 @@ pub(crate) fn answer(
     runtime.block_on(async {
         timeout(patience, async {
             let stream = connect(&addresses, patience, which).await?;
-            exchange(request, stream, most).await
+            exchange(message, stream, most).await
         })
         .await
         .map_err(|_| "no answer in time".to_owned())?
@@ -117,7 +143,11 @@ async fn open(address: SocketAddr, which: Listener) -> std::io::Result<TcpStream
 ///
 /// # Errors
 /// It cannot be written as HTTP.
-pub(crate) fn message(request: &Request) -> Result<hyper::Request<Empty<Bytes>>, String> {
+pub(crate) fn message(request: &Request) -> Result<Message, String> {
+    message_with(request, None)
+}
+
+fn message_with(request: &Request, payload: Option<&Payload>) -> Result<Message, String> {
     let no_request = |error: hyper::http::Error| error.to_string();
     let host = HeaderValue::try_from(request.server.authority()).map_err(|e| e.to_string())?;
     let mut message = hyper::Request::builder()
@@ -125,8 +155,15 @@ pub(crate) fn message(request: &Request) -> Result<hyper::Request<Empty<Bytes>>,
         .uri(request.target.as_str())
         .header(HOST, host)
         .header(USER_AGENT, AGENT)
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(payload.map_or_else(Bytes::new, |payload| {
+            Bytes::copy_from_slice(&payload.bytes)
+        })))
         .map_err(no_request)?;
+    if let Some(payload) = payload {
+        let kind = HeaderValue::from_static(payload.content_type);
+        message.headers_mut().insert(CONTENT_TYPE, kind);
+        return Ok(message);
+    }
     // Servers may refuse these without a length (RFC 9110, section 8.6).
     if [Method::PUT, Method::POST, Method::PATCH].contains(message.method()) {
         let nothing = HeaderValue::from_static("0");
@@ -136,11 +173,10 @@ pub(crate) fn message(request: &Request) -> Result<hyper::Request<Empty<Bytes>>,
 }
 
 async fn exchange(
-    request: &Request,
+    message: Message,
     stream: TcpStream,
     most: usize,
 ) -> Result<HttpResponse, String> {
-    let message = message(request)?;
     // One plain write: writev(2) would raise SIGPIPE where the server has gone.
     let (mut sender, connection) = http1::Builder::new()
         .writev(false)

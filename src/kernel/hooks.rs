@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::call;
 use crate::machine::Facts;
-use crate::plan::call::Call;
+use crate::plan::call::{Call, Payload};
 use crate::plan::{Hook, HookPhase};
 use crate::record::{ExitStatus, Sender};
 use crate::sys::{self, signals};
@@ -19,13 +19,13 @@ use crate::words::signal::Signal;
 /// Before the start it is asked again until its time is over: what it asks for is as likely as not just
 /// being started, too, and so is the name server. After TERM there is no other attempt, but the one that
 /// is under way is not cut.
-pub(crate) fn call(hook: &Hook, call: &Call, phase: HookPhase) -> u8 {
+pub(crate) fn call(hook: &Hook, call: &Call, payload: Option<&Payload>, phase: HookPhase) -> u8 {
     let (name, timeout) = (&hook.name, hook.timeout);
     let tell = |why: &str| {
         sys::stderr::write(format!("stepdown: hook {name:?}: {why}\n").as_bytes());
     };
     if phase != HookPhase::PreStart {
-        return match call::carry_out(call, timeout) {
+        return match call::carry_out(call, payload, timeout) {
             Ok(()) => 0,
             Err(why) => {
                 tell(&why);
@@ -40,7 +40,7 @@ pub(crate) fn call(hook: &Hook, call: &Call, phase: HookPhase) -> u8 {
     let mut told: Option<String> = None;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let Err(why) = call::carry_out(call, left) else {
+        let Err(why) = call::carry_out(call, payload, left) else {
             return 0;
         };
         let left = until.saturating_duration_since(Instant::now());

@@ -10,6 +10,7 @@ use super::Kernel;
 use super::cannot_start::FailedExec;
 use crate::kernel::hooks;
 use crate::machine::{Event, Facts, HookId};
+use crate::plan::call::Call;
 use crate::plan::{HookKind, StepAction};
 use crate::record::HookResult;
 use crate::sys::fork::Said;
@@ -94,7 +95,16 @@ impl Kernel {
                 self.run_job(Job::Hook(hook), argv, &environment)
             }
             HookKind::Call(call) => {
-                self.run_forked(Job::Hook(hook), || hooks::call(wanted, call, hook.phase))
+                let bodies = self.bodies.clone();
+                self.run_forked(Job::Hook(hook), || {
+                    // Put together in the copy: it costs PID 1 nothing.
+                    let body = match call {
+                        Call::Http(request) => request.body.as_ref(),
+                        Call::Udp(_) | Call::Goodbye(_) => None,
+                    };
+                    let payload = body.zip(bodies).map(|(body, bodies)| bodies(body));
+                    hooks::call(wanted, call, payload.as_ref(), hook.phase)
+                })
             }
         };
         if let Err(why) = started {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::definition::{Because, Idle, Kind, Opt, Preset, written};
 use super::parse::parse_limit;
 use super::settings::{Given, Settings};
-use crate::plan::call;
+use crate::plan::call::{self, Call};
 use crate::plan::{Hook, HookKind, OnFailure, Plan};
 use crate::words::command_line;
 use crate::words::fault::{Error, Fault};
@@ -107,8 +107,11 @@ fn hooks(
     on_failure: OnFailure,
 ) -> Result<Vec<Ranked>, Error> {
     let hook = |value: &super::Value| {
-        let kind = parse_hook(&value.text).map_err(|fault| value.fault(option, fault))?;
+        let mut kind = parse_hook(&value.text).map_err(|fault| value.fault(option, fault))?;
         let table = value.hook.as_deref().cloned().unwrap_or_default();
+        if let HookKind::Call(Call::Http(request)) = &mut kind {
+            request.body.clone_from(&table.body);
+        }
         let text = || value.text.to_string_lossy().into_owned();
         let hook = Hook {
             name: table.name.unwrap_or_else(text),

@@ -12,6 +12,7 @@ use super::parse::{
     divided, parse_choice, parse_duration, parse_received, parse_signal, parse_switch,
 };
 use super::{OPTIONS, toml_file};
+use crate::plan::call::Body;
 use crate::plan::{FailureCodes, OnFailure};
 use crate::words::fault::{Error, Fault};
 use crate::words::list::list;
@@ -58,6 +59,7 @@ pub(crate) struct HookTable {
     pub(crate) priority: i64,
     pub(crate) on_failure: Option<OnFailure>,
     pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) body: Option<Body>,
 }
 
 /// A value as it was written.

@@ -90,6 +90,7 @@ static SAMPLES: &[Sample] = &[
     (&told::VERBOSE, "on", ""),
     (&told::TRACE, "drain=debug", ""),
     (&told::REPORT, "run.json", ""),
+    (&told::TERMINATION_LOG, "message", ""),
     (&told::STATE_FILE, "state.json", ""),
     (&told::METRICS_FILE, "m.prom", ""),
     (&told::QUIET, "on", ""),

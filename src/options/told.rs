@@ -112,6 +112,17 @@ pub(crate) static REPORT: Opt = Opt {
     ..SECTION
 };
 
+pub(crate) static TERMINATION_LOG: Opt = Opt {
+    name: "termination-log",
+    elsewhere: &["termination-message-path"],
+    kind: Kind::One("FILE"),
+    help: "Write there how the run ended, in words and at most 4096 bytes, as Kubernetes shows it: \
+           /dev/termination-log; unfinished from the request to stop on",
+    not_in_check: Some("write all runs with --json FILE"),
+    put: put_file,
+    ..SECTION
+};
+
 pub(crate) static STATE_FILE: Opt = Opt {
     name: "state-file",
     kind: Kind::One("FILE"),
@@ -144,8 +155,9 @@ const NOT_COUNTED: &str =
     "leave it out: runs that are tried are not counted; --json FILE writes all of them";
 
 /// The options that name a file to be written, and what such a file may be called.
-static FILES: [(&Opt, &str); 3] = [
+static FILES: [(&Opt, &str); 4] = [
     (&REPORT, "run.json"),
+    (&TERMINATION_LOG, "termination-log"),
     (&STATE_FILE, "state.json"),
     (&METRICS_FILE, "stepdown.prom"),
 ];

@@ -14,13 +14,14 @@ use super::parse::parse_limit;
 use super::settings::{HookTable, Place, Settings, Source, Value};
 use super::{OPTIONS, find, names, parse_choice};
 use crate::plan::OnFailure;
-use crate::plan::{call, mdns};
+use crate::plan::call::{self, Body};
+use crate::plan::mdns;
 use crate::sys::file;
 use crate::words::fault::{Error, Fault};
 use crate::words::suggest;
 
 /// The keys of a hook table.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "name",
     "run",
     "http",
@@ -30,6 +31,7 @@ const KEYS: [&str; 9] = [
     "priority",
     "on-failure",
     "env",
+    "body",
 ];
 
 /// What they are called elsewhere.
@@ -167,6 +169,7 @@ impl Reader<'_> {
     fn hook(&self, option: &Opt, at: usize, table: &DeTable<'_>) -> Result<Value, Error> {
         let mut hook = HookTable::default();
         let mut does: Option<(&str, String, usize)> = None;
+        let mut body: Option<(Body, usize)> = None;
         for (name, value) in in_order(table) {
             let key = format!("{}.{name}", option.name);
             let at = value.span().start;
@@ -199,6 +202,10 @@ impl Reader<'_> {
                     let choice = parse_choice(&text, &words).map_err(fault)?;
                     hook.on_failure = Some(choice);
                 }
+                "body" => {
+                    let text = self.scalar(&key, value)?;
+                    body = Some((call::body(&text).map_err(fault)?, at));
+                }
                 "env" => hook.env = self.environment(&key, value)?,
                 _ => {
                     let start = table
@@ -209,10 +216,32 @@ impl Reader<'_> {
                 }
             }
         }
-        let Some((_, text, at)) = does else {
+        let Some((kind, mut text, at)) = does else {
             let fault = Fault::new("the hook does nothing").way_out("add run, http, udp or mdns");
             return Err(self.error(at, option.name, fault));
         };
+        if let Some((body, at)) = body {
+            let key = format!("{}.body", option.name);
+            let fault = |message: &str, way_out: &str| {
+                Err(self.error(at, &key, Fault::new(message).way_out(way_out)))
+            };
+            if kind != "http" {
+                return fault(
+                    "only a request has a body",
+                    "write http = \"http://HOST/PATH\"",
+                );
+            }
+            let method = text.trim().split_once(' ').map(|(method, _)| method);
+            match method {
+                Some("GET" | "HEAD") => {
+                    return fault("GET and HEAD have no body", "write POST or PUT");
+                }
+                Some(_) => {}
+                // What carries something is sent by POST unless it says otherwise.
+                None => text = format!("POST {}", text.trim()),
+            }
+            hook.body = Some(body);
+        }
         let mut value = Value::new(text, Source::File(self.place(at)));
         value.hook = Some(Box::new(hook));
         Ok(value)

@@ -6,6 +6,7 @@ use hyper::{Method, Uri};
 
 use super::mdns::{self, MDNS, Service};
 use crate::words::fault::Fault;
+use crate::words::suggest;
 
 /// What is called, and with what.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,13 +16,32 @@ pub(crate) enum Call {
     Goodbye(Service),
 }
 
-/// An HTTP request without a body; any 2xx is success, and redirects are not followed.
+/// An HTTP request; any 2xx is success, and redirects are not followed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) server: Server,
     /// Path and query, as they go over the wire.
     pub(crate) target: String,
+    pub(crate) body: Option<Body>,
+}
+
+/// What a request carries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Body {
+    /// The run so far, as `--report` writes it.
+    Report,
+    /// As `/metrics` serves them.
+    Metrics,
+    /// The stop as a trace of OpenTelemetry.
+    Otlp,
+    Text(String),
+}
+
+/// A body as it goes over the wire.
+pub(crate) struct Payload {
+    pub(crate) content_type: &'static str,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// One UDP datagram. Success is that it was sent: nobody confirms it.
@@ -48,6 +68,7 @@ impl Request {
                 port: address.port(),
             },
             target: target.to_owned(),
+            body: None,
         }
     }
 
@@ -147,6 +168,31 @@ pub(crate) fn http(text: &str) -> Result<Request, Fault> {
         method: method.to_owned(),
         server,
         target,
+        body: None,
+    })
+}
+
+/// Parses the `body` of a hook: `report`, `metrics`, `otlp` or `text:TEXT`.
+///
+/// # Errors
+/// It is none of these.
+pub(crate) fn body(text: &str) -> Result<Body, Fault> {
+    const WORDS: [(&str, Body); 3] = [
+        ("report", Body::Report),
+        ("metrics", Body::Metrics),
+        ("otlp", Body::Otlp),
+    ];
+    if let Some(text) = text.strip_prefix("text:") {
+        return Ok(Body::Text(text.to_owned()));
+    }
+    if let Some((_, body)) = WORDS.iter().find(|(word, _)| *word == text) {
+        return Ok(body.clone());
+    }
+    let fault = Fault::new(format!("{text:?} is no body"));
+    let words = WORDS.iter().map(|(word, _)| *word);
+    Err(match suggest::nearest(text, words) {
+        Some(near) => fault.way_out(format!("did you mean {near}?")),
+        None => fault.way_out("write report, metrics, otlp or text:TEXT"),
     })
 }
 
@@ -270,6 +316,7 @@ mod tests {
                 method: method.to_owned(),
                 server: server(host, port),
                 target: target.to_owned(),
+                body: None,
             };
             assert_eq!(parse(text), Some(Ok(Call::Http(expected))), "{text}");
         }

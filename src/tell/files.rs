@@ -1,25 +1,34 @@
-//! The files that outlive the run: report, state, metrics. If one cannot be written, one line says so,
+//! What outlives the run: the files (report, state, metrics, termination log), and the bodies of hooks. If a file cannot be written, one line says so,
 //! and the exit status stays the same.
 
+mod last_words;
 mod run_report;
+mod spans;
 mod state;
 
 use std::ffi::OsString;
 use std::time::{Duration, SystemTime};
 
-use crate::options::told::{METRICS_FILE, REPORT, STATE_FILE};
+use serde::de::IgnoredAny;
+
+use crate::options::told::{METRICS_FILE, REPORT, STATE_FILE, TERMINATION_LOG};
 use crate::options::{NamedFile, Settings};
 use crate::plan::Plan;
+use crate::plan::call::{Body, Payload};
 use crate::record::Record;
-use crate::sys::file;
+use crate::sys::{clock, file};
 use crate::tell::metrics;
 use crate::tell::metrics::totals::Totals;
 use crate::tell::progress::Progress;
+use last_words::LastWords;
 use run_report::RunReport;
+use spans::Spans;
 use state::Keeper;
 
 /// While requests are drained their number changes often; the file follows this much later.
 const PAUSE: Duration = Duration::from_secs(1);
+
+const JSON: &str = "application/json";
 
 /// The fold over the records that writes what was asked for.
 pub(crate) struct Files {
@@ -29,7 +38,11 @@ pub(crate) struct Files {
     metrics_file: Option<NamedFile>,
     /// When metrics were written last.
     measured: Option<Duration>,
-    report: Option<(NamedFile, RunReport)>,
+    report_file: Option<NamedFile>,
+    /// For the file, or for the body of a hook.
+    report: Option<RunReport>,
+    spans: Option<Spans>,
+    last_words: Option<(NamedFile, LastWords)>,
     state: Option<Keeper>,
     /// Failures that were logged already.
     told: Vec<String>,
@@ -46,9 +59,16 @@ impl Files {
     ) -> Option<Self> {
         let (report, state) = (settings.file(&REPORT), settings.file(&STATE_FILE));
         let metrics_file = settings.file(&METRICS_FILE);
-        if report.is_none() && state.is_none() && metrics_file.is_none() {
+        let last_words = settings.file(&TERMINATION_LOG);
+        let files = [&report, &state, &metrics_file, &last_words];
+        let bodies = |wanted: fn(&Body) -> bool| {
+            // A file that is read again may bring others.
+            !plan.reload_on.is_empty() || plan.bodies().any(wanted)
+        };
+        if files.into_iter().all(Option::is_none) && !bodies(|_| true) {
             return None;
         }
+        let has_report = report.is_some() || bodies(|body| *body == Body::Report);
         let began = SystemTime::now();
         let state = state.map(|file| Keeper::open(file, began, troubles));
         let totals = state.as_ref().map(Keeper::totals).cloned();
@@ -58,7 +78,10 @@ impl Files {
             totals: totals.unwrap_or_default(),
             metrics_file,
             measured: None,
-            report: report.map(|file| (file, RunReport::new(command, plan))),
+            report_file: report,
+            report: has_report.then(|| RunReport::new(command, plan)),
+            spans: bodies(|body| *body == Body::Otlp).then(|| Spans::new(command, clock::seed())),
+            last_words: last_words.map(|file| (file, LastWords::new())),
             state,
             told: Vec::new(),
         };
@@ -94,7 +117,10 @@ impl Files {
         let written = self.write_metrics(at, record, phase_changed);
         troubles.extend(self.news(written));
         // The report comes last: it can tell what happened to the others.
-        if let Some((_, report)) = &mut self.report {
+        if let Some(spans) = &mut self.spans {
+            spans.tell(at, record);
+        }
+        if let Some(report) = &mut self.report {
             report.tell(at, record);
             report.count_life(at, record, &self.progress);
             for message in troubles.iter().cloned() {
@@ -102,6 +128,8 @@ impl Files {
             }
         }
         let written = self.write_report(at, record);
+        troubles.extend(self.news(written));
+        let written = self.write_last_words(at, record);
         troubles.extend(self.news(written));
         troubles
     }
@@ -131,11 +159,52 @@ impl Files {
     }
 
     fn write_report(&self, at: Duration, record: &Record) -> Result<(), String> {
-        let (Some((file, report)), Record::Ended(outcome)) = (&self.report, record) else {
+        let (Some(file), Some(report), Record::Ended(outcome)) =
+            (&self.report_file, &self.report, record)
+        else {
             return Ok(());
         };
         let clean = self.progress.is_clean(outcome);
-        write(file, &report.text(self.began, at, outcome, clean))
+        write(file, &report.text(self.began, at, Some((outcome, clean))))
+    }
+
+    fn write_last_words(&mut self, at: Duration, record: &Record) -> Result<(), String> {
+        let Some((file, words)) = &mut self.last_words else {
+            return Ok(());
+        };
+        match words.tell(at, record) {
+            Some(text) => write(file, &text),
+            None => Ok(()),
+        }
+    }
+
+    /// What a hook sends at this time.
+    pub(crate) fn body(&self, body: &Body, now: Duration) -> Payload {
+        let (content_type, text) = match body {
+            Body::Report => {
+                let report = self.report.as_ref();
+                let text = report.map(|report| report.text(self.began, now, None));
+                (JSON, text.unwrap_or_default())
+            }
+            Body::Metrics => {
+                let text = metrics::render(&self.progress, &self.totals, self.began, now);
+                (metrics::CONTENT_TYPE, text)
+            }
+            Body::Otlp => {
+                let spans = self.spans.as_ref();
+                let text = spans.map(|spans| spans.json(self.began, now));
+                (JSON, text.unwrap_or_default())
+            }
+            // Webhooks take JSON, and only under its name.
+            Body::Text(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+                (JSON, text.clone())
+            }
+            Body::Text(text) => ("text/plain; charset=utf-8", text.clone()),
+        };
+        Payload {
+            content_type,
+            bytes: text.into_bytes(),
+        }
     }
 
     /// The same trouble with the same file is news once.

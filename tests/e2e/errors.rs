@@ -234,6 +234,11 @@ const MALFORMED: &[Malformed] = &[
     ),
     ("report", "reports/", &["Is a directory"]),
     ("report", "", &["the name is empty", "leave it out"]),
+    (
+        "termination-log",
+        "/proc/self",
+        &["Is a directory", "/proc/self/termination-log"],
+    ),
     ("state-file", ".", &["Is a directory", "/state.json"]),
     (
         "metrics-file",

@@ -174,7 +174,7 @@ fn a_key_of_another_tool_leads_to_ours() {
         (
             "[[pre-stop]]\nretries = 3",
             ":2:1: pre-stop.retries",
-            "a hook has name, run, http, udp, mdns, timeout, priority, on-failure, env",
+            "a hook has name, run, http, udp, mdns, timeout, priority, on-failure, env, body",
         ),
         (
             "timeout = \"5s\"",

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONNECTION, HeaderValue};
@@ -29,11 +29,11 @@ const MOST: usize = 500;
 const CONNECTING: Duration = Duration::from_secs(5);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-type Message = hyper::Request<Empty<Bytes>>;
+type Message = hyper::Request<Full<Bytes>>;
 
 struct Connection {
     opened: Instant,
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
 }
 
 /// Connections on which nothing is under way.

@@ -12,7 +12,7 @@
 //! | `records_omitted` | how many records were left out: from the middle of a long run, and `child-says` with another one right behind |
 //! | `generations` | how each life of the command ended, in order: `generation`, `began_ms` and `ended_ms` since the start, what `outcome` has, and where another one followed why and after how long (`restart`, `delay_ms`) |
 //! | `generations_omitted` | how many were left out, from the beginning |
-//! | `outcome` | of the run: `code` (the exit status), `reason`, `status` (of the child), `escalated`, `took_ms` (of the stop), `clean` |
+//! | `outcome` | of the run: `code` (the exit status), `reason`, `status` (of the child), `escalated`, `took_ms` (of the stop), `clean`; null in the body of a hook, where the run has not ended yet |
 //!
 //! Neither the child's environment nor that of hooks is in it: they hold secrets.
 
@@ -79,7 +79,7 @@ struct ReportDocument<'a> {
     records_omitted: u64,
     generations: &'a VecDeque<Life>,
     generations_omitted: u64,
-    outcome: Ending,
+    outcome: Option<Ending>,
 }
 
 #[derive(Serialize)]
@@ -345,13 +345,12 @@ impl RunReport {
         });
     }
 
-    /// The document, once the run has ended.
+    /// The document; without an outcome the run has not ended yet.
     pub(crate) fn text(
         &self,
         began: SystemTime,
         at: Duration,
-        outcome: &Outcome,
-        clean: bool,
+        outcome: Option<(&Outcome, bool)>,
     ) -> String {
         let shown = |time| humantime::format_rfc3339_millis(time).to_string();
         let document = ReportDocument {
@@ -365,10 +364,10 @@ impl RunReport {
             records_omitted: self.omitted,
             generations: &self.lives,
             generations_omitted: self.lives_omitted,
-            outcome: Ending {
+            outcome: outcome.map(|(outcome, clean)| Ending {
                 outcome: outcome.clone(),
                 clean,
-            },
+            }),
         };
         serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
     }
