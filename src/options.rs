@@ -116,8 +116,15 @@ pub(crate) fn find(name: &str) -> Option<&'static Opt> {
 }
 
 /// The words that name no COMMAND where they stand first.
-pub(crate) const SUBCOMMANDS: [&str; 6] =
-    ["explain", "check", "health", "lint", "completions", "man"];
+pub(crate) const SUBCOMMANDS: [&str; 7] = [
+    "explain",
+    "check",
+    "health",
+    "lint",
+    "doctor",
+    "completions",
+    "man",
+];
 
 /// What the environment variables of all options begin with.
 pub(crate) const PREFIX: &str = "STEPDOWN_";

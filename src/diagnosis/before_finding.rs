@@ -139,7 +139,7 @@ impl Before {
             Self::NotBegun { signal, stop_on } => {
                 format!("--stop-on {stop_on},{signal}, or a stop signal that is among them (STOPSIGNAL)")
             }
-            Self::Drops { signal } => format!("take {signal} out of --rewrite"),
+            Self::Drops { signal } => format!("take {signal} out of --rewrite and --reload-on"),
             Self::TooLong { least, .. } => longer(least),
             Self::MayTakeLonger { worst, .. } => longer(worst),
             Self::NoTimeLeft { grace, .. } => format!(
@@ -199,7 +199,9 @@ impl fmt::Display for Before {
                 f,
                 "does not begin its stop sequence on {signal} (--stop-on {stop_on}), and only forwards it"
             ),
-            Self::Drops { signal } => write!(f, "passes {signal} on to nobody (--rewrite)"),
+            Self::Drops { signal } => {
+                write!(f, "passes {signal} on to nobody (--rewrite, --reload-on)")
+            }
             Self::TooLong { least, grace, by } => write!(
                 f,
                 "needs {} to stop even if its child ends at once, and {by} sends KILL after {}",

@@ -40,19 +40,21 @@ pub(super) fn has_proc() -> Result<(), String> {
 /// An ending for "not found" where /proc hides other users' processes.
 pub(super) fn hidden() -> &'static str {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let hides = |line: &str| {
-        line.contains(" /proc ")
-            && ["invisible", "noaccess", "ptraceable", "1", "2", "4"]
-                .iter()
-                .any(|how| {
-                    line.split([' ', ','])
-                        .any(|option| option == format!("hidepid={how}"))
-                })
-    };
-    match mounts.lines().any(hides) {
+    match hides_others(&mounts) {
         true => ", or /proc hides it (hidepid): ask as root",
         false => "",
     }
+}
+
+/// Whether /proc is mounted with `hidepid` (proc(5)); `mounts` is mountinfo.
+fn hides_others(mounts: &str) -> bool {
+    const HOW: [&str; 6] = ["1", "2", "4", "noaccess", "invisible", "ptraceable"];
+    let hides = |option: &str| {
+        let how = option.strip_prefix("hidepid=");
+        how.is_some_and(|how| HOW.contains(&how))
+    };
+    let mut lines = mounts.lines().filter(|line| line.contains(" /proc "));
+    lines.any(|line| line.split([' ', ',']).any(hides))
 }
 
 /// All processes that show, by pid.
@@ -347,4 +349,23 @@ fn sigwaits(pid: i32) -> Option<u64> {
 /// The ports that are listened on in the network namespace of this process, by the inode of their socket.
 fn ports(pid: i32) -> BTreeMap<u64, u16> {
     listening(&format!("/proc/{pid}/net"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hides_others;
+
+    #[test]
+    fn a_proc_that_hides_is_known() {
+        let mount = |at: &str, options: &str| {
+            hides_others(&format!(
+                "24 1 0:22 / {at} rw,relatime - proc proc rw{options}\n"
+            ))
+        };
+        assert!(mount("/proc", ",hidepid=2"));
+        assert!(mount("/proc", ",gid=5,hidepid=invisible"));
+        assert!(!mount("/proc", ",hidepid=0"));
+        assert!(!mount("/proc", ""));
+        assert!(!mount("/other", ",hidepid=2"));
+    }
 }

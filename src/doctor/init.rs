@@ -78,7 +78,8 @@ fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn init(name: String, plan: Rc<Plan>, signal: Signal, is_ours: bool) -> Init {
     let begins = plan.stop_on.contains(signal);
-    let sent = plan.rewritten(signal);
+    let reloads = plan.reload_on.contains(signal);
+    let sent = plan.rewritten(signal).filter(|_| begins || !reloads);
     let steps = match sent {
         None => Vec::new(),
         Some(sent) if begins => plan

@@ -419,6 +419,42 @@ fn without_an_argument_it_needs_a_container() {
     assert!(!told.contains("doctor"), "{told}");
 }
 
+#[test]
+fn it_sends_nothing_and_changes_nothing() {
+    need!(binary::installed("/usr/bin/strace"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let trace = dir.path().join("trace");
+    let mut run = stuck(Mode::Ordinary, "sigwait");
+    let pid = run.pid().to_string();
+    let traced = Command::new("strace")
+        .arg("-f")
+        .arg("-o")
+        .arg(&trace)
+        .arg(binary::under_test())
+        .args(["doctor", &pid])
+        .output()
+        .expect("strace");
+    assert!(traced.status.success(), "{traced:?}");
+    let told = fs::read_to_string(trace).expect("just written");
+    let calls = told.lines().filter(|line| {
+        let acts = [
+            "kill(",
+            "tgkill(",
+            "pidfd_send_signal(",
+            "ptrace(",
+            "unlink",
+            "rename",
+        ];
+        let writes = ["O_WRONLY", "O_RDWR", "O_CREAT"];
+        acts.iter().any(|act| line.contains(act))
+            || line.contains("open") && writes.iter().any(|flag| line.contains(flag))
+    });
+    let calls: Vec<&str> = calls.collect();
+    assert!(calls.is_empty(), "{calls:#?}");
+    // The test itself: what it reads is seen.
+    assert!(told.contains(&format!("/proc/{pid}/status")), "{told}");
+}
+
 /// As another user /proc shows neither descriptors nor what threads wait in.
 #[test]
 fn what_cannot_be_seen_is_said() {
