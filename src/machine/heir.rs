@@ -63,6 +63,7 @@ impl Machine {
             return;
         };
         self.child.life = Life::Alive(heir.pid);
+        self.forget_what_it_had(had);
         // What that one was sent has not ended this one.
         self.child.forwarded = None;
         self.tell(Record::HandedOver {
@@ -79,8 +80,21 @@ impl Machine {
         }
         match self.phase {
             Phase::AwaitHeir | Phase::Abort => self.take_step(now, 0),
-            Phase::Ladder(_) => self.tell_heir(now, had),
+            Phase::Ladder(_) => self.tell_heir(had),
             _ => {}
+        }
+    }
+
+    /// What the one before was sent has not reached this one, unless it was for others as well.
+    fn forget_what_it_had(&mut self, had: SignalSet) {
+        self.stop.sent = match self.phase {
+            Phase::Ladder(_) => had,
+            _ => SignalSet::default(),
+        };
+        if let Some(begun) = &mut self.stop.begun
+            && let Some(received) = &mut begun.received
+        {
+            received.reached_child &= had.contains(received.signal);
         }
     }
 
@@ -110,19 +124,26 @@ impl Machine {
         }
     }
 
-    /// The step has ended the process before it: the heir gets its signal, too, unless it was among those that got it,
-    /// and all of its time.
-    fn tell_heir(&mut self, now: Duration, had: SignalSet) {
+    /// The step has ended the process before it: the heir gets its signal, too, and those that were passed on besides,
+    /// unless it was among those that got them. The time of the step goes on, so that the stop is as long as the plan.
+    fn tell_heir(&mut self, had: SignalSet) {
         let Phase::Ladder(ladder) = &self.phase else {
             return;
         };
         let Some(step) = self.plan.ladder.get(ladder.step) else {
             return;
         };
-        let signal = self.signal_of(step).filter(|signal| !had.contains(*signal));
-        self.until = self.step_ends(now, step);
-        if let Some(signal) = signal {
+        let was_told = ladder.step >= self.told_in();
+        let signals: SignalSet = self
+            .signal_of(step)
+            .into_iter()
+            .chain(self.stop.requests.passed_on.iter())
+            .collect();
+        for signal in signals.iter().filter(|signal| !had.contains(*signal)) {
             self.send_to_stop(Target::Child, signal);
+        }
+        if was_told {
+            self.pass_on_what_is_owed();
         }
     }
 
@@ -178,7 +199,8 @@ impl Machine {
         let Some(search) = &self.child.search else {
             return self.enter_sweep(now);
         };
-        if matches!(self.phase, Phase::AwaitHeir) {
+        // Of a ladder that has begun no step is taken twice.
+        if matches!(self.phase, Phase::AwaitHeir | Phase::Ladder(_)) {
             return self.no_heir_comes(now);
         }
         let patience = now.saturating_add(PATIENCE_IN_STOP);

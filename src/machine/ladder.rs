@@ -54,7 +54,7 @@ impl Machine {
     }
 
     /// When a step that is taken now ends at the latest.
-    pub(super) fn step_ends(&self, now: Duration, step: &Step) -> Option<Duration> {
+    fn step_ends(&self, now: Duration, step: &Step) -> Option<Duration> {
         if step.is_kill() {
             let patience = step.wait.unwrap_or(KILL_PATIENCE);
             self.before(Some(now.saturating_add(patience)), |limits| {

@@ -128,7 +128,8 @@ impl Machine {
             (None, _, Some(stands_for_it)) => {
                 self.tell_asked_again(received, stands_for_it, Again::StoodFor);
             }
-            (None, Some(step), None) if step >= self.told_in() => {
+            // An heir gets it once it is there.
+            (None, Some(step), None) if step >= self.told_in() && self.child.is_alive() => {
                 self.send_besides(signal);
                 self.tell_asked_again(received, signal, Again::PassedOn);
             }

@@ -19,6 +19,7 @@ mod bugs;
 mod drain;
 mod ends;
 mod family;
+mod heir;
 mod kill;
 mod ladder;
 mod limits;

@@ -31,6 +31,7 @@ pub(super) enum Bug {
     SwallowsATermAfterInt,
     SwallowsWhatTheLadderDoesNotName,
     TakesTheSecondIntForTwo,
+    ForgetsWhatWasKept,
     TellsTermTwice,
     ForgetsWhoHadTerm,
     ForgetsTheTerminal,
@@ -55,7 +56,7 @@ pub(super) enum Bug {
     KeepsQuietAboutWhatHoldsUp,
 }
 
-const BUGS: [(Bug, Promise); 46] = [
+const BUGS: [(Bug, Promise); 47] = [
     (Bug::TakesAStepAgain, Promise::StepsNeverGoBack),
     (Bug::ReturnsToTheFirstSweep, Promise::StepsNeverGoBack),
     (Bug::SpeaksAfterTheEnd, Promise::NothingAfterTheEnd),
@@ -116,6 +117,7 @@ const BUGS: [(Bug, Promise); 46] = [
         Bug::TakesTheSecondIntForTwo,
         Promise::KillByHandTakesTwoMore,
     ),
+    (Bug::ForgetsWhatWasKept, Promise::NothingIsLostInAHandOver),
     (Bug::TellsTermTwice, Promise::NobodyIsToldTermTwice),
     (Bug::ForgetsWhoHadTerm, Promise::NobodyIsToldTermTwice),
     (Bug::ForgetsTheTerminal, Promise::NobodyIsToldTermTwice),
@@ -245,6 +247,11 @@ impl Player {
                 }
             }
             Some(Bug::CountsFailuresThatAreNotInARow) if event == Event::Alive => return,
+            Some(Bug::ForgetsWhatWasKept) if matches!(event, Event::HeirFound { .. }) => {
+                if let Some(search) = &mut self.machine.child.search {
+                    search.kept.clear();
+                }
+            }
             Some(Bug::MissesAWord) if event == Event::KeepsAlive => return,
             Some(Bug::MissesAFailure) if matches!(event, Event::NotAlive(_)) => return,
             Some(Bug::TakesHoldsNotForHolds) => {

@@ -157,6 +157,12 @@ impl Family {
                 let child = self.members.iter_mut().find(|member| member.pid == CHILD);
                 child.unwrap().alive = true;
             }
+            Event::HeirFound { .. } => {
+                let mut members = self.members.iter_mut();
+                let child = members.find(|member| member.pid == CHILD).unwrap();
+                (child.alive, child.killed) = (true, false);
+                (child.had, child.terms, child.ints) = (SignalSet::default(), 0, 0);
+            }
             Event::NoneLeft => self.over |= self.has_relatives,
             Event::ChildExited(_) => self.ends(now, CHILD),
             Event::Reaped { pid, .. } => self.ends(now, *pid),

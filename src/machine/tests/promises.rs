@@ -32,6 +32,8 @@ pub(super) enum Promise {
     AFirstRequestHurriesNothing,
     /// A stop signal, once the ladder has told the child that a stop was asked for.
     ASignalTheChildHasNotHadReachesIt,
+    /// What comes between the end of the one and the other.
+    NothingIsLostInAHandOver,
     /// After the first request: KILL is the third Ctrl-C.
     KillByHandTakesTwoMore,
     /// By the ladder, the sweep or both; nor is asked by the sweep who had the terminal's INT.
@@ -59,7 +61,7 @@ pub(super) enum Promise {
     TheRunEnds,
 }
 
-pub(super) const ALL: [Promise; 28] = [
+pub(super) const ALL: [Promise; 29] = [
     Promise::StepsNeverGoBack,
     Promise::NothingAfterTheEnd,
     Promise::KillInTime,
@@ -74,6 +76,7 @@ pub(super) const ALL: [Promise; 28] = [
     Promise::ASecondTermChangesNothing,
     Promise::AFirstRequestHurriesNothing,
     Promise::ASignalTheChildHasNotHadReachesIt,
+    Promise::NothingIsLostInAHandOver,
     Promise::KillByHandTakesTwoMore,
     Promise::NobodyIsToldTermTwice,
     Promise::OneRequestReachesNobodyTwice,
@@ -130,9 +133,14 @@ pub(super) struct Watch {
     requests: u32,
     /// What is answered now is a request, and whether it is the first of its kind.
     request: Option<bool>,
+    /// The step that told the child.
+    told_at: usize,
     /// The signals that the child was sent, and whether the one that asked is among them.
     had: SignalSet,
     told: bool,
+    /// The heir is looked for, and so many USR1 have come for it.
+    searching: bool,
+    kept: u32,
     /// What the deadline counts from: the request, or the end that came without one.
     t0: Option<Duration>,
     /// How far the run has come: phase, and place in it.
@@ -171,6 +179,9 @@ impl Watch {
             request: None,
             had: SignalSet::default(),
             told: false,
+            told_at: allowed.told_in,
+            searching: false,
+            kept: 0,
             t0: None,
             place: (0, 0),
             killed: false,
@@ -223,6 +234,19 @@ impl Watch {
             Event::KeepsAlive => self.alive_at = now,
             Event::Started { .. } => (self.child_alive, self.alive_at) = (true, now),
             Event::ChildExited(_) => self.child_alive = false,
+            Event::Signal(Received { signal, .. }) if self.searching => {
+                self.kept += u32::from(*signal == named("USR1"));
+            }
+            Event::HeirFound { .. } => {
+                self.searching = false;
+                (self.child_alive, self.killed) = (true, false);
+                self.had = SignalSet::default();
+                // The step that is under way has another signal than the one that asked.
+                let goes_on = self.place.0 == 3 && self.place.1 > self.told_at;
+                if let Some(first) = self.first.filter(|_| goes_on) {
+                    self.had.insert(first);
+                }
+            }
             Event::HookEnded { hook, .. } if self.hook == Some(*hook) => self.hook = None,
             _ => {}
         }
@@ -283,6 +307,8 @@ impl Watch {
             }
             Action::WaitFor { .. } => self.looks = true,
             Action::EndWait => self.looks = false,
+            Action::FindHeir => self.searching = true,
+            Action::EndSearch => (self.searching, self.kept) = (false, 0),
             Action::Start => {
                 let all_hold = self.held == allowed.conditions;
                 Promise::NothingIsStartedBeforeItHolds.holds(all_hold, told)?;
@@ -297,6 +323,8 @@ impl Watch {
             Action::EndHook(hook) if self.hook == Some(*hook) => self.hook = None,
             Action::Send { signal, .. } => {
                 Promise::NoSignalForTheDead.holds(self.child_alive, told)?;
+                let is_kept = *signal == named("USR1");
+                self.kept = self.kept.saturating_sub(u32::from(is_kept));
                 self.had.insert(*signal);
                 self.aborted |= *signal == Signal::ABRT;
                 if *signal == Signal::KILL {
@@ -444,6 +472,9 @@ impl Watch {
             let told = || format!("{now:?}: held up since {since:?}");
             Promise::WhatHoldsUpADrainIsTold.holds(now <= since + ms(1_000), told)?;
         }
+        let is_lost = self.child_alive && self.kept > 0;
+        let told = || format!("{now:?}: {} USR1 for the heir", self.kept);
+        Promise::NothingIsLostInAHandOver.holds(!is_lost, told)?;
         if self.child_alive && self.told && !self.killed {
             // In place of the first one it got what the ladder names.
             let stands_for = self.first.filter(|_| !allowed.by_same);

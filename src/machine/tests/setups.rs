@@ -55,6 +55,9 @@ pub(super) enum Happening {
     IsAlive,
     IsNotAlive,
     KeepsAlive,
+    /// Who takes the place of the child, which has ended.
+    HeirIsThere,
+    NoHeirYet,
 }
 
 /// How long after what happened before. Timers that fall due meanwhile go off when they are due.
@@ -196,6 +199,47 @@ pub(super) const SETUPS: &[Setup] = &[
             NobodyIsLeft,
         ],
         gaps: &[Gap::None, Gap::Timer],
+        ..BASE
+    },
+    Setup {
+        options: "--main-pid notify --grace 1s --post-stop p",
+        happenings: &[
+            Term,
+            Int,
+            Usr1,
+            ChildExits,
+            HeirIsThere,
+            NoHeirYet,
+            NobodyIsLeft,
+        ],
+        gaps: &[Gap::None, Gap::Timer],
+        ..BASE
+    },
+    Setup {
+        options: "--main-pid notify --pre-stop a --hook-timeout 1s --ladder TERM:1s,INT:1s --deadline 5s",
+        happenings: &[
+            Term,
+            Int,
+            ChildExits,
+            HeirIsThere,
+            NoHeirYet,
+            HookEnds,
+            NobodyIsLeft,
+        ],
+        gaps: &[Gap::None, Gap::Timer],
+        ..BASE
+    },
+    Setup {
+        options: "--main-pid notify --live-when watchdog:2s --grace 1s --drain-port auto --drain-timeout 1s",
+        happenings: &[
+            Term,
+            KeepsAlive,
+            ChildExits,
+            HeirIsThere,
+            NoHeirYet,
+            Settled,
+        ],
+        gaps: &[Gap::None, Gap::Some(700), Gap::Timer],
         ..BASE
     },
     Setup {

@@ -40,6 +40,8 @@ struct Tale<'a> {
     /// The child got KILL.
     killed: bool,
     told_none: bool,
+    /// The heir is looked for.
+    searching: bool,
 }
 
 impl<'a> Tale<'a> {
@@ -59,6 +61,7 @@ impl<'a> Tale<'a> {
             killed_command: None,
             killed: false,
             told_none: true,
+            searching: false,
         };
         tale.carry_out()?;
         Ok(tale)
@@ -158,6 +161,11 @@ impl<'a> Tale<'a> {
             },
             Happening::IsAlive if alive => Event::Alive,
             Happening::IsNotAlive if alive => Event::NotAlive("silent".to_owned()),
+            Happening::HeirIsThere if self.searching => Event::HeirFound {
+                heir: Process::new(2, "heir"),
+                had: SignalSet::default(),
+            },
+            Happening::NoHeirYet if self.searching => Event::NoHeir("unnamed".to_owned()),
             Happening::KeepsAlive if alive => Event::KeepsAlive,
             Happening::Extend if alive => Event::Extend(ms(3_000)),
             Happening::InFlight if alive => Event::InFlight {
@@ -188,6 +196,10 @@ impl<'a> Tale<'a> {
             Event::HookEnded { .. } => self.hook = None,
             Event::StopCommandEnded { .. } => self.command = None,
             Event::Holds(_) => self.waiting = None,
+            Event::HeirFound { .. } => {
+                (self.searching, self.killed) = (false, false);
+                self.told_none = false;
+            }
             Event::NoneLeft => self.told_none = true,
             _ => {}
         }
@@ -216,6 +228,8 @@ impl<'a> Tale<'a> {
                     self.command = None;
                     self.killed_command = Some(step);
                 }
+                Action::FindHeir => self.searching = true,
+                Action::EndSearch => self.searching = false,
                 Action::Flush => self.flushing = true,
                 Action::WaitFor { condition, .. } => {
                     self.waiting = Some(condition);

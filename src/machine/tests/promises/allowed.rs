@@ -54,6 +54,9 @@ impl Allowed {
         let abort = plan.ladder.first().and_then(|step| step.wait);
         let abort = watchdog.map(|_| abort.unwrap_or(ms(30_000)));
         let total = abort.unwrap_or_default() + hooks + drain.unwrap_or_default() + ladder;
+        // The ladder waits for the heir.
+        let heir = plan.main_pid.as_ref().map(|_| ms(2_000));
+        let total = total + heir.unwrap_or_default();
         Self {
             may_kill: plan.ladder.last().unwrap().is_kill(),
             kill_after: total.min(plan.deadline.unwrap_or(total)),
