@@ -225,13 +225,14 @@ impl World for Guarded<'_> {
                 sys::exit(crate::check::CANNOT_CHECK)
             }
             event => {
-                match event {
-                    Event::Started { pid } => self.main = Some(pid),
-                    Event::Of { ref event, .. } => {
-                        if let Event::Started { pid } = **event {
-                            self.beside = Some(pid);
-                        }
-                    }
+                match &event {
+                    Event::Started { pid } => self.main = Some(*pid),
+                    Event::HeirFound { heir, .. } => self.main = Some(heir.pid),
+                    Event::Of { event, .. } => match **event {
+                        Event::Started { pid } => self.beside = Some(pid),
+                        Event::HeirFound { ref heir, .. } => self.beside = Some(heir.pid),
+                        _ => {}
+                    },
                     _ => {}
                 }
                 event
