@@ -478,6 +478,7 @@ impl World for Kernel {
             }
             Action::FindHeir => self.find_heir(),
             Action::EndSearch => self.end_search(),
+            Action::LookWhoListens => self.look_who_listens(),
             Action::NextGeneration { number } => self.next_generation(number),
             Action::OpenBeside { generation } => self.open_beside(generation),
             Action::Beside(action) => self.act_beside(*action),

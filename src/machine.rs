@@ -265,6 +265,7 @@ impl Machine {
             (_, Event::ChildExited(status)) => self.child_exited(now, status),
             (_, Event::HeirFound { heir, had }) => self.heir_found(now, heir, had),
             (_, Event::NoHeir(why)) => self.no_heir(now, why),
+            (_, Event::LeftListening(port)) => self.tell(Record::LeftListening { port }),
             (
                 _,
                 Event::ChildStopped {

@@ -320,6 +320,10 @@ pub(crate) enum Record {
         pid: i32,
         command: String,
     },
+    /// The child has exited with 0, and what it has left listens on this port.
+    LeftListening {
+        port: u16,
+    },
     /// The main process has ended well, and it is not known yet who takes its place, and why not.
     HeirAwaited {
         pid: i32,

@@ -117,6 +117,16 @@ impl SocketSource {
     }
 }
 
+/// A TCP port on which one of these processes listens.
+pub(crate) fn listened_on(tree: impl FnOnce() -> Vec<Pid>) -> Option<u16> {
+    let mut found = Vec::new();
+    let listen = [TcpState::Listen];
+    SocketSource::open().dump(&listen, None, &mut found).ok()?;
+    let mut owners = Owners::default();
+    owners.listeners(Duration::ZERO, &found, tree, || own(&[]));
+    owners.ports().min()
+}
+
 /// A port on which the tree does not listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Missing {

@@ -13,6 +13,7 @@ use super::Kernel;
 use super::job_control::Halt;
 use super::notify::Socket;
 use super::probe::FileStamp;
+use crate::drain::look;
 use crate::drive::World;
 use crate::machine::Event;
 use crate::plan::main_pid::NamedBy;
@@ -116,6 +117,11 @@ impl Kernel {
                 }
             }
         }
+    }
+
+    pub(super) fn look_who_listens(&mut self) {
+        let port = look::listened_on(|| self.pids_of_tree());
+        self.queue.extend(port.map(Event::LeftListening));
     }
 
     fn found_heir(&mut self, found: Found) {

@@ -70,6 +70,8 @@ pub(crate) enum Event {
     },
     /// There is nobody to take its place yet, and why.
     NoHeir(String),
+    /// What the child has left listens on this port.
+    LeftListening(u16),
     /// The main child was stopped, and we have a terminal.
     ChildStopped {
         signal: Signal,
@@ -234,6 +236,8 @@ pub(crate) enum Action {
     /// Looks who takes the place of the main process that has ended, until it is found or the search ends.
     FindHeir,
     EndSearch,
+    /// Looks whether what is left listens on a port, and reports it as `Event::LeftListening`.
+    LookWhoListens,
     /// Another life of the command begins: what belongs to the last one is forgotten.
     NextGeneration {
         number: u32,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Action, Event, Life, Machine, Phase};
 use crate::plan::Target;
-use crate::record::{ExitStatus, Process, Record};
+use crate::record::{ExitStatus, Process, Reason, Record};
 use crate::words::signal::SignalSet;
 
 /// A main process that has handed over well exits with 0, and then the heir may still have to write its file: it has
@@ -192,6 +192,21 @@ impl Machine {
             self.tell(Record::Trouble { message });
         }
         self.child_has_ended(now, status);
+    }
+
+    /// A child that has exited with 0 and has left a server may be the parent of a daemon: once it is told what would
+    /// make that the child. Under the name of a tool that does less nothing is said.
+    pub(super) fn look_who_listens(&mut self) {
+        let by_itself = self
+            .stop
+            .begun
+            .is_some_and(|begun| begun.reason == Reason::Exit);
+        let well = self.child.status() == Some(ExitStatus::Exited(0));
+        let is_first = self.generation.is_none_or(|one| one.number == 1);
+        let may_be_told = !self.plan.stop_on.is_empty() && self.plan.main_pid.is_none();
+        if by_itself && well && is_first && may_be_told {
+            self.act(Action::LookWhoListens);
+        }
     }
 
     /// The ladder is to begin, and there is no child: its heir may be there in a moment.

@@ -173,7 +173,10 @@ impl Machine {
             SweepStage::Look if self.stop.tree_killed => self.sweep_kill(now),
             // No stop was asked for, so no deadline runs: it counts from the end of the wait.
             SweepStage::Look if self.only_waits() => self.enter_stage(now, SweepStage::Wait),
-            SweepStage::Look => self.sweep_term(now),
+            SweepStage::Look => {
+                self.look_who_listens();
+                self.sweep_term(now);
+            }
             SweepStage::Term(grace) if now < grace.until => {
                 let is_half = now >= grace.half;
                 self.tell_left(now, is_half);

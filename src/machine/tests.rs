@@ -289,7 +289,7 @@ impl World for Watched<'_> {
         }
         let text = match &action {
             // Nothing is ever on its way here; every story with a drain would say so.
-            Action::Flush => return self.sim.act(action),
+            Action::Flush | Action::LookWhoListens => return self.sim.act(action),
             Action::RunHook { hook, facts } => {
                 format!("run the {}{}", self.hook(*hook), self.facts(facts))
             }

@@ -138,6 +138,7 @@ impl Log {
             | Record::StillThere { .. }
             | Record::NotAlive { .. }
             | Record::NotAStop { .. }
+            | Record::LeftListening { .. }
             | Record::OomKilled { .. }
             | Record::Trouble { .. }
             | Record::DrainUnmet { .. }

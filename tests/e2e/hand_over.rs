@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::health::{body, get, with_endpoint};
+use crate::support::net::{free_port, is_listening};
 use crate::support::running::Running;
 use crate::support::{Mode, Stepdown, binary, both, proc, wait_until};
 
@@ -447,4 +448,67 @@ fn it_is_refused_where_nothing_is_adopted() {
             .run()
             .code(0);
     }
+}
+
+/// A child that starts a server, and exits with 0 once the file `go` is there.
+fn leaves_a_server(stepdown: Stepdown, dir: &TempDir) -> (Running, u16) {
+    let port = free_port();
+    let http = binary::http().display();
+    let run = stepdown
+        .dir(dir.path())
+        .shell(&format!(
+            "{http} registry {port} & until test -e go; do sleep 0.02; done; exit 0"
+        ))
+        .start();
+    wait_until("it listens", || is_listening(port));
+    (run, port)
+}
+
+#[test]
+fn a_server_that_is_left_behind_is_told_about_once_with_the_way_out() {
+    both(|mode| {
+        let dir = dir();
+        let (run, port) = leaves_a_server(Stepdown::in_mode(mode), &dir);
+        go(&dir);
+        let ended = run.wait();
+        let what = format!("what it has left listens on port {port}");
+        ended
+            .code(0)
+            .logged(&[&what, "--main-pid file:PATH"])
+            .nothing_left();
+        assert_eq!(ended.stderr.matches("--main-pid").count(), 1);
+    });
+}
+
+#[test]
+fn in_the_place_of_another_tool_nothing_is_said_of_it() {
+    let dir = dir();
+    let tini = dir.path().join("tini");
+    std::os::unix::fs::symlink(binary::under_test(), &tini).expect("a directory of ours");
+    let stepdown = Stepdown::new().program(tini).args(["-s"]);
+    let (run, _) = leaves_a_server(stepdown, &dir);
+    go(&dir);
+    run.wait().code(0).was_silent();
+}
+
+#[test]
+fn check_judges_the_one_that_took_over() {
+    let dir = dir();
+    let script = format!("{DAEMON}{WRITES_IT_FIRST}");
+    let ended = Stepdown::new()
+        .dir(dir.path())
+        .args([
+            "check",
+            "--main-pid",
+            "file:pid",
+            "--expect-exit",
+            "7",
+            "--within",
+            "20s",
+        ])
+        .args(["--ready-when", "file:pid", "--after", "300ms"])
+        .shell(&script)
+        .run();
+    ended.code(0).nothing_left();
+    assert!(!ended.stdout.contains("left"), "{}", ended.told());
 }

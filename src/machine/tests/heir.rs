@@ -250,3 +250,19 @@ fn after_kill_there_is_no_heir() {
     let told = run.hears(0, exits(0));
     assert!(!told.contains("find"), "{told}");
 }
+
+#[test]
+fn a_server_that_is_left_is_told_about_where_nothing_is_kept_quiet() {
+    let looks = |options: &str, code| {
+        let mut machine = Machine::new(Rc::new(plan(options)));
+        machine.handle(ms(0), Event::Started { pid: 2 });
+        machine.handle(ms(0), exits(code));
+        machine.handle(ms(0), Event::Deadline);
+        std::iter::from_fn(|| machine.poll()).any(|action| action == Action::LookWhoListens)
+    };
+    assert!(looks("", 0));
+    assert!(!looks("", 1));
+    assert!(!looks("--stop-on ''", 0));
+    assert!(!looks("--left leave", 0));
+    assert!(!looks(HANDS_OVER, 0));
+}

@@ -211,6 +211,11 @@ impl fmt::Display for Words<'_> {
                 f,
                 "child {from} {status}: handed over to pid {pid} ({command})"
             ),
+            Record::LeftListening { port } => write!(
+                f,
+                "the child has exited with 0, and what it has left listens on port {port}: if that is the program, \
+                 --main-pid file:PATH, with its pid file, makes it the child"
+            ),
             Record::HeirAwaited { pid, why, left } => write!(
                 f,
                 "child {pid} exited with 0: waiting up to {} for the one that takes over: {why} (--main-pid)",
