@@ -434,6 +434,7 @@ impl Progress {
                     restarts: self.restarts,
                     hand_overs: self.hand_overs,
                     last_exit: self.last_exit.take(),
+                    listening: std::mem::take(&mut self.listening),
                     beside: Some(Beside {
                         generation: *before,
                         stage: "leaving",

@@ -415,6 +415,7 @@ fn status_metrics_and_the_report_know_both() {
             told["beside"],
             serde_json::json!({"generation": 1, "stage": "leaving"})
         );
+        assert_eq!(told["listening"][0]["name"], "web", "{told}");
         assert_eq!(
             (&told["generation"], &told["ready"]),
             (&2.into(), &true.into())
