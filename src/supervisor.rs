@@ -14,25 +14,18 @@ use crate::drive::Decider;
 use crate::machine::{Action, Event, Generation, Machine, Received};
 use crate::plan::Plan;
 use crate::plan::supervision::{HEALTHY_AFTER, Restart, Supervision};
-use crate::record::{ExitStatus, Outcome, Reason, Record, RestartReason};
+use crate::record::{Outcome, Reason, Record, RestartReason};
 use crate::words::signal::Signal;
 
 mod jitter;
 mod replacement;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use jitter::Jitter;
 use replacement::Beside;
-
-/// What follows a generation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Verdict {
-    Restart(RestartReason),
-    /// There were so many restarts already.
-    GiveUp(u32),
-    End,
-}
+use verdict::Verdict;
 
 /// Where in the series we are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -183,26 +176,6 @@ impl Supervisor {
         self.verdict = Some(verdict);
         if !matches!(verdict, Verdict::Restart(_)) {
             self.close_sockets();
-        }
-    }
-
-    fn judge(&self, now: Duration, outcome: &Outcome) -> Verdict {
-        let Some(reason) = self.reason_to_restart(outcome) else {
-            return Verdict::End;
-        };
-        let Some(limit) = self.supervision.limit else {
-            return Verdict::Restart(reason);
-        };
-        let counts = |at: &&Duration| {
-            let within = limit.within;
-            within.is_none_or(|within| now.saturating_sub(**at) < within)
-        };
-        let counted = self.restarts.iter().filter(counts).count();
-        let times = u32::try_from(counted).unwrap_or(u32::MAX);
-        if times >= limit.times {
-            Verdict::GiveUp(times)
-        } else {
-            Verdict::Restart(reason)
         }
     }
 
@@ -365,32 +338,6 @@ impl Supervisor {
         if delay.is_zero() {
             self.next_generation(now);
         }
-    }
-
-    fn reason_to_restart(&self, outcome: &Outcome) -> Option<RestartReason> {
-        let reason = match outcome.reason {
-            Reason::Signal | Reason::ParentDied | Reason::Restart | Reason::Replaced => {
-                return None;
-            }
-            Reason::StartFailed if self.supervision.start_failures => RestartReason::StartFailed,
-            Reason::StartFailed => return None,
-            Reason::MaxRuntime => RestartReason::MaxRuntime,
-            Reason::Unhealthy => RestartReason::Unhealthy,
-            Reason::Exit if outcome.code == 0 => RestartReason::Success,
-            Reason::Exit => RestartReason::Failure,
-        };
-        let wanted = match self.supervision.restart {
-            Restart::No => false,
-            Restart::OnFailure => reason != RestartReason::Success,
-            Restart::Always => true,
-        };
-        let never = &self.supervision.never_on;
-        let is_final = match outcome.status {
-            Some(ExitStatus::Exited(code)) => never.codes.contains(&code),
-            Some(ExitStatus::Killed { signal, .. }) => never.signals.contains(signal),
-            None => never.codes.contains(&outcome.code),
-        };
-        (wanted && !is_final).then_some(reason)
     }
 
     /// What the machine says, as it goes on to the world.

@@ -7,7 +7,7 @@ use crate::drive::drive;
 use crate::options::Settings;
 use crate::plan::SuccessExit;
 use crate::plan::supervision::Limit;
-use crate::record::Sender;
+use crate::record::{ExitStatus, Sender};
 use crate::sim::{Cue, Life, Script, Sim, outside};
 use crate::tell::log;
 use crate::words::signal::{Signal, SignalSet};

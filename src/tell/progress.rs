@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::plan::HookPhase;
-use crate::record::held::HeldConnection;
 use crate::record::waited::Waited;
-use crate::record::{Again, NotReady, Outcome, Record, RestartReason, killed_by};
+use crate::record::{Again, Outcome, Record, RestartReason, killed_by};
 use crate::words::signal::{Signal, SignalSet};
 
+mod parts;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use parts::{Beside, HeldUp, LastExit, Listening, ReadyState};
 
 /// All phases that there are, in the order of a run.
 pub(crate) const PHASES: [&str; 12] = [
@@ -31,63 +31,6 @@ pub(crate) const PHASES: [&str; 12] = [
 
 /// Between two generations.
 const RESTART_DELAY: &str = "restart-delay";
-
-/// Whether requests shall come.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum ReadyState {
-    /// Not yet, and why, once it was looked.
-    NotYet(Option<String>),
-    Ready,
-    /// Not any more, why, and since when.
-    NotReady(NotReady, Duration),
-    /// It will be started again.
-    Restarting,
-}
-
-/// How the last life of the command that is over ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct LastExit {
-    pub(crate) generation: u32,
-    pub(crate) outcome: Outcome,
-    /// `None` where nothing follows.
-    pub(crate) restart: Option<RestartReason>,
-    pub(crate) at: Duration,
-}
-
-/// The generation beside the one that serves.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(crate) struct Beside {
-    generation: u32,
-    /// `coming` until it serves, `leaving` once it has served.
-    stage: &'static str,
-}
-
-/// The connections that hold up the drain, as they were at that time.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(crate) struct HeldUp {
-    connections: u32,
-    oldest: Vec<HeldConnection>,
-    #[serde(skip)]
-    at: Duration,
-}
-
-impl HeldUp {
-    /// As they are now, if they are still the same.
-    fn now(mut self, now: Duration) -> Self {
-        let since = now.saturating_sub(self.at);
-        for held in &mut self.oldest {
-            held.waited = held.waited.saturating_add(since);
-        }
-        self
-    }
-}
-
-/// A socket of `--listen`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(crate) struct Listening {
-    pub(crate) name: String,
-    pub(crate) address: String,
-}
 
 /// See the module's first sentence. Times count from the start of stepdown. What is not said to be of the whole
 /// run belongs to the generation, and begins anew with it.

@@ -3,17 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::plan::HookPhase;
 use crate::plan::sockets::UNNAMED;
-use crate::plan::{HookPhase, Target};
 use crate::record::waited::Waited;
 use crate::record::{
-    Again, CountedFrom, ExitStatus, HookResult, NotReady, Outcome, Process, Reason, Record,
-    RestartReason, Sender,
+    Again, CountedFrom, HookResult, Outcome, Process, Reason, Record, RestartReason, Sender,
 };
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
 mod drain;
+mod values;
 
 use drain::{drain_ended, drain_waits, held_up};
 
@@ -429,51 +429,6 @@ fn stop_asked(
     }
 }
 
-impl fmt::Display for Sender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kernel => f.write_str("from the terminal or the kernel"),
-            Self::Outside => f.write_str("from outside the container"),
-            Self::Pid(pid) => write!(f, "from pid {pid}"),
-        }
-    }
-}
-
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exited(code) => write!(f, "exited with {code}"),
-            Self::Killed { signal, core } => {
-                let core = if *core { " (core dumped)" } else { "" };
-                write!(f, "died of {signal}{core}")
-            }
-        }
-    }
-}
-
-impl fmt::Display for NotReady {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::StopAsked => "a stop was asked for",
-            Self::ChildStopping => "the child says that it is stopping",
-            Self::ChildExited => "the child has exited",
-        })
-    }
-}
-
-impl fmt::Display for HookResult {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ended(ExitStatus::Exited(0)) => f.write_str("done"),
-            Self::Ended(status) => write!(f, "failed: {status}"),
-            Self::Failed(why) => write!(f, "failed: {why}"),
-            Self::TimedOut => f.write_str("killed: its time was over"),
-            Self::CutShort => f.write_str("killed: going on without it"),
-            Self::Skipped => f.write_str("skipped: the deadline leaves no time for it"),
-        }
-    }
-}
-
 fn out_of_memory(
     f: &mut fmt::Formatter<'_>,
     kills: u64,
@@ -496,16 +451,6 @@ fn out_of_memory(
     match limit {
         Some(bytes) => write!(f, ", whose limit is {} MiB", bytes.div_ceil(1 << 20)),
         None => Ok(()),
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Child => "child",
-            Self::Group => "group",
-            Self::Tree => "tree",
-        })
     }
 }
 

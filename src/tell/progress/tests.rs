@@ -10,6 +10,7 @@ use super::*;
 use crate::drive::drive;
 use crate::machine::{Event, Machine};
 use crate::options::Settings;
+use crate::record::NotReady;
 use crate::record::{DrainEnd, ExitStatus};
 use crate::sim::{Script, Sim};
 use crate::tell::endpoint::status;
