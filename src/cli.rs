@@ -1,6 +1,8 @@
 //! The command line: what was typed, with nothing resolved yet.
 
+#[cfg(feature = "lint")]
 mod lint;
+#[cfg(feature = "manual")]
 mod manual;
 mod misread;
 mod subcommands;
@@ -12,11 +14,14 @@ use std::os::unix::ffi::OsStrExt;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+#[cfg(feature = "check")]
 use crate::check::options::Check;
 #[cfg(feature = "doctor")]
 use crate::doctor::Examination;
 use crate::dropin::{self, Meaning, Tool};
+#[cfg(feature = "explain")]
 use crate::explain::fits::Fits;
+#[cfg(feature = "health")]
 use crate::health::Question;
 #[cfg(feature = "doctor")]
 use crate::options::Elsewhere;
@@ -24,10 +29,7 @@ use crate::options::{Kind, OPTIONS, Opt, PREFIX, Settings, Source};
 use crate::sys;
 use crate::words::fault::{Error, Fault};
 use misread::Known;
-use subcommands::{
-    check, check_command, completions, completions_command, doctor, doctor_command, explain,
-    explain_command, health, health_command, man, man_command,
-};
+use subcommands::{check, completions, doctor, explain, health, man};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -36,13 +38,16 @@ pub(crate) enum Invocation {
         settings: Settings,
         command: Vec<OsString>,
     },
+    #[cfg(feature = "explain")]
     Explain {
         settings: Settings,
         assume: Vec<OsString>,
         fits: Fits,
         json: bool,
     },
+    #[cfg(feature = "check")]
     Check(Box<Check>),
+    #[cfg(feature = "health")]
     Health(Question),
     #[cfg(feature = "lint")]
     Lint(crate::lint::Lint),
@@ -70,7 +75,10 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
         Some("check") => return check(arguments.into_iter().skip(1).collect()),
         Some("doctor") => return doctor(arguments.into_iter().skip(1).collect()),
         Some("health") => return health(arguments.into_iter().skip(1).collect()),
+        #[cfg(feature = "lint")]
         Some("lint") => return lint::parse(arguments.into_iter().skip(1).collect()),
+        #[cfg(not(feature = "lint"))]
+        Some("lint") => return subcommands::absent(arguments.into_iter().skip(1).collect()),
         Some("completions") => return completions(arguments.into_iter().skip(1).collect()),
         Some("man") => return man(arguments.into_iter().skip(1).collect()),
         _ => {}
@@ -244,15 +252,23 @@ fn usage_error(kind: ErrorKind, error: &clap::Error) -> String {
 }
 
 /// All subcommands, in the order of the help.
-pub(crate) fn subcommands() -> [Command; 7] {
-    [
-        explain_command(),
-        check_command(),
-        health_command(),
+#[cfg(any(feature = "doctor", feature = "lint", feature = "manual"))]
+pub(crate) fn subcommands() -> Vec<Command> {
+    vec![
+        #[cfg(feature = "explain")]
+        subcommands::explain_command(),
+        #[cfg(feature = "check")]
+        subcommands::check_command(),
+        #[cfg(feature = "health")]
+        subcommands::health_command(),
+        #[cfg(feature = "lint")]
         lint::command(),
-        doctor_command(),
-        completions_command(),
-        man_command(),
+        #[cfg(feature = "doctor")]
+        subcommands::doctor_command(),
+        #[cfg(feature = "manual")]
+        subcommands::completions_command(),
+        #[cfg(feature = "manual")]
+        subcommands::man_command(),
     ]
 }
 

@@ -53,8 +53,19 @@
 //! The runtime of tokio, the HTTP code, clap and the parsers are linked in, and start only when an option asks for
 //! them. `scripts/bench` measures all of this beside other inits; tests/e2e/idle.rs keeps memory and size.
 #![cfg_attr(not(test), no_main)]
+// What only a subcommand needs that is left out stays in the source; the linker drops it.
+#![cfg_attr(
+    not(all(
+        feature = "check",
+        feature = "explain",
+        feature = "health",
+        feature = "manual"
+    )),
+    allow(dead_code, unused_imports, unused_macros)
+)]
 
 mod call;
+#[cfg(feature = "check")]
 mod check;
 mod cli;
 mod diagnosis;
@@ -63,8 +74,11 @@ mod doctor;
 mod drain;
 mod drive;
 mod dropin;
+#[cfg(feature = "explain")]
 mod explain;
+#[cfg(feature = "health")]
 mod health;
+#[cfg(feature = "interrupts")]
 mod interrupts;
 mod kernel;
 #[cfg(test)]
@@ -77,6 +91,7 @@ mod options;
 mod plan;
 mod reactor;
 mod record;
+#[cfg(any(test, feature = "explain"))]
 mod sim;
 mod supervisor;
 mod sys;
@@ -94,6 +109,7 @@ use std::time::Duration;
 use cli::Invocation;
 use drive::Audience;
 use dropin::{Meaning, Tool};
+#[cfg(feature = "explain")]
 use explain::fits::Fits;
 use kernel::Kernel;
 use machine::Machine;
@@ -134,12 +150,14 @@ fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
             Invocation::Run { settings, command }
             | Invocation::Dropin(Meaning::Run { settings, command }),
         ) => run(settings, command, inherited),
+        #[cfg(feature = "explain")]
         Ok(Invocation::Explain {
             settings,
             assume,
             fits,
             json,
         }) => explain(&settings, &assume, fits, json),
+        #[cfg(feature = "check")]
         Ok(Invocation::Check(check)) => check::check(*check, inherited),
         #[cfg(feature = "lint")]
         Ok(Invocation::Lint(lint)) => lint.judge(),
@@ -148,6 +166,7 @@ fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
             inherited.restore();
             examination.examine(cli::read_line)
         }
+        #[cfg(feature = "health")]
         Ok(Invocation::Health(question)) => question.ask(inherited).or_else(|why| {
             sys::stderr::write(format!("stepdown health: {why}\n").as_bytes());
             Ok(1)
@@ -284,6 +303,7 @@ impl Audience for Outputs {
     }
 }
 
+#[cfg(feature = "explain")]
 fn explain(settings: &Settings, assume: &[OsString], fits: Fits, json: bool) -> Result<u8, String> {
     let plan = settings.plan().map_err(|error| error.to_string())?;
     settings.refuse_idle(&plan).map_err(|e| e.to_string())?;

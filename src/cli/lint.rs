@@ -10,7 +10,6 @@ use crate::words::fault::{Error, Fault};
 const ABOUT: &str = "Say what will go wrong at a stop, from Dockerfiles, compose files, Kubernetes manifests, systemd units \
                      and files of --config";
 
-/// The same in every build: the manual does not depend on it.
 pub(super) fn command() -> Command {
     Command::new("lint")
         .about(ABOUT)
@@ -63,17 +62,8 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
     invocation(files, format.map(String::as_str), rules).map_err(|error| error.to_string())
 }
 
-#[cfg(not(feature = "lint"))]
-fn invocation(_: Vec<OsString>, _: Option<&str>, _: bool) -> Result<Invocation, Error> {
-    let fault = Fault::new("this build is for images and has no lint");
-    let way_out = "use the full build, of scripts/build-static or cargo build";
-    Err(Error::new("lint", fault.way_out(way_out)))
-}
-
-#[cfg(feature = "lint")]
 use full::invocation;
 
-#[cfg(feature = "lint")]
 mod full {
     use std::ffi::OsString;
 

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+#[cfg(feature = "check")]
 use crate::check::options::foreign;
 use crate::dropin;
+#[cfg(feature = "check")]
 use crate::options::check::CHECK;
 use crate::options::{Kind, OPTIONS, Opt, names, parse_switch};
 use crate::words::fault::{Error, Fault};
@@ -39,6 +41,7 @@ impl Known {
         }
     }
 
+    #[cfg(feature = "check")]
     pub(super) fn of_check() -> Self {
         Self {
             own: CHECK,

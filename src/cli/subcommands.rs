@@ -6,23 +6,63 @@ use std::ffi::{OsStr, OsString};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command};
 
+#[cfg(feature = "manual")]
+use super::manual;
 use super::misread::Known;
 use super::{
-    Invocation, add_environment, all, environment, manual, parsed, refused, take, take_table,
-    with_command, with_options, with_table,
+    Invocation, add_environment, all, environment, parsed, refused, take, take_table, with_command,
+    with_options, with_table,
 };
+#[cfg(feature = "check")]
 use crate::check::options::{self as check_options, foreign};
 #[cfg(feature = "doctor")]
 use crate::doctor::Examination;
+#[cfg(feature = "explain")]
 use crate::explain as explaining;
+#[cfg(feature = "explain")]
 use crate::explain::fits::Fits;
+#[cfg(feature = "explain")]
 use crate::explain::platform::PLATFORMS;
+#[cfg(feature = "health")]
 use crate::health::{PATIENCE, Question};
 use crate::options::Settings;
+#[cfg(feature = "check")]
 use crate::options::check::CHECK;
 use crate::options::definition::written;
 use crate::words::fault::{Error, Fault};
 
+#[cfg(not(feature = "check"))]
+pub(super) use absent as check;
+#[cfg(not(feature = "doctor"))]
+pub(super) use absent as doctor;
+#[cfg(not(feature = "explain"))]
+pub(super) use absent as explain;
+#[cfg(not(feature = "health"))]
+pub(super) use absent as health;
+#[cfg(not(feature = "manual"))]
+pub(super) use {absent as completions, absent as man};
+
+/// For a subcommand that this build leaves out; the first of the arguments is its name.
+#[cfg_attr(
+    all(
+        feature = "check",
+        feature = "doctor",
+        feature = "explain",
+        feature = "health",
+        feature = "lint",
+        feature = "manual"
+    ),
+    expect(dead_code, reason = "in the full build none is left out")
+)]
+pub(super) fn absent(arguments: Vec<OsString>) -> Result<Invocation, String> {
+    let name = arguments.first().map(|name| name.to_string_lossy());
+    let fault = Fault::new("this build is for images and does not have it");
+    let way_out = "use the full one, of scripts/build-static or cargo build; a program of that name is run by \
+                   stepdown -- NAME";
+    Err(Error::new(name.unwrap_or_default(), fault.way_out(way_out)).to_string())
+}
+
+#[cfg(feature = "explain")]
 pub(super) fn explain_command() -> Command {
     with_options(Command::new("explain"))
         .about("Print the stop plan as a timeline, with its worst case; change nothing")
@@ -83,6 +123,7 @@ pub(super) fn explain_command() -> Command {
         )
 }
 
+#[cfg(feature = "explain")]
 pub(super) fn explain(arguments: Vec<OsString>) -> Result<Invocation, String> {
     let matches = match parsed(explain_command(), Known::of_run(), &arguments) {
         Ok(matches) => matches,
@@ -113,6 +154,7 @@ pub(super) fn explain(arguments: Vec<OsString>) -> Result<Invocation, String> {
     })
 }
 
+#[cfg(feature = "check")]
 pub(super) fn check_command() -> Command {
     // Its own options first: whoever asks for this help is looking for them.
     let command = with_table(with_command(Command::new("check")), all(CHECK));
@@ -128,6 +170,7 @@ pub(super) fn check_command() -> Command {
         )
 }
 
+#[cfg(feature = "check")]
 pub(super) fn check(arguments: Vec<OsString>) -> Result<Invocation, String> {
     let matches = match parsed(check_command(), Known::of_check(), &arguments) {
         Ok(matches) => matches,
@@ -161,6 +204,7 @@ pub(super) fn check(arguments: Vec<OsString>) -> Result<Invocation, String> {
         .map_err(|error| error.to_string())
 }
 
+#[cfg(feature = "health")]
 pub(super) fn health_command() -> Command {
     Command::new("health")
         .about("Ask a health endpoint; exit 0 for an answer of 2xx, 1 for any other or none")
@@ -186,6 +230,7 @@ pub(super) fn health_command() -> Command {
         ))
 }
 
+#[cfg(feature = "health")]
 pub(super) fn health(arguments: Vec<OsString>) -> Result<Invocation, String> {
     let matches = match health_command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
@@ -206,6 +251,7 @@ pub(super) fn health(arguments: Vec<OsString>) -> Result<Invocation, String> {
         .map_err(|error| error.to_string())
 }
 
+#[cfg(feature = "doctor")]
 pub(super) fn doctor_command() -> Command {
     Command::new("doctor")
         .about("Say of running processes whether they will stop, and why not; send and change nothing")
@@ -263,13 +309,7 @@ pub(super) fn doctor(arguments: Vec<OsString>) -> Result<Invocation, String> {
     .map_err(|error| error.to_string())
 }
 
-#[cfg(not(feature = "doctor"))]
-pub(super) fn doctor(_: Vec<OsString>) -> Result<Invocation, String> {
-    let fault = Fault::new("this build is without it");
-    let way_out = "use the full build (cargo build --features doctor), which sees into containers from outside, too";
-    Err(Error::new("doctor", fault.way_out(way_out)).to_string())
-}
-
+#[cfg(feature = "manual")]
 pub(super) fn completions_command() -> Command {
     Command::new("completions")
         .about("Print the completion script for a shell")
@@ -282,6 +322,7 @@ pub(super) fn completions_command() -> Command {
         .after_help("bash: source <(stepdown completions bash)")
 }
 
+#[cfg(feature = "manual")]
 pub(super) fn completions(arguments: Vec<OsString>) -> Result<Invocation, String> {
     let matches = match completions_command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
@@ -293,6 +334,7 @@ pub(super) fn completions(arguments: Vec<OsString>) -> Result<Invocation, String
         .map_err(|error| error.to_string())
 }
 
+#[cfg(feature = "manual")]
 pub(super) fn man_command() -> Command {
     Command::new("man")
         .about("Print the manual page")
@@ -300,6 +342,7 @@ pub(super) fn man_command() -> Command {
         .after_help("stepdown man | man -l -")
 }
 
+#[cfg(feature = "manual")]
 pub(super) fn man(arguments: Vec<OsString>) -> Result<Invocation, String> {
     match man_command().try_get_matches_from(arguments) {
         Ok(_) => manual::page().map(Invocation::Print),

@@ -66,6 +66,7 @@ mod hostile;
 mod http_hooks;
 mod identity;
 mod idle;
+mod init_build;
 mod ladder;
 mod left;
 mod lint;

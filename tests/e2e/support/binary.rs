@@ -23,7 +23,7 @@ pub(crate) fn under_test_static() -> &'static Path {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| match env::var_os("STEPDOWN_STATIC_BIN") {
         Some(path) => Ok(absolute(path)),
-        None => build_static(),
+        None => build_static(&[]),
     });
     match found {
         Ok(path) => path,
@@ -31,10 +31,20 @@ pub(crate) fn under_test_static() -> &'static Path {
     }
 }
 
-fn build_static() -> Result<PathBuf, String> {
+/// The build for images, of `scripts/build-static --init`.
+pub(crate) fn for_images() -> &'static Path {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match FOUND.get_or_init(|| build_static(&["--init"])) {
+        Ok(path) => path,
+        Err(why) => panic!("no binary for images: {why}"),
+    }
+}
+
+fn build_static(options: &[&str]) -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = root.join("scripts/build-static");
     let built = Command::new(&script)
+        .args(options)
         .current_dir(root)
         .output()
         .map_err(|error| format!("cannot run {}: {error}", script.display()))?;
