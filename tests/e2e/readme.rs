@@ -89,7 +89,9 @@ fn the_configuration_files_are_read() {
 #[test]
 fn the_lines_for_a_dockerfile_make_an_image() {
     need!(docker::available());
-    let lines = blocks("dockerfile").join("\n");
+    // Those of the first recipe; others name programs that this image does not have.
+    let recipes = blocks("dockerfile");
+    let lines = recipes.first().expect("a recipe");
     let lines = lines.replace("[\"myserver\"]", "[\"/actor\", \"exit\", \"7\"]");
     let context = tempfile::tempdir().expect("a temporary directory");
     copy(
