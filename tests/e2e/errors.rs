@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::support::{Stepdown, both};
+use crate::support::{Stepdown, both, wait_until};
 
 /// An option, a value that it cannot have, and what is said about it.
 type Malformed = (&'static str, &'static str, &'static [&'static str]);
@@ -527,7 +527,10 @@ fn zero_means_the_same_everywhere() {
                 .shell("trap '' TERM INT; echo ready; exec sleep 1000")
                 .start();
             run.says("ready").signal(nix::sys::signal::Signal::SIGTERM);
-            run.wait().code(137).nothing_left();
+            let ended = run.wait();
+            ended.code(137);
+            // With a deadline of 0 nobody waits until the kernel has ended the child.
+            wait_until("the child is gone", || ended.still_there().is_empty());
         });
     }
     let waits = [
