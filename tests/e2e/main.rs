@@ -40,6 +40,7 @@ mod command_lines;
 mod config;
 mod containers;
 mod dockerd;
+mod docs;
 mod doctor;
 mod doctor_containers;
 mod doctor_programs;

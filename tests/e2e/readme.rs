@@ -1,30 +1,20 @@
-//! What the README and Dockerfile.example say works: every block of commands in them is run.
+//! What the README, the pages of `docs` and Dockerfile.example say works: every block of commands in them is run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::docker::{Image, container};
+use crate::support::pages::{self, root};
 use crate::support::{binary, docker, machine, need};
 
-/// The blocks of the README with this word behind the fence.
+/// The blocks of all pages with this word behind the fence.
 fn blocks(language: &str) -> Vec<String> {
-    let text = fs::read_to_string(root().join("README.md")).expect("our own file");
-    let mut blocks = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if line == format!("```{language}") {
-            let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-            blocks.push(block.join("\n"));
-        } else if line.starts_with("```") {
-            lines.by_ref().find(|line| *line == "```");
-        }
-    }
+    let pages = pages::all();
+    let blocks = pages.iter();
     blocks
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .flat_map(|page| pages::blocks(&page.text, language))
+        .collect()
 }
 
 /// A directory in which the binary under test is called `stepdown`.
@@ -89,8 +79,8 @@ fn the_configuration_files_are_read() {
 #[test]
 fn the_lines_for_a_dockerfile_make_an_image() {
     need!(docker::available());
-    // Those of the first recipe; others name programs that this image does not have.
-    let recipes = blocks("dockerfile");
+    // Those of the README; others name programs that this image does not have.
+    let recipes = pages::blocks(&pages::page("README.md"), "dockerfile");
     let lines = recipes.first().expect("a recipe");
     let lines = lines.replace("[\"myserver\"]", "[\"/actor\", \"exit\", \"7\"]");
     let context = tempfile::tempdir().expect("a temporary directory");

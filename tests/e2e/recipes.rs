@@ -1,4 +1,4 @@
-//! The recipes of the README: each is the file in `scripts/examples`, and each is run or checked by what reads it.
+//! The recipes of `docs`: each is the file in `scripts/examples`, and each is run or checked by what reads it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,6 +18,7 @@ use crate::support::docker::{self, Image};
 use crate::support::drainee::{THREADED, words};
 use crate::support::mark::Mark;
 use crate::support::net::{self, free_port};
+use crate::support::pages;
 use crate::support::{BOUND, Stepdown, binary, holds_within, need, uninterrupted, wait_until};
 
 fn examples() -> PathBuf {
@@ -29,21 +30,21 @@ fn example(name: &str) -> String {
 }
 
 #[test]
-fn the_readme_shows_the_files() {
-    let readme = fs::read_to_string(examples().join("../../README.md")).expect("our own file");
-    for (name, language) in [
-        ("compose/compose.yaml", "yaml"),
-        ("compose/haproxy.cfg", "haproxy"),
-        ("compose/rolling-restart", "bash"),
-        ("kubernetes.yaml", "yaml"),
-        ("ci/github.yml", "yaml"),
-        ("ci/gitlab.yml", "yaml"),
-        ("web.service", "ini"),
+fn the_pages_show_the_files() {
+    for (page, name, language) in [
+        ("compose", "compose/compose.yaml", "yaml"),
+        ("compose", "compose/haproxy.cfg", "haproxy"),
+        ("compose", "compose/rolling-restart", "bash"),
+        ("kubernetes", "kubernetes.yaml", "yaml"),
+        ("ci", "ci/github.yml", "yaml"),
+        ("ci", "ci/gitlab.yml", "yaml"),
+        ("systemd", "web.service", "ini"),
     ] {
+        let text = pages::page(&format!("docs/{page}.md"));
         let block = format!("```{language}\n{}```\n", example(name));
-        assert!(readme.contains(&block), "not as it is in {name}");
-        let link = format!("(scripts/examples/{name})");
-        assert!(readme.contains(&link), "no {link}");
+        assert!(text.contains(&block), "{page}: not as it is in {name}");
+        let link = format!("(../scripts/examples/{name})");
+        assert!(text.contains(&link), "{page}: no {link}");
     }
 }
 

@@ -264,7 +264,7 @@ fn ctrl_z_does_not_hold_up_a_stop() {
 
 #[test]
 fn peers_lose_ctrl_z_or_job_control() {
-    // What the README says about them, seen from the same shell.
+    // What the README's table says about them, seen from the same shell.
     for peer in ["tini", "dumb-init", "catatonit"] {
         need!(binary::installed(&format!("/usr/bin/{peer}")));
     }

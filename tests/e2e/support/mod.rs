@@ -16,6 +16,7 @@ pub(crate) mod machine;
 pub(crate) mod mark;
 pub(crate) mod net;
 pub(crate) mod output;
+pub(crate) mod pages;
 pub(crate) mod proc;
 pub(crate) mod pty;
 pub(crate) mod running;
