@@ -5,6 +5,8 @@
 //! name blocks, a server may never answer, and neither may touch PID 1.
 
 mod brief;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod http;
 mod mdns;
 mod udp;

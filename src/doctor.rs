@@ -3,6 +3,8 @@
 //! It reads /proc and asks container engines; it sends no signal and changes nothing.
 
 mod engine;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod gather;
 mod init;
 mod json;

@@ -35,6 +35,8 @@ mod cannot_start;
 mod cgroup;
 mod child;
 mod fd_store;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod heir;
 pub(crate) mod hooks;
 mod job_control;

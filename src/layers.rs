@@ -54,11 +54,12 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.path();
         let name = entry.file_name();
         if path.is_dir() {
-            if name != "tests" {
+            if name != "tests" && name != "fuzz" {
                 sources(&path, found);
             }
         } else if path.extension().is_some_and(|e| e == "rs")
             && name != "tests.rs"
+            && name != "fuzz.rs"
             && name != "layers.rs"
         {
             found.push(path);

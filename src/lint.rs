@@ -6,6 +6,8 @@ mod compose;
 mod copies;
 mod dockerfile;
 mod finding;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod interpolate;
 mod judge;
 mod kubernetes;

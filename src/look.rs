@@ -50,7 +50,7 @@ pub(crate) fn descendants() -> Vec<ProcessLook> {
 }
 
 /// What `cmdline` holds: words that end with a zero byte. What a program has written over them may be one text.
-fn words(cmdline: &[u8]) -> Vec<String> {
+pub(crate) fn words(cmdline: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(cmdline);
     let text = text.trim_end_matches('\0');
     let words = (!text.is_empty()).then(|| text.split('\0').map(str::to_owned));
@@ -67,7 +67,7 @@ fn mask(status: &str, name: &str) -> u64 {
 }
 
 /// What the two files say.
-fn of(pid: i32, stat: Stat, status: &str) -> ProcessLook {
+pub(crate) fn of(pid: i32, stat: Stat, status: &str) -> ProcessLook {
     let set = |name| mask(status, name);
     ProcessLook {
         pid,

@@ -76,6 +76,8 @@ mod drive;
 mod dropin;
 #[cfg(feature = "explain")]
 mod explain;
+#[cfg(test)]
+mod fuzz;
 #[cfg(feature = "health")]
 mod health;
 #[cfg(feature = "interrupts")]

@@ -9,6 +9,8 @@ pub(crate) mod config;
 pub(crate) mod definition;
 pub(crate) mod drain;
 mod effect;
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub(crate) mod hooks;
 pub(crate) mod identity;
 mod ladder;

@@ -13,6 +13,8 @@ pub(crate) mod entry;
 pub(crate) mod environment;
 pub(crate) mod file;
 pub(crate) mod fork;
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub(crate) mod last_resort;
 pub(crate) mod listening;
 pub(crate) mod namespaces;

@@ -2,6 +2,8 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod files;
+#[cfg(test)]
+pub(crate) mod fuzz;
 pub(crate) mod lines;
 pub(crate) mod log;
 pub(crate) mod metrics;

@@ -90,7 +90,7 @@ fn read(stream: &mut TcpStream, head: &mut Vec<u8>, limit: &Limit) -> Result<(),
 }
 
 /// The status, once the head is complete; what only announces the answer (1xx) is left out.
-fn parsed(head: &mut Vec<u8>) -> Result<Option<StatusCode>, String> {
+pub(super) fn parsed(head: &mut Vec<u8>) -> Result<Option<StatusCode>, String> {
     loop {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS];
         let mut answer = httparse::Response::new(&mut fields);

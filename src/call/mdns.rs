@@ -74,7 +74,7 @@ const FLUSH: u16 = 0x8000;
 
 /// An answer that nobody has asked for, with the records that were announced and a time to live of 0 (RFC 6762,
 /// section 10.1). The address of the host stays: others may be on it.
-fn goodbye(service: &Service, host: &str) -> Vec<u8> {
+pub(super) fn goodbye(service: &Service, host: &str) -> Vec<u8> {
     let kind = name(service.kind.split('.').chain(["local"]));
     let instance = [&label(&service.instance)[..], &kind].concat();
     let mut records = vec![record(&kind, PTR, INTERNET, &instance)];

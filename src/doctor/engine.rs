@@ -112,7 +112,7 @@ pub(super) fn find(name: &str) -> Asked {
     Asked { found, troubles }
 }
 
-fn container(engine: &'static str, body: &[u8]) -> Result<Container, String> {
+pub(super) fn container(engine: &'static str, body: &[u8]) -> Result<Container, String> {
     let value: Value = serde_json::from_slice(body)
         .map_err(|error| format!("{engine} answers no JSON: {error}"))?;
     let text = |at: &str| value.pointer(at).and_then(Value::as_str).unwrap_or("");

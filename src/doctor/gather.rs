@@ -47,7 +47,7 @@ pub(super) fn hidden() -> &'static str {
 }
 
 /// Whether /proc is mounted with `hidepid` (proc(5)); `mounts` is mountinfo.
-fn hides_others(mounts: &str) -> bool {
+pub(super) fn hides_others(mounts: &str) -> bool {
     const HOW: [&str; 6] = ["1", "2", "4", "noaccess", "invisible", "ptraceable"];
     let hides = |option: &str| {
         let how = option.strip_prefix("hidepid=");

@@ -4,10 +4,10 @@
 //! Everything here returns in bounded time, a few milliseconds as a rule, and nothing is left
 //! running between two calls.
 
-mod proc_net;
-mod sock_diag;
+pub(super) mod proc_net;
+pub(super) mod sock_diag;
 mod sockets;
-mod threads;
+pub(super) mod threads;
 mod waits;
 
 use std::cell::LazyCell;

@@ -246,6 +246,11 @@ fn pid_in(path: &Path) -> Result<i32, String> {
     let read = file.take(64).read_to_string(&mut text);
     read.map_err(|error| error.to_string())?;
     let is_fresh = changed.is_ok_and(|at| is_younger(at, SETTLED));
+    pid_in_text(&text, is_fresh)
+}
+
+/// Without a newline a text that was just written may not be all of it.
+pub(super) fn pid_in_text(text: &str, is_fresh: bool) -> Result<i32, String> {
     if is_fresh && !text.contains('\n') {
         return Err("the file is being written".to_owned());
     }

@@ -417,6 +417,9 @@ fn may_speak(sender: MessageSender) -> Result<(), String> {
 }
 
 #[cfg(test)]
+pub(super) mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -170,7 +170,11 @@ fn inherited(own_pid: i32) -> Vec<String> {
     let told: usize = variable("LISTEN_FDS").parse().unwrap_or(0);
     let there = (0..told).take_while(|index| descriptors::is_inherited(number(*index)));
     let count = if is_ours { there.count() } else { 0 };
-    let names = variable("LISTEN_FDNAMES");
+    named(&variable("LISTEN_FDNAMES"), count)
+}
+
+/// So many names; what has none has the name that sd_listen_fds(3) gives it.
+pub(super) fn named(names: &str, count: usize) -> Vec<String> {
     let names = names.split(':').filter(|name| !name.is_empty());
     let names = names.chain(std::iter::repeat(UNNAMED)).take(count);
     names.map(str::to_owned).collect()

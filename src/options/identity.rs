@@ -28,11 +28,11 @@ pub(crate) struct User {
 
 /// A file of entries, one a line, fields between colons; any bytes may stand in a comment. As Docker
 /// reads them: blanks around a line (a CR) are none of it, and fields at its end may be missing.
-struct Entries {
-    path: &'static str,
-    text: Vec<u8>,
+pub(super) struct Entries {
+    pub(super) path: &'static str,
+    pub(super) text: Vec<u8>,
     /// Why it could not be read; that it is not there is no reason.
-    unreadable: Option<String>,
+    pub(super) unreadable: Option<String>,
 }
 
 impl Entries {
@@ -88,7 +88,7 @@ pub(crate) fn user(text: &str) -> Result<User, Fault> {
     user_in(&Entries::read(PASSWD), &Entries::read(GROUP), text)
 }
 
-fn user_in(passwd: &Entries, groups: &Entries, text: &str) -> Result<User, Fault> {
+pub(super) fn user_in(passwd: &Entries, groups: &Entries, text: &str) -> Result<User, Fault> {
     let (name, group_name) = match text.split_once(':') {
         Some((name, group)) => (name, Some(group)),
         None => (text, None),
@@ -162,7 +162,7 @@ pub(crate) fn group(text: &str) -> Result<u32, Fault> {
     group_in(&Entries::read(GROUP), text)
 }
 
-fn group_in(groups: &Entries, text: &str) -> Result<u32, Fault> {
+pub(super) fn group_in(groups: &Entries, text: &str) -> Result<u32, Fault> {
     if text.is_empty() {
         return Err(Fault::new("the group is empty").way_out("write its name or number"));
     }

@@ -68,15 +68,15 @@ pub(crate) fn add(settings: &mut Settings, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-struct Reader<'a> {
-    path: Rc<str>,
-    text: &'a str,
+pub(super) struct Reader<'a> {
+    pub(super) path: Rc<str>,
+    pub(super) text: &'a str,
 }
 
 type Pair = (&'static Opt, Value);
 
 impl Reader<'_> {
-    fn values(&self) -> Result<Vec<Pair>, Error> {
+    pub(super) fn values(&self) -> Result<Vec<Pair>, Error> {
         let table = DeTable::parse(self.text).map_err(|error| {
             let span = error.span().unwrap_or_default();
             let place = self.place(span.start);

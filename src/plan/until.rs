@@ -99,7 +99,7 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let (name, rest) = name(text).ok_or("this is no name of a metric")?;
         let (labels, rest) = labels(rest).ok_or("these are no labels")?;
         if !rest.trim().is_empty() {

@@ -56,7 +56,7 @@ impl Counter {
 }
 
 /// The controller is in one hierarchy at a time: where version 1 has it, that of version 2 counts nothing.
-fn candidates(cgroups: &[u8], mounts: &[u8]) -> Vec<Counter> {
+pub(super) fn candidates(cgroups: &[u8], mounts: &[u8]) -> Vec<Counter> {
     let of = |hierarchy: Hierarchy| {
         let path = match hierarchy {
             Hierarchy::Unified => own_path(cgroups),
@@ -93,14 +93,14 @@ fn memory_path(cgroups: &[u8]) -> Option<&OsStr> {
 }
 
 /// The same line in both versions.
-fn kills(text: &[u8]) -> Option<u64> {
+pub(super) fn kills(text: &[u8]) -> Option<u64> {
     let mut lines = text.split(|byte| *byte == b'\n');
     let number = lines.find_map(|line| line.strip_prefix(b"oom_kill "))?;
     str::from_utf8(number).ok()?.trim().parse().ok()
 }
 
 /// Without a limit version 2 says `max`, and version 1 a number larger than any memory.
-fn limit(text: &str) -> Option<u64> {
+pub(super) fn limit(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|bytes| *bytes < 1 << 60)
 }
 

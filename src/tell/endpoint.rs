@@ -4,6 +4,8 @@
 //! connections there are, how long one lasts, how much is read from it.
 
 mod checkers;
+#[cfg(test)]
+pub(super) mod fuzz;
 pub(super) mod status;
 
 use std::collections::VecDeque;
@@ -19,7 +21,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -239,7 +242,7 @@ async fn serve(
 }
 
 async fn talk(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     client: SocketAddr,
     endpoint: Arc<Endpoint>,
     events: mpsc::UnboundedSender<Event>,

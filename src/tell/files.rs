@@ -4,7 +4,7 @@
 mod last_words;
 mod run_report;
 mod spans;
-mod state;
+pub(super) mod state;
 
 use std::ffi::OsString;
 use std::time::{Duration, SystemTime};

@@ -63,7 +63,7 @@ fn table(
 }
 
 /// Reads one line; `None` for the heading and for anything else.
-fn line(text: &str) -> Option<Connection> {
+pub(in crate::drain) fn line(text: &str) -> Option<Connection> {
     let mut fields = text.split_ascii_whitespace();
     fields.next()?;
     let (local, remote) = (address(fields.next()?)?, address(fields.next()?)?);

@@ -358,7 +358,7 @@ fn filter(ranges: &[(u16, u16)]) -> Vec<u8> {
 }
 
 /// Reads one datagram of the answer: `true` when the dump is at its end.
-fn read_datagram(
+pub(in crate::drain) fn read_datagram(
     mut bytes: &[u8],
     sequence: u32,
     interrupted: &mut bool,

@@ -19,9 +19,9 @@ use crate::drain::look::sockets::ReadBudget;
 const COST: u32 = 8;
 /// A poll(2) of more descriptors than this is not looked into: nobody waits for a single one that
 /// way.
-const POLL_MAX: u64 = 16;
+pub(in crate::drain) const POLL_MAX: u64 = 16;
 /// The size of an `fd_set`.
-const SELECT_MAX: u64 = 1024;
+pub(in crate::drain) const SELECT_MAX: u64 = 1024;
 /// The events that a reader asks poll(2) for: POLLIN, POLLPRI, POLLRDNORM, POLLRDHUP.
 const POLL_READ: i16 = libc::POLLIN | libc::POLLPRI | libc::POLLRDNORM | libc::POLLRDHUP;
 
@@ -167,7 +167,7 @@ fn thread(pid: Pid, tid: Pid, memory: &mut ProcessMemory) -> Asleep {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Syscall {
+pub(in crate::drain) enum Syscall {
     Is(Asleep),
     Poll { at: u64, count: u64 },
     Select { count: u64, sets: [u64; 3] },
@@ -175,7 +175,7 @@ enum Syscall {
 
 /// Reads one line of /proc/PID/syscall: `running`, or the number of the call, six arguments, the
 /// stack pointer and the program counter; the number is -1 outside of a call.
-fn call(text: &str) -> Syscall {
+pub(in crate::drain) fn call(text: &str) -> Syscall {
     let mut fields = text.split_ascii_whitespace();
     let first = fields.next();
     if first == Some("running") {
@@ -252,7 +252,7 @@ fn kind_of(number: c_long) -> Option<Number> {
 }
 
 /// Reads an array of `struct pollfd`: `{ int fd; short events; short revents; }`.
-fn polled(fds: &[u8]) -> Asleep {
+pub(in crate::drain) fn polled(fds: &[u8]) -> Asleep {
     let mut one = None;
     for entry in fds.chunks_exact(8) {
         let [f0, f1, f2, f3, e0, e1, ..] = *entry else {
@@ -274,7 +274,7 @@ fn polled(fds: &[u8]) -> Asleep {
 }
 
 /// Reads the three sets of select(2), of which the first is for reading.
-fn selected(sets: &[[u8; SELECT_MAX as usize / 8]; 3], count: u64) -> Asleep {
+pub(in crate::drain) fn selected(sets: &[[u8; SELECT_MAX as usize / 8]; 3], count: u64) -> Asleep {
     let has = |set: &[u8], fd: u64| -> bool {
         // Words of 64 bits in the order of the machine; both machines are little-endian.
         set.get((fd / 8) as usize)

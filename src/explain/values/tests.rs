@@ -73,30 +73,34 @@ fn is_same(one: &Plan, other: &Plan) -> bool {
 #[test]
 fn each_row_typed_as_it_stands_changes_nothing() {
     for start in STARTS {
-        let settings = settings(start);
-        let before = plan(&settings);
-        let shown = rows_of(&settings);
-        for option in OPTIONS {
-            let row = shown.iter().find(|row| row.name == option.name);
-            let Some(row) = row.filter(|row| !is_prose(&row.value)) else {
-                continue;
-            };
-            let mut typed = settings.clone();
-            typed.remove(option);
-            if option.name == "ladder" {
-                // It has the signal that stands in place of SAME.
-                typed.remove(&STOP_SIGNAL);
-            }
-            typed.add(option, row.value.clone(), Source::Flag);
-            let mut after = plan(&typed);
-            after.stop_signal = before.stop_signal;
-            assert!(
-                is_same(&before, &after),
-                "{start:?}: {} {}\n{before:?}\n{after:?}",
-                row.name,
-                row.value
-            );
+        each_row_changes_nothing(&settings(start));
+    }
+}
+
+/// Types each value of the table as it stands there.
+pub(crate) fn each_row_changes_nothing(settings: &Settings) {
+    let before = plan(settings);
+    let shown = rows_of(settings);
+    for option in OPTIONS {
+        let rows: Vec<&Row> = shown.iter().filter(|row| row.name == option.name).collect();
+        if rows.is_empty() || rows.iter().any(|row| is_prose(&row.value)) {
+            continue;
         }
+        let mut typed = settings.clone();
+        typed.remove(option);
+        if option.name == "ladder" {
+            // It has the signal that stands in place of SAME.
+            typed.remove(&STOP_SIGNAL);
+        }
+        for row in &rows {
+            typed.add(option, row.value.clone(), Source::Flag);
+        }
+        let mut after = plan(&typed);
+        after.stop_signal = before.stop_signal;
+        assert!(
+            is_same(&before, &after),
+            "{settings:?}: {rows:?}\n{before:?}\n{after:?}"
+        );
     }
 }
 

@@ -189,7 +189,8 @@ impl Keeper {
     /// | `STEPDOWN_LAST_GAVE_UP` | 1 if they were so many that no other followed |
     pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
         let last = self.state.last_runs.first();
-        let runs: u64 = self.state.totals.runs.values().sum();
+        let runs = self.state.totals.runs.values();
+        let runs = runs.fold(0, |sum: u64, more| sum.saturating_add(*more));
         let flag = |flag: bool| u8::from(flag).to_string();
         let signal = last.and_then(|run| run.signal.clone());
         let number = |of: fn(&PastRun) -> Option<u64>| last.and_then(of).map(|n| n.to_string());
@@ -301,3 +302,6 @@ fn seconds(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+pub(in crate::tell) mod fuzz;
