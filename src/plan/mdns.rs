@@ -26,7 +26,7 @@ const LABEL: usize = 63;
 /// What is wrong, where, and the way out.
 pub(crate) fn parse(text: &str) -> Result<Service, Fault> {
     let start = text.len() - text.trim_start().len();
-    let end = text.trim_end().len();
+    let end = text.trim_end().len().max(start);
     let whole = |message: &str| {
         let fault = Fault::new(message).at(text, start, end);
         Err(fault.way_out(EXAMPLE))
@@ -118,6 +118,7 @@ mod tests {
     #[test]
     fn a_mistake_is_told_with_the_way_out() {
         for (text, message) in [
+            (" ", "this is no URL at column 2"),
             ("mdns://web._http._tcp", "only names that end with .local"),
             ("mdns://web._http._tcp.local:x", "the port is no number"),
             ("mdns://web._http._tcp.local:0", "the port is no number"),

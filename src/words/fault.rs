@@ -65,7 +65,7 @@ impl fmt::Display for Fault {
         }
         if let Some((text, start, end)) = &self.place {
             let indent = column(text, *start);
-            let marks = (column(text, *end) - indent).max(1);
+            let marks = column(text, *end).saturating_sub(indent).max(1);
             write!(f, "\n  {text}\n  {:indent$}{}", "", "^".repeat(marks))?;
         }
         Ok(())
