@@ -35,6 +35,8 @@ class Program:
     env: dict = dataclasses.field(default_factory=dict)
     # What the log says when the program came to its end in an orderly way.
     well: typing.Optional[str] = None
+    # What it needs from another program, which is there before it and outlives it.
+    beside: typing.Optional[list] = None
     # Seconds from the moment that the request is known to have begun to the first signal.
     under_way: float = 0.3
 

@@ -19,6 +19,7 @@ import time
 
 import catalog
 import in_flight
+import more
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -126,6 +127,8 @@ def play(program, situation, init, bound):
     write(program.files)
     in_flight.backends()
     log = open("/mnt/log", "ab")
+    if program.beside is not None:
+        subprocess.Popen(program.beside, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     # The session of its own is what a container engine gives to PID 1.
     process = subprocess.Popen(
         ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--", "setsid", *init, *program.argv],
@@ -142,7 +145,8 @@ def play(program, situation, init, bound):
     elif isinstance(ready, int):
         ready = lambda: in_flight.listens(program.ready)  # noqa: E731
     if not until(ready, process):
-        return {"failed": "it did not become ready"}
+        ended_with = process.poll()
+        return {"failed": "it did not become ready" if ended_with is None else f"ended with {ended_with} at the start"}
     flying = None
     if program.request is not None:
         flying = in_flight.InFlight(program.request)
@@ -173,9 +177,12 @@ def play(program, situation, init, bound):
 
 def main():
     request = json.loads(sys.argv[1])
-    program = next(program for program in catalog.PROGRAMS if program.name == request["program"])
+    known = catalog.PROGRAMS + more.PROGRAMS
+    program = next(program for program in known if program.name == request["program"])
     isolate(request["binary"], request["template"])
-    init = {"bare": [], "tini": ["tini", "--"], "stepdown": ["/mnt/stepdown", "--"]}[request["init"]]
+    with_options = ["/mnt/stepdown", *request["options"], "--"]
+    inits = {"bare": [], "tini": ["tini", "--"], "stepdown": ["/mnt/stepdown", "--"], "options": with_options}
+    init = inits[request["init"]]
     outcome = play(program, request["situation"], init, request["bound"])
     text = pathlib.Path("/mnt/log").read_text(errors="replace")
     outcome["well"] = None if program.well is None else program.well in text
