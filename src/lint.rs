@@ -163,7 +163,7 @@ impl Lint {
 /// What a Dockerfile says wrongly whoever runs it.
 fn judge_stage(stage: &Stage, findings: &mut Findings) {
     for (key, at) in &stage.broken {
-        let message = format!("{key} looks like an exec form and is no JSON");
+        let message = format!("{key} looks like an exec form and is not valid JSON");
         findings.add(&rules::EXEC_FORM_BROKEN, *at, message);
     }
     let is_line = |words: &&run::Words| words.is_shell_form;

@@ -195,7 +195,10 @@ fn judge_own(case: &Case<'_>, own: &Own, findings: &mut Findings) {
         }
     }
     if let (Some(_), Some(restart)) = (restart_of(plan), &run.restart) {
-        let message = format!("{:?} here, and --restart of stepdown", restart.value);
+        let message = format!(
+            "the restart policy of the platform is {:?}, and stepdown has --restart",
+            restart.value
+        );
         findings.add(&rules::RESTART_TWICE, restart.at, message);
     }
     if run.platform == Platform::Systemd {
@@ -206,10 +209,11 @@ fn judge_own(case: &Case<'_>, own: &Own, findings: &mut Findings) {
             let said = if mode.is_some() {
                 "is"
             } else {
-                "is not set: it is"
+                "is not set, so it is"
             };
-            let message =
-                format!("KillMode= {said} control-group, and stepdown is the main process");
+            let message = format!(
+                "KillMode= {said} control-group: systemd signals stepdown and its program at the same time"
+            );
             findings.add(&rules::KILL_MODE, at, message);
         }
     }

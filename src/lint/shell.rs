@@ -14,6 +14,8 @@ pub(crate) struct Text {
     /// `exec PROGRAM` somewhere, in a branch or a function, too.
     has_exec: bool,
     has_trap: bool,
+    /// A trap in a branch or a function.
+    has_inner_trap: bool,
 }
 
 /// A command at the top.
@@ -52,6 +54,9 @@ pub(crate) enum Fate<'a> {
     Last(&'a [Word]),
     /// No shell replaces itself by that; and the byte at which it begins.
     Stays(&'static str, usize),
+    /// It ignores TERM, and so does what it starts, unless that has a handler of its own; and the byte at which the
+    /// trap begins.
+    Ignores(usize),
     Unknown,
 }
 
@@ -88,6 +93,19 @@ impl Text {
         sleeps.collect()
     }
 
+    /// Where the last trap for TERM begins, if that is `trap '' TERM`.
+    fn ignores_term(&self) -> Option<usize> {
+        let of_term = |piece: &&Piece| {
+            let names = ["TERM", "SIGTERM", "15"];
+            let mut words = piece.words.iter().map(|word| word.text.as_str());
+            words.next() == Some("trap") && words.skip(1).any(|word| names.contains(&word))
+        };
+        let trap = self.pieces.iter().rfind(of_term)?;
+        let is_plain = !trap.is_piped && !trap.is_background;
+        let ignores = trap.words.get(1).is_some_and(|word| word.text.is_empty());
+        (ignores && is_plain).then(|| trap.words.first().map_or(0, |word| word.start))
+    }
+
     /// What happens at the end.
     pub(crate) fn fate(&self) -> Fate<'_> {
         let Some(last) = self.pieces.last() else {
@@ -101,7 +119,8 @@ impl Text {
             return Fate::Execs(is_it.then(|| program_of_exec(&last.words)));
         }
         if self.has_trap {
-            return Fate::Unknown;
+            let ignores = self.ignores_term().filter(|_| !self.has_inner_trap);
+            return ignores.map_or(Fate::Unknown, Fate::Ignores);
         }
         let in_background = self.pieces.iter().any(|piece| piece.is_background);
         match last.kind {
@@ -236,7 +255,10 @@ impl Reader {
         self.at_command = false;
         match text {
             "exec" => self.last_was_exec = true,
-            "trap" => self.text.has_trap = true,
+            "trap" => {
+                self.text.has_trap = true;
+                self.text.has_inner_trap |= !self.open.is_empty();
+            }
             _ => {}
         }
         self.keep(text, start)

@@ -1,8 +1,8 @@
 //! The files: read, recognized by name and content, with the comments that ignore rules.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -11,9 +11,12 @@ use super::place::{Placed, Spot};
 use super::rules;
 use super::yaml::{self, Node};
 use crate::sys::file;
+use crate::words::suggest;
 
 /// Nothing that is written by hand is ever near this size, and little of what is not.
 const LIMIT: u64 = 16 << 20;
+/// So many files are named in the place of one that is not there.
+const NAMED: usize = 4;
 
 /// What a file is.
 #[derive(Clone, Debug)]
@@ -58,7 +61,7 @@ impl Sources {
     pub(crate) fn name(&mut self, path: &Path) -> Result<usize, String> {
         let index = self.all.len();
         let shown = path.to_string_lossy().into_owned();
-        let text = read(path).map_err(|why| format!("{shown}: {why}"))?;
+        let text = read(path).map_err(|why| format!("{shown}: {why}{}", instead(path)))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
         let kind = recognized(path, &text, index).map_err(|error| {
             let at = error.at;
@@ -117,7 +120,7 @@ impl Sources {
                 match unknown {
                     Some(name) => {
                         let all = rules::RULES.iter().map(|rule| rule.name);
-                        let near = crate::words::suggest::nearest(name, all);
+                        let near = suggest::nearest(name, all);
                         let near = near.map(|near| format!(": did you mean {near}?"));
                         let near = near.unwrap_or_default();
                         findings.add(
@@ -162,6 +165,60 @@ fn read(path: &Path) -> Result<String, String> {
         return Err("it is larger than 16 MiB".to_owned());
     }
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+/// What to do about a file that cannot be opened.
+fn instead(path: &Path) -> String {
+    match File::open(path).map_err(|error| error.kind()) {
+        Err(ErrorKind::PermissionDenied) => format!(
+            ": run lint as a user who may read it, or give it on standard input: sudo cat {} | stepdown lint -",
+            path.display()
+        ),
+        Err(ErrorKind::NotFound) => not_there(path),
+        _ => String::new(),
+    }
+}
+
+/// What is there instead of a file that is not.
+fn not_there(path: &Path) -> String {
+    let directory = path.parent().filter(|parent| *parent != Path::new(""));
+    let place = directory.unwrap_or(Path::new("."));
+    let Ok(entries) = fs::read_dir(place) else {
+        return format!(
+            ": the directory {} is not there either; correct the path",
+            place.display()
+        );
+    };
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    let shown = |name: &str| {
+        directory
+            .map_or(name.into(), |place| place.join(name))
+            .display()
+            .to_string()
+    };
+    let wanted = path.file_name().unwrap_or_default().to_string_lossy();
+    let near = suggest::nearest(&wanted, names.iter().map(String::as_str));
+    if let Some(near) = near {
+        return format!(": did you mean {}?", shown(near));
+    }
+    names.retain(|name| {
+        let name = name.to_ascii_lowercase();
+        let begins = ["dockerfile", "containerfile", "compose.", "docker-compose."];
+        begins.iter().any(|begin| name.starts_with(begin)) || name.ends_with(".service")
+    });
+    names.truncate(NAMED);
+    match names.iter().map(|name| shown(name)).collect::<Vec<_>>() {
+        names if names.is_empty() => {
+            ": name a Dockerfile, compose file, Kubernetes manifest, systemd service or TOML \
+                                      file of --config that is there"
+                .to_owned()
+        }
+        names => format!(": there is {}", names.join(", ")),
+    }
 }
 
 /// What the file is; in an error, line 0 is none.

@@ -140,7 +140,7 @@ fn a_finding_has_its_place_its_reason_and_the_way_out() {
         .code(1)
         .was_silent()
         .said("Dockerfile:2:7: warning: the image: sleep is PID 1 and has no handler for TERM [no-handler]")
-        .said("  way out: put an init in front: stepdown --, or init: true");
+        .said("  way out: put an init in front (ENTRYPOINT [\"stepdown\", \"--\"], docker run --init, init: true in compose)");
 }
 
 #[test]
@@ -199,13 +199,28 @@ fn what_cannot_be_judged_is_told_and_the_rest_is_judged() {
             "Dockerfile",
             "stepdown lint: Dockerfile:1:1: unknown instruction",
         ),
-        ("missing.yaml", "missing.yaml: No such file or directory"),
+        (
+            "missing.yaml",
+            "missing.yaml: No such file or directory: there is Dockerfile, Dockerfile.web",
+        ),
+        (
+            "lost.yaml",
+            "No such file or directory: did you mean list.yaml?",
+        ),
+        (
+            "nowhere/a.yaml",
+            "the directory nowhere is not there either",
+        ),
         ("sub", "it is a directory"),
     ] {
         let ended = lint(directory.path(), [file, "Dockerfile.web"]);
         ended.code(125).logged(&[told]);
         assert!(ended.stdout.contains("[no-handler]"), "{}", ended.told());
     }
+    let empty = tempfile::tempdir().expect("a directory");
+    lint(empty.path(), ["a.yaml"]).code(125).logged(&[
+        "stepdown lint: a.yaml: No such file or directory: name a Dockerfile, compose file, Kubernetes manifest",
+    ]);
     let ended = lint(directory.path(), []);
     ended
         .code(125)
@@ -232,7 +247,7 @@ fn annotations_are_as_github_takes_them() {
     let directory = root().join("tests/lint/two-inits/bad");
     let ended = lint(&directory, ["--format", "github", "compose.yaml"]);
     ended.code(1).was_silent();
-    let begins = "::warning file=compose.yaml,line=4,col=11,title=stepdown lint%3A two-inits::stepdown behind";
+    let begins = "::warning file=compose.yaml,line=4,col=11,title=stepdown lint%3A two-inits::stepdown runs behind";
     assert!(
         ended.stdout.lines().any(|line| line.starts_with(begins)),
         "{}",

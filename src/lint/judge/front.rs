@@ -8,6 +8,7 @@ use crate::lint::programs::{Sh, base_name, has_no_handler, runner};
 use crate::lint::rules;
 use crate::lint::run::{Platform, Word, Words};
 use crate::lint::shell::{Fate, Text};
+use crate::words::signal::Signal;
 
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
     shell(case, findings);
@@ -31,6 +32,13 @@ impl Case<'_> {
         }
         let has_init = !self.chain.inits.is_empty() || self.chain.stepdown.is_some();
         self.run.is_whole && self.run.is_pid1 && self.run.init.is_none() && !has_init
+    }
+
+    /// Whether a first process that ignores TERM does not stop.
+    fn ignores_stop(&self) -> bool {
+        let said = self.run.stop_signal.as_ref();
+        let is_term = said.is_none_or(|said| Signal::parse(said.value.trim()) == Ok(Signal::TERM));
+        self.is_alone() && self.run.is_service && is_term
     }
 
     fn words_of(&self, at: usize) -> Option<&Words> {
@@ -66,6 +74,10 @@ fn shell(case: &Case<'_>, findings: &mut Findings) {
         Fate::Stays(what, _) if case.is_alone() && case.run.is_service => {
             let message = format!("{}: the shell waits for {what}", words.key);
             findings.add(&rules::SHELL_STAYS, line.at, message);
+        }
+        Fate::Ignores(_) if case.ignores_stop() => {
+            let message = format!("{}: the shell ignores TERM (trap '' TERM)", words.key);
+            findings.add(&rules::SIGNAL_NOT_TAKEN, line.at, message);
         }
         Fate::Last(program) if sh != Sh::Replaces => {
             let program = program.first().map_or("", |word| word.text.as_str());
@@ -129,6 +141,10 @@ fn script(case: &Case<'_>, findings: &mut Findings) {
             let message = format!("{}: the shell waits for {what}", script.path);
             findings.add(&rules::SHELL_STAYS, place(start), message);
         }
+        Fate::Ignores(start) if case.ignores_stop() => {
+            let message = format!("{}: the shell ignores TERM (trap '' TERM)", script.path);
+            findings.add(&rules::SIGNAL_NOT_TAKEN, place(start), message);
+        }
         _ => {}
     }
 }
@@ -166,14 +182,14 @@ fn inits(case: &Case<'_>, findings: &mut Findings) {
     if let [first, second, ..] = inits.as_slice()
         && let (Some(first), Some(word)) = (name(first), case.words.get(*second))
     {
-        let message = format!("{} behind {first}", base_name(&word.text));
+        let message = format!("{} runs behind {first}", base_name(&word.text));
         findings.add(&rules::TWO_INITS, word.at, message);
     } else if let (Some(at), Some(first)) = (run.init, inits.first().filter(|_| run.is_whole)) {
         let second = name(first).unwrap_or_default();
         findings.add(
             &rules::TWO_INITS,
             at,
-            format!("{second} behind the init of init: true"),
+            format!("{second} runs behind the init that init: true adds"),
         );
     }
     if let Some(at) = run.init
@@ -198,14 +214,42 @@ fn inits(case: &Case<'_>, findings: &mut Findings) {
         );
         findings.add(&rules::ENTRYPOINT_REPLACED, *at, message);
     }
-    if run.platform == Platform::Systemd
-        && let Some(mode) = run.kill_mode.as_ref().filter(|mode| mode.value == "none")
-        && run.is_service
+    kill_mode(case, findings);
+}
+
+/// A mode of systemd by which the program goes on running.
+fn kill_mode(case: &Case<'_>, findings: &mut Findings) {
+    let run = case.run;
+    let is_mode = |name: &str| {
+        let mode = run.kill_mode.as_ref().filter(|mode| mode.value == name);
+        mode.filter(|_| run.platform == Platform::Systemd && run.is_service)
+    };
+    if let Some(mode) = is_mode("process")
+        && let Some(shell) = &case.chain.shell
+        && let Some(text) = case
+            .words
+            .get(shell.line)
+            .and_then(|line| Text::read(&line.text))
+        && let Some(name) = case.words.get(shell.name).map(|name| base_name(&name.text))
     {
+        // Of the shells, dash alone does not replace itself by a single command, and sh may be dash.
+        let stays = match text.fate() {
+            Fate::Stays(..) | Fate::Ignores(_) => true,
+            Fate::Last(_) => ["sh", "dash"].contains(&name),
+            Fate::Execs(_) | Fate::Unknown => false,
+        };
+        if stays {
+            let message = format!(
+                "KillMode= is process: systemd signals only {name}, and the program goes on running"
+            );
+            findings.add(&rules::KILL_MODE, mode.at, message);
+        }
+    }
+    if let Some(mode) = is_mode("none") {
         findings.add(
             &rules::KILL_MODE,
             mode.at,
-            "KillMode= is none: systemd stops nothing",
+            "KillMode= is none: systemd signals nobody",
         );
     }
 }

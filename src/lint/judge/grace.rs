@@ -6,7 +6,7 @@ use super::Case;
 use crate::lint::command;
 use crate::lint::finding::Findings;
 use crate::lint::own::Own;
-use crate::lint::programs::own_patience;
+use crate::lint::programs::{base_name, own_patience};
 use crate::lint::rules;
 use crate::lint::run::{Grace, Platform};
 
@@ -113,13 +113,17 @@ fn of_server(case: &Case<'_>, grace: &Grace, left: Duration, findings: &mut Find
     if Duration::from_secs(seconds) > left
         && let Some(word) = word
     {
-        let message = format!(
-            "{option} is {}, and of {} {} are left{}",
-            shown(Duration::from_secs(seconds)),
-            grace.key,
-            shown(left),
-            by_default(grace)
-        );
+        let name = command::of_server(&words).first().copied();
+        let name = base_name(name.unwrap_or_default());
+        let patience = shown(Duration::from_secs(seconds));
+        let by_default = by_default(grace);
+        let (key, left) = (grace.key, shown(left));
+        let message = match &case.run.pre_stop {
+            Some(_) => format!(
+                "{option} of {name} is {patience}, and preStop leaves {left} of {key}{by_default}"
+            ),
+            None => format!("{option} of {name} is {patience}, and {key} is {left}{by_default}"),
+        };
         findings.add(&rules::SERVER_OUTLASTS_GRACE, word.at, message);
     }
 }

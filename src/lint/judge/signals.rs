@@ -41,13 +41,13 @@ fn of_stepdown(case: &Case<'_>, own: &Own, signal: Signal, findings: &mut Findin
     let plans = plan.has_stop_sequence() || plan.says_grace || plan.deadline.is_some();
     if plans && !plan.stop_on.contains(signal) {
         let whose = if run.is_inherited_signal && run.stop_signal.is_some() {
-            "the image that this one is built on is stopped by"
+            "the stop signal of the image that this one is built on is"
         } else {
-            "it is stopped by"
+            "the stop signal is"
         };
         let message = format!(
-            "{whose} {signal}, and stepdown --stop-on is {}: {signal} is only forwarded, and the stop sequence does \
-             not run",
+            "{whose} {signal}, and --stop-on of stepdown is {}: stepdown only forwards {signal}, and does not run its \
+             stop sequence",
             plan.stop_on
         );
         findings.add(&rules::SIGNAL_NOT_TAKEN, at, message);
@@ -82,7 +82,7 @@ fn of_server(case: &Case<'_>, signal: Signal, findings: &mut Findings) {
     let at = run.stop_signal.as_ref().map_or(first, |said| said.at);
     match server.effect(signal) {
         Effect::Other => {
-            let message = format!("{} does not stop by {signal}", server.name);
+            let message = format!("{} does not stop on {signal}", server.name);
             findings.add(&rules::SIGNAL_NOT_TAKEN, at, message);
         }
         // The reload of another tool, or its own ExecStop=, may be what is meant.
@@ -96,9 +96,9 @@ fn of_server(case: &Case<'_>, signal: Signal, findings: &mut Findings) {
 fn cuts(server: &Server, signal: Signal) -> String {
     let name = server.name;
     match server.graceful {
-        "" => format!("{name} ends at once by {signal}"),
+        "" => format!("{name} ends at once on {signal}"),
         graceful => {
-            format!("{name} ends at once by {signal}; by {graceful} it finishes its requests")
+            format!("{name} ends at once on {signal}; on {graceful} it finishes its requests first")
         }
     }
 }

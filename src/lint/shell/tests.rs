@@ -12,6 +12,7 @@ fn fate(text: &str) -> String {
         Fate::Execs(words) => format!("execs {}", words.map(shown).unwrap_or_default()),
         Fate::Last(words) => format!("last {}", shown(words)),
         Fate::Stays(why, _) => format!("stays {why}"),
+        Fate::Ignores(at) => format!("ignores at {at}"),
         Fate::Unknown => "unknown".to_owned(),
     }
 }
