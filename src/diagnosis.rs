@@ -9,6 +9,8 @@ pub(crate) mod before;
 #[cfg(feature = "doctor")]
 pub(crate) mod before_finding;
 pub(crate) mod finding;
+#[cfg(feature = "doctor")]
+pub(crate) mod go;
 pub(crate) mod process;
 #[cfg(feature = "doctor")]
 mod shell;

@@ -34,13 +34,19 @@ const UNNAMED: [&str; 2] = ["MainThread", "node-MainThread"];
 
 /// The signals that all threads block: one thread that does not block it suffices to take a signal.
 fn blocked_by_all(pid: i32) -> u64 {
+    let blocked = thread_blocks(pid).into_iter();
+    blocked.fold(u64::MAX, |all, blocked| all & blocked)
+}
+
+/// The signals that each thread blocks, without those that have ended meanwhile.
+pub(crate) fn thread_blocks(pid: i32) -> Vec<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
     let threads = threads.into_iter().flatten().flatten().take(THREADS);
-    threads.fold(u64::MAX, |all, thread| {
-        let status = fs::read_to_string(thread.path().join("status"));
-        // One that has ended meanwhile blocks nothing any more.
-        all & status.map_or(u64::MAX, |status| mask(&status, "SigBlk:"))
-    })
+    let blocked = threads.filter_map(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
+        Some(mask(&status, "SigBlk:"))
+    });
+    blocked.collect()
 }
 
 /// Every living process below this one.

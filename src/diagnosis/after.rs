@@ -31,7 +31,11 @@ pub(crate) fn after(
             threads,
             function,
         },
-        (SignalAction::Dropped, Some(child)) => Finding::ShellAsInit { signal, child },
+        (SignalAction::Dropped, Some(child)) => Finding::ShellAsInit {
+            signal,
+            child,
+            others: 0,
+        },
         (SignalAction::Dropped, None) => Finding::Dropped { signal, acts_on },
         (SignalAction::Handles, Some(child)) => Finding::TrapWaits {
             signal,
@@ -144,7 +148,7 @@ mod tests {
             ),
             (
                 &|look: &mut ProcessLook| look.is_init = true,
-                "is PID 1 and has no handler for TERM: the kernel drops it",
+                "is PID 1 and has no handler for TERM: the kernel discards TERM",
             ),
             (
                 &|look: &mut ProcessLook| (look.ignored, look.state) = (TERM, "D".to_owned()),
@@ -171,7 +175,7 @@ mod tests {
         let no_trap = |look: &mut ProcessLook| look.is_init = true;
         assert_eq!(
             told(&no_trap, "sh", Target::Child),
-            "7 sh (is a shell as PID 1, without a trap for TERM: the kernel drops it, and 8 sleep never gets it); \
+            "7 sh (is PID 1 and a shell without a trap for TERM: the kernel discards TERM, and 8 sleep never gets it); \
              8 sleep"
         );
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::after::state;
 use super::before_finding::Before;
 use super::finding::{Finding, Named};
+use super::go::{self, GoAction};
 use super::process::{ProcessLook, SignalAction};
 use super::shell::trap_waits;
 use super::snapshot::{Init, InitStep, Seen, Snapshot};
@@ -129,7 +130,7 @@ impl<'a> Judge<'a> {
                 self.row(
                     seen,
                     Fate::Outside,
-                    "from outside (docker exec): ends with PID 1",
+                    "was started from outside (docker exec), and ends with PID 1",
                 );
                 Told::Outside
             }
@@ -222,7 +223,11 @@ impl<'a> Judge<'a> {
             self.row(seen, Fate::StopsNot, finding.to_string());
             return self.find(seen, Level::Warning, finding);
         }
-        self.row(seen, Fate::Left, format!("{parent} has to stop it"));
+        self.row(
+            seen,
+            Fate::Left,
+            format!("its parent, {parent}, has to stop it"),
+        );
         let Some(above) = above
             .parent
             .filter(|above| above.look.session != seen.look.session)
@@ -276,7 +281,7 @@ impl<'a> Judge<'a> {
             self.row(
                 seen,
                 Fate::Stops,
-                format!("passes {signal} on to its child alone"),
+                format!("passes {signal} on, but only to its child"),
             );
             return Told::By(signal);
         }
@@ -288,7 +293,21 @@ impl<'a> Judge<'a> {
             );
             return Told::Nothing;
         }
+        let go = go::action(seen, signal);
+        if go == Some(GoAction::Ends) {
+            self.row(
+                seen,
+                Fate::Stops,
+                format!("ends on {signal} at once: a Go program without signal.Notify"),
+            );
+            return Told::Nothing;
+        }
         let by = match seen.look.action(signal) {
+            _ if go == Some(GoAction::EndsUnlessAsked) => {
+                format!(
+                    "a Go program: handles {signal} if it has asked for it (signal.Notify), and otherwise ends at once"
+                )
+            }
             _ if waits_for(seen, signal) => format!("takes {signal} by sigwait"),
             SignalAction::Blocks => format!("takes {signal} by a signalfd"),
             _ if seen.look.is_shell() => format!("has a trap for {signal}"),
@@ -332,6 +351,7 @@ impl<'a> Judge<'a> {
                 Some(child) => Finding::ShellAsInit {
                     signal,
                     child: child.named(),
+                    others: children.len() - 1,
                 },
                 None if seen.sigwaits.is_none() => Finding::from(Before::TakerUnseen {
                     signal,
@@ -341,6 +361,9 @@ impl<'a> Judge<'a> {
             }),
             SignalAction::Handles if seen.is_node_as_init(signal) => {
                 Some(Finding::from(Before::NodeAsInit { signal }))
+            }
+            SignalAction::Handles if go::action(seen, signal) == Some(GoAction::Nothing) => {
+                Some(Finding::from(Before::GoUnasked { signal }))
             }
             SignalAction::Handles if look.is_shell() => trap_waits(seen, &children, signal),
             _ => None,

@@ -24,6 +24,10 @@ pub(crate) enum Before {
     NodeAsInit {
         signal: Signal,
     },
+    /// Go's runtime takes it, and the program has not asked for it.
+    GoUnasked {
+        signal: Signal,
+    },
     /// An init of which nothing shows what it will do.
     InitUnseen {
         why: String,
@@ -85,6 +89,7 @@ impl Before {
             Self::Blocks { .. } => "blocked",
             Self::TakerUnseen { .. } => "taker-unseen",
             Self::NodeAsInit { .. } => "node-as-pid1",
+            Self::GoUnasked { .. } => "go-unasked",
             Self::InitUnseen { .. } => "init-unseen",
             Self::Watched { .. } => "watched",
             Self::PassedOver { .. } => "passed-over",
@@ -110,40 +115,49 @@ impl Before {
             // A second for what the machine itself takes.
             let seconds = time.as_secs() + 1;
             format!(
-                "give it more time (docker run --stop-timeout {seconds}, stop_grace_period, \
-                 terminationGracePeriodSeconds), or less to the plan (--deadline, see stepdown explain)"
+                "give it more time (docker run --stop-timeout {seconds}, stop_grace_period: {seconds}s, \
+                 terminationGracePeriodSeconds: {seconds}); or make the plan shorter (--deadline; stepdown explain shows \
+                 what takes how long)"
             )
         };
         match self {
             Self::Blocks { signal } => {
-                format!("unblock {signal}, or wait for it with sigwait or a signalfd")
+                format!("unblock {signal} in the program; or wait for it there with sigwait or a signalfd")
             }
             Self::TakerUnseen { .. } => "ask again as root, or as the user of the process".to_owned(),
             Self::NodeAsInit { signal } => format!(
-                "see that the program has process.on('SIG{signal}', ...), or put an init in front: stepdown -- COMMAND, \
-                 docker run --init"
+                "make sure that the program has process.on('SIG{signal}', ...); or put an init in front (ENTRYPOINT \
+                 [\"stepdown\", \"--\"], docker run --init)"
             ),
-            Self::InitUnseen { .. } => "ask again as root, or as the user of the process; see that its command line is valid: stepdown explain"
+            Self::GoUnasked { signal } => format!(
+                "ask for it in the program (signal.Notify with syscall.SIG{signal}); or stop it with TERM (STOPSIGNAL \
+                 SIGTERM), on which it ends"
+            ),
+            Self::InitUnseen { .. } => "ask again as root, or as the user of the process; or correct its command line (stepdown explain checks it)"
                 .to_owned(),
             Self::Watched { .. } => "detach the debugger before the stop".to_owned(),
             Self::PassedOver { .. } => {
-                "let the init signal the group (tini -g) or all (stepdown --target tree), or let stepdown sweep".to_owned()
+                "let the init signal the whole group (tini -g), or all below it (stepdown --target tree); or let stepdown stop \
+                 what is left over (without --left leave)".to_owned()
             }
             Self::Unreaped { init: true, .. } => {
-                "put an init in front, which reaps: stepdown -- COMMAND, docker run --init".to_owned()
+                "put an init in front, which reaps them (ENTRYPOINT [\"stepdown\", \"--\"], docker run --init)".to_owned()
             }
-            Self::Unreaped { init: false, .. } => "let it wait for its children (waitpid, SIGCHLD ignored)".to_owned(),
+            Self::Unreaped { init: false, .. } => "let the program wait for its children (waitpid); or ignore SIGCHLD in it".to_owned(),
             Self::TwoInits { .. } => {
-                "leave one of them out: no --init (init: true) for an image that brings its own".to_owned()
+                "leave one of them out: an image with an init of its own needs no docker run --init and no init: true".to_owned()
             }
             Self::NotBegun { signal, stop_on } => {
-                format!("--stop-on {stop_on},{signal}, or a stop signal that is among them (STOPSIGNAL)")
+                format!(
+                    "start stepdown with --stop-on {stop_on},{signal}; or choose one of {stop_on} as the stop signal \
+                     (STOPSIGNAL, stop_signal)"
+                )
             }
             Self::Drops { signal } => format!("take {signal} out of --rewrite and --reload-on"),
             Self::TooLong { least, .. } => longer(least),
             Self::MayTakeLonger { worst, .. } => longer(worst),
             Self::NoTimeLeft { grace, .. } => format!(
-                "--deadline {} or less: what is to follow keeps its time then",
+                "start stepdown with --deadline, shorter than {}: then there is time left for them",
                 Shown(*grace)
             ),
         }
@@ -174,6 +188,11 @@ impl fmt::Display for Before {
                 "is Node.js as PID 1: it catches {signal}, and ends on it only if the program has a handler of its own, \
                  which does not show from outside"
             ),
+            Self::GoUnasked { signal } => write!(
+                f,
+                "is a Go program that has not asked for {signal} (signal.Notify): Go's runtime takes {signal}, and \
+                 nothing follows"
+            ),
             Self::InitUnseen { why } => {
                 write!(f, "is an init, and what it will do does not show: {why}")
             }
@@ -183,7 +202,7 @@ impl fmt::Display for Before {
             ),
             Self::PassedOver { signal, by } => write!(
                 f,
-                "never gets {signal}: {by} sends it to others only, and ends with its own child"
+                "never gets {signal}: {by} sends {signal} only to others, and ends as soon as its own child has ended"
             ),
             Self::Unreaped { zombies, .. } => {
                 let number = zombies.len();
@@ -194,10 +213,10 @@ impl fmt::Display for Before {
                 }
                 f.write_str(if number > 3 { ", ...)" } else { ")" })
             }
-            Self::TwoInits { outer } => write!(f, "is an init below another one, {outer}"),
+            Self::TwoInits { outer } => write!(f, "is an init behind another init, {outer}"),
             Self::NotBegun { signal, stop_on } => write!(
                 f,
-                "does not begin its stop sequence on {signal} (--stop-on {stop_on}), and only forwards it"
+                "only forwards {signal}, and does not run its stop sequence, which {stop_on} begins (--stop-on)"
             ),
             Self::Drops { signal } => {
                 write!(f, "passes {signal} on to nobody (--rewrite, --reload-on)")
@@ -221,7 +240,8 @@ impl fmt::Display for Before {
             ),
             Self::NoTimeLeft { grace, by } => write!(
                 f,
-                "waits until the KILL of {by} after {}, which its post-stop hooks and files do not survive",
+                "waits for its child without a limit of its own: if {by} sends KILL after {}, its post-stop hooks do not run and \
+                 its files are not written",
                 Shown(*grace)
             ),
         }

@@ -69,6 +69,8 @@ pub(crate) enum Finding {
     ShellAsInit {
         signal: Signal,
         child: Named,
+        /// How many more children it has, which are known only where all of them are looked at.
+        others: usize,
     },
     /// A shell runs a trap only once its child in the foreground has ended.
     TrapWaits {
@@ -101,8 +103,13 @@ pub(crate) enum Finding {
 }
 
 /// The way out where a shell is PID 1.
-pub(crate) const INIT: &str = "start the program with exec (exec PROGRAM, ENTRYPOINT [\"PROGRAM\"]), or put an init in front \
-                    (docker run --init, ENTRYPOINT [\"stepdown\", \"--\"])";
+pub(crate) const INIT: &str = "start the program without the shell (ENTRYPOINT [\"PROGRAM\"], or exec PROGRAM at the end of the \
+                    script); or put stepdown in front, which also stops what the shell leaves behind (ENTRYPOINT \
+                    [\"stepdown\", \"--\"])";
+
+/// Where every process of a group has to get the signal.
+const GROUP: &str =
+    "put stepdown in front and let it signal the whole group (stepdown --target group -- COMMAND)";
 
 const LOOK_AT: &str = "look at what it waits for: a lock that is held, a thread that is not told, a connection without \
                        a timeout";
@@ -143,66 +150,68 @@ impl Finding {
     pub(crate) fn way_out(&self) -> String {
         let other = |acts_on: &Option<Signal>| match acts_on {
             Some(other) => format!(
-                "stop it with {other}, which it handles (STOPSIGNAL SIG{other}, --stop-signal {other})"
+                "; or stop it with {other}, which it handles (STOPSIGNAL SIG{other}, docker run --stop-signal {other})"
             ),
-            None => "stop it with a signal that it acts on (--stop-signal)".to_owned(),
+            None => String::new(),
         };
         match self {
             Self::Frozen => {
-                "let it go on (docker unpause, or 0 in cgroup.freeze)".to_owned()
+                "thaw it (docker unpause, or write 0 to its cgroup.freeze)".to_owned()
             }
             Self::InKernel { .. } => {
-                "see what it waits for (a disk, NFS, FUSE): no signal reaches it, not even KILL".to_owned()
+                "find out what it waits for (a disk, NFS, FUSE): no signal reaches it, not even KILL".to_owned()
             }
             Self::Stopped { pid } => format!(
-                "let it go on: kill -CONT {pid} (stepdown sends CONT with each stop signal)"
+                "continue it: kill -CONT {pid} (stepdown sends CONT with each stop signal)"
             ),
-            Self::Traced { .. } => "let the debugger go on or detach".to_owned(),
+            Self::Traced { .. } => "continue it in the debugger, or detach the debugger".to_owned(),
             Self::Ignores {
                 signal,
                 acts_on,
                 like,
             } => {
-                let inherited = match like {
-                    Some(like) => format!(
-                        "an ignored signal is inherited: remove the trap '' or nohup in {like}, "
-                    ),
+                let whose = match like {
+                    Some(like) => format!(" in {like}, from which it inherits that"),
                     None => String::new(),
                 };
-                format!("{inherited}let it handle {signal}, or {}", other(acts_on))
+                format!(
+                    "remove what makes it ignore {signal}{whose} (trap '' {signal} in a script, SIG_IGN in a program){}",
+                    other(acts_on)
+                )
             }
             Self::NotTaken { signal } => {
                 format!("unblock {signal}, or wait for it with sigwait or a signalfd")
             }
             Self::HasTaken { .. } | Self::NotDone { .. } => LOOK_AT.to_owned(),
             Self::Dropped { signal, acts_on } => {
-                let other = match acts_on {
-                    Some(_) => format!(", {}", other(acts_on)),
-                    None => String::new(),
-                };
                 format!(
-                    "let it handle {signal}{other}, or put an init in front: stepdown -- COMMAND, docker run --init"
+                    "add a handler for {signal} to the program{}; or put an init in front (ENTRYPOINT [\"stepdown\", \
+                     \"--\"], docker run --init)",
+                    other(acts_on)
                 )
             }
-            Self::ShellAsInit { .. } => INIT.to_owned(),
-            Self::TrapWaits { .. } => {
-                "start the program with exec (exec PROGRAM), or with & and wait for it, or signal all of them \
-                 (--target group)"
-                    .to_owned()
-            }
-            Self::Dying { .. } => "give it a moment".to_owned(),
+            Self::ShellAsInit { others: 0, .. } => INIT.to_owned(),
+            Self::ShellAsInit { .. } => "put stepdown in front, which stops what the shell leaves behind (ENTRYPOINT \
+                 [\"stepdown\", \"--\"]); or run each of the programs in a container of its own"
+                .to_owned(),
+            Self::TrapWaits { .. } => format!(
+                "start the program with exec (exec PROGRAM) if nothing has to follow it; or in the background, and \
+                 wait for it (PROGRAM & wait $!); or {GROUP}"
+            ),
+            Self::Dying { .. } => "ask again in a moment".to_owned(),
             #[cfg(feature = "doctor")]
             Self::Before(before) => before.way_out(),
             Self::Alone { shell, .. } => {
                 let exec = if *shell {
-                    "start the program with exec (exec PROGRAM)"
+                    "write exec before the program (exec PROGRAM, in a script of package.json as well)"
                 } else {
-                    "let its parent handle the signal and pass it on"
+                    "add a handler to its parent that passes the signal on"
                 };
-                format!("{exec}, or signal all of them (--target group)")
+                format!("{exec}; or {GROUP}")
             }
             Self::OwnSession => {
-                "let the command stop it, start it in the foreground, or signal the whole tree (--target tree)"
+                "start it in the foreground; or let who started it stop it; or put stepdown in front and let it signal \
+                 all below it (stepdown --target tree -- COMMAND)"
                     .to_owned()
             }
         }
@@ -222,7 +231,7 @@ impl fmt::Display for Finding {
             Self::Ignores { signal, like, .. } => {
                 write!(f, "ignores {signal}")?;
                 match like {
-                    Some(like) => write!(f, ", as {like} does, which has started it"),
+                    Some(like) => write!(f, ", as {like} does, which started it"),
                     None => Ok(()),
                 }
             }
@@ -240,12 +249,22 @@ impl fmt::Display for Finding {
             ),
             Self::Dropped { signal, .. } => write!(
                 f,
-                "is PID 1 and has no handler for {signal}: the kernel drops it"
+                "is PID 1 and has no handler for {signal}: the kernel discards {signal}"
             ),
-            Self::ShellAsInit { signal, child } => write!(
-                f,
-                "is a shell as PID 1, without a trap for {signal}: the kernel drops it, and {child} never gets it"
-            ),
+            Self::ShellAsInit {
+                signal,
+                child,
+                others,
+            } => {
+                write!(
+                    f,
+                    "is PID 1 and a shell without a trap for {signal}: the kernel discards {signal}, and {child}"
+                )?;
+                match others {
+                    0 => f.write_str(" never gets it"),
+                    others => write!(f, " and {others} more never get it"),
+                }
+            }
             Self::TrapWaits {
                 signal,
                 child,
@@ -283,22 +302,22 @@ impl fmt::Display for Finding {
                 shell,
                 contained,
             } => {
-                let shell = if *shell { ", a shell," } else { "" };
+                let shell = if *shell { ", a shell above it," } else { "" };
                 write!(
                     f,
-                    "is left alone: {by}{shell} ends on {signal} and passes it on to nobody"
+                    "never gets {signal}: {by}{shell} ends on {signal} and does not pass it on"
                 )?;
                 f.write_str(match contained {
-                    Some(true) => "; it is killed when PID 1 has ended",
-                    Some(false) => "; it runs on",
+                    Some(true) => "; the kernel kills it when PID 1 has ended",
+                    Some(false) => "; it goes on running",
                     None => "",
                 })
             }
             #[cfg(feature = "doctor")]
             Self::Before(before) => before.fmt(f),
             Self::OwnSession => f.write_str(
-                "is in a session of its own (setsid, a daemon): neither its parent's end nor a signal to the group \
-                 reaches it",
+                "is in a session of its own (setsid, a daemon): it notices neither its parent's end nor a signal to the \
+                 group",
             ),
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Seen {
     /// The signals that its threads wait for in sigwait(3). As long as they do, the kernel does not show them as
     /// blocked.
     pub(crate) sigwaits: Option<u64>,
+    /// What each of its threads blocks, where Go's runtime has installed its handlers.
+    pub(crate) thread_blocks: Vec<u64>,
     /// What its standard input is: the file, how it was opened, and in which mount.
     pub(crate) input: Option<String>,
     /// The TCP ports that it listens on.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::target::Target;
 use super::{ReadLine, USUAL, init};
 use crate::diagnosis::snapshot::{Grace, Seen, Snapshot};
-use crate::diagnosis::{Named, ProcessLook};
+use crate::diagnosis::{Named, ProcessLook, go};
 use crate::drain::look::listening;
 use crate::look;
 use crate::sys::stat::Stat;
@@ -259,6 +259,9 @@ fn seen(
     seen.own_pid = last.unwrap_or(pid);
     if seen.look.tracer > 0 {
         seen.traced_by = look::at(seen.look.tracer).map(|tracer| Named::of(&tracer));
+    }
+    if go::is_go(&seen.look) {
+        seen.thread_blocks = look::thread_blocks(pid);
     }
     descriptors(&mut seen, ports);
     seen.sigwaits = sigwaits(pid);

@@ -56,7 +56,7 @@ impl Target {
             root: container.pid,
             signal: container
                 .signal
-                .map(|signal| (signal, "the image or container".to_owned())),
+                .map(|signal| (signal, "its image or options".to_owned())),
             grace: container
                 .grace
                 .map(|grace| (grace, engine.to_owned(), engine.to_owned())),

@@ -63,21 +63,21 @@ pub(super) fn report(examined: &[Examined]) -> String {
 fn head(text: &mut String, one: &Examined, paint: Paint) {
     let verdict = match one.diagnosis.verdict {
         Verdict::Stops => paint.paint("will stop", Colour::Good),
-        Verdict::StopsNot => paint.paint("will not stop in order", Colour::Bad),
-        Verdict::Unclear => paint.paint("cannot be told", Colour::Doubtful),
+        Verdict::StopsNot => paint.paint("will not stop cleanly", Colour::Bad),
+        Verdict::Unclear => paint.paint("cannot say whether it will stop", Colour::Doubtful),
     };
     let snapshot = &one.snapshot;
     let signal = snapshot.signal;
-    let by = match &one.target.signal {
-        Some((_, by)) => format!(", by {by}"),
+    let from = match &one.target.signal {
+        Some((_, from)) => format!(" from {from}"),
         None => String::new(),
     };
     let to = match one.target.kind {
-        Kind::Process => format!("{signal}{by}"),
-        Kind::Namespace | Kind::Container => format!("{signal} to PID 1{by}"),
+        Kind::Process => format!("on {signal}{from}"),
+        Kind::Namespace | Kind::Container => format!("{signal}{from} goes to PID 1"),
     };
     let grace = match &snapshot.grace {
-        Some(grace) => format!("; KILL by {} after {}", grace.by, Shown(grace.time)),
+        Some(grace) => format!("; {} sends KILL after {}", grace.by, Shown(grace.time)),
         None => String::new(),
     };
     let _ = writeln!(
@@ -94,7 +94,11 @@ fn finding(text: &mut String, found: &Found, paint: Paint) {
         Level::Warning => paint.paint("warning", Colour::Doubtful),
     };
     let _ = writeln!(text, "\n{head}: {} {}", found.process, found.finding);
-    let _ = writeln!(text, "  way out: {}", found.finding.way_out());
+    let ways = found.finding.way_out();
+    for (index, way) in ways.split("; or ").enumerate() {
+        let head = if index == 0 { "way out:" } else { "     or:" };
+        let _ = writeln!(text, "  {head} {way}");
+    }
 }
 
 /// A line of the tree: what stands on the left, and the verdict.
@@ -212,7 +216,7 @@ impl<'a> Tree<'a> {
             Fate::Stops => ("stops", Colour::Good),
             Fate::Left => ("left to its parent", Colour::Good),
             Fate::StopsNot => ("does not stop", Colour::Bad),
-            Fate::Untold => ("never told", Colour::Bad),
+            Fate::Untold => (&*judged.why, Colour::Bad),
             Fate::Unclear => ("unclear", Colour::Doubtful),
             Fate::Zombie => ("zombie", Colour::Doubtful),
             Fate::Outside => ("from outside", Colour::Good),

@@ -41,6 +41,8 @@ impl Signal {
     pub(crate) const INT: Self = Self::of(Standard::SIGINT);
     pub(crate) const QUIT: Self = Self::of(Standard::SIGQUIT);
     pub(crate) const ABRT: Self = Self::of(Standard::SIGABRT);
+    #[cfg(feature = "doctor")]
+    pub(crate) const SEGV: Self = Self::of(Standard::SIGSEGV);
     pub(crate) const KILL: Self = Self::of(Standard::SIGKILL);
     pub(crate) const PIPE: Self = Self::of(Standard::SIGPIPE);
     pub(crate) const TERM: Self = Self::of(Standard::SIGTERM);

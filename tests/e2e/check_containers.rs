@@ -119,7 +119,7 @@ fn the_kill_of_docker_stop_is_no_riddle() {
     for part in [
         format!("`{stop}` sends KILL after 10 s unless it is told otherwise"),
         "a shell as PID 1 ignores TERM where it has no trap for it".to_owned(),
-        "docker run --init".to_owned(),
+        "put stepdown in front".to_owned(),
     ] {
         assert!(ended.stdout.contains(&part), "{part:?} in {}", ended.told());
     }
@@ -139,7 +139,7 @@ fn a_container_without_its_client_is_found_and_removed() {
     for reason in [
         format!("what runs in container {} has not ended on TERM", name.0),
         format!("container {} runs on without its client", name.0),
-        "a shell there passes none on: start the program with exec".to_owned(),
+        "a shell there passes none on: start the program without the shell".to_owned(),
     ] {
         assert!(ended.stdout.contains(&reason), "{}", ended.told());
     }

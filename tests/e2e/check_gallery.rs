@@ -130,7 +130,7 @@ fn no_handler() {
     need!(can_be_pid1());
     let words = [
         "has no handler for TERM",
-        "put an init in front: stepdown -- COMMAND",
+        "put an init in front (ENTRYPOINT [\"stepdown\", \"--\"], docker run --init)",
     ];
     let options = ["--as-pid1", "--within=300ms", "--grace=300ms"];
     let piece = piece("no-handler", &options);
@@ -339,7 +339,7 @@ fn term_eaten_by_a_shell() {
         piece.runs,
         "no-kill",
         &[
-            "sh is a shell as PID 1, without a trap for TERM",
+            "sh is PID 1 and a shell without a trap for TERM",
             "gallery never gets it",
         ],
     );
@@ -359,7 +359,10 @@ fn a_shell_that_leaves_its_child_alone() {
         &alone,
         piece.runs,
         "nothing-left",
-        &["gallery is left alone: ", " sh, a shell, ends on TERM"],
+        &[
+            "gallery never gets TERM: ",
+            " sh, a shell above it, ends on TERM",
+        ],
     );
     passed(&piece.unhurried().check_command(script("exec")), piece.runs);
 }

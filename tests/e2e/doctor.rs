@@ -88,7 +88,7 @@ fn each_defect_is_named_and_its_twin_is_clean() {
             let (code, words) = match as_pid1 {
                 true => (
                     1,
-                    "is PID 1 and has no handler for TERM: the kernel drops it",
+                    "is PID 1 and has no handler for TERM: the kernel discards TERM",
                 ),
                 false => (0, "ends on TERM: it has no handler"),
             };
@@ -115,7 +115,7 @@ fn shells_with_and_without_exec_and_trap() {
         (
             format!("{stuck} handler; true"),
             1,
-            "sh is a shell as PID 1, without a trap for TERM: the kernel drops it, and ",
+            "sh is PID 1 and a shell without a trap for TERM: the kernel discards TERM, and ",
         ),
         (format!("exec {stuck} handler"), 0, "handles TERM"),
         (
@@ -173,7 +173,7 @@ fn a_script_is_a_shell() {
     judged(
         &mut run,
         1,
-        &["start.sh is a shell as PID 1, without a trap for TERM"],
+        &["start.sh is PID 1 and a shell without a trap for TERM"],
     );
 }
 
@@ -182,7 +182,7 @@ fn a_shell_below_an_init_leaves_its_child_alone() {
     need!(can_be_pid1());
     let stuck = binary::stuck().display().to_string();
     let script = format!("{stuck} handler; true");
-    let alone = "is left alone: ";
+    let alone = "never gets TERM: ";
     // In its place stands what signals all, or what asks those that are left.
     let stepdown = binary::under_test().display().to_string();
     judged(
@@ -198,7 +198,10 @@ fn a_shell_below_an_init_leaves_its_child_alone() {
     judged(
         &mut runs(Mode::Pid1, &stepdown, left),
         1,
-        &[alone, ", a shell, ends on TERM and passes it on to nobody"],
+        &[
+            alone,
+            ", a shell above it, ends on TERM and does not pass it on",
+        ],
     );
     for (init, before, code, words) in [
         ("/usr/bin/tini", &["--"][..], 1, alone),
@@ -216,7 +219,7 @@ fn a_shell_below_an_init_leaves_its_child_alone() {
     }
     // On a machine it runs on.
     let mut run = runs(Mode::Ordinary, "/bin/sh", ["-c", &script]);
-    judged(&mut run, 1, &[alone, "it runs on"]);
+    judged(&mut run, 1, &[alone, "it goes on running"]);
 }
 
 #[test]
@@ -224,7 +227,11 @@ fn an_ignored_signal_is_inherited() {
     let stuck = binary::stuck().display();
     let script = format!("trap '' TERM; {stuck} plain; true");
     let mut run = runs(Mode::Ordinary, "/bin/sh", ["-c", &script]);
-    judged(&mut run, 1, &["sh ignores TERM", "let it handle TERM"]);
+    judged(
+        &mut run,
+        1,
+        &["sh ignores TERM", "remove what makes it ignore TERM"],
+    );
     let nohup = format!("exec nohup {stuck} plain");
     let mut run = runs(Mode::Ordinary, "/bin/sh", ["-c", &nohup]);
     let pid = run.pid().to_string();
@@ -307,7 +314,7 @@ fn the_plan_of_a_stepdown_is_read_and_measured() {
     let told = judged(
         &mut run,
         0,
-        &["does not begin its stop sequence on TERM (--stop-on INT)"],
+        &["only forwards TERM, and does not run its stop sequence, which INT begins"],
     );
     assert!(
         told.stdout.contains("--stop-on INT,TERM"),
@@ -335,7 +342,7 @@ fn two_inits_in_a_row() {
     let told = judged(
         &mut runs(Mode::Pid1, &stepdown, line),
         0,
-        &["is an init below another one, ", "leave one of them out"],
+        &["is an init behind another init, ", "leave one of them out"],
     );
     assert!(told.stdout.contains("(PID 1) stepdown"), "{}", told.told());
 }
@@ -348,13 +355,13 @@ fn by_name_each_of_several_and_by_what_is_no_name() {
     binary::install(binary::stuck(), &program, 0o755);
     let mut one = runs(Mode::Ordinary, &program, ["handler"]);
     one.says("ready");
-    answers(&[&name], 0, &[&format!("{name}: will stop (TERM)")]);
+    answers(&[&name], 0, &[&format!("{name}: will stop (on TERM)")]);
     let mut other = runs(Mode::Ordinary, &program, ["blocks"]);
     other.says("ready");
     let told = answers(
         &[&name],
         1,
-        &["will stop (TERM)", "will not stop in order (TERM)"],
+        &["will stop (on TERM)", "will not stop cleanly (on TERM)"],
     );
     for pid in [one.pid(), other.pid()] {
         assert!(
@@ -369,7 +376,7 @@ fn by_name_each_of_several_and_by_what_is_no_name() {
     let pid = master.pid().to_string();
     let told = answers(&[&name], 1, &[&format!("{name} ({pid})")]);
     assert_eq!(
-        told.stdout.matches(" (TERM)\n").count(),
+        told.stdout.matches(" (on TERM)\n").count(),
         3,
         "{}",
         told.told()

@@ -26,13 +26,13 @@ fn by_name_with_the_signal_and_the_time_of_the_container() {
         &[&name],
         1,
         &[
-            "QUIT to PID 1, by the image or container; KILL by docker after 10.0 s",
-            "is PID 1 and has no handler for QUIT: the kernel drops it",
+            "QUIT from its image or options goes to PID 1; docker sends KILL after 10.0 s",
+            "is PID 1 and has no handler for QUIT: the kernel discards QUIT",
         ],
     );
     assert!(
         told.stdout
-            .starts_with(&format!("{name}: will not stop in order"))
+            .starts_with(&format!("{name}: will not stop cleanly"))
     );
     let id = run.inspect("{{.Id}}");
     answers(&[&id[..12]], 1, &["no handler for QUIT"]);
@@ -67,7 +67,7 @@ fn by_name_with_the_signal_and_the_time_of_the_container() {
     answers(
         &[&name],
         0,
-        &["TERM to PID 1, by the image or container; KILL by docker after 77.0 s"],
+        &["TERM from its image or options goes to PID 1; docker sends KILL after 77.0 s"],
     );
     Command::new("docker")
         .args(["pause", &name])
@@ -111,7 +111,7 @@ fn inside_a_container_from_nothing() {
     let (code, told) = inside(&[]);
     assert_eq!(code, Some(0), "{told}");
     assert!(
-        told.starts_with("this container: will stop (TERM to PID 1)"),
+        told.starts_with("this container: will stop (TERM goes to PID 1)"),
         "{told}"
     );
     assert!(
@@ -160,7 +160,7 @@ fn an_init_of_the_engine_before_one_of_the_image() {
     answers(
         &[&name],
         0,
-        &["docker-init", "is an init below another one"],
+        &["docker-init", "is an init behind another init"],
     );
     // The plan against the time that docker has for it.
     let line = [
@@ -254,7 +254,7 @@ fn podman_is_asked_over_its_socket_as_well() {
             told = ended.told();
             ended.status.code() == Some(1)
                 && ended.stdout.contains(
-                    "USR1 to PID 1, by the image or container; KILL by podman after 33.0 s",
+                    "USR1 from its image or options goes to PID 1; podman sends KILL after 33.0 s",
                 )
                 && ended.stdout.contains("has no handler for USR1")
         });

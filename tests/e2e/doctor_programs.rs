@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::str::FromStr;
 
 use crate::doctor::{answers, judged, runs};
 use crate::support::net::free_port;
@@ -32,14 +34,14 @@ fn npm_passes_a_signal_on_to_its_shell_alone() {
             "stays",
             1,
             &[
-                "passes TERM on to its child alone",
-                "a shell, ends on TERM and passes it on to nobody",
+                "passes TERM on, but only to its child",
+                "a shell above it, ends on TERM and does not pass it on",
             ][..],
         ),
         (
             "start",
             0,
-            &["passes TERM on to its child alone", "handles TERM"],
+            &["passes TERM on, but only to its child", "handles TERM"],
         ),
     ] {
         let mut run = Stepdown::as_pid1()
@@ -65,7 +67,7 @@ fn yarn_passes_a_signal_on_to_its_shell_alone() {
         process.on('SIGTERM', () => child.kill('SIGTERM')); child.on('exit', () => process.exit(1));";
     fs::write(&yarn, text).expect("a file of ours");
     for (script, code, words) in [
-        ("node server.js; true", 1, "is left alone: "),
+        ("node server.js; true", 1, "never gets TERM: "),
         ("exec node server.js", 0, "handles TERM"),
     ] {
         let mut run = Stepdown::as_pid1()
@@ -77,7 +79,7 @@ fn yarn_passes_a_signal_on_to_its_shell_alone() {
         judged(
             &mut run,
             code,
-            &["passes TERM on to its child alone", words],
+            &["passes TERM on, but only to its child", words],
         );
     }
 }
@@ -157,6 +159,82 @@ fn java_handles_its_signals_unless_told_not_to() {
         // The launcher may leave its work to a thread; the process is the same.
         let real = fs::canonicalize(JAVA).expect("it is there");
         judged(&mut runs(Mode::Pid1, real, line), code, &[words]);
+    }
+}
+
+/// Go's runtime has a handler for every signal, whether or not the program asks for one.
+#[test]
+fn go_ends_unless_the_program_asks_for_the_signal() {
+    const GO: &str = "/usr/bin/go";
+    need!(binary::installed(GO));
+    need!(can_be_pid1());
+    let dir = tempfile::tempdir().expect("a directory");
+    let built = |name: &str, imports: &str, before: &str, rest: &str| {
+        let file = dir.path().join(format!("{name}.go"));
+        let text = format!(
+            "package main\nimport ({imports})\nfunc main() {{ {before}; println(\"ready\"); {rest} }}\n"
+        );
+        fs::write(&file, text).expect("a file of ours");
+        let program = dir.path().join(name);
+        let built = Command::new(GO)
+            .args(["build", "-o"])
+            .arg(&program)
+            .arg(&file)
+            .env("GOCACHE", dir.path().join("cache"))
+            .env("GOPATH", dir.path().join("path"))
+            .env("GOTOOLCHAIN", "local")
+            .env("CGO_ENABLED", "0")
+            .output()
+            .expect("go");
+        assert!(built.status.success(), "{built:?}");
+        program
+    };
+    let plain = built("plain", "\"time\"", "_ = 0", "time.Sleep(time.Hour)");
+    let asks = built(
+        "asks",
+        "\"os\"; \"os/signal\"; \"syscall\"",
+        "c := make(chan os.Signal, 1); signal.Notify(c, syscall.SIGTERM, syscall.SIGUSR1)",
+        "<-c",
+    );
+    for (program, signal, code, words, exit) in [
+        (
+            &plain,
+            "TERM",
+            0,
+            "ends on TERM at once: a Go program without signal.Notify",
+            Some(2),
+        ),
+        (
+            &plain,
+            "USR1",
+            1,
+            "is a Go program that has not asked for USR1 (signal.Notify)",
+            None,
+        ),
+        (
+            &asks,
+            "TERM",
+            0,
+            "handles TERM if it has asked for it",
+            Some(0),
+        ),
+        (&asks, "USR1", 0, "handles USR1", Some(0)),
+        (&asks, "USR2", 1, "has not asked for USR2", None),
+    ] {
+        let mut run = runs(Mode::Pid1, program, []);
+        run.logs("ready");
+        let pid = run.pid();
+        let pid_word = pid.to_string();
+        answers(&["--signal", signal, &pid_word], code, &[words]);
+        // What was said is what it does.
+        let number = nix::sys::signal::Signal::from_str(&format!("SIG{signal}")).expect("one");
+        crate::support::proc::kill(pid, number as i32).expect("it runs");
+        if let Some(exit) = exit {
+            run.wait().code(exit);
+        } else {
+            // The runtime has taken it.
+            answers(&["--signal", signal, &pid_word], code, &[words]);
+        }
     }
 }
 

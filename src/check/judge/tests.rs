@@ -342,8 +342,8 @@ fn the_kill_of_an_engine_is_told_as_such() {
             for part in [
                 &format!("`{command}` sends KILL after 10 s unless it is told otherwise"),
                 "a shell as PID 1 ignores TERM",
-                "start the program with exec",
-                "docker run --init",
+                "start the program without the shell",
+                "exec PROGRAM at the end of the script",
                 "ENTRYPOINT [\"stepdown\", \"--\"]",
             ] {
                 assert!(told.contains(part), "{part:?} in {told}");
