@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 mod interpolate;
 mod judge;
 mod kubernetes;
+mod overrides;
 pub(crate) mod own;
 mod place;
 mod programs;
@@ -30,6 +31,7 @@ use crate::sys;
 use dockerfile::{Image, Stage};
 use finding::{Findings, fails};
 use kubernetes::Container;
+use overrides::Together;
 use own::{Own, ReadLine};
 use run::{Platform, Run};
 use source::{Kind, Sources};
@@ -111,9 +113,23 @@ impl Lint {
                 None => container.run,
             });
         }
+        let mut composed = Vec::new();
         for (file, path, kind) in &named {
             match kind {
-                Kind::Compose(root) => runs.extend(compose::runs(sources, *file, root)),
+                Kind::Compose(root) => {
+                    let together = overrides::together(sources, *file, root);
+                    let together = together.unwrap_or_else(|error| {
+                        // The other file may have been named, too.
+                        if !errors.contains(&error) {
+                            errors.push(error);
+                        }
+                        Together::alone(*file, root)
+                    });
+                    if !composed.contains(&together.file) {
+                        composed.push(together.file);
+                        runs.extend(compose::runs(sources, &together));
+                    }
+                }
                 Kind::Unit => {
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
                     let text = sources.get(*file).map(|source| source.text.clone());
@@ -133,14 +149,7 @@ impl Lint {
             }
         }
         for image in &images {
-            let used = |run: &Run| {
-                let mut words = run
-                    .words
-                    .iter()
-                    .chain(run.replaced.iter().map(|(words, _)| words));
-                words.any(|words| words.at.file == image.file)
-            };
-            let is_used = runs.iter().any(used);
+            let is_used = runs.iter().any(|run| run.dockerfile == Some(image.file));
             if let Some(stage) = image.stage(None) {
                 judge_stage(stage, findings);
                 if !is_used {
@@ -244,6 +253,7 @@ fn with_image(container: Container, stage: &Stage, sources: &mut Sources) -> Run
     run.environment = environment;
     run.known = image.known;
     run.copies = image.copies;
+    run.dockerfile = image.dockerfile;
     run.scripts = stage.scripts(&run.command(), sources);
     run
 }

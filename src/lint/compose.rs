@@ -1,5 +1,5 @@
-//! A compose file: its services, as far as that is known without running it (`extends`, merge keys, defaults of
-//! variables, `.env`, the Dockerfile of `build:`).
+//! A compose file: its services, as far as that is known without running it (the override, `extends`, merge keys,
+//! defaults of variables, `.env`, the Dockerfile of `build:`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::dockerfile::Image;
 use super::interpolate::{Lookup, interpolate};
+use super::overrides::Together;
 use super::place::{Placed, Spot};
 use super::programs::Known;
 use super::run::{Environment, Grace, Platform, Run, Variable, Word, Words};
@@ -26,24 +27,42 @@ pub(crate) struct Reader<'a> {
     variables: BTreeMap<String, String>,
 }
 
-/// A service: what it says itself, then what it extends.
+/// A service: what the override says, and what it extends there; then the same of the file that is overridden.
 struct Service {
     layers: Vec<Rc<Node>>,
 }
 
 impl Service {
     fn get(&self, key: &str) -> Option<&Rc<Node>> {
-        self.layers.iter().find_map(|layer| layer.get(key))
+        self.at(&[key])
     }
 
     fn at(&self, path: &[&str]) -> Option<&Rc<Node>> {
-        self.layers.iter().find_map(|layer| layer.at(path))
+        self.all(path).first().copied()
+    }
+
+    /// All values that are merged, the stronger first: `null` changes nothing, `!reset` takes back what is weaker, and
+    /// `!override` stands in its place.
+    fn all(&self, path: &[&str]) -> Vec<&Rc<Node>> {
+        let mut all = Vec::new();
+        for node in self.layers.iter().filter_map(|layer| layer.at(path)) {
+            if node.has_tag("reset") {
+                break;
+            }
+            if !node.is_null() {
+                all.push(node);
+            }
+            if node.has_tag("override") {
+                break;
+            }
+        }
+        all
     }
 }
 
-/// All services of a file.
-pub(crate) fn runs(sources: &mut Sources, file: usize, root: &Node) -> Vec<Run> {
-    let path = sources.get(file).map(|source| source.path.clone());
+/// All services of the files.
+pub(crate) fn runs(sources: &mut Sources, files: &Together) -> Vec<Run> {
+    let path = sources.get(files.file).map(|source| source.path.clone());
     let directory = path.as_deref().and_then(Path::parent).map(Path::to_owned);
     let directory = directory.unwrap_or_default();
     let variables = sources.beside(&directory.join(".env"));
@@ -54,14 +73,22 @@ pub(crate) fn runs(sources: &mut Sources, file: usize, root: &Node) -> Vec<Run> 
         directory,
         variables: variables.unwrap_or_default().into_iter().collect(),
     };
-    let services = root.get("services").map(|services| services.entries());
-    let services = services.unwrap_or_default().into_iter();
-    let runs = services.filter_map(|(key, node)| {
-        let name = key.text()?;
-        let mut layers = vec![Rc::clone(node)];
-        reader.extend(&mut layers, root);
-        reader.run(name, key.at, &Service { layers })
-    });
+    // By name; the place is that in the weakest file.
+    let mut services: BTreeMap<&str, (Spot, Vec<Rc<Node>>)> = BTreeMap::new();
+    for root in &files.roots {
+        let entries = root.get("services").map(|services| services.entries());
+        for (key, node) in entries.unwrap_or_default() {
+            let Some(name) = key.text() else { continue };
+            let mut layers = vec![Rc::clone(node)];
+            reader.extend(&mut layers, root);
+            let (at, all) = services.entry(name).or_default();
+            *at = key.at;
+            all.extend(layers);
+        }
+    }
+    let runs = services
+        .into_iter()
+        .filter_map(|(name, (at, layers))| reader.run(name, at, &Service { layers }));
     runs.collect()
 }
 
@@ -137,28 +164,29 @@ impl Reader<'_> {
         })
     }
 
-    fn image(&mut self, build: &Node) -> Option<(Image, Option<String>)> {
-        let context = build
-            .text()
-            .or_else(|| build.get("context")?.text())
-            .unwrap_or(".");
+    fn image(&mut self, service: &Service) -> Option<(Image, Option<String>)> {
+        let builds = service.all(&["build"]);
+        builds.first()?;
+        let of = |key| builds.iter().find_map(|build| build.get(key)?.text());
+        let contexts = builds.iter();
+        let mut contexts =
+            contexts.filter_map(|build| build.text().or_else(|| build.get("context")?.text()));
+        let context = contexts.next().unwrap_or(".");
         if context.contains("://") || context.contains('$') || context.starts_with("git@") {
             return None;
         }
         let context = self.directory.join(context);
-        let name = build.get("dockerfile").and_then(|name| name.text());
-        let path = tidy(&context.join(name.unwrap_or("Dockerfile")));
+        let path = tidy(&context.join(of("dockerfile").unwrap_or("Dockerfile")));
         let file = self.sources.beside(&path)?;
         let text = self.sources.get(file)?.text.clone();
         let image = Image::read(&text, file, &tidy(&context)).ok()?;
-        let target = build.get("target").and_then(|target| target.text());
-        Some((image, target.map(str::to_owned)))
+        Some((image, of("target").map(str::to_owned)))
     }
 
     fn run(&mut self, name: &str, at: Spot, service: &Service) -> Option<Run> {
         let label = format!("service {name}");
-        let built = service.get("build").cloned();
-        let image = built.as_ref().and_then(|build| self.image(build));
+        let is_built = service.get("build").is_some();
+        let image = self.image(service);
         let stage = image
             .as_ref()
             .and_then(|(image, target)| image.stage(target.as_deref()));
@@ -167,7 +195,7 @@ impl Reader<'_> {
             None => Run::new(Platform::Compose, label, at),
         };
         let named = service.get("image").and_then(|image| self.known(image));
-        if let (None, Some(image)) = (&built, &named) {
+        if let (false, Some(image)) = (is_built, &named) {
             let known = Known::of(&image.value);
             run.is_whole = known.runs_command;
             run.stop_signal = known
@@ -199,8 +227,7 @@ impl Reader<'_> {
 
     /// `entrypoint` and `command` in the place of the image's.
     fn command(&self, run: &mut Run, service: &Service) {
-        let of = |key| service.get(key).filter(|node| !node.is_null());
-        if let Some(entrypoint) = of("entrypoint") {
+        if let Some(entrypoint) = service.get("entrypoint") {
             let theirs = run.words.first().filter(|words| words.key == "ENTRYPOINT");
             let theirs = theirs.cloned();
             match self.words(entrypoint, "entrypoint") {
@@ -215,7 +242,7 @@ impl Reader<'_> {
                 }
             }
         }
-        if let Some(command) = of("command") {
+        if let Some(command) = service.get("command") {
             let is_line = run.words.first().is_some_and(|words| words.is_shell_form);
             run.words.retain(|words| words.key != "CMD");
             match self.words(command, "command") {
@@ -228,8 +255,8 @@ impl Reader<'_> {
 
     fn environment(&mut self, environment: &mut Environment, service: &Service) {
         // The weaker first.
-        for layer in service.layers.iter().rev() {
-            for entry in files_of(layer) {
+        for node in service.all(&["env_file"]).into_iter().rev() {
+            for entry in files_of(node) {
                 let Some(path) = self.known(&entry) else {
                     environment.has_others = true;
                     continue;
@@ -246,10 +273,7 @@ impl Reader<'_> {
                 }
             }
         }
-        for layer in service.layers.iter().rev() {
-            let Some(node) = layer.get("environment") else {
-                continue;
-            };
+        for node in service.all(&["environment"]).into_iter().rev() {
             for (key, value) in node.entries() {
                 let Some(name) = key.text() else { continue };
                 let at = if value.is_null() { key.at } else { value.at };
@@ -307,13 +331,16 @@ impl Reader<'_> {
 
     /// Traefik's labels, and replicas behind one port.
     fn balancer(&self, run: &mut Run, service: &Service) {
-        let labels = service
-            .get("labels")
-            .or_else(|| service.at(&["deploy", "labels"]));
+        let mut labels = service.all(&["labels"]);
+        if labels.is_empty() {
+            labels = service.all(&["deploy", "labels"]);
+        }
         let mut all: Vec<(String, String, Spot)> = Vec::new();
-        if let Some(labels) = labels {
+        // The weaker first.
+        for labels in labels.into_iter().rev() {
             for (key, value) in labels.entries() {
                 if let (Some(key), Some(value)) = (key.text(), self.known(value)) {
+                    all.retain(|(known, ..)| known != key);
                     all.push((key.to_owned(), value.value, value.at));
                 }
             }
@@ -321,6 +348,7 @@ impl Reader<'_> {
                 let entry = self.known(entry);
                 if let Some((text, at)) = entry.as_ref().map(|entry| (&entry.value, entry.at)) {
                     let (key, value) = text.split_once('=').unwrap_or((text, ""));
+                    all.retain(|(known, ..)| known != key);
                     all.push((key.to_owned(), value.to_owned(), at));
                 }
             }
@@ -355,10 +383,7 @@ impl Reader<'_> {
 }
 
 /// The entries of `env_file` that name a file.
-fn files_of(layer: &Node) -> Vec<Rc<Node>> {
-    let Some(node) = layer.get("env_file") else {
-        return Vec::new();
-    };
+fn files_of(node: &Rc<Node>) -> Vec<Rc<Node>> {
     let entries = node
         .list()
         .map_or_else(|| vec![Rc::clone(node)], <[_]>::to_vec);

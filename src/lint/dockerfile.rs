@@ -288,6 +288,7 @@ impl Stage {
         run.stop_signal.clone_from(&self.stop_signal);
         run.is_inherited_signal = self.is_inherited_signal;
         run.copies = Some(Rc::new(self.copies.clone()));
+        run.dockerfile = Some(self.at.file);
         run
     }
 

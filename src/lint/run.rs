@@ -115,6 +115,8 @@ pub(crate) struct Run {
     pub(crate) is_service: bool,
     pub(crate) scripts: Vec<Rc<Script>>,
     pub(crate) copies: Option<Rc<Copies>>,
+    /// The Dockerfile of its image, whether or not it runs what that starts.
+    pub(crate) dockerfile: Option<usize>,
     /// How long preStop sleeps at least.
     pub(crate) pre_stop: Option<Placed<Duration>>,
     pub(crate) probe_graces: Vec<Timed>,
@@ -146,6 +148,7 @@ impl Run {
             is_service: true,
             scripts: Vec::new(),
             copies: None,
+            dockerfile: None,
             pre_stop: None,
             probe_graces: Vec::new(),
             finds_out: None,

@@ -1,10 +1,11 @@
 //! YAML as a tree in which every node knows its place; aliases share their node, and merge keys are followed
 //! where a key is looked for.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle};
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::place::{Placed, Spot};
 
@@ -18,6 +19,8 @@ const FOLLOWED: usize = 20;
 pub(crate) struct Node {
     pub(crate) at: Spot,
     kind: Kind,
+    /// `reset` of `!reset`.
+    tag: Option<String>,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,11 @@ impl Node {
         let trues = ["true", "yes", "on", "y"];
         self.text()
             .is_some_and(|text| trues.iter().any(|word| text.eq_ignore_ascii_case(word)))
+    }
+
+    /// Whether this tag stands in front of it (`!reset` of compose).
+    pub(crate) fn has_tag(&self, tag: &str) -> bool {
+        self.tag.as_deref() == Some(tag)
     }
 
     pub(crate) fn number(&self) -> Option<i64> {
@@ -141,8 +149,23 @@ impl Node {
 
 /// A node that is not complete yet.
 enum Open {
-    List(Spot, usize, Vec<Rc<Node>>),
-    Map(Spot, usize, Vec<(Rc<Node>, Rc<Node>)>, Option<Rc<Node>>),
+    List(Begun, Vec<Rc<Node>>),
+    Map(Begun, Vec<(Rc<Node>, Rc<Node>)>, Option<Rc<Node>>),
+}
+
+/// What is known of a node where it begins.
+struct Begun {
+    at: Spot,
+    anchor: usize,
+    tag: Option<String>,
+}
+
+impl Begun {
+    fn new(at: Spot, anchor: usize, tag: Option<Cow<'_, Tag>>) -> Self {
+        let tag = tag.filter(|tag| tag.handle == "!");
+        let tag = tag.map(|tag| tag.suffix.clone());
+        Self { at, anchor, tag }
+    }
 }
 
 /// The documents of a text.
@@ -200,24 +223,28 @@ struct Reader {
 impl Reader {
     fn take(&mut self, event: Event<'_>, at: Spot) -> Result<(), Placed<String>> {
         match event {
-            Event::SequenceStart(anchor, _) => self.open.push(Open::List(at, anchor, Vec::new())),
-            Event::MappingStart(anchor, _) => {
-                self.open.push(Open::Map(at, anchor, Vec::new(), None));
+            Event::SequenceStart(anchor, tag) => {
+                let begun = Begun::new(at, anchor, tag);
+                self.open.push(Open::List(begun, Vec::new()));
+            }
+            Event::MappingStart(anchor, tag) => {
+                let begun = Begun::new(at, anchor, tag);
+                self.open.push(Open::Map(begun, Vec::new(), None));
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let (at, anchor, kind) = match self.open.pop() {
-                    Some(Open::List(at, anchor, list)) => (at, anchor, Kind::List(list)),
-                    Some(Open::Map(at, anchor, entries, _)) => (at, anchor, Kind::Map(entries)),
+                let (begun, kind) = match self.open.pop() {
+                    Some(Open::List(begun, list)) => (begun, Kind::List(list)),
+                    Some(Open::Map(begun, entries, _)) => (begun, Kind::Map(entries)),
                     None => return Ok(()),
                 };
-                self.add(anchor, Node { at, kind });
+                self.add(begun, kind);
             }
-            Event::Scalar(text, style, anchor, _) => {
+            Event::Scalar(text, style, anchor, tag) => {
                 let kind = Kind::Scalar {
                     text: text.into_owned(),
                     is_plain: style == ScalarStyle::Plain,
                 };
-                self.add(anchor, Node { at, kind });
+                self.add(Begun::new(at, anchor, tag), kind);
             }
             Event::Alias(anchor) => {
                 // One that holds itself is not complete yet, and stands for nothing.
@@ -232,8 +259,9 @@ impl Reader {
         Ok(())
     }
 
-    fn add(&mut self, anchor: usize, node: Node) {
-        let node = Rc::new(node);
+    fn add(&mut self, begun: Begun, kind: Kind) {
+        let Begun { at, anchor, tag } = begun;
+        let node = Rc::new(Node { at, kind, tag });
         if anchor > 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
@@ -243,8 +271,8 @@ impl Reader {
     fn put(&mut self, node: Rc<Node>) {
         match self.open.last_mut() {
             None => self.documents.push(node),
-            Some(Open::List(_, _, list)) => list.push(node),
-            Some(Open::Map(_, _, entries, key)) => match key.take() {
+            Some(Open::List(_, list)) => list.push(node),
+            Some(Open::Map(_, entries, key)) => match key.take() {
                 Some(key) => entries.push((key, node)),
                 None => *key = Some(node),
             },
@@ -257,7 +285,8 @@ fn null(at: Spot) -> Node {
         text: String::new(),
         is_plain: true,
     };
-    Node { at, kind }
+    let tag = None;
+    Node { at, kind, tag }
 }
 
 #[cfg(test)]

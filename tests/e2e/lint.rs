@@ -176,6 +176,57 @@ fn a_comment_takes_a_rule_out() {
 }
 
 #[test]
+fn an_override_counts_as_it_does_for_compose() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        fs::write(directory.path().join(name), text).expect("ours");
+    };
+    let found = |file: &str| {
+        let ended = lint(directory.path(), [file]);
+        let places = ended.stdout.lines().filter(|line| line.ends_with(']'));
+        let place = |line: &str| line.split(' ').next().expect("a place").to_owned();
+        (ended.status.code(), places.map(place).collect::<Vec<_>>())
+    };
+    let base = "services:\n  a:\n    image: debian\n    command: sleep 9\n    \
+                labels: { traefik.http.routers.a.rule: x }\n";
+    write("compose.yaml", base);
+    let alone = (Some(1), vec!["compose.yaml:4:14:".to_owned()]);
+    assert_eq!(found("compose.yaml"), alone);
+    // What stands in the override is told with its place there, whichever of both was named.
+    let text = "services:\n  a: { command: [sleep, '8'] }\n";
+    write("compose.override.yml", text);
+    let there = (Some(1), vec!["compose.override.yml:2:18:".to_owned()]);
+    assert_eq!(found("compose.yaml"), there);
+    assert_eq!(found("compose.override.yml"), there);
+    // `null` changes nothing, `!reset` does, and lists of variables are merged.
+    write("compose.override.yml", "services:\n  a: { command: }\n");
+    assert_eq!(found("compose.yaml"), alone);
+    let text = "services:\n  a: { command: !reset null, entrypoint: [server] }\n";
+    write("compose.override.yml", text);
+    assert_eq!(found("compose.yaml"), (Some(0), vec![]));
+    write("compose.override.yml", "services:\n  a: { init: true }\n");
+    assert_eq!(found("compose.yaml"), (Some(0), vec![]));
+    // Another name is a file for itself, and so is one that the first of the default names hides.
+    write("compose.prod.yaml", base);
+    let place = "compose.prod.yaml:4:14:".to_owned();
+    assert_eq!(found("compose.prod.yaml"), (Some(1), vec![place]));
+    write("docker-compose.yml", base);
+    let place = "docker-compose.yml:4:14:".to_owned();
+    assert_eq!(found("docker-compose.yml"), (Some(1), vec![place]));
+    // One that cannot be parsed is told, and the other is judged without it.
+    write("compose.override.yml", "services: [\n");
+    let ended = lint(directory.path(), ["compose.yaml", "compose.override.yml"]);
+    ended.code(125);
+    assert!(
+        ended.stdout.contains("compose.yaml:4:14:"),
+        "{}",
+        ended.told()
+    );
+    let told = ended.stderr.matches("compose.override.yml:").count();
+    assert_eq!(told, 1, "{}", ended.told());
+}
+
+#[test]
 fn what_cannot_be_judged_is_told_and_the_rest_is_judged() {
     let directory = tempfile::tempdir().expect("a directory");
     let write = |name: &str, text: &str| {
