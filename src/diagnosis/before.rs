@@ -223,11 +223,7 @@ impl<'a> Judge<'a> {
             self.row(seen, Fate::StopsNot, finding.to_string());
             return self.find(seen, Level::Warning, finding);
         }
-        self.row(
-            seen,
-            Fate::Left,
-            format!("its parent, {parent}, has to stop it"),
-        );
+        self.row(seen, Fate::Left, format!("{parent} has to stop it"));
         let Some(above) = above
             .parent
             .filter(|above| above.look.session != seen.look.session)
@@ -289,7 +285,7 @@ impl<'a> Judge<'a> {
             self.row(
                 seen,
                 Fate::Stops,
-                format!("ends on {signal}: it has no handler"),
+                format!("ends on {signal}, for which it has no handler"),
             );
             return Told::Nothing;
         }
@@ -298,14 +294,14 @@ impl<'a> Judge<'a> {
             self.row(
                 seen,
                 Fate::Stops,
-                format!("ends on {signal} at once: a Go program without signal.Notify"),
+                format!("ends on {signal} at once, as a Go program without signal.Notify does"),
             );
             return Told::Nothing;
         }
         let by = match seen.look.action(signal) {
             _ if go == Some(GoAction::EndsUnlessAsked) => {
                 format!(
-                    "a Go program: handles {signal} if it has asked for it (signal.Notify), and otherwise ends at once"
+                    "handles {signal} if this Go program has asked for it (signal.Notify), and otherwise ends at once"
                 )
             }
             _ if waits_for(seen, signal) => format!("takes {signal} by sigwait"),

@@ -195,8 +195,8 @@ impl Finding {
                  [\"stepdown\", \"--\"]); or run each of the programs in a container of its own"
                 .to_owned(),
             Self::TrapWaits { .. } => format!(
-                "start the program with exec (exec PROGRAM) if nothing has to follow it; or in the background, and \
-                 wait for it (PROGRAM & wait $!); or {GROUP}"
+                "start the program with exec (exec PROGRAM) if nothing has to follow it; or start it in the \
+                 background, and wait for it (PROGRAM & wait $!); or {GROUP}"
             ),
             Self::Dying { .. } => "ask again in a moment".to_owned(),
             #[cfg(feature = "doctor")]

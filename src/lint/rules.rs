@@ -90,7 +90,8 @@ rules! {
     SIGNAL_NOT_TAKEN "signal-not-taken" Error:
         "the program does not stop on this signal",
         "the program goes on running, and is killed when the grace period is over",
-        "name a signal on which the program stops; for stepdown, add the signal to --stop-on";
+        "name a signal on which the program stops (STOPSIGNAL, stop_signal); for a shell, remove the trap; for stepdown, \
+         add the signal to --stop-on";
     SIGNAL_CUTS "signal-cuts" Note:
         "the stop signal makes the server cut off requests",
         "the server ends at once on this signal; on another one it first finishes its open requests",

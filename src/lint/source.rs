@@ -217,7 +217,7 @@ fn not_there(path: &Path) -> String {
                                       file of --config that is there"
                 .to_owned()
         }
-        names => format!(": there is {}", names.join(", ")),
+        names => format!(": the directory has {}", names.join(", ")),
     }
 }
 

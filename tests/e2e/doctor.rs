@@ -90,7 +90,7 @@ fn each_defect_is_named_and_its_twin_is_clean() {
                     1,
                     "is PID 1 and has no handler for TERM: the kernel discards TERM",
                 ),
-                false => (0, "ends on TERM: it has no handler"),
+                false => (0, "ends on TERM, for which it has no handler"),
             };
             judged(&mut stuck(mode, what), code, &[words]);
         }

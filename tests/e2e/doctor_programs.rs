@@ -201,7 +201,7 @@ fn go_ends_unless_the_program_asks_for_the_signal() {
             &plain,
             "TERM",
             0,
-            "ends on TERM at once: a Go program without signal.Notify",
+            "ends on TERM at once, as a Go program without signal.Notify does",
             Some(2),
         ),
         (
@@ -215,7 +215,7 @@ fn go_ends_unless_the_program_asks_for_the_signal() {
             &asks,
             "TERM",
             0,
-            "handles TERM if it has asked for it",
+            "handles TERM if this Go program has asked for it",
             Some(0),
         ),
         (&asks, "USR1", 0, "handles USR1", Some(0)),

@@ -252,7 +252,7 @@ fn what_cannot_be_judged_is_told_and_the_rest_is_judged() {
         ),
         (
             "missing.yaml",
-            "missing.yaml: No such file or directory: there is Dockerfile, Dockerfile.web",
+            "missing.yaml: No such file or directory: the directory has Dockerfile, Dockerfile.web",
         ),
         (
             "lost.yaml",
