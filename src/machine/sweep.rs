@@ -182,7 +182,11 @@ impl Machine {
                 self.tell_left(now, is_half);
             }
             SweepStage::Term(_) | SweepStage::Wait => self.sweep_kill(now),
-            SweepStage::Kill(_) if now >= self.give_up_at() => self.sweep_ended(now, true),
+            SweepStage::Kill(_) if now >= self.give_up_at() => {
+                // Time may have gone by without us: what was started since the last round gets KILL, too.
+                self.kill_round();
+                self.sweep_ended(now, true);
+            }
             SweepStage::Kill(kill) => {
                 self.kill_round();
                 self.pause(now, kill.next_pause());
@@ -439,9 +443,7 @@ impl Machine {
         }
         let over = now >= self.give_up_at();
         // However late it is, what the hooks have left gets KILL.
-        if first || !over {
-            self.kill_round();
-        }
+        self.kill_round();
         if !over {
             return self.pause(now, pause);
         }

@@ -234,3 +234,41 @@ fn killed() -> ExitStatus {
         core: false,
     }
 }
+
+/// A machine whose child has left somebody, who has got KILL at `killed`.
+fn killing(options: &str, killed: Duration) -> Machine {
+    let mut machine = Machine::new(Rc::new(plan(options)));
+    machine.handle(ms(0), Event::Started { pid: 2 });
+    machine.handle(ms(0), Event::ChildExited(ExitStatus::Exited(0)));
+    machine.handle(ms(0), Event::Deadline);
+    machine.handle(killed, Event::Deadline);
+    while machine.poll().is_some() {}
+    machine
+}
+
+#[test]
+fn what_was_started_while_time_went_by_gets_kill_before_it_is_given_up() {
+    let mut machine = killing("--sweep-grace 2s", ms(2_000));
+    machine.handle(ms(60_000), Event::Deadline);
+    assert_eq!(machine.poll(), Some(Action::Sweep(Signal::KILL)));
+    let told = machine.poll();
+    let Some(Action::Record(Record::SweepEnded { left: true, .. })) = told else {
+        panic!("{told:?}");
+    };
+}
+
+#[test]
+fn what_hooks_have_started_meanwhile_gets_kill_before_it_is_given_up() {
+    let mut machine = killing("--sweep-grace 2s --post-stop p", ms(2_000));
+    machine.handle(ms(2_000), Event::NoneLeft);
+    let hook = HookId {
+        phase: HookPhase::PostStop,
+        index: 0,
+    };
+    let result = done();
+    machine.handle(ms(2_000), Event::HookEnded { hook, result });
+    machine.handle(ms(2_000), Event::Deadline);
+    while machine.poll().is_some() {}
+    machine.handle(ms(60_000), Event::Deadline);
+    assert_eq!(machine.poll(), Some(Action::Sweep(Signal::KILL)));
+}
