@@ -146,6 +146,11 @@ impl Machine {
         self.child.pid()
     }
 
+    /// The child has ended, and no other process takes its place.
+    pub(crate) fn has_lost_its_child(&self) -> bool {
+        matches!(self.child.life, Life::Ended(..)) && self.child.search.is_none()
+    }
+
     /// Why a request to restart cannot be obeyed now; `None` where it can.
     pub(crate) fn why_no_restart(&self) -> Option<&'static str> {
         match self.phase {

@@ -152,14 +152,13 @@ impl Supervisor {
             {
                 return self.replace_by(received);
             }
-            // It can serve no more, so the next one does, ready or not.
-            Event::ChildExited(_) if self.is_coming() && !self.stop_asked => {
-                self.switch(false);
-                return self.tell_beside(now, event);
-            }
             _ => {}
         }
         self.machine.handle(now, event);
+        // It can serve no more, so the next one does, ready or not.
+        if self.is_coming() && !self.stop_asked && self.machine.has_lost_its_child() {
+            return self.switch(false);
+        }
         self.foresee(now);
     }
 

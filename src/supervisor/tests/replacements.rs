@@ -1,6 +1,8 @@
 //! One story for each rule of a replacement.
 
 use super::*;
+use crate::record::Process;
+use crate::sim::Leftover;
 
 /// Replaces on USR2; each is ready 100 ms after its start where nothing else is said.
 fn replaces() -> Supervision {
@@ -302,6 +304,48 @@ fn where_the_kernel_refuses_the_next_one_follows_in_place() {
          4000 step 1 of 2: TERM to the child, waiting up to 30.0 s
          4010 child exited with 0 on step 1 after 10 ms
          4010 stopped in 10 ms, exit status 0
+         -> exit 0",
+    );
+}
+
+/// It can serve on, and the next one is not ready yet.
+#[test]
+fn where_the_one_that_serves_hands_over_it_serves_on() {
+    let heir = Event::HeirFound {
+        heir: Process::new(9, "next"),
+        had: SignalSet::default(),
+    };
+    let exits = Event::ChildExited(ExitStatus::Exited(0));
+    let mut story = replaced(replaces())
+        .with("main-pid", "notify")
+        .at(1000, received(named("USR2")))
+        .at(1050, exits.clone().of(1))
+        .at(1060, heir.of(1))
+        .at(1300, exits.of(1))
+        .at(3000, TERM);
+    story.script.leftover = Leftover::Term;
+    story.tells(
+        "0 started, pid 2
+         100 ready after 100 ms
+         1000 replacing: USR2 from outside the container: generation 2 begins
+         1000 generation 2: started, pid 4
+         1050 child 2 exited with 0: waiting up to 10.0 s for the one that takes over: nobody is named (--main-pid)
+         1060 child 2 exited with 0: handed over to pid 9 (next)
+         1100 generation 2: ready after 100 ms
+         1100 generation 2 serves, pid 4
+         1100 generation 1: stopping: the next one serves
+         1100 generation 1: step 1 of 2: TERM to the child, waiting up to 30.0 s
+         1300 generation 1: child exited with 0 on step 1 after 200 ms
+         1300 generation 1: TERM to 1 left: 3 left behind
+         1300 generation 1: nothing is left (0 s)
+         1300 generation 1: stopped in 200 ms, exit status 0
+         3000 stopping: TERM from outside the container
+         3000 not ready: a stop was asked for
+         3000 step 1 of 2: TERM to the child, waiting up to 30.0 s
+         3010 child exited with 0 on step 1 after 10 ms
+         3010 TERM to 1 left: 3 left behind
+         3010 nothing is left (0 s)
+         3010 stopped in 10 ms, exit status 0
          -> exit 0",
     );
 }
