@@ -375,6 +375,10 @@ impl Supervisor {
             State::Between { until, last } => self.between(now, until, last, event),
             // A request still makes the other one faster.
             State::Ending(_) => match event {
+                Event::Signal(received) if !self.concerns_beside(&event) => {
+                    let (signal, why) = (received.signal, "the child has ended");
+                    self.tell(Record::Dropped { signal, why });
+                }
                 Event::Trouble(message) => self.tell(Record::Trouble { message }),
                 Event::Reaped { pid, status } => self.tell(Record::Reaped { pid, status }),
                 _ => {}

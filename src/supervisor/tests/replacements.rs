@@ -308,6 +308,33 @@ fn where_the_kernel_refuses_the_next_one_follows_in_place() {
     );
 }
 
+#[test]
+fn a_signal_that_comes_when_the_one_that_served_has_ended_is_told_of() {
+    let mut story = replaced(replaces())
+        .at(1000, received(named("USR2")))
+        .at(2000, TERM)
+        .at(2001, EXITS.of(1))
+        .at(2005, received(named("USR1")));
+    story.script.ready = [Some(ms(100)), None].into();
+    story.tells(
+        "0 started, pid 2
+         100 ready after 100 ms
+         1000 replacing: USR2 from outside the container: generation 2 begins
+         1000 generation 2: started, pid 4
+         2000 stopping: TERM from outside the container
+         2000 not ready: a stop was asked for
+         2000 step 1 of 2: TERM to the child, waiting up to 30.0 s
+         2000 generation 2: stopping: TERM from outside the container
+         2000 generation 2: step 1 of 2: TERM to the child, waiting up to 30.0 s
+         2001 child exited with 3 on step 1 after 1 ms
+         2005 USR1 not forwarded: the child has ended
+         2010 generation 2: child exited with 0 on step 1 after 10 ms
+         2010 generation 2: stopped in 10 ms, exit status 0
+         2010 stopped in 1 ms, exit status 3
+         -> exit 3",
+    );
+}
+
 /// It can serve on, and the next one is not ready yet.
 #[test]
 fn where_the_one_that_serves_hands_over_it_serves_on() {
