@@ -151,6 +151,11 @@ impl Machine {
         matches!(self.child.life, Life::Ended(..)) && self.child.search.is_none()
     }
 
+    /// A stop was asked for, or the child has ended by itself, or could not be started.
+    pub(crate) fn comes_down(&self) -> bool {
+        self.stop.begun.is_some()
+    }
+
     /// Why a request to restart cannot be obeyed now; `None` where it can.
     pub(crate) fn why_no_restart(&self) -> Option<&'static str> {
         match self.phase {

@@ -46,10 +46,11 @@ impl Supervisor {
             .or_else(|| self.machine.why_no_restart())
     }
 
+    /// Whether there is one that may yet serve: not one that is being stopped, or has failed.
     pub(super) fn is_coming(&self) -> bool {
         self.beside
             .as_ref()
-            .is_some_and(|beside| beside.is_coming())
+            .is_some_and(|beside| beside.is_coming() && !beside.machine.comes_down())
     }
 
     pub(super) fn replace_by(&mut self, received: Received) {
@@ -189,7 +190,7 @@ impl Supervisor {
             return;
         };
         self.act(Action::CloseBeside);
-        if beside.is_coming() && !self.stop_asked {
+        if beside.is_coming() && !self.stop_asked && self.state == State::Alive {
             self.tell(Record::ReplaceFailed {
                 generation: beside.number,
                 serving: self.generation.number,

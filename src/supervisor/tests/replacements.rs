@@ -376,3 +376,26 @@ fn where_the_one_that_serves_hands_over_it_serves_on() {
          -> exit 0",
     );
 }
+
+#[test]
+fn one_that_is_being_stopped_does_not_serve_when_the_other_one_ends() {
+    let mut supervision = replaces();
+    supervision.restart = Restart::OnFailure;
+    let mut story = replaced(supervision)
+        .with("ready-timeout", "500ms")
+        .at(1000, received(named("USR2")))
+        .at(1505, EXITS.of(1))
+        .at(4000, TERM);
+    story.script.ready = [Some(ms(100)), None, Some(ms(100))].into();
+    let told = story.told();
+    for line in [
+        "1500 generation 2: stopping: the start has failed",
+        "1505 generation 1 exited with 3: restarted in 500 ms (--restart)",
+        "1510 generation 2: exit status 125",
+        "2005 generation 3 begins",
+        "4010 stopped in 10 ms, exit status 0",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+    assert!(!told.contains("serves"), "{told}");
+}
