@@ -354,6 +354,13 @@ impl Machine {
             (_, Event::ChildSays(status)) => self.tell(Record::ChildSays { status }),
             (_, Event::Extend(by)) => self.extend(now, by),
             (Phase::Running(_), Event::Reloaded(reload)) => self.reloaded(*reload),
+            // Nothing changes under what is under way, and the child begins with what counts then.
+            (
+                Phase::WaitFor(Waiting { kept, .. })
+                | Phase::PreStart { kept, .. }
+                | Phase::Starting { kept },
+                event @ Event::Reloaded(_),
+            ) if self.stop.begun.is_none() => kept.push(event),
             (_, Event::Reloaded(_)) => self.tell(Record::ReloadRefused {
                 message: "a stop is under way".to_owned(),
             }),

@@ -111,3 +111,31 @@ fn a_request_before_the_start_is_kept_until_the_child_runs() {
             "#,
         );
 }
+
+/// It is read again while the next generation is on its way beside the one that serves.
+#[test]
+fn a_new_plan_that_comes_before_the_start_counts_from_the_start_on() {
+    Story::of("--pre-start a --grace 5s")
+        .hook(HookPhase::PreStart, 0, 1_000, done())
+        .at(500, reloaded("--grace 2s"))
+        .at(2_000, signal(Signal::TERM))
+        .exits_on(Cue::Signal(Signal::TERM), 100)
+        .tells(
+            r#"
+            0 -> run the pre-start hook "a"
+            1000 pre-start hook "a" done (1.0 s)
+            1000 -> start
+            1000 started, pid 2
+            1000 -> take the new plan
+            1000 configuration reloaded: grace changed; only a restart changes user
+            2000 -> notready
+            2000 -> term to the child
+            2000 stopping: TERM from pid 9
+            2000 step 1 of 2: TERM to the child, waiting up to 2.0 s
+            2000 -> cont to the child
+            2100 child exited with 0 on step 1 after 100 ms
+            2100 stopped in 100 ms, exit status 0
+            2100 -> exit 0
+            "#,
+        );
+}
