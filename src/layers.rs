@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::options::trace::PARTS;
 
 /// From the bottom up: a module uses those above it in this table, and none below.
-const LAYERS: [(&str, &str); 26] = [
+const LAYERS: [(&str, &str); 27] = [
     (
         "words",
         "signals, durations, lists, faults: import nothing of ours",
@@ -44,6 +44,10 @@ const LAYERS: [(&str, &str); 26] = [
     ("check", "plays a command again and again, and judges"),
     ("lint", "what will go wrong at a stop, from files alone"),
     ("doctor", "whether running processes will stop"),
+    (
+        "simulation",
+        "random plans in random worlds, for tests alone",
+    ),
     ("cli", "what was typed"),
     ("main", "the entry, and who is told"),
 ];

@@ -29,6 +29,7 @@
 //! | `check` | plays a command again and again, and judges the records |
 //! | `lint` | says what will go wrong at a stop, from Dockerfiles, compose files, manifests, units and the file of `--config` |
 //! | `doctor` | whether running processes will stop, asked before they are |
+//! | `simulation` | tests only: random plans in random worlds, held to what is promised |
 //! | `cli` | what was typed; completion scripts and the manual page |
 //!
 //! A module uses those above it in this table, and none below: a test (`layers`) reads the `use` lines.
@@ -95,6 +96,8 @@ mod reactor;
 mod record;
 #[cfg(any(test, feature = "explain"))]
 mod sim;
+#[cfg(test)]
+mod simulation;
 mod supervisor;
 mod sys;
 mod tell;

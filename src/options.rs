@@ -38,6 +38,8 @@ pub(crate) use definition::{Kind, Opt};
 pub(crate) use parse::{parse_choice, parse_duration, parse_limit, parse_signal, parse_switch};
 #[cfg(feature = "doctor")]
 pub(crate) use settings::Elsewhere;
+#[cfg(test)]
+pub(crate) use settings::HookTable;
 pub(crate) use settings::{NamedFile, Settings, Source, Value};
 
 /// The options of `run`, in the order of the help.

@@ -79,7 +79,7 @@ impl Reloader {
 ///
 /// # Errors
 /// The child that runs was not started for such a stop.
-pub(super) fn reloaded(running: &Plan, fresh: &Plan) -> Result<Plan, &'static str> {
+pub(crate) fn reloaded(running: &Plan, fresh: &Plan) -> Result<Plan, &'static str> {
     let mut plan = running.clone();
     for take_over in OPTIONS.iter().filter_map(|option| option.reload) {
         take_over(&mut plan, fresh)?;

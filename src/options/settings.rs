@@ -183,6 +183,14 @@ impl Settings {
         self.add(option.expect("an option"), text, Source::Flag);
     }
 
+    /// As a table of the file would say it.
+    #[cfg(test)]
+    pub(crate) fn set_hook(&mut self, name: &str, text: &str, table: HookTable) {
+        let mut value = Value::new(text, Source::Flag);
+        value.hook = Some(Box::new(table));
+        self.add_value(super::find(name).expect("an option"), value);
+    }
+
     /// Nothing was written at all.
     pub(super) fn is_empty(&self) -> bool {
         self.values.is_empty()

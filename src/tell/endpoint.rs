@@ -6,7 +6,7 @@
 mod checkers;
 #[cfg(test)]
 pub(super) mod fuzz;
-pub(super) mod status;
+pub(crate) mod status;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -2,7 +2,7 @@
 //! and the exit status stays the same.
 
 mod last_words;
-mod run_report;
+pub(crate) mod run_report;
 mod spans;
 pub(super) mod state;
 

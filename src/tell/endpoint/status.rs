@@ -53,7 +53,7 @@ struct Exit {
     ago: Duration,
 }
 
-pub(in crate::tell) fn json(progress: &Progress, now: Duration) -> String {
+pub(crate) fn json(progress: &Progress, now: Duration) -> String {
     let not_ready = match progress.ready_state() {
         ReadyState::Ready => None,
         ReadyState::NotYet(why) => Some(why.as_deref().unwrap_or("starting").to_owned()),

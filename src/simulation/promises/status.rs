@@ -1,0 +1,67 @@
+//! The exit status by the table, worked out here once more.
+
+use super::{Judge, Promise};
+use crate::plan::Plan;
+use crate::record::{ExitStatus, Outcome, Reason};
+use crate::words::signal::Signal;
+
+/// 128+n.
+fn died_of(signal: Signal) -> u8 {
+    u8::try_from(128 + signal.number()).unwrap_or(u8::MAX)
+}
+
+fn is_success(plan: &Plan, status: ExitStatus) -> bool {
+    let (code, by_signal) = match status {
+        ExitStatus::Exited(code) => (code, false),
+        ExitStatus::Killed { signal, .. } => {
+            (died_of(signal), plan.success_exit.signals.contains(signal))
+        }
+    };
+    by_signal || plan.success_exit.codes.contains(&code)
+}
+
+impl Judge {
+    pub(super) fn check_status(&mut self, generation: Option<u32>, outcome: &Outcome) {
+        let plan = self.plan_of(generation);
+        let life = self.life_mut(generation);
+        let code_of = |status: ExitStatus| match status {
+            ExitStatus::Exited(code) => code,
+            ExitStatus::Killed { signal, .. } => died_of(signal),
+        };
+        let asked = life.reason.is_some_and(|reason| reason != Reason::Exit);
+        let expected = match (life.failure, life.reason, life.status) {
+            (Some(code), ..) => vec![code],
+            (_, Some(Reason::MaxRuntime), _) => vec![124],
+            (_, Some(Reason::Unhealthy), _) => vec![125],
+            (_, _, Some(status)) if is_success(&plan, status) => vec![0],
+            (_, _, Some(status)) => {
+                let code = code_of(status);
+                let mut ladder = life.sent.iter().filter(|signal| *signal != Signal::KILL);
+                let clean =
+                    plan.clean_stop && asked && ladder.any(|signal| code == died_of(signal));
+                match (clean, life.handed_over) {
+                    (true, true) => vec![0, code],
+                    (true, false) => vec![0],
+                    (false, _) => vec![code],
+                }
+            }
+            (_, _, None) if !life.started && life.asked => {
+                let signal = life.signal.unwrap_or(Signal::TERM);
+                let status = ExitStatus::Killed {
+                    signal,
+                    core: false,
+                };
+                let is_zero = plan.clean_stop || is_success(&plan, status);
+                vec![if is_zero { 0 } else { died_of(signal) }]
+            }
+            (_, _, None) => vec![died_of(Signal::KILL)],
+        };
+        let code = outcome.code;
+        let why = format!("{code} is not {expected:?}: {outcome:?}");
+        self.holds(
+            Promise::TheStatusIsThatOfTheTable,
+            expected.contains(&code),
+            || why,
+        );
+    }
+}
