@@ -95,7 +95,9 @@ fn gunicorn_takes_its_sockets_and_keeps_them_over_a_restart() {
     need!(binary::installed(GUNICORN));
     both(|mode| {
         let options = ["--listen=local=unix:DIR/local.sock", "--ready-when=notify"];
-        let command = [GUNICORN, "--workers=2", "applications:wsgi"];
+        // A worker that gets TERM while it boots misses it, and gunicorn waits for it for that long.
+        let patience = "--graceful-timeout=2";
+        let command = [GUNICORN, "--workers=2", patience, "applications:wsgi"];
         let mut server = served(Stepdown::in_mode(mode), &options, &command);
         server.run.logs("ready after");
         let body = "hello from gunicorn";
