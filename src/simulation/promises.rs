@@ -108,6 +108,8 @@ pub(super) struct Judge {
     batch: Batch,
     pub(super) ended: Option<Outcome>,
     finished: bool,
+    /// Nothing has asked it to stop, and it never would.
+    endless: bool,
     stop_asked: bool,
     restarts: Vec<Duration>,
     /// The next life begins no earlier.
@@ -139,6 +141,7 @@ impl Judge {
             batch: Batch::default(),
             ended: None,
             finished: false,
+            endless: false,
             stop_asked: false,
             restarts: Vec::new(),
             not_before: None,
@@ -171,7 +174,22 @@ impl Judge {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.finished || self.broken.is_some()
+        self.finished || self.is_cut()
+    }
+
+    /// The story was ended in its middle.
+    pub(super) fn is_cut(&self) -> bool {
+        self.endless || self.broken.is_some()
+    }
+
+    /// It has had far more events than a story needs. With `--restart always` and no signal left that asks for a stop
+    /// that is what was wanted.
+    pub(super) fn goes_on(&mut self, events: u64) {
+        self.endless = true;
+        let stop_asked = self.stop_asked;
+        self.holds(Promise::AStopEnds, !stop_asked, || {
+            format!("after {events} events")
+        });
     }
 
     fn life_mut(&mut self, generation: Option<u32>) -> &mut Life {

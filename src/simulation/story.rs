@@ -222,9 +222,7 @@ impl drive::World for Staged<'_> {
         scene.judge.lost_at = self.world.lost_at;
         if self.events > TOO_MANY && !scene.judge.is_over() {
             scene.counts.unfinished += 1;
-            let why = format!("after {} events", self.events);
-            let promise = Promise::AStopEnds;
-            scene.breaks(Broken { promise, why });
+            scene.judge.goes_on(self.events);
         }
         event
     }
@@ -321,7 +319,7 @@ fn play(
         let why = text.unwrap_or_default();
         let promise = Promise::NoPanic;
         scene.borrow_mut().breaks(Broken { promise, why });
-    } else if scene.borrow().judge.broken.is_none() {
+    } else if !scene.borrow().judge.is_cut() {
         staged.look_who_survives(None);
         let scene = &mut *scene.borrow_mut();
         let with_text = jitter.is_multiple_of(16);
@@ -361,7 +359,7 @@ fn run_decider(decider: impl Decider, staged: &mut Staged<'_>) {
         asked: false,
     };
     drive(&mut watched, staged, &mut |_: Duration, _: &Record| {});
-    if staged.scene.borrow().judge.broken.is_some() {
+    if staged.scene.borrow().judge.is_cut() {
         return;
     }
     // Whatever comes then is none of its business any more.
