@@ -230,7 +230,7 @@ impl Kernel {
         let last = std::mem::take(&mut self.life);
         self.life.number = number;
         self.life.listeners = last.listeners;
-        self.life.jobs = last.jobs;
+        self.life.jobs = last.jobs.of_next_life();
         self.life.told_none = last.told_none;
         if self.plan.left == Left::Leave {
             self.life.began = clock::ticks_since_boot(Instant::now());

@@ -80,6 +80,13 @@ impl Jobs {
         let index = self.running.iter().position(|(job, _)| *job == pid)?;
         Some(self.running.swap_remove(index).1)
     }
+
+    /// What the next life of the command has to do with them. One that got KILL may hang in the kernel; when it ends
+    /// at last, that is not the end of the hook of the same number in the life that it is then.
+    pub(super) fn of_next_life(mut self) -> Self {
+        self.running.retain(|(pid, _)| !self.given_up.contains(pid));
+        self
+    }
 }
 
 impl Kernel {
@@ -237,5 +244,25 @@ pub(super) fn path_of(environment: Option<&[CString]>) -> Option<OsString> {
             let path = entry.as_bytes().strip_prefix(b"PATH=")?;
             Some(OsStr::from_bytes(path).to_owned())
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::HookPhase;
+
+    #[test]
+    fn a_hook_that_was_given_up_is_none_of_the_next_life() {
+        let (phase, index) = (HookPhase::PreStart, 0);
+        let job = Job::Hook(HookId { phase, index });
+        let jobs = Jobs {
+            running: vec![(7, job), (8, Job::Probe { look: 1 })],
+            given_up: vec![7],
+        };
+        let mut jobs = jobs.of_next_life();
+        assert_eq!(jobs.take(7), None);
+        assert_eq!(jobs.take(8), Some(Job::Probe { look: 1 }));
+        assert_eq!(jobs.given_up, [7], "what is left of it is no leftover");
     }
 }
