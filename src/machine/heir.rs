@@ -87,8 +87,10 @@ impl Machine {
 
     /// What the one before was sent has not reached this one, unless it was for others as well.
     fn forget_what_it_had(&mut self, had: SignalSet) {
+        let sent = self.stop.sent;
         self.stop.sent = match self.phase {
-            Phase::Ladder(_) => had,
+            // It may have had others as well, which were forwarded.
+            Phase::Ladder(_) => sent.iter().filter(|signal| had.contains(*signal)).collect(),
             _ => SignalSet::default(),
         };
         if let Some(begun) = &mut self.stop.begun

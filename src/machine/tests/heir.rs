@@ -223,6 +223,24 @@ fn in_the_ladder_it_gets_the_signal_and_the_rest_of_the_time() {
 }
 
 #[test]
+fn what_was_only_forwarded_to_it_is_no_signal_of_the_ladder() {
+    let mut run = Run::of("--main-pid notify --grace 5s --clean-stop");
+    run.hears(0, signal(Signal::TERM));
+    run.hears(0, exits(0));
+    let had = [Signal::TERM, named("HUP")].into_iter().collect();
+    let heir = Process::new(7, "heir");
+    run.hears(0, Event::HeirFound { heir, had });
+    let dies = ExitStatus::Killed {
+        signal: named("HUP"),
+        core: false,
+    };
+    run.hears(0, Event::ChildExited(dies));
+    run.hears(0, none());
+    let told = run.hears(0, Event::NoneLeft);
+    assert!(told.contains("-> exit 129"), "{told}");
+}
+
+#[test]
 fn what_the_terminal_has_sent_to_the_one_before_it_gets_itself() {
     let mut run = Run::of("--main-pid notify --grace 5s --pre-stop a");
     run.hears(0, typed(Signal::INT));
