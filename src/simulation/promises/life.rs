@@ -290,7 +290,10 @@ impl Judge {
                 Again::Waits => life.owed.insert(*sent_as),
                 Again::ByTerminal | Again::StoodFor | Again::Noted => {}
             },
-            Record::Forwarded { signal, .. } if life.owed.contains(*signal) => {
+            // Before the ladder it was forwarded as any other.
+            Record::Forwarded { signal, .. }
+                if life.step.is_some() && life.owed.contains(*signal) =>
+            {
                 life.sent.insert(*signal);
             }
             Record::Aborted { .. } => life.sent.insert(Signal::ABRT),

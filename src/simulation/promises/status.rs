@@ -33,6 +33,10 @@ impl Judge {
             (Some(code), ..) => vec![code],
             (_, Some(Reason::MaxRuntime), _) => vec![124],
             (_, Some(Reason::Unhealthy), _) => vec![125],
+            // It ended after it had been given up.
+            (_, _, Some(_)) if life.left && outcome.status.is_none() => {
+                vec![died_of(Signal::KILL)]
+            }
             (_, _, Some(status)) if is_success(&plan, status) => vec![0],
             (_, _, Some(status)) => {
                 let code = code_of(status);
