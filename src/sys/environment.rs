@@ -5,6 +5,7 @@
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::os::unix::ffi::OsStrExt;
 
+// SAFETY: environ(7) gives it this type.
 unsafe extern "C" {
     static environ: *const *const c_char;
 }

@@ -13,6 +13,7 @@ use std::ffi::{c_int, c_void};
 const END_OF_STACK: c_int = 5;
 
 /// Walks up the stack, which has no frames.
+// SAFETY: the signature is that of the source above, and no other unwinder is linked.
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Backtrace(
     _each: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
@@ -27,6 +28,7 @@ extern "C" fn _Unwind_Backtrace(
 macro_rules! never_called {
     ($($name:ident)*) => {
         $(
+            // SAFETY: whoever calls it never comes back, so nobody misses its arguments.
             #[unsafe(no_mangle)]
             extern "C" fn $name() -> ! {
                 std::process::abort()
