@@ -1,11 +1,14 @@
 //! The README's table of peers: what a cell says about behaviour is seen here, on the peer as well.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::support::binary::installed;
+use crate::identity::is_root;
+use crate::support::binary::{self, installed};
+use crate::support::pages::root;
 use crate::support::running::Running;
 use crate::support::stepdown::can_be_pid1;
 use crate::support::{Mode, Stepdown, need, proc, wait_until};
@@ -116,4 +119,26 @@ fn who_lets_nothing_survive() {
         run.says("ready").signal(Signal::SIGTERM);
         run.wait().still_there().is_empty()
     });
+}
+
+/// Its longer groups are played by hand: the table in docs/conformance.md has all of them.
+#[test]
+fn by_the_name_of_a_peer_it_does_what_that_does() {
+    need!(can_be_pid1());
+    need!(is_root());
+    need!(installed("/usr/bin/python3"));
+    for peer in PEERS {
+        need!(installed(peer));
+    }
+    let played = Command::new(root().join("scripts/conformance"))
+        .args(["--only", "status,usage,options", "--bin"])
+        .arg(binary::under_test())
+        .stdin(Stdio::null())
+        .output()
+        .expect("a script of ours");
+    let told = String::from_utf8_lossy(&played.stderr);
+    assert!(played.status.success(), "{told}");
+    let table = String::from_utf8_lossy(&played.stdout);
+    assert!(table.contains("status: exits with 7 | 7 | 7 |"), "{table}");
+    assert!(table.contains(", 0 differences."), "{table}");
 }
