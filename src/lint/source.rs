@@ -81,7 +81,8 @@ impl Sources {
             .iter()
             .position(|source| source.identity == identity);
         known.or_else(|| {
-            let text = read(path).ok()?;
+            // Nobody has named it: a FIFO, or the standard input by its name in /dev, would be waited for.
+            let text = path.is_file().then(|| read(path).ok())??;
             Some(self.add(path, text, Kind::Other))
         })
     }

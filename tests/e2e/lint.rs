@@ -367,3 +367,13 @@ fn sarif_is_valid() {
     let why = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{why}");
 }
+
+#[test]
+fn a_fifo_that_a_file_names_is_not_waited_for() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let fifo = place.path().join("start.sh");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
+    let lines = "FROM debian\nCOPY start.sh /start.sh\nENTRYPOINT [\"/start.sh\"]\n";
+    fs::write(place.path().join("Dockerfile"), lines).expect("a file of ours");
+    lint(place.path(), ["Dockerfile"]).code(0);
+}
