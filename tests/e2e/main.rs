@@ -102,6 +102,7 @@ mod stop;
 mod terminal;
 mod terminal_containers;
 mod termination_log;
+mod timeline;
 mod trace;
 mod tree;
 mod wait_for;
