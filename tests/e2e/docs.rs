@@ -1,10 +1,13 @@
 //! The pages hold together: every link leads to a page and a heading that exist, and the contents name every page.
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
-use crate::support::binary;
+use serde_json::{Value, json};
+
 use crate::support::pages::{self, Page, root};
+use crate::support::{binary, need};
 
 /// The lines of a page that are no part of a block.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
@@ -74,6 +77,58 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(count > 50, "only {count} links were found");
+}
+
+/// mdBook copies what is in `docs`, and nothing else.
+#[test]
+fn no_link_of_the_book_leads_out_of_it() {
+    need!(binary::installed("/usr/bin/python3"));
+    let docs = root().join("docs");
+    let mut pages = pages::all();
+    pages.retain(|page| page.path.starts_with(&docs));
+    let chapter = |page: &Page| {
+        let path = page.path.strip_prefix(&docs).expect("below docs");
+        json!({"Chapter": {"path": path, "content": page.text, "sub_items": []}})
+    };
+    let chapters: Vec<Value> = pages.iter().map(chapter).collect();
+    let mut script = Command::new(root().join("scripts/book-links"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a script of ours");
+    let book = json!([{}, {"items": chapters}]).to_string();
+    let mut stdin = script.stdin.take().expect("a pipe");
+    // It reads all before it writes.
+    stdin.write_all(book.as_bytes()).expect("a reader");
+    drop(stdin);
+    let ran = script.wait_with_output().expect("our own child");
+    assert!(ran.status.success());
+    let book: Value = serde_json::from_slice(&ran.stdout).expect("a book");
+    let chapters = book["items"].as_array().expect("chapters");
+    assert_eq!(chapters.len(), pages.len());
+    let manifest = pages::page("Cargo.toml");
+    let repository = manifest.split("repository = \"").nth(1);
+    let repository = repository.and_then(|rest| rest.split('"').next());
+    let address = format!("{}/blob/main/", repository.expect("an address"));
+    let mut count = 0;
+    for (page, chapter) in pages.iter().zip(chapters) {
+        let text = chapter["Chapter"]["content"].as_str().expect("a text");
+        let page = Page {
+            path: page.path.clone(),
+            text: text.to_owned(),
+        };
+        let out: Vec<String> = links(&page)
+            .into_iter()
+            .filter(|link| link.starts_with("../"))
+            .collect();
+        assert!(out.is_empty(), "{}: {out:?}", page.path.display());
+        for rest in text.split(&address).skip(1) {
+            let file = rest.split([')', '#']).next().expect("a path");
+            assert!(root().join(file).exists(), "{file}");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "only {count} links were found");
 }
 
 #[test]
