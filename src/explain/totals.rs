@@ -20,6 +20,7 @@ pub(super) fn budget(text: &mut String, plan: &Plan) {
         kill_by,
         give_up_by,
         gone_by,
+        look_by: _,
     } = budget;
     let _ = writeln!(
         text,

@@ -29,11 +29,7 @@ impl Machine {
         if hook < self.plan.post_stop.len() {
             let share = self.post_stop_share(now, hook);
             self.run_hook(now, HookPhase::PostStop, hook, share);
-        } else if self.none_left
-            || spared
-            || self.plan.left == Left::Leave
-            || self.plan.post_stop.is_empty()
-        {
+        } else if self.none_left || spared || self.plan.left == Left::Leave {
             self.enter_flush(now);
         } else {
             self.enter(now, Phase::LastSweep(None), Some(now));

@@ -209,8 +209,9 @@ impl Machine {
         self.child.life = Life::Left(pid);
         self.stop.hopeless = true;
         self.tell(Record::ChildLeft { pid });
-        // A tree that cannot become empty is not waited for, but all that can be killed are.
-        if self.may_kill() && self.plan.left != Left::Leave {
+        // A tree that cannot become empty is not waited for, but all that can be killed are, before the hooks.
+        let sweeps = self.may_kill() && self.plan.left != Left::Leave;
+        if sweeps && !self.plan.post_stop.is_empty() {
             self.act(Action::Sweep(Signal::KILL));
         }
         self.enter_post_stop(now, 0);

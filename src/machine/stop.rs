@@ -50,6 +50,7 @@ pub(super) struct Limits {
     pub(super) kill_by: Duration,
     pub(super) give_up_by: Duration,
     pub(super) gone_by: Duration,
+    pub(super) look_by: Duration,
 }
 
 impl Machine {
@@ -159,6 +160,7 @@ impl Machine {
             kill_by: now.saturating_add(budget.kill_by),
             give_up_by: now.saturating_add(budget.give_up_by),
             gone_by: now.saturating_add(budget.gone_by),
+            look_by: now.saturating_add(budget.look_by),
         });
     }
 

@@ -20,6 +20,12 @@ const STOP_ROUNDS: u32 = 64;
 /// delays it.
 const DYING: Duration = Duration::from_micros(30);
 
+/// So often it is looked at least, however late it is, as long as each look finds somebody new.
+const LAST_LOOKS: u32 = 3;
+
+/// No longer than this it is looked again and again, where no deadline says so.
+const LAST_LOOKS_TAKE: Duration = Duration::from_millis(250);
+
 /// The sweep after the child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Sweep {
@@ -71,6 +77,16 @@ pub(super) struct Kill {
     stops: Option<u32>,
     /// Which option has ended the grace, until it is told.
     decided_by: Option<&'static str>,
+    /// The last round has found somebody new.
+    found: bool,
+    last: Option<LastLooks>,
+}
+
+/// The time for KILL is over: who was started while it was sent is looked for, and nobody is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct LastLooks {
+    looks: u32,
+    until: Duration,
 }
 
 impl Kill {
@@ -79,6 +95,8 @@ impl Kill {
         pause: SHORTEST_PAUSE,
         stops: None,
         decided_by: None,
+        found: false,
+        last: None,
     };
 
     fn next_pause(self) -> Duration {
@@ -330,6 +348,7 @@ impl Machine {
     fn kill_round(&mut self) {
         if let Some(kill) = self.kill() {
             kill.rounds += 1;
+            kill.found = false;
         }
         self.act(Action::Sweep(Signal::KILL));
     }
@@ -340,7 +359,13 @@ impl Machine {
             kill.pause = (pause * 2).min(LONGEST_PAUSE);
             kill.stops = None;
         }
-        self.until = Some(now.saturating_add(pause).min(self.give_up_at()));
+        self.until = Some(now.saturating_add(pause).min(self.kill_until()));
+    }
+
+    /// When the next round of KILL is due at the latest.
+    fn kill_until(&mut self) -> Duration {
+        let last = self.kill().and_then(|kill| kill.last);
+        last.map_or_else(|| self.give_up_at(), |last| last.until)
     }
 
     fn give_up_at(&self) -> Duration {
@@ -369,6 +394,7 @@ impl Machine {
             self.stop.dying_until = now.saturating_add(pause);
             if let Some(kill) = self.kill() {
                 decided_by = kill.decided_by.take();
+                kill.found = true;
                 if kill.stops.is_none() {
                     self.found_more(now);
                 }
@@ -384,8 +410,9 @@ impl Machine {
     /// A new process got KILL: others may have been started, too, so the next round comes soon.
     fn found_more(&mut self, now: Duration) {
         self.pause(now, SHORTEST_PAUSE);
-        self.until = Some(self.stop.dying_until.min(self.give_up_at()));
-        if self.kill().is_some_and(|kill| kill.rounds > 1) {
+        let until = self.kill_until();
+        self.until = Some(self.stop.dying_until.min(until));
+        if now < until && self.kill().is_some_and(|kill| kill.rounds > 1) {
             self.stop_round(0);
         }
     }
@@ -441,16 +468,42 @@ impl Machine {
         if first {
             self.since = now;
         }
-        let over = now >= self.give_up_at();
-        // However late it is, what the hooks have left gets KILL.
-        self.kill_round();
-        if !over {
+        if now < self.give_up_at() {
+            self.kill_round();
             return self.pause(now, pause);
         }
-        if !first {
+        // However late it is, what the hooks have left gets KILL.
+        if self.looks_again(now) {
+            self.kill_round();
+            // Those that are known to outlive KILL are not waited for.
+            let pause = if self.stop.hopeless {
+                Duration::ZERO
+            } else {
+                SHORTEST_PAUSE
+            };
+            return self.pause(now, pause);
+        }
+        if !self.stop.hopeless {
             let took = now.saturating_sub(self.since);
             self.tell(Record::SweepEnded { left: true, took });
         }
         self.enter_flush(now);
+    }
+
+    /// Who was forked while KILL was sent did not get it: it is looked again until a look finds nobody new.
+    fn looks_again(&mut self, now: Duration) -> bool {
+        let until = now.saturating_add(LAST_LOOKS_TAKE);
+        let until = self.before(Some(until), |limits| limits.look_by);
+        let Some(kill) = self.kill() else {
+            return false;
+        };
+        let found = kill.found;
+        let last = kill.last.get_or_insert(LastLooks {
+            looks: 0,
+            until: until.unwrap_or(now),
+        });
+        let again = last.looks == 0 || found && (last.looks < LAST_LOOKS || now < last.until);
+        last.looks += 1;
+        again
     }
 }

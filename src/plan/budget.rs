@@ -28,6 +28,7 @@ impl Plan {
                 // A large process needs time to die; it has half of the time of the hooks.
                 give_up_by: gone_by.saturating_sub(post_stop / 2),
                 gone_by,
+                look_by: deadline.saturating_sub(leaving / 4),
             }
         })
     }
@@ -53,4 +54,6 @@ pub(crate) struct Budget {
     pub(crate) give_up_by: Duration,
     /// The post-stop hooks end here at the latest.
     pub(crate) gone_by: Duration,
+    /// Nobody looks again who was started while the last KILL was sent.
+    pub(crate) look_by: Duration,
 }

@@ -123,8 +123,6 @@ pub(super) struct Judge {
     woke_at: Duration,
     /// A line says that something is left.
     pub(super) told_left: bool,
-    told_left_at: Duration,
-    life_ended_at: Duration,
     /// When KILL was sent last to all that is left.
     killed_at: Duration,
 }
@@ -151,8 +149,6 @@ impl Judge {
             wakes: 0,
             woke_at: Duration::ZERO,
             told_left: false,
-            told_left_at: Duration::ZERO,
-            life_ended_at: Duration::ZERO,
             killed_at: Duration::ZERO,
         }
     }

@@ -244,8 +244,9 @@ fn a_wait_for_what_is_left_ends_with_the_last_of_them() {
             64875 -> kill the post-stop hook "p"
             64875 post-stop hook "p" killed: its time was over (4.9 s)
             64875 -> sweep KILL
-            64875 exit status 0
-            64875 -> exit 0
+            64880 some processes are still there after 5 ms
+            64880 exit status 0
+            64880 -> exit 0
             "#,
         );
 }

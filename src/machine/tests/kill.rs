@@ -272,3 +272,63 @@ fn what_hooks_have_started_meanwhile_gets_kill_before_it_is_given_up() {
     machine.handle(ms(60_000), Event::Deadline);
     assert_eq!(machine.poll(), Some(Action::Sweep(Signal::KILL)));
 }
+
+/// What is done until it waits, and the rest of the world is that these processes got KILL, round by round.
+fn last_looks(machine: &mut Machine, now: Duration, mut found: Vec<i32>) -> (usize, bool) {
+    let (mut looks, mut told) = (0, false);
+    for _ in 0..1_000 {
+        match machine.poll() {
+            Some(Action::Sweep(Signal::KILL)) => {
+                looks += 1;
+                let processes = found.pop().map(|pid| Process::new(pid, "new"));
+                let (signal, processes) = (Signal::KILL, processes.into_iter().collect());
+                machine.handle(now, Event::Swept { signal, processes });
+            }
+            Some(Action::Sweep(signal)) => {
+                let processes = Vec::new();
+                machine.handle(now, Event::Swept { signal, processes });
+            }
+            Some(Action::Record(Record::SweepEnded { left, .. })) => told = left,
+            Some(Action::Finish(_)) => return (looks, told),
+            Some(_) => {}
+            None => {
+                let due = machine.deadline().unwrap().max(now);
+                machine.handle(due, Event::Deadline);
+            }
+        }
+    }
+    panic!("it looks for ever");
+}
+
+#[test]
+fn who_is_forked_in_the_moment_of_the_last_kill_gets_it_too() {
+    let asked = || killing("--deadline 10s --sweep-grace 1s", ms(1_000));
+    let mut machine = asked();
+    // The deadline is near, and time has gone by.
+    machine.handle(ms(9_800), Event::Deadline);
+    let (looks, told) = last_looks(&mut machine, ms(9_800), vec![12, 11]);
+    assert!(looks >= 3, "{looks}");
+    assert!(told);
+}
+
+#[test]
+fn the_last_looks_end_however_many_are_forked() {
+    let mut machine = killing("--deadline 10s --sweep-grace 1s", ms(1_000));
+    machine.handle(ms(20_000), Event::Deadline);
+    let (looks, told) = last_looks(&mut machine, ms(20_000), (100..900).collect());
+    assert!((3..20).contains(&looks), "{looks}");
+    assert!(told);
+}
+
+#[test]
+fn a_hook_that_used_up_its_time_leaves_nobody() {
+    let mut machine = killing("--deadline 10s --hook-timeout 30s --post-stop p", ms(1_000));
+    machine.handle(ms(1_000), Event::NoneLeft);
+    while machine.poll().is_some() {}
+    let due = machine.deadline().unwrap();
+    machine.handle(due, Event::Deadline);
+    machine.handle(due, Event::Deadline);
+    let (looks, told) = last_looks(&mut machine, due, vec![11]);
+    assert!(looks >= 2, "{looks}");
+    assert!(told);
+}

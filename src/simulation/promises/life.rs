@@ -307,10 +307,10 @@ impl Judge {
             Record::HandedOver { .. } => life.searching = false,
             Record::ChildLeft { .. } => {
                 life.left = true;
-                (self.told_left, self.told_left_at) = (true, now);
+                self.told_left = true;
             }
             Record::SweepEnded { left: true, .. } => {
-                (self.told_left, self.told_left_at) = (true, now);
+                self.told_left = true;
             }
             // What was waited for, no stop was asked for, and only then its time begins.
             Record::SweepEnded { left: false, .. } if !life.asked && plan.left == Left::Wait => {
@@ -336,7 +336,6 @@ impl Judge {
             plan.post_stop.len()
         );
         self.holds(Promise::HooksRunOnceInOrder, all || is_refused, || why);
-        self.life_ended_at = self.now;
         self.check_deadline(generation);
         self.check_status(generation, outcome);
     }
@@ -437,13 +436,10 @@ impl Judge {
         let kills = plan.ladder.last().is_some_and(Step::is_kill);
         let told = self.told_left;
         // Who was just being started when KILL was sent for the last time is not to be found.
-        let is_last = [self.told_left_at, self.life_ended_at, self.now].contains(&self.killed_at);
-        let is_new = is_last && one.born >= self.killed_at;
-        let out_of_time = plan.deadline.is_some();
+        let is_new = one.born >= self.killed_at;
         let excused = plan.left == Left::Leave
             || !kills && (one.is_child || told)
-            || one.killed && (told || out_of_time)
-            || is_new && (told || out_of_time);
+            || told && (one.killed || is_new);
         self.holds(Promise::NothingSurvives, excused, || {
             format!("{one:?}, told: {told}")
         });
