@@ -2,14 +2,16 @@
 const fs = require('fs');
 const path = require('path');
 
-const name = `stepdown-linux-${process.arch}`;
+const binary = require('./binary.js')();
 try {
-  const binary = path.join(path.dirname(require.resolve(`${name}/package.json`)), 'stepdown');
-  const link = path.join(__dirname, 'bin', 'stepdown');
-  // Renamed over it: what is not whole is never there.
-  fs.copyFileSync(binary, `${link}.new`);
-  fs.chmodSync(`${link}.new`, 0o755);
-  fs.renameSync(`${link}.new`, link);
+  if (binary) {
+    const link = path.join(__dirname, 'bin', 'stepdown');
+    // Renamed over it: what is not whole is never there.
+    fs.copyFileSync(binary, `${link}.new`);
+    fs.chmodSync(`${link}.new`, 0o755);
+    fs.renameSync(`${link}.new`, link);
+  }
 } catch (error) {
-  console.error(`stepdown: ${name} cannot be used: ${error.message}`);
+  // Then bin/stepdown is still the script, which executes it where it is.
+  console.error(`stepdown: ${binary} cannot be copied: ${error.message}`);
 }
