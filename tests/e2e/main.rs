@@ -83,6 +83,7 @@ mod metrics;
 mod misnamed;
 mod notify;
 mod options;
+mod packages;
 mod peers;
 mod readme;
 mod ready;

@@ -40,6 +40,61 @@ pub(crate) fn for_images() -> &'static Path {
     }
 }
 
+/// Can the packages of a release be made here? The error is the reason for skipping a story.
+pub(crate) fn can_pack() -> Result<(), String> {
+    runs(
+        "python3",
+        &["-c", "import tomllib"],
+        "there is no Python 3.11",
+    )?;
+    runs("dpkg-deb", &["--version"], "dpkg-deb is not installed")
+}
+
+/// Does this command succeed? If not, `why` is the reason for skipping a story.
+pub(crate) fn runs(program: &str, args: &[&str], why: &str) -> Result<(), String> {
+    let tried = Command::new(program).args(args).output();
+    let succeeded = tried.is_ok_and(|tried| tried.status.success());
+    succeeded.then_some(()).ok_or_else(|| why.to_owned())
+}
+
+/// A folder with the packages of a release, for this machine: of the static binary, and of no release build of its own.
+pub(crate) fn packages() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let folder = machine::programs().join("packages");
+        pack(&mut Command::new(PACKAGES), &folder);
+        folder
+    })
+}
+
+pub(crate) const PACKAGES: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/release.d/packages");
+
+/// Calls the script that makes the packages.
+#[track_caller]
+pub(crate) fn pack(script: &mut Command, folder: &Path) {
+    let machine = if cfg!(target_arch = "aarch64") {
+        "arm64="
+    } else {
+        "amd64="
+    };
+    let mut binary = OsString::from(machine);
+    binary.push(under_test_static());
+    let made = script
+        .args([folder.as_os_str(), &binary])
+        .env("SOURCE_DATE_EPOCH", "1700000000")
+        .env("IMAGE", package_image())
+        .output()
+        .expect("a script of ours");
+    let error = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{PACKAGES}: {error}");
+}
+
+/// What the engine calls the image among the packages: of this run alone, which removes it after its last story.
+pub(crate) fn package_image() -> String {
+    format!("stepdown-test-package:{}", machine::name())
+}
+
 fn build_static(options: &[&str]) -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = root.join("scripts/build-static");
