@@ -194,7 +194,11 @@ fn podman_is_asked_over_its_socket_as_well() {
     if !nix::unistd::geteuid().is_root() {
         return crate::support::skipped::skip("not root: Podman would need a user namespace");
     }
-    let dir = tempfile::tempdir().expect("a directory");
+    // Podman takes no runroot with a path of more than 50 characters, and TMPDIR may be longer.
+    let dir = tempfile::Builder::new()
+        .prefix("stepdown-")
+        .tempdir_in("/run");
+    let dir = dir.expect("a directory");
     let rootfs = dir.path().join("rootfs");
     fs::create_dir(&rootfs).expect("a directory of ours");
     binary::install(binary::stuck(), &rootfs.join("stuck"), 0o755);
