@@ -60,6 +60,21 @@ fn a_leftover_is_seen_and_killed_when_the_story_is_over() {
 }
 
 #[test]
+fn what_is_being_started_when_the_story_is_over_is_killed_as_well() {
+    let script = "(for i in $(seq 100); do sleep 1000 & done; wait) & echo ready; wait";
+    for _ in 0..5 {
+        let mut run = Stepdown::new()
+            .program("/bin/sh")
+            .args(["-c", script])
+            .start();
+        run.says("ready");
+        let mark = run.mark().clone();
+        drop(run);
+        mark.nothing_left();
+    }
+}
+
+#[test]
 fn a_leftover_that_hides_its_environment_is_seen_by_its_session() {
     let mut run = Stepdown::new()
         .program("/bin/sh")

@@ -51,9 +51,19 @@ impl Mark {
     /// The living processes that were started with this mark; zombies are not among them, nor what is
     /// just being reaped (`X`).
     pub(crate) fn processes(&self) -> Vec<Process> {
+        self.look().0
+    }
+
+    /// Those of [`Self::processes`], and whether there was one whose environment could not be told: during
+    /// exec it reads as empty.
+    fn look(&self) -> (Vec<Process>, bool) {
         let wanted = format!("{VARIABLE}={}", self.text).into_bytes();
-        let is_told = |pid| {
-            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
+        let mut is_unclear = false;
+        let mut is_told = |process: &Process| {
+            let environ = fs::read(format!("/proc/{}/environ", process.pid));
+            let is_kernel_thread = process.parent == Pid::from_raw(2);
+            is_unclear |= environ.as_ref().is_ok_and(Vec::is_empty) && !is_kernel_thread;
+            environ.is_ok_and(|environ| {
                 environ
                     .split(|&byte| byte == 0)
                     .any(|entry| entry == wanted)
@@ -62,9 +72,10 @@ impl Mark {
         let is_ours = |process: &Process| {
             !matches!(process.state, 'Z' | 'X')
                 && process.started >= self.since
-                && (self.session == Some(process.session) || is_told(process.pid))
+                && (self.session == Some(process.session) || is_told(process))
         };
-        proc::all().into_iter().filter(is_ours).collect()
+        let ours = proc::all().into_iter().filter(is_ours).collect();
+        (ours, is_unclear)
     }
 
     /// Waits until no process carries the mark.
@@ -86,10 +97,18 @@ impl Mark {
         assert!(left.is_empty(), "left behind: {left:#?}");
     }
 
-    /// Kills what carries the mark, and nothing else.
+    /// Kills what carries the mark, and nothing else. What was forked while one look was taken, or was in exec,
+    /// is found by the next one.
     pub(crate) fn kill_leftovers(&self) {
-        for process in self.processes() {
-            let _ = proc::kill(process.pid, libc::SIGKILL);
-        }
+        let mut unclear_looks = 0;
+        holds_within(BOUND, || {
+            let (ours, is_unclear) = self.look();
+            for process in &ours {
+                let _ = proc::kill(process.pid, libc::SIGKILL);
+            }
+            unclear_looks += u32::from(is_unclear);
+            // A program that was started without any environment stays as it is.
+            ours.is_empty() && (!is_unclear || unclear_looks > 5)
+        });
     }
 }
