@@ -171,7 +171,18 @@ enum Left {
 impl std::fmt::Display for Left {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Process(process) => write!(f, "process {} ({})", process.pid, process.name),
+            Self::Process(process) => {
+                let Process { pid, parent, .. } = process;
+                // Its words say which story has started it.
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                let line = if line.is_empty() {
+                    &process.name
+                } else {
+                    line.trim()
+                };
+                write!(f, "process {pid}, a child of {parent}: {line}")
+            }
             Self::Mount(place) => write!(f, "mount {place}"),
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Cgroup(path) => write!(f, "cgroup {}", path.display()),
