@@ -4,6 +4,7 @@
 pub(crate) mod conductor;
 pub(crate) mod containers;
 pub(crate) mod in_flight;
+mod kill_all;
 mod load;
 mod replacing;
 pub(crate) mod stage;
@@ -441,7 +442,7 @@ impl<'a> RunInProgress<'a> {
                 });
             }
         }
-        stage::kill_all();
+        kill_all::kill_all();
         match self.remove_containers(conductor, told) {
             Ok(left) => self.history.remained.extend(left),
             Err(why) => {

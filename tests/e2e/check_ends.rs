@@ -51,14 +51,15 @@ fn a_storm_of_forks_is_gone_with_check_and_with_its_init() {
     }
 }
 
-/// A client whose engine does not answer any more, once the file `asked` is there.
+/// A client whose engine does not answer any more, once the file `asked` is there. It has children, and one of them
+/// has left its group.
 fn hanging_client(dir: &Path) -> OsString {
     let client = dir.join("docker");
     let dir = dir.display();
     let script = format!(
         "#!/bin/sh\n\
          test -e {dir}/asked || {{ : > {dir}/asked; exit; }}\n\
-         sleep 1000 & : > {dir}/hangs; wait\n"
+         setsid sleep 1000 & sleep 1000 & : > {dir}/hangs; wait\n"
     );
     fs::write(&client, script).expect("our own file");
     fs::set_permissions(&client, Permissions::from_mode(0o755)).expect("our own file");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::kill_all::kill_all;
 use crate::check::fact::LeftProcess;
 use crate::record::ExitStatus;
 use crate::sys::reap::{self, Reaped};
@@ -263,11 +264,18 @@ impl<'a> Engine<'a> {
                 .map_err(|failure| failed(error_text(failure.errno)))?
         };
         drop(to);
-        let text = (self.read)(from, Instant::now() + PATIENCE);
-        if text.is_err() {
-            // The whole group: a client may be a script, or have a plugin at work.
-            let _ = signals::send(-pid, Signal::KILL);
-        }
+        let text = match (self.read)(from, Instant::now() + PATIENCE) {
+            Ok(text) => text,
+            Err(unread) => {
+                // A client may be a script, or have a plugin at work: the whole group, and whoever has left it.
+                let _ = signals::send(-pid, Signal::KILL);
+                kill_all();
+                return Err(failed(match unread {
+                    Unread::Late => format!("no answer in {} s", PATIENCE.as_secs()),
+                    Unread::Interrupted => "its answer was not waited for".to_owned(),
+                }));
+            }
+        };
         reap::wait_for_end(pid);
         let status = loop {
             match reap::next(false) {
@@ -276,13 +284,9 @@ impl<'a> Engine<'a> {
                 _ => {}
             }
         };
-        match (text, status) {
-            (Ok(text), ExitStatus::Exited(0)) => Ok(text),
-            (Ok(_), status) => Err(failed(format!("exit status {}", status.code()))),
-            (Err(Unread::Late), _) => Err(failed(format!("no answer in {} s", PATIENCE.as_secs()))),
-            (Err(Unread::Interrupted), _) => {
-                Err(failed("its answer was not waited for".to_owned()))
-            }
+        match status {
+            ExitStatus::Exited(0) => Ok(text),
+            status => Err(failed(format!("exit status {}", status.code()))),
         }
     }
 }

@@ -5,7 +5,6 @@
 //! directory; and because it outlives `check`: if `check` is killed, the stage kills all that was
 //! started here.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,6 +13,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::containers::{self, Containers, Engine};
+use super::kill_all::{kill_all, stop_all};
 use crate::check::fact;
 use crate::check::fact::{Fact, What};
 use crate::drive::{World, drive};
@@ -24,8 +24,7 @@ use crate::plan::Plan;
 use crate::record::Record;
 use crate::supervisor::Supervisor;
 use crate::sys::signals::Inherited;
-use crate::sys::tree::Member;
-use crate::sys::{self, namespaces, reap, signals, tree};
+use crate::sys::{self, namespaces};
 use crate::tell::endpoint::Endpoint;
 use crate::words::signal::Signal;
 
@@ -246,44 +245,5 @@ impl World for Guarded<'_> {
             std::mem::swap(&mut self.main, &mut self.beside);
         }
         self.kernel.act(action);
-    }
-}
-
-/// Kills and reaps our descendants until there are none.
-pub(crate) fn kill_all() {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let began = Instant::now();
-    loop {
-        stop_all();
-        let _ = tree::signal(Signal::KILL, |_| true);
-        let left = loop {
-            match reap::next(false) {
-                reap::Reaped::Ended { .. } => {}
-                reap::Reaped::NoChild => break false,
-                _ => break true,
-            }
-        };
-        if !left || began.elapsed() > PATIENCE {
-            return;
-        }
-        // The next end of a child wakes us, and no other signal: one that asks `check` to end is taken
-        // later.
-        signals::await_only(Signal::CHLD, Duration::from_millis(5));
-    }
-}
-
-/// Stops our descendants until each is stopped. In a fork bomb each process that is killed makes room for
-/// another one; a stopped process neither forks nor makes room.
-fn stop_all() {
-    const ROUNDS: u32 = 64;
-    let mut stopped = HashSet::new();
-    for _ in 0..ROUNDS {
-        let is_new = |member: &Member| !stopped.contains(&(member.pid, member.started));
-        let reached = tree::signal(Signal::STOP, is_new).unwrap_or_default();
-        if reached.is_empty() {
-            return;
-        }
-        let found = reached.iter().map(|member| (member.pid, member.started));
-        stopped.extend(found);
     }
 }
