@@ -309,7 +309,8 @@ RECIPES = {
         "the line `stop` on its console",
         AT_ONCE,
         "stays",
-        "It stops as if somebody had typed it, and no `INT` disturbs the save. Played with a stand-in for such a server.",
+        "It stops as if somebody had typed `stop`, and no `INT` disturbs the save. For games' servers such as Minecraft; "
+        "played with a small Python program in the place of one, which saves for 3 s on `stop`.",
     ),
 }
 

@@ -3,7 +3,7 @@
 
 use crate::words::signal::Signal;
 
-/// A server, and what it does with signals: measured (README, "In the place of tini"), or as its manual says.
+/// A server, and what it does with signals: measured (docs/benchmarks.md, "50 programs and their signals"), or as its manual says.
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     /// The names of its program.

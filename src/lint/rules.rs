@@ -1,5 +1,5 @@
 //! The rules, once: name, level, what it is, why it matters, and the way out. Text, `--rules`, SARIF and the
-//! README have them from here.
+//! docs/lint.md have them from here.
 
 use serde::Serialize;
 
