@@ -287,7 +287,8 @@ pub(crate) fn run_command() -> Command {
              stepdown completions SHELL | man",
         )
         .after_help(
-            "Every option is also a variable, STEPDOWN_<OPTION>; flags win over the environment.\n\
+            "Every option is also a variable, STEPDOWN_<OPTION>, and a key of the file. Flags win over variables, and\n\
+             variables over the file. What conditions, hooks and steps can be: stepdown man.\n\
              Durations: 1500ms, 10s, 1m30s; a bare number is seconds. Signals: TERM, SIGTERM, 15, RTMIN+3.\n\
              Exit status: the child's; 128+n if it died of signal n; 124 --max-runtime; 125 own failure;\n\
              126 cannot be executed; 127 not found.",

@@ -1,15 +1,18 @@
 //! Completion scripts and the manual page, from the same command line that is parsed.
 
+mod values;
+
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, ValueHint};
 use clap_complete::Generator;
 use clap_complete::shells::{Bash, Fish, Zsh};
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, roman};
+use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use crate::cli;
 use crate::options::{self, Kind};
 use crate::words::fault::{Error, Fault};
+use values::{ASSUME, EXIT_STATUS, PHASES, Rows, VALUES};
 
 /// The shells that there are scripts for.
 pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
@@ -92,7 +95,10 @@ fn write_page(text: &mut Vec<u8>) -> std::io::Result<()> {
         roff.text([roman(*paragraph)]);
     }
     roff.to_writer(text)?;
+    rows("THE STOP", PHASES).to_writer(text)?;
     man.render_options_section(text)?;
+    all_values().to_writer(text)?;
+    rows("EXIT STATUS", EXIT_STATUS).to_writer(text)?;
     lines(text, "NOTES", &notes)?;
     for subcommand in cli::subcommands() {
         let mut roff = Roff::new();
@@ -103,6 +109,13 @@ fn write_page(text: &mut Vec<u8>) -> std::io::Result<()> {
         roff.to_writer(text)?;
         let notes = after_help(&subcommand);
         Man::new(own_options(&subcommand)).render_options_section(text)?;
+        if subcommand.get_name() == "explain" {
+            let mut roff = Roff::new();
+            roff.control("PP", []);
+            roff.text([roman("What "), bold("--assume"), roman(" takes:")]);
+            terms(&mut roff, ASSUME);
+            roff.to_writer(text)?;
+        }
         lines(text, "", &notes)?;
     }
     Ok(())
@@ -112,12 +125,48 @@ fn write_page(text: &mut Vec<u8>) -> std::io::Result<()> {
 const DESCRIPTION: &[&str] = &[
     "stepdown is an init for containers. It runs COMMAND as PID 1, or anywhere else, forwards signals to it, \
      reaps orphans and returns its exit status.",
-    "When it is asked to stop, it goes down one step at a time: readiness off, pre-stop hooks, drain of requests \
-     in flight, the ladder of signals until COMMAND has exited, a sweep of what is left, post-stop hooks. Each \
-     phase ends the moment its condition holds; --deadline bounds them all.",
+    "When it is asked to stop, it goes through the phases below, in this order. Each ends as soon as its condition \
+     holds, and --deadline bounds them all together.",
     "Options end at COMMAND. After -- a COMMAND that is named like a subcommand is a command. explain and check \
      take the options of the stop, too.",
 ];
+
+/// Terms under a heading.
+fn rows(heading: &str, rows: Rows) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", [heading]);
+    terms(&mut roff, rows);
+    roff
+}
+
+fn terms(roff: &mut Roff, rows: Rows) {
+    for (term, meaning) in rows {
+        roff.control("TP", []);
+        roff.text([bold(*term)]);
+        roff.text([roman(*meaning)]);
+    }
+}
+
+/// What the help of an option has no room for.
+fn all_values() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["VALUES"]);
+    for values in VALUES {
+        let names: Vec<String> = values
+            .options
+            .iter()
+            .map(|opt| opt.flag(opt.name))
+            .collect();
+        roff.control("SS", [names.join(", ").as_str()]);
+        roff.text([roman(values.more)]);
+        if !values.forms.is_empty() {
+            roff.control("PP", []);
+            roff.text([italic(values.heading), roman(":")]);
+        }
+        terms(&mut roff, values.forms);
+    }
+    roff
+}
 
 fn after_help(command: &Command) -> String {
     command

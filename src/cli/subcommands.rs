@@ -74,11 +74,8 @@ pub(super) fn explain_command() -> Command {
                 .action(ArgAction::Append)
                 .help_heading("Explain")
                 .help(
-                    "Assume a child that exits DUR after CUE: a signal, stdin, eof, exec, or its own start; \
-                     fail[=CODE]:DUR is a life before, which fails DUR after its start; hang:DUR one that answers \
-                     nothing from then on; replace:DUR is a replacement before the stop, with a next one that is \
-                     ready after DUR [repeatable] [default: it \
-                     ends by KILL only]",
+                    "What happens, as in TERM:3s, start:3s, fail=7:3s, hang:30s or replace:5s [repeatable] \
+                     [default: the child ends by KILL only]",
                 ),
         )
         .arg(
@@ -87,8 +84,7 @@ pub(super) fn explain_command() -> Command {
                 .value_name("PLACE")
                 .help_heading("Explain")
                 .help(
-                    "How stepdown runs: pid1, as in a container, or process, as anywhere else; without --grace it \
-                     decides how long a step waits [default: pid1]",
+                    "How stepdown runs: pid1, as in a container, or process, as anywhere else [default: pid1]",
                 ),
         )
         .arg(
@@ -96,7 +92,7 @@ pub(super) fn explain_command() -> Command {
                 .long("fits")
                 .value_name("DUR")
                 .help_heading("Explain")
-                .help("Exit with 1 where the worst case of the stop is longer than this grace"),
+                .help("Exit with 1 if the worst case of the stop takes longer than this"),
         )
         .arg(
             Arg::new("platform")
@@ -104,7 +100,7 @@ pub(super) fn explain_command() -> Command {
                 .value_name("NAME")
                 .help_heading("Explain")
                 .help(format!(
-                    "The same for the grace that a platform has by default, and with its signal: {}",
+                    "The same for the default grace period and the signal of a platform: {}",
                     PLATFORMS.map(|platform| platform.name).join(", ")
                 )),
         )
@@ -113,10 +109,7 @@ pub(super) fn explain_command() -> Command {
                 .long("json")
                 .action(ArgAction::SetTrue)
                 .help_heading("Explain")
-                .help(
-                    "Print the records as JSON lines, as --log-format json -v would log them, and the worst case as \
-                     the last one",
-                ),
+                .help("Print the timeline as JSON lines, and the worst case as the last one"),
         )
         .after_help(
             "Exit status: 0; 1 the worst case does not fit (--fits, --platform); 125 the plan could not be started.",
@@ -260,13 +253,13 @@ pub(super) fn doctor_command() -> Command {
             Arg::new("signal")
                 .long("signal")
                 .value_name("SIGNAL")
-                .help("The stop signal [default: the container's, where its engine tells it, or TERM]"),
+                .help("The signal of the stop that is asked about [default: that of the container, or TERM]"),
         )
         .arg(
             Arg::new("grace")
                 .long("grace")
                 .value_name("DUR")
-                .help("How long the platform waits until its KILL [default: what the engine of the container tells]"),
+                .help("How long the platform waits before it sends KILL [default: what the container is set to]"),
         )
         .arg(
             Arg::new("json")

@@ -91,7 +91,7 @@ pub(crate) static WITHIN: Opt = Opt {
     name: "within",
     elsewhere: &["timeout"],
     kind: Kind::One("DUR"),
-    help: "From the signal until all of it is gone; KILL comes then unless --grace says otherwise",
+    help: "From the signal until all of it is gone; then KILL comes, unless --grace says otherwise",
     default: Some(Preset::Time(DEFAULT_WITHIN)),
     ..PROMISES
 };
@@ -128,7 +128,7 @@ pub(crate) static PORT_FREE: Opt = Opt {
 pub(crate) static IN_FLIGHT: Opt = Opt {
     name: "in-flight",
     kind: Kind::One("URL"),
-    help: "Requests to this URL are open when the signal is sent, and complete",
+    help: "Requests to this URL are open when the signal is sent, and are answered",
     ..PROMISES
 };
 
@@ -143,7 +143,7 @@ pub(crate) static IN_FLIGHT_COUNT: Opt = Opt {
 pub(crate) static MIN_COMPLETE: Opt = Opt {
     name: "min-complete",
     kind: Kind::One("PCT"),
-    help: "How many percent of them complete at least",
+    help: "How many percent of them are answered at least",
     default: Some(Preset::Number(DEFAULT_MIN_COMPLETE)),
     ..PROMISES
 };
@@ -151,8 +151,7 @@ pub(crate) static MIN_COMPLETE: Opt = Opt {
 pub(crate) static REPLACE: Opt = Opt {
     name: "replace",
     kind: Kind::Switch,
-    help: "Replace it under load before it is stopped (--listen, --ready-when, and --replace-on unless USR2): the next \
-           one serves, no request is lost meanwhile, and nothing is left of the one before",
+    help: "Replace it under load before it is stopped, without losing a request (--listen, --ready-when)",
     ..PROMISES
 };
 
@@ -179,8 +178,7 @@ pub(crate) static OFFSETS: Opt = Opt {
     name: "offsets",
     former: &["sweep"],
     kind: Kind::One("FROM..TO/STEP"),
-    help: "A run for each offset of the signal from the start, as 0ms..2s/50ms: finds the windows \
-           in which the signal is lost",
+    help: "A run for each of these times from the start to the signal, as in 0ms..2s/50ms",
     ..RUNS_SECTION
 };
 
@@ -201,8 +199,7 @@ pub(crate) static COMPARE: Opt = Opt {
 pub(crate) static CONTAINER: Opt = Opt {
     name: "container",
     kind: Kind::One("NAME[,NAME]"),
-    help: "Containers that must not be left, by name; those of docker run and compose up are \
-           known. What is left counts as a process that is left, and is removed",
+    help: "Containers that must be gone; those of docker run and compose up are known",
     ..RUNS_SECTION
 };
 

@@ -72,7 +72,7 @@ pub(crate) static NO_NEW_PRIVS: Opt = Opt {
 pub(crate) static STDIN: Opt = Opt {
     name: "stdin",
     kind: Kind::One("MODE"),
-    help: "inherit, or relay: through a pipe that steps can write to",
+    help: "inherit, or relay: a pipe that steps of the ladder can write to",
     default: Some(Preset::Said("relay where the ladder has stdin= or eof")),
     words: &words(&Stdin::ALL),
     put: put_stdin,

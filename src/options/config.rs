@@ -16,15 +16,14 @@ pub(crate) static CONFIG: Opt = Opt {
     name: "config",
     elsewhere: &["config-file"],
     kind: Kind::One("FILE"),
-    help: "Read options from a TOML file: the same names as keys; flags and variables win over it",
+    help: "Read options from a TOML file, whose keys are the names of the options",
     ..SECTION
 };
 
 pub(crate) static RELOAD_ON: Opt = Opt {
     name: "reload-on",
     kind: Kind::One("SIGNALS"),
-    help: "On these signals read the file again, instead of forwarding them: all about the stop changes, \
-           nothing about the child",
+    help: "Read the file again on these signals, which are not forwarded then",
     is_list: true,
     not_in_check: Some("leave it out: nothing is reloaded in a run"),
     put: reload_on,

@@ -29,8 +29,8 @@ pub(crate) static PORT: Opt = Opt {
     name: "drain-port",
     elsewhere: &["port"],
     kind: Kind::One("PORTS"),
-    help: "Before the ladder, wait until no request is in flight on these TCP ports; auto: all that the \
-           tree listens on; PORT/PROTOCOL says what it speaks: http (default), tls, h2, ws, opaque",
+    help: "Before the ladder wait until no request is in flight on these TCP ports, as in \
+           8080,8443/tls; auto is all ports of the tree",
     is_list: true,
     shown: |plan| {
         let ports = &plan.drain.as_ref()?.ports;
@@ -49,7 +49,7 @@ pub(crate) static PORT: Opt = Opt {
 pub(crate) static DELAY: Opt = Opt {
     name: "drain-delay",
     kind: Kind::One("DUR"),
-    help: "Drain at least this long: load balancers do not know yet",
+    help: "Drain for at least this long, until load balancers know of the stop",
     default: Some(Preset::Time(DEFAULT_DELAY)),
     shown: |plan| Some(written(plan.drain.as_ref()?.delay)),
     ..SECTION
@@ -58,7 +58,7 @@ pub(crate) static DELAY: Opt = Opt {
 pub(crate) static CHECKS: Opt = Opt {
     name: "drain-checks",
     kind: Kind::One("N"),
-    help: "Drain until each checker was told \"not ready\" N times",
+    help: "Drain until each client of /readyz was told \"not ready\" N times",
     shown: |plan| Some(plan.drain.as_ref()?.checks?.times.to_string()),
     idle: Some(Idle {
         when: |_, plan| plan.health.is_none(),
@@ -72,7 +72,7 @@ pub(crate) static CHECKS: Opt = Opt {
 pub(crate) static CHECKS_TIMEOUT: Opt = Opt {
     name: "drain-checks-timeout",
     kind: Kind::One("DUR"),
-    help: "Wait at most this long for the checks that --drain-checks counts",
+    help: "How long to wait for these checks at most",
     default: Some(Preset::Time(DEFAULT_CHECKS_TIMEOUT)),
     shown: |plan| Some(written(plan.drain.as_ref()?.checks?.timeout)),
     idle: Some(Idle {
@@ -87,18 +87,16 @@ pub(crate) static CHECKS_TIMEOUT: Opt = Opt {
 pub(crate) static UNTIL: Opt = Opt {
     name: "drain-until",
     kind: Kind::Many("CONDITION"),
-    help: "Drain until the program says that nothing is in flight: http:URL answers 2xx, \
-           metric:URL#NAME[{LABEL=\"VALUE\"}] is 0 (Prometheus), exec:COMMAND exits with 0, or with notify it \
-           says X_STEPDOWN_IN_FLIGHT=0 (NOTIFY_SOCKET); all must hold",
+    help: "Drain until this holds: http:URL, metric:URL#NAME, exec:COMMAND or notify",
     ..SECTION
 };
 
 pub(crate) static DRAIN_QUIET: Opt = Opt {
     name: "drain-quiet",
     kind: Kind::One("DUR"),
-    help: "How long a connection is quiet after an answer to count as idle; without it 10s for h2, ws, opaque and \
-           the first requests of tls",
+    help: "How long a connection must be quiet after an answer to count as idle",
     default: Some(Preset::Time(QUIET)),
+    default_depends: "; 10s for h2, ws, opaque and the first answers of tls",
     shown: |plan| {
         let drain = plan.drain.as_ref()?;
         match (&drain.ports, drain.quiet) {
@@ -119,7 +117,7 @@ pub(crate) static DRAIN_QUIET: Opt = Opt {
 pub(crate) static TIMEOUT: Opt = Opt {
     name: "drain-timeout",
     kind: Kind::One("DUR"),
-    help: "Drain at most this long",
+    help: "How long to drain at most",
     default: Some(Preset::Time(DEFAULT_TIMEOUT)),
     shown: |plan| {
         Some(written(

@@ -26,10 +26,7 @@ pub(crate) static PRE_START: Opt = Opt {
     name: "pre-start",
     elsewhere: &["on-start", "before-start", "exec-start-pre"],
     kind: Kind::Many("HOOK"),
-    help: "Run before the start; a failure prevents it: a command, [METHOD ]http://HOST/PATH (any 2xx is \
-           success), udp://HOST:PORT/TEXT (one datagram; %00 is a byte), or \
-           mdns://INSTANCE._http._tcp.local[:PORT] (its goodbye to the neighbours); the last three are tried \
-           again until --hook-timeout",
+    help: "Run before the start, which a failure prevents: a command, http://HOST/PATH, udp://HOST:PORT/TEXT or mdns://NAME",
     ..SECTION
 };
 
@@ -37,7 +34,7 @@ pub(crate) static PRE_STOP: Opt = Opt {
     name: "pre-stop",
     elsewhere: &["on-stop", "before-stop"],
     kind: Kind::Many("HOOK"),
-    help: "Run when a stop was asked for, before the ladder",
+    help: "Run when a stop was asked for, before the drain and the ladder",
     reload: Some(|plan, fresh| {
         plan.pre_stop.clone_from(&fresh.pre_stop);
         Ok(())

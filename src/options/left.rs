@@ -33,8 +33,7 @@ pub(crate) static CGROUP: Opt = Opt {
     name: "cgroup",
     kind: Kind::Switch,
     took_next_word: true,
-    help: "Start the child in a cgroup of its own below stepdown's, so that KILL for all that is left is one \
-           write to cgroup.kill (cgroup v2, writable)",
+    help: "Start the child in a cgroup of its own, so that the last KILL is one write to cgroup.kill",
     default: Some(Preset::Switch(DEFAULT_CGROUP)),
     put: |given, plan| {
         plan.cgroup = given.switch()?;
@@ -48,7 +47,7 @@ pub(crate) static LEFT: Opt = Opt {
     name: "left",
     former: &["stragglers"],
     kind: Kind::One("MODE"),
-    help: "What the child leaves behind: stop, wait or leave",
+    help: "What happens to processes that the child leaves behind: stop, wait or leave",
     default: Some(Preset::Word(Left::ALL[0].0)),
     words: &words(&Left::ALL),
     put: |given, plan| {
@@ -66,7 +65,7 @@ pub(crate) static LEFT: Opt = Opt {
 pub(crate) static SWEEP_GRACE: Opt = Opt {
     name: "sweep-grace",
     kind: Kind::One("DUR"),
-    help: "Between TERM and KILL for what is left, or the rest of --grace if that is longer",
+    help: "Between TERM and KILL for what is left; the rest of --grace if that is longer",
     default: Some(Preset::Time(DEFAULT_SWEEP_GRACE)),
     put: |given, plan| {
         plan.sweep_grace = given.duration()?;

@@ -33,10 +33,8 @@ pub(crate) static LIVE_WHEN: Opt = Opt {
     name: "live-when",
     elsewhere: &["liveness", "watchdog", "watchdog-sec", "health-cmd"],
     kind: Kind::One("CONDITION"),
-    help: "Stop a child that is ready and not alive, with exit status 125 or --restart. It is as long as \
-           tcp:PORT[,PORT] is listened on, http:URL answers 2xx, exec:COMMAND exits with 0, file:PATH has \
-           changed since the last check, or it says WATCHDOG=1 (NOTIFY_SOCKET) within the time of \
-           watchdog:DUR",
+    help: "Stop a child that hangs; it is alive while this holds: tcp:PORT, http:URL, \
+           exec:COMMAND, file:PATH or watchdog:DUR",
     shown: |plan| Some(plan.liveness.as_ref()?.text.clone()),
     ..SECTION
 };
@@ -56,7 +54,7 @@ pub(crate) static LIVE_TIMEOUT: Opt = Opt {
     name: "live-timeout",
     elsewhere: &["health-timeout", "timeout-seconds"],
     kind: Kind::One("DUR"),
-    help: "A check that takes longer has failed",
+    help: "How long a check may take",
     default: Some(Preset::Time(DEFAULT_TIMEOUT)),
     shown: |plan| Some(written(looks(plan)?.timeout)),
     idle: Some(NO_LOOKS),
@@ -67,7 +65,7 @@ pub(crate) static LIVE_FAILURES: Opt = Opt {
     name: "live-failures",
     elsewhere: &["health-retries", "failure-threshold"],
     kind: Kind::One("N"),
-    help: "So many checks in a row must fail",
+    help: "How many checks in a row must fail",
     default: Some(Preset::Number(DEFAULT_FAILURES)),
     shown: |plan| Some(looks(plan)?.failures.to_string()),
     idle: Some(NO_LOOKS),

@@ -13,9 +13,8 @@ pub(crate) static MAIN_PID: Opt = Opt {
     elsewhere: &["pid-file", "pidfile", "main-pid-file"],
     kind: Kind::One("file:PATH|notify"),
     section: "Hand-over",
-    help: "When the process that was started has ended, the descendant that file:PATH names, or MAINPID= of notify \
-           (NOTIFY_SOCKET), is the child: a daemon, or the next one after an upgrade by USR2. After exit status 0 \
-           it is waited for until --ready-timeout, or for 10s, as long as a process is left",
+    help: "Which process is the child once the one that was started has ended: a daemon, or the \
+           next one after an upgrade",
     shapes_stop: true,
     shown: |plan| Some(plan.main_pid.as_ref()?.text.clone()),
     put,

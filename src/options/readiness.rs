@@ -22,9 +22,7 @@ const DEFAULT_NOT_READY_STATUS: u16 = 503;
 pub(crate) static READY_WHEN: Opt = Opt {
     name: "ready-when",
     kind: Kind::One("CONDITION"),
-    help: "Ready when tcp:PORT[,PORT] is listened on, http:URL answers 2xx, exec:COMMAND exits with 0, \
-           file:PATH is made or changed, or with notify when the child says so (NOTIFY_SOCKET); \
-           without it from the start, or with --health-listen once the --drain-port is listened on",
+    help: "When the child is ready: tcp:PORT, http:URL, exec:COMMAND, file:PATH or notify",
     shown: |plan| Some(plan.readiness.as_ref()?.text.clone()),
     ..SECTION
 };
@@ -32,7 +30,7 @@ pub(crate) static READY_WHEN: Opt = Opt {
 pub(crate) static READY_TIMEOUT: Opt = Opt {
     name: "ready-timeout",
     kind: Kind::One("DUR"),
-    help: "A child that is not ready by then is stopped, with exit status 125; without it, it has all the time",
+    help: "Stop a child that is not ready by then, with exit status 125",
     shown: |plan| plan.readiness.as_ref()?.timeout.map(written),
     idle: Some(Idle {
         when: |_, plan| plan.readiness.is_none(),
@@ -61,7 +59,7 @@ pub(crate) static HEALTH_LISTEN: Opt = Opt {
 pub(crate) static NOT_READY_STATUS: Opt = Opt {
     name: "not-ready-status",
     kind: Kind::One("CODE"),
-    help: "HTTP status of /readyz while starting and stopping",
+    help: "What /readyz answers while the child is not ready",
     default: Some(Preset::Number(DEFAULT_NOT_READY_STATUS as u32)),
     shown: |plan| Some(plan.health.as_ref()?.not_ready_status.to_string()),
     idle: Some(Idle {

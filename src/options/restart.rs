@@ -46,8 +46,7 @@ pub(crate) static RESTART: Opt = Opt {
     name: "restart",
     elsewhere: &["restart-policy", "respawn"],
     kind: Kind::One("WHEN"),
-    help: "Start the command again when it has ended without a request to stop: no, on-failure (its exit status \
-           is not 0) or always",
+    help: "Start the command again when it has ended and no stop was asked for: no, on-failure or always",
     default: Some(Preset::Word(Restart::ALL[0].0)),
     words: &words(&Restart::ALL),
     shown: |plan| word(&Restart::ALL, &restart(plan)),
@@ -58,8 +57,7 @@ pub(crate) static RESTART_DELAY: Opt = Opt {
     name: "restart-delay",
     elsewhere: &["restart-sec", "backoff"],
     kind: Kind::One("DUR"),
-    help: "Between an end and the next start, 20 % more or less; it doubles with each restart, until the command \
-           has been ready for a minute",
+    help: "How long to wait before a restart; it doubles from one to the next",
     default: Some(Preset::Time(DEFAULT_DELAY)),
     shown: |plan| Some(written(restarts(plan)?.delay)),
     idle: Some(NO_RESTART),
@@ -70,7 +68,7 @@ pub(crate) static RESTART_MAX_DELAY: Opt = Opt {
     name: "restart-max-delay",
     elsewhere: &["restart-max-delay-sec", "max-backoff"],
     kind: Kind::One("DUR"),
-    help: "The longest delay",
+    help: "The longest of these delays",
     default: Some(Preset::Time(DEFAULT_LONGEST_DELAY)),
     shown: |plan| Some(written(restarts(plan)?.longest_delay)),
     idle: Some(NO_RESTART),
@@ -81,8 +79,7 @@ pub(crate) static RESTART_LIMIT: Opt = Opt {
     name: "restart-limit",
     elsewhere: &["start-limit-burst", "max-restarts", "max-retries"],
     kind: Kind::One("N[/DUR]"),
-    help: "So many restarts, within DUR or in all; then stepdown exits with the status of the command. \
-           none is no limit",
+    help: "Give up after so many restarts, within DUR or in all; none is no limit",
     default: Some(Preset::Word(DEFAULT_LIMIT_TEXT)),
     shown: |plan| Some(shown_limit(restarts(plan)?.limit)),
     idle: Some(NO_RESTART),
@@ -93,7 +90,7 @@ pub(crate) static RESTART_NEVER_ON: Opt = Opt {
     name: "restart-never-on",
     elsewhere: &["restart-prevent-exit-status"],
     kind: Kind::Many("LIST"),
-    help: "Exit codes and signals after which nothing is restarted, as 78,ABRT",
+    help: "Exit codes and signals after which there is no restart, as in 78,ABRT",
     shown: |plan| shown_list(&restarts(plan)?.never_on),
     idle: Some(NO_RESTART),
     ..SECTION
@@ -102,7 +99,7 @@ pub(crate) static RESTART_NEVER_ON: Opt = Opt {
 pub(crate) static RESTART_START_FAILURES: Opt = Opt {
     name: "restart-start-failures",
     kind: Kind::Switch,
-    help: "Try again, too, when the command cannot be started or is not ready in time",
+    help: "Restart, too, when the command cannot be started or is not ready in time",
     shown: |plan| Some(on_or_off(restarts(plan)?.start_failures).to_owned()),
     idle: Some(NO_RESTART),
     ..SECTION
@@ -112,7 +109,7 @@ pub(crate) static RESTART_ON: Opt = Opt {
     name: "restart-on",
     elsewhere: &["restart-signal"],
     kind: Kind::One("SIGNALS"),
-    help: "On these signals run the whole stop sequence and start the command again, instead of forwarding them",
+    help: "Stop the command and start it again on these signals, which are not forwarded then",
     is_list: true,
     shapes_stop: true,
     shown: |plan| {
@@ -126,9 +123,7 @@ pub(crate) static REPLACE_ON: Opt = Opt {
     name: "replace-on",
     elsewhere: &["reexec-signal", "replace-signal"],
     kind: Kind::One("SIGNALS"),
-    help: "On these signals start the command once more beside the one that serves (--listen, --ready-when). Once the \
-           next one is ready, new connections go to it alone, and the one before it is drained and stopped; if it is \
-           not ready in time, it is stopped and nothing changes",
+    help: "Start the next one beside the child on these signals, and stop the child once the next one is ready",
     is_list: true,
     shapes_stop: true,
     shown: |plan| {

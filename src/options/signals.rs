@@ -22,7 +22,7 @@ pub(super) const DEFAULT_TARGET: Target = Target::ALL[0].1;
 pub(crate) static STOP_ON: Opt = Opt {
     name: "stop-on",
     kind: Kind::One("SIGNALS"),
-    help: "Received signals that start the stop; all others are forwarded",
+    help: "Signals that ask for the stop; all others are forwarded",
     default: Some(Preset::Signals(DEFAULT_STOP_ON)),
     is_list: true,
     shapes_stop: true,
@@ -42,8 +42,7 @@ pub(crate) static STOP_ON: Opt = Opt {
 pub(crate) static ESCALATE_ON: Opt = Opt {
     name: "escalate-on",
     kind: Kind::One("SIGNALS"),
-    help: "While stopping, each of these that comes again is faster: it ends what is waited for; on the \
-           ladder the child gets it, and once more takes the next step",
+    help: "Signals that make the stop faster when they come again",
     default: Some(Preset::Signals(DEFAULT_ESCALATE_ON)),
     is_list: true,
     shapes_stop: true,
@@ -64,7 +63,7 @@ pub(crate) static REWRITE: Opt = Opt {
     name: "rewrite",
     letter: Some('r'),
     kind: Kind::Many("FROM:TO"),
-    help: "Forward FROM as TO; drop FROM when TO is 0",
+    help: "Forward FROM as TO; drop it if TO is 0",
     put: |given, plan| {
         plan.rewrite = given.each(parse_rewrite)?.concat();
         Ok(())
@@ -79,7 +78,7 @@ pub(crate) static REWRITE: Opt = Opt {
 pub(crate) static TARGET: Opt = Opt {
     name: "target",
     kind: Kind::One("TARGET"),
-    help: "Whom signals go to: child, group or tree",
+    help: "Who gets signals: child, group (its process group) or tree (all its descendants)",
     default: Some(Preset::Word(Target::ALL[0].0)),
     words: &words(&Target::ALL),
     put: |given, plan| {

@@ -15,9 +15,7 @@ pub(crate) static LISTEN: Opt = Opt {
     name: "listen",
     elsewhere: &["listen-stream", "socket", "bind"],
     kind: Kind::Many("[NAME=]ADDR:PORT"),
-    help: "Listen there before anything is started, or on [NAME=]unix:PATH, and pass the socket on as \
-           sd_listen_fds(3) says (LISTEN_FDS); it stays open from one start to the next, so no connection is \
-           refused in between",
+    help: "Listen there, or on unix:PATH, before the start, and pass the socket on (LISTEN_FDS)",
     put: |given, plan| {
         plan.sockets = given.each(sockets::parse)?;
         Ok(())
@@ -29,8 +27,7 @@ pub(crate) static FD_STORE_MAX: Opt = Opt {
     name: "fd-store-max",
     elsewhere: &["file-descriptor-store-max", "fdstore"],
     kind: Kind::One("N"),
-    help: "Keep so many descriptors that the child hands over with FDSTORE=1 (NOTIFY_SOCKET), and pass them on to the \
-           next start, behind those of --listen",
+    help: "Keep so many descriptors for the next start that the child hands over (FDSTORE=1)",
     default: Some(Preset::Number(0)),
     not_in_check: Some("leave it out: a run is one life of the command"),
     put: |given, plan| {

@@ -15,7 +15,7 @@ pub(crate) static SUCCESS_EXIT: Opt = Opt {
     name: "success-exit",
     letter: Some('e'),
     kind: Kind::Many("LIST"),
-    help: "Exit codes and signals of the child that become 0, as 143,TERM",
+    help: "Exit codes and signals of the child that become exit status 0, as in 143,TERM",
     not_in_check: Some("name the codes by --expect-exit"),
     put: |given, plan| {
         let mut all = SuccessExit::default();
@@ -33,7 +33,7 @@ pub(crate) static SUCCESS_EXIT: Opt = Opt {
 pub(crate) static CLEAN_STOP: Opt = Opt {
     name: "clean-stop",
     kind: Kind::Switch,
-    help: "Exit 0 when a stop was asked for and the child ended by a signal of the ladder other than KILL",
+    help: "Exit with 0 if the child ended by a signal of the stop other than KILL",
     shapes_stop: true,
     not_in_check: Some(
         "leave it out: the end by a signal of the stop is expected, or name the codes by --expect-exit",

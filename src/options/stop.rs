@@ -21,8 +21,7 @@ pub(crate) static LADDER: Opt = Opt {
     name: "ladder",
     elsewhere: &["exec-stop", "stop-command"],
     kind: Kind::One("STEPS"),
-    help: "Steps of the stop, ACTION[@TARGET][:WAIT] each: a signal, SAME (the signal that asked for the \
-           stop), stdin=TEXT, eof, exec=COMMAND",
+    help: "Steps of the stop, as in TERM:8s,QUIT:2s,KILL; SAME is the signal that has asked for it",
     default: Some(Preset::Word(DEFAULT_LADDER)),
     is_list: true,
     put: put_ladder,
@@ -39,7 +38,7 @@ pub(crate) static STOP_SIGNAL: Opt = Opt {
     name: "stop-signal",
     elsewhere: &["signal", "kill-signal"],
     kind: Kind::One("SIGNAL"),
-    help: "Stop with this signal in place of SAME",
+    help: "Stop with this signal, whichever has asked for the stop",
     put: put_ladder,
     shown: |plan| Some(plan.stop_signal?.to_string()),
     reload: Some(reload_ladder),
@@ -78,9 +77,9 @@ pub(crate) static GRACE: Opt = Opt {
         "wait",
     ],
     kind: Kind::One("DUR"),
-    help: "How long a step waits that does not say it itself",
+    help: "How long a step without a WAIT of its own waits",
     default: Some(Preset::Time(OWN_GRACE)),
-    default_depends: "; as PID 1, as long as the platform lets it; with --deadline, what is left of that",
+    default_depends: "; as PID 1 as long as the platform lets it; with --deadline what is left of that",
     put: put_ladder,
     shown: shown_grace,
     reload: Some(reload_ladder),
@@ -99,7 +98,7 @@ pub(crate) static GRACE: Opt = Opt {
 pub(crate) static DEADLINE: Opt = Opt {
     name: "deadline",
     kind: Kind::One("DUR"),
-    help: "From the request to stop until stepdown is gone, all included",
+    help: "How long the whole stop may take, hooks included",
     put: |given, plan| {
         plan.deadline = Some(given.duration()?);
         Ok(())

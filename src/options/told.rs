@@ -24,7 +24,7 @@ pub(crate) static LOG_LEVEL: Opt = Opt {
     name: "log-level",
     elsewhere: &["log", "debug", "silent"],
     kind: Kind::One("LEVEL[,reaped]"),
-    help: "error, warn, info or debug; with reaped also each orphan that was reaped, as warn,reaped",
+    help: "error, warn, info or debug; with reaped, as in warn,reaped, also each orphan",
     default: Some(Preset::Word(DEFAULT_LEVEL.0)),
     words: &words(&Level::ALL),
     is_list: true,
@@ -42,7 +42,7 @@ pub(crate) static QUIET: Opt = Opt {
     letter: Some('q'),
     short_for: Some((&LOG_LEVEL, "error")),
     kind: Kind::Switch,
-    help: "The same as --log-level error: what broke",
+    help: "The same as --log-level error",
     put: put_level,
     ..SECTION
 };
@@ -52,7 +52,7 @@ pub(crate) static VERBOSE: Opt = Opt {
     letter: Some('v'),
     short_for: Some((&LOG_LEVEL, "debug")),
     kind: Kind::Count,
-    help: "The same as --log-level debug: forwarded signals, reaped orphans, all that happens",
+    help: "The same as --log-level debug; -vv and -vvv add diagnostics",
     put: |given, plan| {
         put_level(given, plan)?;
         if !given.settings.has(&TRACE) {
@@ -93,8 +93,8 @@ pub(crate) static LOG_FORMAT: Opt = Opt {
 pub(crate) static TRACE: Opt = Opt {
     name: "trace",
     kind: Kind::One("FILTER"),
-    help: "Add diagnostics, for troubleshooting: a level (error, warn, info, debug or trace) for all, or \
-           PART=LEVEL[,...] with the parts drain, kernel, sys, tell; -vv is debug, -vvv trace",
+    help: "Add diagnostics: a level (error to trace) for all, or PART=LEVEL[,...] with the parts \
+           drain, kernel, sys, tell",
     not_in_check: Some("run the command with it, without check"),
     put: |given, plan| {
         plan.diagnostics = given.one(trace::parse).map(Some)?;
@@ -106,7 +106,7 @@ pub(crate) static TRACE: Opt = Opt {
 pub(crate) static REPORT: Opt = Opt {
     name: "report",
     kind: Kind::One("FILE"),
-    help: "Write one JSON document of the whole run at the end",
+    help: "Write one JSON document about the run at the end",
     not_in_check: Some("write all runs with --json FILE"),
     put: put_file,
     ..SECTION
@@ -116,8 +116,7 @@ pub(crate) static TERMINATION_LOG: Opt = Opt {
     name: "termination-log",
     elsewhere: &["termination-message-path"],
     kind: Kind::One("FILE"),
-    help: "Write there how the run ended, in words and at most 4096 bytes, as Kubernetes shows it: \
-           /dev/termination-log; unfinished from the request to stop on",
+    help: "Write there in words how the run ended, for /dev/termination-log",
     not_in_check: Some("write all runs with --json FILE"),
     put: put_file,
     ..SECTION
@@ -126,8 +125,7 @@ pub(crate) static TERMINATION_LOG: Opt = Opt {
 pub(crate) static STATE_FILE: Opt = Opt {
     name: "state-file",
     kind: Kind::One("FILE"),
-    help: "Keep there what the last runs were: told to the child and hooks as STEPDOWN_LAST_*, and where \
-           metrics begin",
+    help: "Keep there how the last runs went; the child and hooks get it as STEPDOWN_LAST_*",
     not_in_check: Some(NOT_COUNTED),
     put: put_file,
     ..SECTION
@@ -136,8 +134,7 @@ pub(crate) static STATE_FILE: Opt = Opt {
 pub(crate) static METRICS_FILE: Opt = Opt {
     name: "metrics-file",
     kind: Kind::One("FILE"),
-    help: "Keep metrics there for the textfile collector of node_exporter, whose directory it is to be in, \
-           named *.prom",
+    help: "Keep metrics there, in a *.prom of the textfile collector of node_exporter",
     not_in_check: Some(NOT_COUNTED),
     put: |given, plan| {
         put_file(given, plan)?;

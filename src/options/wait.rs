@@ -22,15 +22,14 @@ pub(crate) static WAIT_FOR: Opt = Opt {
     name: "wait-for",
     elsewhere: &["wait", "wait-on", "depends-on"],
     kind: Kind::Many("CONDITION"),
-    help: "Start nothing, hooks included, until tcp:HOST:PORT takes a connection, http:URL answers 2xx, \
-           exec:COMMAND exits with 0, or there is file:PATH; all must hold, one after the other",
+    help: "Start nothing before this holds: tcp:HOST:PORT, http:URL, exec:COMMAND or file:PATH",
     ..SECTION
 };
 
 pub(crate) static WAIT_TIMEOUT: Opt = Opt {
     name: "wait-timeout",
     kind: Kind::One("DUR"),
-    help: "What does not hold by then fails the start, with exit status 125",
+    help: "How long to wait for these conditions at most; then the exit status is 125",
     default: Some(Preset::Time(DEFAULT_TIMEOUT)),
     shown: |plan| Some(written(plan.wait.as_ref()?.timeout)),
     idle: Some(Idle {

@@ -127,4 +127,17 @@ fn the_manual_page_has_every_option() {
     let names = of_help().into_iter().chain(check.map(str::to_owned));
     let missing: Vec<String> = names.filter(|name| !has(name)).collect();
     assert!(missing.is_empty(), "{missing:?} in\n{text}");
+    // What the help has no room for.
+    for part in [
+        "THE STOP",
+        "VALUES",
+        "--pre-start, --pre-stop, --post-stop",
+        "metric:URL#NAME",
+        "watchdog:DUR",
+        "[METHOD ]http://HOST",
+        "fail[=CODE]:DUR",
+        "EXIT STATUS",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
 }
