@@ -104,7 +104,7 @@ fn a_tree_of_thousands_that_ignore_term_is_named_and_gone() {
         run.says("ready").signal(Signal::SIGTERM);
         run.wait()
             .code(137)
-            .logged(&["KILL to 1000 left: ", " tree-maker"])
+            .logged(&["KILL to 1000 processes left: ", " tree-maker"])
             .nothing_left();
         group.is_empty();
     });
@@ -458,6 +458,6 @@ fn in_a_container_with_a_writable_cgroup_it_works_as_well() {
     container
         .wait()
         .code(137)
-        .logged(&["KILL to 200 left: "])
+        .logged(&["KILL to 200 processes left: "])
         .never_logged("cgroup");
 }

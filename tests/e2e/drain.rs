@@ -391,7 +391,7 @@ fn what_holds_up_the_drain_is_told_with_its_peer_and_the_rule() {
         client.say("slow");
         let peer = client.0.get_ref().local_addr().expect("a bound socket");
         let port = server.port;
-        let line = format!("drain: held up by 1: {peer} on port {port} (");
+        let line = format!("drain: held up by 1 connection: {peer} on port {port} (");
         server.stop().logs(&line);
         let held = |told: &serde_json::Value| {
             assert_eq!(told["connections"], 1, "{told}");

@@ -36,7 +36,7 @@ fn has_finished(ended: &Ended) {
     ended
         .said("server has finished")
         .never_said("server was hurried")
-        .never_logged("KILL to 1 left")
+        .never_logged("KILL to 1 process left")
         .nothing_left();
 }
 
@@ -57,11 +57,11 @@ fn who_was_told_by_the_ladder_is_not_told_again() {
             run.signal(Signal::SIGTERM);
             let ended = run.wait();
             ended.logged(&[
-                "waiting for 1 left that has been told already: ",
+                "waiting for 1 process left, which has had the signal: ",
                 " left-behind",
                 "(--sweep-grace)",
             ]);
-            has_finished(ended.code(143).never_logged("TERM to 1 left"));
+            has_finished(ended.code(143).never_logged("TERM to 1 process left"));
         }
     });
 }
@@ -220,20 +220,20 @@ fn the_line_about_kill_names_the_option_that_decided() {
             run.says("server ready").signal(Signal::SIGTERM);
             run.wait()
                 .code(143)
-                .logged(&["KILL to 1 left: ", "left-behind", why])
+                .logged(&["KILL to 1 process left: ", "left-behind", why])
                 .nothing_left();
         }
         // Who is in a hurry has decided that, and a grace that nobody has asked for gives nothing.
         let stepdown = Stepdown::in_mode(mode).args(["--sweep-grace", LONG]);
         let mut run = left_behind(stepdown, "front-apart serve server 3600000").start();
         run.says("server ready").signal(Signal::SIGTERM);
-        run.logs("TERM to 1 left");
+        run.logs("TERM to 1 process left");
         run.signal(Signal::SIGINT).says("server got TERM");
         std::thread::sleep(Duration::from_millis(100));
         run.signal(Signal::SIGINT);
         run.wait()
             .code(143)
-            .logged(&["KILL to 1 left: "])
+            .logged(&["KILL to 1 process left: "])
             .never_logged("is over")
             .nothing_left();
     });
@@ -251,7 +251,7 @@ fn a_grace_is_for_a_stop_and_not_for_the_childs_own_end() {
             .run();
         ended
             .code(3)
-            .logged(&["KILL to 1 left: ", "(--sweep-grace is over)"])
+            .logged(&["KILL to 1 process left: ", "(--sweep-grace is over)"])
             .nothing_left();
     });
 }
@@ -269,7 +269,7 @@ fn a_master_that_is_left_tells_its_workers_itself() {
                 .said("master got TERM")
                 .never_said("master was told twice")
                 .never_said("worker has lost its task")
-                .logged(&["TERM to 1 left: "])
+                .logged(&["TERM to 1 process left: "])
                 .never_logged("KILL")
                 .nothing_left();
             assert_eq!(times(&ended, "worker has finished"), 3, "{}", ended.told());
@@ -356,7 +356,11 @@ fn who_came_from_outside_is_named_as_such() {
     entered.wait().expect("our own child");
     ended
         .code(143)
-        .logged(&["KILL to 2 left: ", " left-behind", " sleep (from outside)"])
+        .logged(&[
+            "KILL to 2 processes left: ",
+            " left-behind",
+            " sleep (from outside)",
+        ])
         .never_logged("left-behind (from outside)");
 }
 

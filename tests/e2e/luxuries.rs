@@ -81,7 +81,7 @@ fn reached_once(start: Stepdown, send: impl Fn(&mut Running, i32)) {
     send(&mut run, libc::SIGINT);
     run.says("got 2");
     send(&mut run, libc::SIGINT);
-    run.logs("once more takes the next step");
+    run.logs("takes the next step");
     send(&mut run, libc::SIGINT);
     let ended = run.wait();
     ended.code(7).nothing_left();

@@ -181,7 +181,9 @@ fn a_stop_hurries_stragglers_that_are_waited_for() {
             .start();
         run.says("leaving").says("up");
         run.signal(Signal::SIGTERM);
-        run.wait().logged(&["TERM to 1 left"]).nothing_left();
+        run.wait()
+            .logged(&["TERM to 1 process left"])
+            .nothing_left();
     });
 }
 

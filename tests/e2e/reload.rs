@@ -175,8 +175,7 @@ fn the_plan_of_a_stop_stands() {
         .logs("HUP not forwarded: a stop is under way");
     let started = std::time::Instant::now();
     run.signal(Signal::SIGINT).logs("passed on to the child");
-    run.signal(Signal::SIGINT)
-        .logs("once more takes the next step");
+    run.signal(Signal::SIGINT).logs("takes the next step");
     run.signal(Signal::SIGINT);
     let ended = run.wait();
     ended.code(137).never_said("got 1").never_logged("reloaded");

@@ -72,7 +72,7 @@ fn one_that_never_lives_is_given_up_with_its_own_status() {
         ended
             .code(9)
             .logged(&["generation 2 exited with 9"])
-            .logged(&["no other restart: 2 restarts within 10m (--restart-limit)"]);
+            .logged(&["not restarted again: 2 restarts within 10m (--restart-limit)"]);
         assert_eq!(lives(&dir), 3);
     });
 }
@@ -116,7 +116,7 @@ fn the_delay_is_kept_and_doubles() {
         .run();
     ended
         .code(1)
-        .logged(&["no other restart: 3 restarts (--restart-limit)"]);
+        .logged(&["not restarted again: 3 restarts (--restart-limit)"]);
     // 100, 200 and 400 ms, each a fifth shorter at most.
     assert!(began.elapsed() >= Duration::from_millis(560));
 }
@@ -136,7 +136,7 @@ fn a_success_is_restarted_always_only() {
             .args(["--restart=always", "--restart-limit=2"])
             .shell("echo life >>lives")
             .run();
-        ended.code(0).logged(&["no other restart"]);
+        ended.code(0).logged(&["not restarted again"]);
         assert_eq!(lives(&dir), 4);
     });
 }

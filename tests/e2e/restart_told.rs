@@ -320,7 +320,7 @@ fn the_next_run_is_told_of_a_crash_loop_that_was_given_up() {
             .args(["--restart-limit=2"])
             .shell(&format!("{tell}; exit 3"))
             .run();
-        first.code(3).said("||").logged(&["no other restart"]);
+        first.code(3).said("||").logged(&["not restarted again"]);
         let kept = file(&dir.path().join("state.json"));
         let last = &kept["last_runs"][0];
         assert_eq!(last["generations"], 3);

@@ -182,7 +182,7 @@ fn escalate_on_says_which_signals_mean_faster() {
         run.wait()
             .code(7)
             .logged(&["INT from", "passed on to the child"])
-            .logged(&["USR2 from", "going on at once"]);
+            .logged(&["USR2 from", "not waiting any longer"]);
     });
 }
 

@@ -105,11 +105,11 @@ fn kill_by_hand_takes_three_requests() {
             run.says_times("got 2", 1)
                 .asks_again()
                 .says_times("got 2", 2);
-            run.logs("once more takes the next step");
+            run.logs("takes the next step");
             assert!(!run.stderr_has("KILL"));
             run.asks_again();
             let ended = run.wait();
-            ended.code(137).logged(&["going on at once"]);
+            ended.code(137).logged(&["not waiting any longer"]);
             assert_eq!(ended.stdout.matches("got 2").count(), 2);
         }
     });
@@ -156,7 +156,8 @@ fn the_stop_signal_option_stands_for_every_request() {
             .witness(["listen", "10:5"])
             .start();
         run.says("ready").asks_again().says("got 3");
-        run.signal(Signal::SIGTERM).logs("QUIT stands for it");
+        run.signal(Signal::SIGTERM)
+            .logs("QUIT is sent in its place");
         run.signal(Signal::SIGHUP).says("got 1");
         run.signal(Signal::SIGUSR1);
         run.wait().code(5).never_said("got 2").never_said("got 15");

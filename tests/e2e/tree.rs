@@ -146,8 +146,8 @@ fn a_deaf_straggler_gets_its_grace_and_then_kill() {
         run.says("ready").signal(Signal::SIGTERM);
         run.wait()
             .code(143)
-            .logged(&["TERM to 1 left: ", " actor"])
-            .logged(&["KILL to 1 left: ", " actor"])
+            .logged(&["TERM to 1 process left: ", " actor"])
+            .logged(&["KILL to 1 process left: ", " actor"])
             .stopped_no_sooner_than(Duration::from_millis(300))
             .nothing_left();
     });
@@ -162,13 +162,13 @@ fn int_again_ends_the_grace_of_what_is_left() {
             .shell(&format!("setsid {actor} ignore-signals & wait"))
             .start();
         run.says("ready").signal(Signal::SIGTERM);
-        run.logs("TERM to 1 left: ");
+        run.logs("TERM to 1 process left: ");
         run.asks_again();
         assert!(!run.stderr_has("KILL"));
         run.asks_again();
         run.wait()
             .code(143)
-            .logged(&["KILL to 1 left: ", " actor"])
+            .logged(&["KILL to 1 process left: ", " actor"])
             .nothing_left();
     });
 }
@@ -222,7 +222,7 @@ fn a_stop_ends_the_wait_for_stragglers() {
         run.signal(Signal::SIGTERM);
         run.wait()
             .code(3)
-            .logged(&["TERM to 1 left: ", " sleep"])
+            .logged(&["TERM to 1 process left: ", " sleep"])
             .nothing_left();
     });
 }
@@ -332,7 +332,7 @@ fn a_tree_of_thousands_that_ignore_term_is_gone() {
         run.signal(Signal::SIGTERM);
         run.wait_within(3 * BOUND)
             .code(137)
-            .logged(&["KILL to 5000 left: "])
+            .logged(&["KILL to 5000 processes left: "])
             .nothing_left();
     });
 }
@@ -366,7 +366,7 @@ fn a_process_whose_first_thread_has_ended_is_found() {
         run.says("ready").signal(Signal::SIGTERM);
         run.wait()
             .code(143)
-            .logged(&["KILL to 1 left: ", " tree-maker"])
+            .logged(&["KILL to 1 process left: ", " tree-maker"])
             .logged(&["nothing is left"])
             .nothing_left();
     });

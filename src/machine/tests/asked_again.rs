@@ -21,16 +21,16 @@ fn int_again_is_told_to_the_child_and_then_takes_the_next_step() {
             0 -> cont to the child
             100 -> int to the child
             100 -> cont to the child
-            100 INT from pid 9: passed on to the child; once more takes the next step
+            100 INT from pid 9: passed on to the child; another INT takes the next step
             200 -> quit to the child
-            200 INT from pid 9: going on at once
+            200 INT from pid 9: not waiting any longer
             200 step 2 of 3: QUIT:5s to the child, waiting up to 5.0 s
             200 -> cont to the child
             300 -> int to the child
             300 -> cont to the child
-            300 INT from pid 9: passed on to the child; once more takes the next step
+            300 INT from pid 9: passed on to the child; another INT takes the next step
             400 -> kill to the tree
-            400 INT from pid 9: going on at once
+            400 INT from pid 9: not waiting any longer
             400 step 3 of 3: KILL to the tree
             400 child died of KILL on step 3 after 400 ms
             400 stopped by KILL in 400 ms, exit status 137
@@ -157,7 +157,7 @@ fn the_stop_signal_option_stands_for_every_request() {
             .at(200, signal(Signal::TERM))
             .exits_on(Cue::Signal(Signal::QUIT), 3_000)
             .told();
-        let line = "100 TERM from pid 9: QUIT stands for it (--stop-signal)";
+        let line = "100 TERM from pid 9: not passed on, QUIT is sent in its place (--stop-signal)";
         assert!(told.contains(line), "{told}");
         assert_eq!(told.matches("-> quit to").count(), 1, "{told}");
         assert!(!told.contains("int to the child"), "{told}");
@@ -178,7 +178,7 @@ fn the_first_request_leaves_a_post_stop_hook_alone() {
             100 -> notready
             100 child exited with 0 after 100 ms
             100 -> run the post-stop hook "p"
-            500 INT from pid 9: once more is faster
+            500 INT from pid 9: another one makes the stop faster
             1100 post-stop hook "p" done (1.0 s)
             1100 exit status 0
             1100 -> exit 0
@@ -206,7 +206,7 @@ fn after_kill_nothing_is_faster() {
             1000 step 2 of 2: KILL to the tree
             1100 TERM not forwarded: the child has got KILL
             1200 INT not forwarded: there is no next step to take
-            11000 child 2 is still there, going without it
+            11000 child 2 is still there, ending without it
             11000 -> sweep KILL
             11000 stopped by KILL in 11.0 s, exit status 137
             11000 -> exit 137
@@ -266,9 +266,9 @@ fn escalate_on_says_which_signals_are_in_a_hurry() {
             300 USR2 forwarded to the child
             400 -> term to the child
             400 -> cont to the child
-            400 TERM from pid 9: passed on to the child; once more takes the next step
+            400 TERM from pid 9: passed on to the child; another TERM takes the next step
             500 -> kill to the tree
-            500 TERM from pid 9: going on at once
+            500 TERM from pid 9: not waiting any longer
             500 step 2 of 2: KILL to the tree
             500 child died of KILL on step 2 after 500 ms
             500 stopped by KILL in 500 ms, exit status 137

@@ -465,14 +465,14 @@ fn what_holds_up_the_drain_is_told_when_it_changes_and_at_the_end() {
     assert_eq!(
         told(20, held_up(2, &[1, 2])),
         [
-            "drain: held up by 2: 10.0.0.1:1 on port 80 (owed, 4.0 s), 10.0.0.1:2 on port 80 (owed, 4.0 s)"
+            "drain: held up by 2 connections: 10.0.0.1:1 on port 80 (owed, 4.0 s), 10.0.0.1:2 on port 80 (owed, 4.0 s)"
         ]
     );
     // No more often than once a second, and then as it is.
     assert_eq!(told(500, held_up(3, &[3])), nothing);
     assert_eq!(
         told(1_020, Event::Deadline),
-        ["drain: held up by 3: 10.0.0.1:3 on port 80 (owed, 4.5 s) and 2 more"]
+        ["drain: held up by 3 connections: 10.0.0.1:3 on port 80 (owed, 4.5 s) and 2 more"]
     );
     assert_eq!(told(1_500, held_up(1, &[4])), nothing);
     assert_eq!(told(1_600, in_flight(1, false)), nothing);
@@ -480,6 +480,6 @@ fn what_holds_up_the_drain_is_told_when_it_changes_and_at_the_end() {
     assert_eq!(told(2_100, held_up(1, &[5])), nothing);
     assert_eq!(
         told(3_000, Event::Deadline),
-        ["drain: held up by 1: 10.0.0.1:5 on port 80 (owed, 4.9 s)"]
+        ["drain: held up by 1 connection: 10.0.0.1:5 on port 80 (owed, 4.9 s)"]
     );
 }

@@ -70,7 +70,7 @@ fn what_is_left_gets_term_and_the_grace() {
             1000 -> notready
             1000 child exited with 0 after 1.0 s
             1000 -> sweep TERM
-            1000 TERM to 1 left: 3 left behind
+            1000 TERM to 1 process left: 3 left behind
             1000 nothing is left (0 s)
             1000 exit status 0
             1000 -> exit 0
@@ -90,9 +90,9 @@ fn what_is_left_and_ignores_term_gets_kill() {
             1000 -> notready
             1000 child exited with 0 after 1.0 s
             1000 -> sweep TERM
-            1000 TERM to 1 left: 3 left behind
+            1000 TERM to 1 process left: 3 left behind
             1500 -> sweep KILL
-            1500 KILL to 1 left: 3 left behind (--sweep-grace is over)
+            1500 KILL to 1 process left: 3 left behind (--sweep-grace is over)
             1500 nothing is left (500 ms)
             1500 -> run the post-stop hook "p"
             1500 post-stop hook "p" done (0 s)
@@ -144,7 +144,7 @@ fn after_kill_to_the_tree_there_is_no_second_grace() {
             1000 -> kill to the tree
             1000 step 2 of 2: KILL to the tree
             1000 child died of KILL on step 2 after 1.0 s
-            1000 KILL to 1 left: 3 left behind
+            1000 KILL to 1 process left: 3 left behind
             1000 nothing is left (0 s)
             1000 stopped by KILL in 1.0 s, exit status 137
             1000 -> exit 137
@@ -170,7 +170,7 @@ fn after_kill_to_the_child_alone_the_others_are_asked_first() {
             1000 step 2 of 2: KILL@child to the child
             1000 child died of KILL on step 2 after 1.0 s
             1000 -> sweep TERM
-            1000 TERM to 1 left: 3 left behind
+            1000 TERM to 1 process left: 3 left behind
             1000 nothing is left (0 s)
             1000 stopped by KILL in 1.0 s, exit status 137
             1000 -> exit 137
@@ -216,7 +216,7 @@ fn what_is_left_may_be_waited_for_whatever_the_deadline_is() {
             90000 stopping: TERM from pid 9
             90000 -> sweep TERM
             90000 TERM not forwarded: a stop is under way
-            90000 TERM to 1 left: 3 left behind
+            90000 TERM to 1 process left: 3 left behind
             90000 nothing is left (0 s)
             90000 -> run the post-stop hook "p" [Some("signal") Some(TERM) Some(Pid(9)) child Some(2) Some("exited with 0") escalated false left Some(4875) result Some("success")]
             90000 post-stop hook "p" done (0 s)
@@ -264,7 +264,7 @@ fn a_wait_for_what_is_left_is_part_of_the_max_runtime() {
             1000 child exited with 0 after 1.0 s
             9000 stopping: --max-runtime is over
             9000 -> sweep TERM
-            9000 TERM to 1 left: 3 left behind
+            9000 TERM to 1 process left: 3 left behind
             9000 nothing is left (0 s)
             9000 stopped in 0 s, exit status 124
             9000 -> exit 124
@@ -289,12 +289,12 @@ fn the_parents_death_does_not_restart_a_sweep() {
             1000 -> notready
             1000 child exited with 0 after 1.0 s
             1000 -> sweep TERM
-            1000 TERM to 1 left: 3 left behind
-            1600 INT from pid 9: once more is faster
-            1700 INT from pid 9: once more is faster
-            1800 INT from pid 9: going on at once
+            1000 TERM to 1 process left: 3 left behind
+            1600 INT from pid 9: another one makes the stop faster
+            1700 INT from pid 9: another one makes the stop faster
+            1800 INT from pid 9: not waiting any longer
             1800 -> sweep KILL
-            1800 KILL to 1 left: 3 left behind
+            1800 KILL to 1 process left: 3 left behind
             1800 nothing is left (800 ms)
             1800 exit status 0
             1800 -> exit 0
@@ -319,9 +319,9 @@ fn a_stop_that_was_asked_for_waits_for_nothing_that_is_left() {
             0 -> cont to the child
             0 child exited with 0 on step 1 after 0 s
             0 -> sweep TERM
-            0 TERM to 1 left: 3 left behind
+            0 TERM to 1 process left: 3 left behind
             1000 -> sweep KILL
-            1000 KILL to 1 left: 3 left behind (--sweep-grace is over)
+            1000 KILL to 1 process left: 3 left behind (--sweep-grace is over)
             1000 nothing is left (1.0 s)
             1000 stopped in 1.0 s, exit status 0
             1000 -> exit 0
@@ -347,12 +347,12 @@ fn somebody_new_in_the_sweep_brings_the_next_round_soon() {
             0 -> notready
             0 child exited with 0 after 0 s
             0 -> sweep TERM
-            0 TERM to 1 left: 3 left behind
+            0 TERM to 1 process left: 3 left behind
             0 -> sweep KILL
             5 -> sweep KILL
             15 -> sweep KILL
             30 -> sweep STOP
-            30 KILL to 1 left: 4 born meanwhile (--sweep-grace is over)
+            30 KILL to 1 process left: 4 born meanwhile (--sweep-grace is over)
             30 -> sweep KILL
             35 -> sweep KILL
             45 -> sweep KILL
@@ -444,7 +444,7 @@ fn a_request_just_when_the_child_has_ended_ends_the_wait_for_what_is_left() {
             100 child exited with 0 after 100 ms
             100 stopping: TERM from pid 9
             100 -> sweep TERM
-            100 TERM to 1 left: 3 left behind
+            100 TERM to 1 process left: 3 left behind
             100 nothing is left (0 s)
             100 stopped in 0 s, exit status 0
             100 -> exit 0

@@ -22,10 +22,10 @@ fn without_kill_the_last_step_waits_for_the_child() {
             1000 -> int to the child
             1000 step 2 of 2: INT:1s to the child, waiting up to 1.0 s
             1000 -> cont to the child
-            3000 INT from pid 9: once more is faster
+            3000 INT from pid 9: another one makes the stop faster
             3100 -> int to the child
             3100 -> cont to the child
-            3100 INT from pid 9: passed on to the child; once more takes the next step
+            3100 INT from pid 9: passed on to the child; another INT takes the next step
             3200 INT not forwarded: there is no next step to take
             8000 -> lookwhoisthere { signal: some(int), target: child }
             60000 child exited with 0 on step 2 after 60.0 s
@@ -53,7 +53,7 @@ fn without_kill_the_deadline_leaves_the_child_alone() {
             1000 -> int to the child
             1000 step 2 of 2: INT:20s to the child, waiting up to 3.5 s
             1000 -> cont to the child
-            4500 child 2 is still there, going without it
+            4500 child 2 is still there, ending without it
             4500 -> run the post-stop hook "q"
             4500 post-stop hook "q" done (0 s)
             4500 -> run the post-stop hook "p"
@@ -81,10 +81,10 @@ fn a_child_that_outlives_kill_is_left_and_the_others_are_not() {
             0 -> cont to the child
             1000 -> kill to the child
             1000 step 2 of 2: KILL@child:2s to the child
-            3000 child 2 is still there, going without it
+            3000 child 2 is still there, ending without it
             3000 -> sweep KILL
             3000 -> run the post-stop hook "p"
-            3000 KILL to 1 left: 3 left behind
+            3000 KILL to 1 process left: 3 left behind
             3000 post-stop hook "p" done (0 s)
             3000 -> sweep KILL
             3000 stopped by KILL in 3.0 s, exit status 137
@@ -109,7 +109,7 @@ fn kill_is_given_ten_seconds() {
             0 -> cont to the child
             1000 -> kill to the tree
             1000 step 2 of 2: KILL to the tree
-            11000 child 2 is still there, going without it
+            11000 child 2 is still there, ending without it
             11000 -> sweep KILL
             11000 stopped by KILL in 11.0 s, exit status 137
             11000 -> exit 137
@@ -135,7 +135,7 @@ fn a_child_that_dies_while_the_post_stop_hooks_run_is_heard_of() {
             0 -> cont to the child
             1000 -> kill to the tree
             1000 step 2 of 2: KILL:1s to the tree
-            2000 child 2 is still there, going without it
+            2000 child 2 is still there, ending without it
             2000 -> sweep KILL
             2000 -> run the post-stop hook "p"
             2200 child died of KILL after 2.2 s
@@ -167,7 +167,7 @@ fn the_child_may_ask_for_more_time_but_kill_is_not_bargained_with() {
             2000 the child asks for more time: it has 4.0 s
             6000 -> kill to the tree
             6000 step 2 of 2: KILL:1s to the tree
-            7000 child 2 is still there, going without it
+            7000 child 2 is still there, ending without it
             7000 -> sweep KILL
             7000 stopped by KILL in 7.0 s, exit status 137
             7000 -> exit 137

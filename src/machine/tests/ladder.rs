@@ -252,9 +252,9 @@ fn a_console_program_obeys_its_standard_input() {
             60000 INT from pid 9: passed on to the child
             61000 -> int to the child
             61000 -> cont to the child
-            61000 INT from pid 9: passed on to the child; once more takes the next step
+            61000 INT from pid 9: passed on to the child; another INT takes the next step
             62000 -> kill to the tree
-            62000 INT from pid 9: going on at once
+            62000 INT from pid 9: not waiting any longer
             62000 step 4 of 4: KILL to the tree
             62000 child died of KILL on step 4 after 62.0 s
             62000 stopped by KILL in 62.0 s, exit status 137

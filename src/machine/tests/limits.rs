@@ -127,9 +127,9 @@ fn the_deadline_cuts_the_sweep() {
             0 -> cont to the child
             1000 child exited with 0 on step 1 after 1.0 s
             1000 -> sweep TERM
-            1000 TERM to 1 left: 3 left behind
+            1000 TERM to 1 process left: 3 left behind
             2850 -> sweep KILL
-            2850 KILL to 1 left: 3 left behind (--deadline leaves no more time)
+            2850 KILL to 1 process left: 3 left behind (--deadline leaves no more time)
             2850 nothing is left (1.9 s)
             2850 stopped in 2.9 s, exit status 0
             2850 -> exit 0
@@ -221,7 +221,7 @@ fn a_child_that_outlives_kill_leaves_the_post_stop_hooks_half_of_their_time() {
             0 -> cont to the child
             5500 -> kill to the tree
             5500 step 2 of 2: KILL to the tree
-            7750 child 2 is still there, going without it
+            7750 child 2 is still there, ending without it
             7750 -> sweep KILL
             7750 -> run the post-stop hook "p"
             9750 -> kill the post-stop hook "p"
@@ -311,7 +311,7 @@ fn waits_of_nothing_are_no_waits() {
             0 -> kill to the tree
             0 step 2 of 2: KILL to the tree
             0 child died of KILL on step 2 after 0 s
-            0 KILL to 1 left: 3 left behind
+            0 KILL to 1 process left: 3 left behind
             0 nothing is left (0 s)
             0 -> run the post-stop hook "c"
             0 -> kill the post-stop hook "c"

@@ -17,7 +17,7 @@ fn a_stop_before_the_start_keeps_the_child_from_starting() {
             1000 nothing will be started; the pre-start hook that is running ends first
             1000 -> no more attempts of the pre-start hook "slow"
             2000 TERM not forwarded: a stop is under way
-            3000 INT from pid 9: once more is faster
+            3000 INT from pid 9: another one makes the stop faster
             3500 USR1 not forwarded: nothing will be started
             5000 pre-start hook "slow" done (5.0 s)
             5000 -> run the post-stop hook "p"
@@ -40,7 +40,7 @@ fn int_again_ends_a_pre_start_hook_before_which_nothing_will_be_started() {
             1000 stopping: INT from pid 9
             1000 nothing will be started; the pre-start hook that is running ends first
             1000 -> no more attempts of the pre-start hook "slow"
-            2000 INT from pid 9: going on at once
+            2000 INT from pid 9: not waiting any longer
             2000 -> kill the pre-start hook "slow"
             2000 pre-start hook "slow" killed (2.0 s)
             2000 -> run the post-stop hook "p"
@@ -390,16 +390,16 @@ fn a_second_int_is_faster_in_every_phase() {
             0 -> notready
             0 stopping: INT from outside the container
             0 -> run the pre-stop hook "a"
-            100 INT from pid 9: going on at once
+            100 INT from pid 9: not waiting any longer
             100 -> kill the pre-stop hook "a"
             100 pre-stop hook "a" killed: going on without it (100 ms)
             100 -> run the pre-stop hook "b"
-            200 INT from pid 9: going on at once
+            200 INT from pid 9: not waiting any longer
             200 -> kill the pre-stop hook "b"
             200 pre-stop hook "b" killed: going on without it (100 ms)
             200 -> startdrain
             200 drain: waiting 1.0 s, load balancers do not know yet (--drain-delay)
-            300 INT from pid 9: going on at once
+            300 INT from pid 9: not waiting any longer
             300 -> enddrain
             300 -> int to the child
             300 drain cut short after 100 ms
@@ -407,13 +407,13 @@ fn a_second_int_is_faster_in_every_phase() {
             300 -> cont to the child
             400 child exited with 3 on step 1 after 400 ms
             400 -> sweep TERM
-            400 TERM to 1 left: 3 left behind
-            500 INT from pid 9: going on at once
+            400 TERM to 1 process left: 3 left behind
+            500 INT from pid 9: not waiting any longer
             500 -> sweep KILL
-            500 KILL to 1 left: 3 left behind
+            500 KILL to 1 process left: 3 left behind
             500 nothing is left (100 ms)
             500 -> run the post-stop hook "p"
-            600 INT from pid 9: going on at once
+            600 INT from pid 9: not waiting any longer
             600 -> kill the post-stop hook "p"
             600 post-stop hook "p" killed: going on without it (100 ms)
             600 stopped in 600 ms, exit status 3

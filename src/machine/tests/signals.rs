@@ -150,9 +150,9 @@ fn what_the_terminal_sent_is_not_sent_twice() {
             20 stopping: INT from the terminal or the kernel
             20 step 1 of 2: INT to the child, sent by the terminal already, waiting up to 5.0 s
             20 -> cont to the child
-            30 INT from the terminal or the kernel: once more takes the next step
+            30 INT from the terminal or the kernel: another one takes the next step
             40 -> kill to the tree
-            40 INT from the terminal or the kernel: going on at once
+            40 INT from the terminal or the kernel: not waiting any longer
             40 step 2 of 2: KILL to the tree
             40 child died of KILL on step 2 after 20 ms
             40 stopped by KILL in 20 ms, exit status 137

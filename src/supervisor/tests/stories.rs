@@ -46,7 +46,7 @@ fn who_never_lives_is_given_up_with_its_own_status() {
          9500 generation 6 begins
          9500 started, pid 2
          9500 child exited with 7 after 0 s
-         9500 no other restart: 5 restarts within 60.0 s (--restart-limit)
+         9500 not restarted again: 5 restarts within 60.0 s (--restart-limit)
          9500 exit status 7
          -> exit 7",
     );
@@ -72,7 +72,7 @@ fn what_is_long_ago_does_not_count_and_a_minute_of_health_makes_the_delay_short_
             "500 generation 2 exited with 1: restarted in 1.0 s (--restart)",
             "62500 generation 3 exited with 1: restarted in 500 ms (--restart)",
             "63000 generation 4 exited with 1: restarted in 1.0 s (--restart)",
-            "64000 no other restart: 2 restarts within 60.0 s (--restart-limit)",
+            "64000 not restarted again: 2 restarts within 60.0 s (--restart-limit)",
         ]
     );
 }

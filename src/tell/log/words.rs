@@ -181,15 +181,20 @@ impl fmt::Display for Words<'_> {
                     }
                     Again::Hurried => {
                         passed_on(f)?;
-                        f.write_str("; once more takes the next step")
+                        write!(f, "; another {signal} takes the next step")
                     }
-                    Again::ByTerminal => f.write_str("once more takes the next step"),
-                    Again::StoodFor => write!(f, "{sent_as} stands for it (--stop-signal)"),
-                    Again::Noted => f.write_str("once more is faster"),
+                    Again::ByTerminal => f.write_str("another one takes the next step"),
+                    Again::StoodFor => {
+                        write!(
+                            f,
+                            "not passed on, {sent_as} is sent in its place (--stop-signal)"
+                        )
+                    }
+                    Again::Noted => f.write_str("another one makes the stop faster"),
                 }
             }
             Record::Escalated { signal, sender } => {
-                write!(f, "{signal} {sender}: going on at once")
+                write!(f, "{signal} {sender}: not waiting any longer")
             }
             Record::ChildExited {
                 status,
@@ -240,7 +245,7 @@ impl fmt::Display for Words<'_> {
                 limit,
             } => out_of_memory(f, *kills, *counted_from, *limit),
             Record::ChildLeft { pid } => {
-                write!(f, "child {pid} is still there, going without it")
+                write!(f, "child {pid} is still there, ending without it")
             }
             Record::Forwarded {
                 signal,
@@ -260,7 +265,8 @@ impl fmt::Display for Words<'_> {
                 processes,
                 decided_by,
             } => {
-                write!(f, "{signal} to {} left: ", processes.len())?;
+                let count = processes.len();
+                write!(f, "{signal} to {count} {} left: ", noun(count))?;
                 names(f, processes)?;
                 match decided_by {
                     Some("--deadline") => f.write_str(" (--deadline leaves no more time)"),
@@ -275,9 +281,10 @@ impl fmt::Display for Words<'_> {
             } => {
                 let count = processes.len();
                 let have = if count == 1 { "has" } else { "have" };
+                let noun = noun(count);
                 write!(
                     f,
-                    "waiting for {count} left that {have} been told already: "
+                    "waiting for {count} {noun} left, which {have} had the signal: "
                 )?;
                 names(f, processes)?;
                 write!(f, "; up to {}", Shown(*wait))?;
@@ -322,7 +329,7 @@ impl fmt::Display for Words<'_> {
                 } else {
                     "restarts"
                 };
-                write!(f, "no other restart: {restarts} {times}")?;
+                write!(f, "not restarted again: {restarts} {times}")?;
                 if let Some(within) = within {
                     write!(f, " within {}", Shown(*within))?;
                 }
@@ -452,6 +459,10 @@ fn out_of_memory(
         Some(bytes) => write!(f, ", whose limit is {} MiB", bytes.div_ceil(1 << 20)),
         None => Ok(()),
     }
+}
+
+fn noun(count: usize) -> &'static str {
+    if count == 1 { "process" } else { "processes" }
 }
 
 /// As many names as a person reads; the count stands before them.

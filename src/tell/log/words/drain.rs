@@ -46,7 +46,12 @@ pub(super) fn held_up(
     connections: u32,
     oldest: &[HeldConnection],
 ) -> fmt::Result {
-    write!(f, "drain: held up by {connections}")?;
+    let noun = if connections == 1 {
+        "connection"
+    } else {
+        "connections"
+    };
+    write!(f, "drain: held up by {connections} {noun}")?;
     for (index, held) in oldest.iter().enumerate() {
         let before = if index > 0 { "," } else { ":" };
         let (peer, port) = (held.peer, held.port);
