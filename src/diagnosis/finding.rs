@@ -107,6 +107,11 @@ pub(crate) const INIT: &str = "start the program without the shell (ENTRYPOINT [
                     script); or put stepdown in front, which also stops what the shell leaves behind (ENTRYPOINT \
                     [\"stepdown\", \"--\"])";
 
+/// The way out where a program does not handle a signal.
+pub(crate) fn add_handler(signal: Signal) -> String {
+    format!("add a handler for {signal} to the program")
+}
+
 /// Where every process of a group has to get the signal.
 const GROUP: &str =
     "put stepdown in front and let it signal the whole group (stepdown --target group -- COMMAND)";
@@ -185,8 +190,9 @@ impl Finding {
             Self::HasTaken { .. } | Self::NotDone { .. } => LOOK_AT.to_owned(),
             Self::Dropped { signal, acts_on } => {
                 format!(
-                    "add a handler for {signal} to the program{}; or put an init in front (ENTRYPOINT [\"stepdown\", \
+                    "{}{}; or put an init in front (ENTRYPOINT [\"stepdown\", \
                      \"--\"], docker run --init)",
+                    add_handler(*signal),
                     other(acts_on)
                 )
             }

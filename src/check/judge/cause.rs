@@ -9,7 +9,7 @@ use super::Promise;
 use crate::check::fact::{LeftProcess, What};
 use crate::check::history::{History, Part};
 use crate::diagnosis::after::after;
-use crate::diagnosis::finding::INIT;
+use crate::diagnosis::finding::{INIT, add_handler};
 use crate::diagnosis::{Finding, Named, ProcessLook};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
@@ -102,7 +102,7 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
             ),
             format!(
                 "PID 1 of a container gets only the signals that it handles, and a shell there passes none on: {INIT}; \
-                 let the program handle the one that stops it, or give it more time (--within)"
+                 add a handler for the stop signal to the program, or give it more time (--within)"
             ),
         );
     }
@@ -114,7 +114,10 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
     let Some(main) = looks.iter().find(|look| look.pid == main_pid) else {
         return cause(
             format!("it did not end on {signal}"),
-            format!("let it handle {signal}, or stop it with another signal (--stop-signal)"),
+            format!(
+                "{}, or stop it with another signal (--stop-signal)",
+                add_handler(signal)
+            ),
         );
     };
     let name = &main.command;
@@ -149,7 +152,7 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
                 "{name} has not ended, and nothing shows why (state {})",
                 main.state
             ),
-            format!("let it handle {signal}, or give it more time (--within)"),
+            format!("{}, or give it more time (--within)", add_handler(signal)),
         ),
         Some(finding) => cause(format!("{name} {finding}"), finding.way_out()),
     }
@@ -236,7 +239,10 @@ pub(crate) fn wrong_exit(status: (u8, Option<i32>), promise: &Promise) -> Option
     let found = match (signal, code) {
         (Some(signal), _) if signal == promise.first_signal() => cause(
             format!("it has no handler for {signal}: the default action ended it on the spot"),
-            format!("let it handle {signal} and exit with 0, or expect {code}"),
+            format!(
+                "{} and exit with 0 there, or expect {code}",
+                add_handler(signal)
+            ),
         ),
         (Some(signal), _) => cause(
             format!("it crashed while stopping ({signal})"),
@@ -253,7 +259,10 @@ pub(crate) fn wrong_exit(status: (u8, Option<i32>), promise: &Promise) -> Option
         ),
         (None, 143) => cause(
             "a process below it died of TERM, and it reports that as 128+15",
-            "handle TERM in the program and exit with 0, or expect 143",
+            format!(
+                "{} and exit with 0 there, or expect 143",
+                add_handler(Signal::TERM)
+            ),
         ),
         (None, code) => cause(
             format!("its way down ends in an error ({code})"),
@@ -418,8 +427,8 @@ pub(crate) fn not_gone_when_replaced(promise: &Promise) -> Cause {
     cause(
         format!("it does not act on {}", promise.asks()),
         format!(
-            "let it handle {}, or give it more time (--grace)",
-            promise.first_signal()
+            "{}, or give it more time (--grace)",
+            add_handler(promise.first_signal())
         ),
     )
 }
