@@ -39,11 +39,15 @@ pub(super) fn has_proc() -> Result<(), String> {
 
 /// An ending for "not found" where /proc hides other users' processes.
 pub(super) fn hidden() -> &'static str {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    match hides_others(&mounts) {
+    match hides_from_us() {
         true => ", or /proc hides it (hidepid): ask as root",
         false => "",
     }
+}
+
+fn hides_from_us() -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    hides_others(&mounts) && !nix::unistd::geteuid().is_root()
 }
 
 /// Whether /proc is mounted with `hidepid` (proc(5)); `mounts` is mountinfo.
@@ -167,6 +171,9 @@ pub(super) fn snapshot(target: &Target, read: ReadLine) -> Result<(Snapshot, Vec
             Ok(init) => seen.init = init,
             Err(why) => seen.init_unseen = Some(why),
         }
+    }
+    if hides_from_us() {
+        notes.push("processes of other users, which /proc hides (hidepid): ask as root".to_owned());
     }
     if target.paused {
         notes.push(

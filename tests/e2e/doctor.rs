@@ -508,6 +508,46 @@ fn what_cannot_be_seen_is_said() {
     assert!(told.contains("ask as root"), "{told}");
 }
 
+/// With hidepid other users' processes are not in /proc at all (proc(5)).
+#[test]
+fn what_proc_hides_is_said() {
+    if !nix::unistd::geteuid().is_root() {
+        return crate::support::skipped::skip("not root: cannot mount /proc");
+    }
+    let ask = |target: &str| {
+        let script = "mount -t proc -o hidepid=2 proc /proc && \
+                      exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" doctor \"$1\"";
+        Stepdown::new()
+            .program("/usr/bin/unshare")
+            .args(["-m", "--", "sh", "-c", script])
+            .args([binary::for_everybody().as_os_str(), target.as_ref()])
+            .run()
+    };
+    let mut other = stuck(Mode::Ordinary, "handler");
+    for target in [&*other.pid().to_string(), "stuck"] {
+        let asked = ask(target);
+        asked.code(125);
+        asked.logged(&["or /proc hides it (hidepid): ask as root"]);
+    }
+    // Of its own processes it sees all but who is below them under another user.
+    let own = "exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" handler";
+    let mut own = runs(
+        Mode::Ordinary,
+        "/bin/sh",
+        ["-c", own, &binary::stuck().display().to_string()],
+    );
+    own.says("ready");
+    let asked = ask(&own.pid().to_string());
+    asked.code(0);
+    assert!(
+        asked.stdout.contains(
+            "not seen: processes of other users, which /proc hides (hidepid): ask as root"
+        ),
+        "{}",
+        asked.told()
+    );
+}
+
 #[test]
 fn colours_are_for_terminals() {
     let mut run = stuck(Mode::Ordinary, "blocks");
