@@ -374,6 +374,12 @@ impl<'a> Judge<'a> {
     }
 
     fn init(&mut self, seen: &'a Seen, init: &'a Init, signal: Signal) -> Told {
+        if let Some(with) = init.goes_on.clone() {
+            let finding = Before::GoesOn { signal, with };
+            self.row(seen, Fate::StopsNot, finding.to_string());
+            self.find(seen, Level::Error, finding);
+            return Told::LeftTo(seen.named());
+        }
         self.times(seen, init);
         if let Some(stop_on) = &init.not_begun {
             let stop_on = stop_on.clone();

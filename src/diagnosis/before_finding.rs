@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::finding::{Finding, Named};
+use super::snapshot::{GoesOn, Next};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
@@ -54,6 +55,11 @@ pub(crate) enum Before {
         signal: Signal,
         stop_on: String,
     },
+    /// The init goes on with another child.
+    GoesOn {
+        signal: Signal,
+        with: GoesOn,
+    },
     /// The init passes the signal on to nobody.
     Drops {
         signal: Signal,
@@ -96,6 +102,7 @@ impl Before {
             Self::Unreaped { .. } => "unreaped",
             Self::TwoInits { .. } => "two-inits",
             Self::NotBegun { .. } => "not-begun",
+            Self::GoesOn { .. } => "goes-on",
             Self::Drops { .. } => "drops-signal",
             Self::TooLong { .. } => "too-long",
             Self::MayTakeLonger { .. } => "may-take-longer",
@@ -151,6 +158,12 @@ impl Before {
                 format!(
                     "start stepdown with --stop-on {stop_on},{signal}; or choose one of {stop_on} as the stop signal \
                      (STOPSIGNAL, stop_signal)"
+                )
+            }
+            Self::GoesOn { signal, with } => {
+                let (stop_on, option) = (&with.stop_on, with.how.option());
+                format!(
+                    "choose {stop_on} as the stop signal (STOPSIGNAL, stop_signal); or take {signal} out of {option}"
                 )
             }
             Self::Drops { signal } => format!("take {signal} out of --rewrite and --reload-on"),
@@ -218,6 +231,17 @@ impl fmt::Display for Before {
                 f,
                 "only forwards {signal}, and does not run its stop sequence, which {stop_on} begins (--stop-on)"
             ),
+            Self::GoesOn { signal, with } => {
+                let option = with.how.option();
+                match with.how {
+                    Next::Restarted => write!(
+                        f,
+                        "stops its child on {signal} and starts it again ({option})"
+                    ),
+                    Next::Replaced => write!(f, "replaces its child on {signal} ({option})"),
+                }?;
+                f.write_str(", and does not stop itself")
+            }
             Self::Drops { signal } => {
                 write!(f, "passes {signal} on to nobody (--rewrite, --reload-on)")
             }

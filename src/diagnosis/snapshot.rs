@@ -106,7 +106,34 @@ pub(crate) struct Init {
     pub(crate) sweeps: bool,
     /// It has a stop sequence, which this signal does not begin; and those that would.
     pub(crate) not_begun: Option<String>,
+    /// The signal is no request to stop: another child follows.
+    pub(crate) goes_on: Option<GoesOn>,
     pub(crate) times: Option<InitTimes>,
+}
+
+/// A signal on which stepdown starts the next child in place of this one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct GoesOn {
+    pub(crate) how: Next,
+    /// The signals that do stop it.
+    pub(crate) stop_on: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// Once this child has stopped (`--restart-on`).
+    Restarted,
+    /// Beside this child, which stops then (`--replace-on`).
+    Replaced,
+}
+
+impl Next {
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Self::Restarted => "--restart-on",
+            Self::Replaced => "--replace-on",
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

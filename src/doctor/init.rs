@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::ReadLine;
-use crate::diagnosis::snapshot::{Init, InitStep, InitTimes, Seen};
+use crate::diagnosis::snapshot::{GoesOn, Init, InitStep, InitTimes, Next, Seen};
 use crate::dropin::Tool;
 use crate::explain;
 use crate::options::Elsewhere;
@@ -94,6 +94,17 @@ fn init(name: String, plan: Rc<Plan>, signal: Signal, is_ours: bool) -> Init {
             text: sent.to_string(),
         }],
     };
+    let next = if begins {
+        None
+    } else {
+        plan.supervision
+            .as_ref()
+            .and_then(|supervision| match signal {
+                _ if supervision.restart_on.contains(signal) => Some(Next::Restarted),
+                _ if supervision.replace_on.contains(signal) => Some(Next::Replaced),
+                _ => None,
+            })
+    };
     let not_begun = plan.has_stop_sequence() && !begins;
     // tini, dumb-init and catatonit end with their child.
     let sweeps = is_ours && plan.left == Left::Stop && (plan.as_pid1 || plan.subreaper);
@@ -102,6 +113,10 @@ fn init(name: String, plan: Rc<Plan>, signal: Signal, is_ours: bool) -> Init {
         steps,
         sweeps,
         not_begun: not_begun.then(|| plan.stop_on.to_string()),
+        goes_on: next.map(|how| GoesOn {
+            how,
+            stop_on: plan.stop_on.to_string(),
+        }),
         times: (is_ours && begins).then(|| times(&plan)),
     }
 }

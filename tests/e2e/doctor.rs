@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::ended::Ended;
+use crate::support::net::free_port;
 use crate::support::pty::Pty;
 use crate::support::running::Running;
 use crate::support::skipped::skip_part;
@@ -321,6 +322,36 @@ fn the_plan_of_a_stepdown_is_read_and_measured() {
         "{}",
         told.told()
     );
+    // One on which another child follows.
+    let mut run = start(&["--restart-on", "HUP"]);
+    let pid = run.pid().to_string();
+    answers(
+        &["--signal", "HUP", &pid],
+        1,
+        &[
+            "stops its child on HUP and starts it again (--restart-on), and does not stop itself",
+            "as the stop signal (STOPSIGNAL, stop_signal)",
+            "or: take HUP out of --restart-on",
+        ],
+    );
+    answers(&[&pid], 0, &["sends TERM to its child"]);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let mut run = start(&[
+        "--replace-on=USR2",
+        "--ready-when=exec:true",
+        "--listen",
+        &listen,
+    ]);
+    let pid = run.pid().to_string();
+    answers(
+        &["--signal", "USR2", &pid],
+        1,
+        &[
+            "replaces its child on USR2 (--replace-on), and does not stop itself",
+            "or: take USR2 out of --replace-on",
+        ],
+    );
+    answers(&[&pid], 0, &["sends TERM to its child"]);
     let mut run = start(&["--rewrite", "TERM:0"]);
     judged(&mut run, 1, &["passes TERM on to nobody"]);
     // What it has read may have gone.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::diagnosis::snapshot::{Grace, InitTimes};
+use crate::diagnosis::snapshot::{GoesOn, Grace, InitTimes, Next};
 
 const TERM: u64 = 1 << 14;
 const INT: u64 = 1 << 1;
@@ -387,6 +387,7 @@ fn init(target: Target, sweeps: bool) -> Init {
         }],
         sweeps,
         not_begun: None,
+        goes_on: None,
         times: None,
     }
 }
@@ -487,6 +488,28 @@ fn the_plan_is_measured_against_the_platform() {
         (times(Some(12), 11, true), None),
     ] {
         assert_eq!(told(times, grace), [""; 0]);
+    }
+}
+
+#[test]
+fn a_signal_on_which_another_child_follows_is_no_stop() {
+    for how in [Next::Restarted, Next::Replaced] {
+        let stepdown = with(pid1("stepdown"), |seen| {
+            let mut init = init(Target::Child, true);
+            init.goes_on = Some(GoesOn {
+                how,
+                stop_on: "TERM".to_owned(),
+            });
+            seen.init = Some(init);
+        });
+        let told = broken(vec![stepdown, process(8, 7, "server")], &["!7 goes-on"]);
+        assert_eq!(fate(&told, 8), Fate::Left);
+        let way_out = told.findings[0].finding.way_out();
+        assert!(
+            way_out.contains("choose TERM as the stop signal"),
+            "{way_out}"
+        );
+        assert!(way_out.contains(how.option()), "{way_out}");
     }
 }
 
