@@ -11,6 +11,8 @@ pub(crate) mod before_finding;
 pub(crate) mod finding;
 #[cfg(feature = "doctor")]
 pub(crate) mod go;
+#[cfg(any(feature = "doctor", feature = "lint"))]
+pub(crate) mod patience;
 pub(crate) mod process;
 #[cfg(feature = "doctor")]
 mod shell;

@@ -6,6 +6,7 @@ use super::after::state;
 use super::before_finding::Before;
 use super::finding::{Finding, Named};
 use super::go::{self, GoAction};
+use super::patience::{GRACEFUL, Patience};
 use super::process::{ProcessLook, SignalAction};
 use super::shell::trap_waits;
 use super::snapshot::{Init, InitStep, Seen, Snapshot};
@@ -310,6 +311,7 @@ impl<'a> Judge<'a> {
             _ => format!("handles {signal}"),
         };
         self.row(seen, Fate::Stops, by);
+        self.patience(seen, signal);
         Told::LeftTo(seen.named())
     }
 
@@ -440,6 +442,23 @@ impl<'a> Judge<'a> {
             next += 1;
         }
         found
+    }
+
+    /// A server whose own time is longer than the platform's.
+    fn patience(&mut self, seen: &Seen, signal: Signal) {
+        let words: Vec<&str> = seen.look.argv.iter().map(String::as_str).collect();
+        if let Some(grace) = &self.snapshot.grace
+            && let Some(patience) = Patience::of(&words).filter(|_| signal == GRACEFUL)
+            && patience.time > grace.time
+        {
+            let (grace, by) = (grace.time, grace.by.clone());
+            let finding = Before::Outlasts {
+                patience,
+                grace,
+                by,
+            };
+            self.find(seen, Level::Warning, finding);
+        }
     }
 
     fn times(&mut self, seen: &Seen, init: &Init) {

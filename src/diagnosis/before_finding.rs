@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::finding::{Finding, Named};
+use super::patience::Patience;
 use super::snapshot::{GoesOn, Next};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
@@ -76,6 +77,12 @@ pub(crate) enum Before {
         grace: Duration,
         by: String,
     },
+    /// A server that waits for its requests.
+    Outlasts {
+        patience: Patience,
+        grace: Duration,
+        by: String,
+    },
     /// The plan leaves KILL to the platform, and has something to do afterwards.
     NoTimeLeft {
         grace: Duration,
@@ -106,6 +113,7 @@ impl Before {
             Self::Drops { .. } => "drops-signal",
             Self::TooLong { .. } => "too-long",
             Self::MayTakeLonger { .. } => "may-take-longer",
+            Self::Outlasts { .. } => "outlasts-grace",
             Self::NoTimeLeft { .. } => "no-time-left",
         }
     }
@@ -118,13 +126,18 @@ impl Before {
     }
 
     pub(super) fn way_out(&self) -> String {
-        let longer = |time: &Duration| {
+        let more_time = |time: &Duration| {
             // A second for what the machine itself takes.
             let seconds = time.as_secs() + 1;
             format!(
                 "give it more time (docker run --stop-timeout {seconds}, stop_grace_period: {seconds}s, \
-                 terminationGracePeriodSeconds: {seconds}); or make the plan shorter (--deadline; stepdown explain shows \
-                 what takes how long)"
+                 terminationGracePeriodSeconds: {seconds})"
+            )
+        };
+        let longer = |time: &Duration| {
+            let more_time = more_time(time);
+            format!(
+                "{more_time}; or make the plan shorter (--deadline; stepdown explain shows what takes how long)"
             )
         };
         match self {
@@ -169,6 +182,9 @@ impl Before {
             Self::Drops { signal } => format!("take {signal} out of --rewrite and --reload-on"),
             Self::TooLong { least, .. } => longer(least),
             Self::MayTakeLonger { worst, .. } => longer(worst),
+            Self::Outlasts { patience, .. } => {
+                format!("{}; or lower {}", more_time(&patience.time), patience.option)
+            }
             Self::NoTimeLeft { grace, .. } => format!(
                 "start stepdown with --deadline, shorter than {}: then there is time left for them",
                 Shown(*grace)
@@ -260,6 +276,17 @@ impl fmt::Display for Before {
                 f,
                 "may take {} to stop (when {when}), and {by} sends KILL after {}",
                 Shown(*worst),
+                Shown(*grace)
+            ),
+            Self::Outlasts {
+                patience,
+                grace,
+                by,
+            } => write!(
+                f,
+                "waits for its requests for up to {} ({}), and {by} sends KILL after {}",
+                Shown(patience.time),
+                patience.option,
                 Shown(*grace)
             ),
             Self::NoTimeLeft { grace, by } => write!(

@@ -192,25 +192,6 @@ pub(crate) fn runner(words: &[&str]) -> Option<&'static str> {
     }
 }
 
-/// How long a server waits for its requests, where its command says so: the option, and its value.
-pub(crate) fn own_patience(words: &[&str]) -> Option<(&'static str, u64, usize)> {
-    const OPTIONS: [(&str, &str); 4] = [
-        ("gunicorn", "--graceful-timeout"),
-        ("hypercorn", "--graceful-timeout"),
-        ("uvicorn", "--timeout-graceful-shutdown"),
-        ("daphne", "--application-close-timeout"),
-    ];
-    let name = base_name(words.first()?);
-    let (_, option) = OPTIONS.iter().find(|(program, _)| *program == name)?;
-    words.iter().enumerate().find_map(|(at, word)| {
-        let value = match word.strip_prefix(option)? {
-            "" => words.get(at + 1)?,
-            rest => rest.strip_prefix('=')?,
-        };
-        Some((*option, value.parse().ok()?, at))
-    })
-}
-
 /// The last part of a path.
 pub(crate) fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
@@ -394,8 +375,6 @@ mod tests {
         assert_eq!(name(&["uwsgi", "--ini", "a.ini"]), None);
         assert_eq!(runner(&["npm", "--silent", "run", "x"]), Some("npm"));
         assert_eq!(runner(&["npm", "install"]), None);
-        let words = ["gunicorn", "--graceful-timeout", "60", "a:b"];
-        assert_eq!(own_patience(&words), Some(("--graceful-timeout", 60, 1)));
     }
 
     #[test]

@@ -279,3 +279,44 @@ fn configuration(place: &Path) -> String {
     fs::write(&conf, text).expect("a directory of ours");
     conf.display().to_string()
 }
+
+/// Its workers have the same command line, and are not named.
+#[test]
+fn gunicorn_that_waits_longer_than_the_platform_is_named() {
+    const GUNICORN: &str = "/usr/bin/gunicorn";
+    need!(binary::installed(GUNICORN));
+    let dir = tempfile::tempdir().expect("a directory");
+    let text =
+        "def wsgi(environ, start_response):\n    start_response('200 OK', [])\n    return [b'']\n";
+    fs::write(dir.path().join("application.py"), text).expect("a file of ours");
+    let bind = format!("127.0.0.1:{}", free_port());
+    let mut run = Stepdown::new()
+        .program(GUNICORN)
+        .args([
+            "--graceful-timeout",
+            "60",
+            "--bind",
+            &bind,
+            "application:wsgi",
+        ])
+        .dir(dir.path())
+        .start();
+    let pid = run.pid().to_string();
+    let told = answers(
+        &["--grace", "10s", &pid],
+        0,
+        &[
+            "waits for its requests for up to 60.0 s (--graceful-timeout), and the platform sends KILL after 10.0 s",
+            "stop_grace_period: 61s",
+            "or: lower --graceful-timeout",
+        ],
+    );
+    assert_eq!(
+        told.stdout.matches("warning:").count(),
+        1,
+        "{}",
+        told.told()
+    );
+    let told = answers(&["--grace", "60s", &pid], 0, &["will stop"]);
+    assert!(!told.stdout.contains("warning:"), "{}", told.told());
+}

@@ -514,6 +514,39 @@ fn a_signal_on_which_another_child_follows_is_no_stop() {
 }
 
 #[test]
+fn a_server_with_more_patience_than_the_platform_is_named() {
+    let told = |command: &str, signal, grace: Option<u64>| {
+        let server = with(pid1("gunicorn"), |seen| {
+            seen.look.argv = command.split(' ').map(str::to_owned).collect();
+            seen.look.caught = TERM | INT;
+        });
+        // Its workers have its command line, and are its own to stop.
+        let worker = with(handles(process(8, 7, "gunicorn")), |seen| {
+            seen.look.argv = command.split(' ').map(str::to_owned).collect();
+        });
+        let snapshot = Snapshot {
+            signal,
+            grace: grace.map(|grace| Grace {
+                time: Duration::from_secs(grace),
+                by: "docker".to_owned(),
+            }),
+            ..snapshot(vec![server, worker])
+        };
+        kinds(&judge(&snapshot))
+    };
+    let slow = "python3 /usr/bin/gunicorn --graceful-timeout 60 a:b";
+    assert_eq!(told(slow, Signal::TERM, Some(10)), ["7 outlasts-grace"]);
+    for (signal, grace) in [
+        (Signal::TERM, Some(60)),
+        (Signal::TERM, None),
+        // It does not wait then.
+        (Signal::INT, Some(10)),
+    ] {
+        assert_eq!(told(slow, signal, grace), [""; 0]);
+    }
+}
+
+#[test]
 fn who_came_from_outside_is_not_judged() {
     let outside = with(process(20, 0, "sh"), |seen| seen.from_outside = true);
     let below = with(process(21, 20, "vi"), |seen| seen.from_outside = true);

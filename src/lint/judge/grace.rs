@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::Case;
+use crate::diagnosis::patience::Patience;
 use crate::lint::command;
 use crate::lint::finding::Findings;
 use crate::lint::own::Own;
-use crate::lint::programs::{base_name, own_patience};
 use crate::lint::rules;
 use crate::lint::run::{Grace, Platform};
 
@@ -105,17 +105,16 @@ fn of_plan(
 fn of_server(case: &Case<'_>, grace: &Grace, left: Duration, findings: &mut Findings) {
     let words: Vec<&str> = case.program.iter().map(|word| word.text.as_str()).collect();
     let server = command::of_server(&words);
-    let Some((option, seconds, at)) = own_patience(&server) else {
+    let Some(patience) = Patience::of(&server) else {
         return;
     };
     let skipped = words.len() - server.len();
-    let word = case.program.get(skipped + at);
-    if Duration::from_secs(seconds) > left
+    let word = case.program.get(skipped + patience.at);
+    if patience.time > left
         && let Some(word) = word
     {
-        let name = command::of_server(&words).first().copied();
-        let name = base_name(name.unwrap_or_default());
-        let patience = shown(Duration::from_secs(seconds));
+        let (name, option) = (patience.server, patience.option);
+        let patience = shown(patience.time);
         let by_default = by_default(grace);
         let (key, left) = (grace.key, shown(left));
         let message = match &case.run.pre_stop {
