@@ -26,6 +26,8 @@ struct Piece {
     /// Part of a pipeline, or not alone otherwise (`!`, a redirection of a group).
     is_piped: bool,
     is_background: bool,
+    /// What follows on the same line is run however this ends (`;`, `||`).
+    is_followed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -54,6 +56,11 @@ pub(crate) enum Fate<'a> {
     Last(&'a [Word]),
     /// No shell replaces itself by that; and the byte at which it begins.
     Stays(&'static str, usize),
+    /// As `Stays`, before this program: something follows it, as `true` or `exit`.
+    InFront(&'a [Word]),
+    /// The last command is one that does nothing (`tail -f /dev/null`), and this program is in the background: no signal
+    /// comes to it, whether or not the shell replaces itself.
+    Behind(&'a [Word]),
     /// It ignores TERM, and so does what it starts, unless that has a handler of its own; and the byte at which the
     /// trap begins.
     Ignores(usize),
@@ -68,6 +75,12 @@ const SHORT: [&str; 55] = [
     "read", "readonly", "return", "rm", "sed", "set", "shift", "sort", "source", "tar", "test",
     "touch", "tr", "trap", "true", "type", "umask", "unset", "wget", "which",
 ];
+
+/// Those of them that only end a line.
+const CLOSING: [&str; 6] = [":", "echo", "exit", "false", "printf", "true"];
+
+/// Commands that keep a container alive, and do nothing else.
+const IDLE: [&str; 2] = ["sleep", "tail"];
 
 impl Text {
     /// Reads a line or a script; `None` where it is not understood.
@@ -106,6 +119,26 @@ impl Text {
         (ignores && is_plain).then(|| trap.words.first().map_or(0, |word| word.start))
     }
 
+    /// Whether this is a program of its own that may run for long.
+    fn is_program(&self, piece: &Piece) -> bool {
+        let name = piece.words.first().map_or("", |word| word.text.as_str());
+        let is_function = self.functions.iter().any(|function| function == name);
+        let is_simple = piece.kind == Kind::Simple && !piece.is_piped;
+        is_simple && !name.is_empty() && name != "wait" && !SHORT.contains(&name) && !is_function
+    }
+
+    /// The program that is waited for before what closes the line.
+    fn before_the_end(&self) -> Option<&[Word]> {
+        let closes = |piece: &&Piece| {
+            let name = piece.words.first().map_or("", |word| word.text.as_str());
+            piece.kind == Kind::Simple && CLOSING.contains(&name)
+        };
+        let mut pieces = self.pieces.iter().rev();
+        let before = pieces.find(|piece| !closes(piece))?;
+        let is_waited_for = before.is_followed && !before.is_background;
+        (is_waited_for && self.is_program(before)).then_some(&*before.words)
+    }
+
     /// What happens at the end.
     pub(crate) fn fate(&self) -> Fate<'_> {
         let Some(last) = self.pieces.last() else {
@@ -136,8 +169,15 @@ impl Text {
                 Fate::Stays("jobs in the background", start)
             }
             Kind::Simple if name.is_empty() || name == "wait" => Fate::Unknown,
-            Kind::Simple if SHORT.contains(&name) => Fate::Unknown,
-            Kind::Simple if self.functions.iter().any(|function| function == name) => Fate::Unknown,
+            Kind::Simple if CLOSING.contains(&name) => {
+                self.before_the_end().map_or(Fate::Unknown, Fate::InFront)
+            }
+            Kind::Simple if !self.is_program(last) => Fate::Unknown,
+            Kind::Simple if IDLE.contains(&name) => {
+                let mut pieces = self.pieces.iter();
+                let behind = pieces.find(|piece| piece.is_background && self.is_program(piece));
+                behind.map_or(Fate::Last(&last.words), |piece| Fate::Behind(&piece.words))
+            }
             Kind::Simple => Fate::Last(&last.words),
             Kind::Function | Kind::Compound => Fate::Unknown,
         }
@@ -387,6 +427,10 @@ impl Reader {
                 self.next_piece(false, true);
             }
             "&" if self.open.is_empty() => self.next_piece(true, false),
+            ";" | "||" if self.open.is_empty() => {
+                self.piece.is_followed = true;
+                self.next_piece(false, false);
+            }
             _ if self.open.is_empty() => self.next_piece(false, false),
             _ => self.at_command = self.skips_to.is_none(),
         }

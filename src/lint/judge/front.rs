@@ -7,7 +7,7 @@ use crate::lint::place::Spot;
 use crate::lint::programs::{Sh, base_name, has_no_handler, runner};
 use crate::lint::rules;
 use crate::lint::run::{Platform, Word, Words};
-use crate::lint::shell::{Fate, Text};
+use crate::lint::shell::{self, Fate, Text};
 use crate::words::signal::Signal;
 
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
@@ -70,11 +70,15 @@ fn shell(case: &Case<'_>, findings: &mut Findings) {
         "bash" | "ash" | "zsh" => Sh::Replaces,
         _ => Sh::Unknown,
     };
-    match text.fate() {
-        Fate::Stays(what, _) if case.is_alone() && case.run.is_service => {
-            let message = format!("{}: the shell waits for {what}", words.key);
-            findings.add(&rules::SHELL_STAYS, line.at, message);
-        }
+    let fate = text.fate();
+    if case.is_alone()
+        && case.run.is_service
+        && let Some((what, _)) = waits_for(&fate)
+    {
+        let message = format!("{}: {what}", words.key);
+        findings.add(&rules::SHELL_STAYS, line.at, message);
+    }
+    match fate {
         Fate::Ignores(_) if case.ignores_stop() => {
             let message = format!("{}: the shell ignores TERM (trap '' TERM)", words.key);
             findings.add(&rules::SIGNAL_NOT_TAKEN, line.at, message);
@@ -99,6 +103,27 @@ fn shell(case: &Case<'_>, findings: &mut Findings) {
             }
         }
         _ => {}
+    }
+}
+
+/// What keeps a shell from replacing itself by the program, and the byte at which that begins.
+fn waits_for(fate: &Fate<'_>) -> Option<(String, usize)> {
+    let named = |words: &[shell::Word]| {
+        let first = words.first()?;
+        Some((base_name(&first.text).to_owned(), first.start))
+    };
+    match fate {
+        Fate::Stays(what, start) => Some((format!("the shell waits for {what}"), *start)),
+        Fate::InFront(program) => {
+            let (name, start) = named(program)?;
+            Some((format!("the shell stays in front of {name}"), start))
+        }
+        Fate::Behind(program) => {
+            let (name, start) = named(program)?;
+            let what = format!("{name} is in the background, and gets no signal");
+            Some((what, start))
+        }
+        Fate::Execs(_) | Fate::Last(_) | Fate::Ignores(_) | Fate::Unknown => None,
     }
 }
 
@@ -130,16 +155,19 @@ fn script(case: &Case<'_>, findings: &mut Findings) {
             column: line.chars().count() + 1,
         }
     };
-    match commands.fate() {
+    let fate = commands.fate();
+    if case.is_alone()
+        && let Some((what, start)) = waits_for(&fate)
+    {
+        let message = format!("{}: {what}", script.path);
+        findings.add(&rules::SHELL_STAYS, place(start), message);
+    }
+    match fate {
         Fate::Last(words) => {
             if let Some(first) = words.first() {
                 let message = format!("{} ends with {} without exec", script.path, first.text);
                 findings.add(&rules::SCRIPT_WITHOUT_EXEC, place(first.start), message);
             }
-        }
-        Fate::Stays(what, start) if case.is_alone() => {
-            let message = format!("{}: the shell waits for {what}", script.path);
-            findings.add(&rules::SHELL_STAYS, place(start), message);
         }
         Fate::Ignores(start) if case.ignores_stop() => {
             let message = format!("{}: the shell ignores TERM (trap '' TERM)", script.path);
@@ -234,7 +262,7 @@ fn kill_mode(case: &Case<'_>, findings: &mut Findings) {
     {
         // Of the shells, dash alone does not replace itself by a single command, and sh may be dash.
         let stays = match text.fate() {
-            Fate::Stays(..) | Fate::Ignores(_) => true,
+            Fate::Stays(..) | Fate::InFront(_) | Fate::Behind(_) | Fate::Ignores(_) => true,
             Fate::Last(_) => ["sh", "dash"].contains(&name),
             Fate::Execs(_) | Fate::Unknown => false,
         };

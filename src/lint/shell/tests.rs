@@ -12,6 +12,8 @@ fn fate(text: &str) -> String {
         Fate::Execs(words) => format!("execs {}", words.map(shown).unwrap_or_default()),
         Fate::Last(words) => format!("last {}", shown(words)),
         Fate::Stays(why, _) => format!("stays {why}"),
+        Fate::InFront(words) => format!("in front of {}", shown(words)),
+        Fate::Behind(words) => format!("behind {}", shown(words)),
         Fate::Ignores(at) => format!("ignores at {at}"),
         Fate::Unknown => "unknown".to_owned(),
     }
@@ -57,6 +59,24 @@ fn lines_and_scripts() {
         ("(a; b)", "unknown"),
         ("{ a; }", "unknown"),
         ("echo done", "unknown"),
+        ("node x; true", "in front of node x"),
+        ("node x || true", "in front of node x"),
+        ("cd /app; node x; echo $?; exit 1", "in front of node x"),
+        // It was over soon, as what follows says, or it is not known what it is.
+        ("a && echo done", "unknown"),
+        ("a\necho done", "unknown"),
+        ("mkdir a; true", "unknown"),
+        ("f() { a; }; f; true", "unknown"),
+        ("a & true", "unknown"),
+        ("node x & tail -f /dev/null", "behind node x"),
+        ("a; node x & sleep infinity", "behind node x"),
+        ("cp a b & tail -f /dev/null", "last tail -f /dev/null"),
+        (
+            "service a start; tail -f /dev/null",
+            "last tail -f /dev/null",
+        ),
+        // That is the program, and the other one is beside it.
+        ("cron & node x", "last node x"),
         ("# exec x\nrun \\\n  it # y", "last run it"),
         ("diff <(a) <(b)", "last diff <(a) <(b)"),
         ("run `a b` ${x:-'y'}", "last run `a b` ${x:-'y'}"),
