@@ -226,6 +226,89 @@ fn an_override_counts_as_it_does_for_compose() {
     assert_eq!(told, 1, "{}", ended.told());
 }
 
+/// What is found in a file and its override is what is found in the one file that compose makes of them.
+#[test]
+fn an_override_is_read_as_compose_reads_it() {
+    const COMPOSE: &str = "/usr/bin/docker-compose";
+    need!(binary::installed(COMPOSE));
+    let stepdown = "image: a, entrypoint: [stepdown, --drain-port, '80', --], command: [server]";
+    let shell = "build: { context: ., target: shell }";
+    for (base, stronger, expected) in [
+        (
+            "image: debian, command: sleep 9",
+            "command: [server]",
+            &[][..],
+        ),
+        (
+            "image: debian, command: [server]",
+            "command: sleep 9",
+            &["no-handler"],
+        ),
+        ("image: debian, command: sleep 9", "init: true", &[]),
+        (
+            &format!("{stepdown}, environment: [STEPDOWN_GRACE=5s]"),
+            "environment: { STEPDOWN_GRACE: 30s }",
+            &["grace-too-short"],
+        ),
+        (
+            &format!("{stepdown}, environment: {{ STEPDOWN_GRACE: 30s }}"),
+            "stop_grace_period: 2m, environment: [OTHER=x]",
+            &[],
+        ),
+        (
+            &format!("{stepdown}, labels: [traefik.http.routers.a.rule=x]"),
+            "labels: { other: x }",
+            &["drain-without-delay"],
+        ),
+        (
+            &format!("{stepdown}, labels: [traefik.http.routers.a.rule=x]"),
+            "labels: { traefik.http.routers.a.rule: 'false' }",
+            &[],
+        ),
+        (shell, "build: { target: plain }", &[]),
+        (
+            "build: { context: ., target: plain }",
+            shell,
+            &["shell-form"],
+        ),
+        ("build: .", shell, &["shell-form"]),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| {
+            fs::write(directory.path().join(name), text).expect("ours");
+        };
+        let dockerfile =
+            "FROM node:20 AS shell\nCMD node a.js\nFROM node:20 AS plain\nCMD exec node a.js\n";
+        write("Dockerfile", dockerfile);
+        let file = |service: &str| format!("version: '3.8'\nservices:\n  a: {{ {service} }}\n");
+        write("docker-compose.yml", &file(base));
+        write("docker-compose.override.yml", &file(stronger));
+        let merged = Command::new(COMPOSE)
+            .arg("config")
+            .current_dir(directory.path())
+            .output()
+            .expect("compose");
+        assert!(merged.status.success(), "{merged:?}");
+        let merged = String::from_utf8(merged.stdout).expect("text");
+        write("merged.yml", &merged);
+        let rules = |file: &str| {
+            let told = lint(directory.path(), ["--format", "json", file]);
+            let told: Value = serde_json::from_str(&told.stdout).expect("JSON");
+            let findings = told["findings"].as_array().expect("a list");
+            let rules = findings.iter().map(|finding| finding["rule"].to_string());
+            rules
+                .map(|rule| rule.trim_matches('"').to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(rules("docker-compose.yml"), expected, "{base}; {stronger}");
+        assert_eq!(
+            rules("merged.yml"),
+            expected,
+            "{base}; {stronger}: {merged}"
+        );
+    }
+}
+
 #[test]
 fn what_cannot_be_judged_is_told_and_the_rest_is_judged() {
     let directory = tempfile::tempdir().expect("a directory");
