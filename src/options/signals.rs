@@ -1,11 +1,13 @@
 //! `--help`, "Signals": which ones ask for the stop, and what becomes of the others.
 
-use super::definition::{Kind, Opt, Preset, word, words};
+use super::definition::{Because, Idle, Kind, Opt, Preset, word, words};
 use super::ladder;
 use super::parse::parse_signal;
+use super::restart::RESTART;
 use super::settings::Settings;
 use super::stop;
-use crate::plan::Target;
+use crate::plan::supervision::Restart;
+use crate::plan::{Plan, SuccessExit, Target};
 use crate::words::fault::{Error, Fault};
 use crate::words::list::list;
 use crate::words::signal::{Signal, SignalSet};
@@ -68,6 +70,15 @@ pub(crate) static REWRITE: Opt = Opt {
         plan.rewrite = given.each(parse_rewrite)?.concat();
         Ok(())
     },
+    idle: Some(Idle {
+        when: |_, plan| cannot_be_stopped(plan),
+        why: "it drops every signal of --stop-on, and with --restart always nothing but KILL stops the run",
+        because: Because::Beside(
+            &RESTART,
+            "leave one of them out of --rewrite, or name one more in --stop-on",
+        ),
+        is_missed: true,
+    }),
     reload: Some(|plan, fresh| {
         plan.rewrite.clone_from(&fresh.rewrite);
         Ok(())
@@ -113,6 +124,16 @@ pub(super) fn default_stop_on() -> SignalSet {
 
 pub(super) fn default_escalate_on() -> SignalSet {
     DEFAULT_ESCALATE_ON.iter().copied().collect()
+}
+
+/// Whether no signal begins the stop, and the command is always started again.
+fn cannot_be_stopped(plan: &Plan) -> bool {
+    let supervision = plan.supervision.as_ref();
+    let is_endless = supervision.is_some_and(|supervision| {
+        supervision.restart == Restart::Always && supervision.never_on == SuccessExit::default()
+    });
+    let is_dropped = |signal| plan.rewritten(signal).is_none();
+    is_endless && plan.parent_death_signal.is_none() && plan.stop_on.iter().all(is_dropped)
 }
 
 /// Whom signals go to where a step does not say it.

@@ -179,6 +179,43 @@ fn what_another_option_leaves_nothing_to_is_refused_where_both_are_typed() {
     }
 }
 
+#[test]
+fn a_run_that_no_signal_can_stop_is_refused() {
+    let drops = ["--restart=always", "--stop-on=QUIT", "--rewrite=QUIT:0"];
+    let why = "nothing but KILL stops the run";
+    let start = || Stepdown::new().args(drops);
+    refused(start, "--rewrite", &[why, "name one more in --stop-on"]);
+    // Where both do not stand on the command line it is worth a line.
+    let ended = Stepdown::new()
+        .env("STEPDOWN_REWRITE", "TERM:0,INT:0")
+        .args(["--restart=always", "--restart-limit=1/1m"])
+        .witness(["exit", "3"])
+        .run();
+    ended.logged(&["without effect: STEPDOWN_REWRITE: ", why]);
+    // One signal is left; the command says itself when it is over; nothing is started again.
+    for options in [
+        &[
+            "--restart=always",
+            "--restart-limit=1/1m",
+            "--rewrite=TERM:0",
+        ][..],
+        &[
+            "--restart=always",
+            "--restart-never-on=3",
+            "--rewrite=TERM:0,INT:0",
+        ],
+        &[
+            "--restart=on-failure",
+            "--restart-limit=1/1m",
+            "--rewrite=TERM:0,INT:0",
+        ],
+        &["--rewrite=TERM:0,INT:0"],
+    ] {
+        let start = Stepdown::new().args(options).witness(["exit", "3"]);
+        start.run().never_logged("stops the run");
+    }
+}
+
 /// Where two contradict each other, the flag wins over the variable, and the variable over the file.
 #[test]
 fn a_variable_that_contradicts_a_flag_fails_no_start() {
