@@ -186,6 +186,12 @@ impl Machine {
             return;
         };
         self.act(Action::EndSearch);
+        for event in &search.kept {
+            if let Event::Signal(received) = event {
+                let (signal, why) = (received.signal, "the child has ended");
+                self.tell(Record::Dropped { signal, why });
+            }
+        }
         if search.by.is_some_and(|by| now >= by) || matches!(self.phase, Phase::AwaitHeir) {
             let main_pid = self.plan.main_pid.as_ref();
             let option = main_pid.map_or_else(String::new, |main| main.text.clone());

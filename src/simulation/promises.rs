@@ -203,7 +203,8 @@ impl Judge {
     pub(super) fn hears(&mut self, now: Duration, event: &Event) {
         self.now = now;
         self.batch = Batch::default();
-        self.batch.receives(event, &self.serving);
+        self.batch
+            .receives(event, &self.serving, self.beside.as_ref());
         if *event == Event::Deadline {
             self.wakes = if self.woke_at == now {
                 self.wakes + 1

@@ -123,6 +123,21 @@ fn it_is_waited_for_only_so_long() {
 }
 
 #[test]
+fn what_was_kept_for_it_is_told_where_it_does_not_come() {
+    let mut run = awaited(HANDS_OVER);
+    run.tells(5, signal(named("USR1")), &[]).tells(
+        9_995,
+        Event::Deadline,
+        &[
+            "-> end",
+            "USR1 not forwarded: the child has ended",
+            "nobody has taken over (--main-pid notify): unnamed",
+            "child exited with 0 after 10.0 s",
+        ],
+    );
+}
+
+#[test]
 fn while_it_is_not_ready_the_ready_timeout_says_how_long() {
     let options = "--main-pid notify --ready-when notify --ready-timeout 30s";
     let mut run = Run::of(options);

@@ -28,7 +28,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn receives(&mut self, event: &Event, serving: &Life) {
+    pub(super) fn receives(&mut self, event: &Event, serving: &Life, beside: Option<&Life>) {
         match event.itself() {
             Event::Signal(received) => self.received = Some(received.signal),
             Event::PassedOn(signal) => self.passed_on = Some(*signal),
@@ -38,7 +38,7 @@ impl Batch {
         }
         let before =
             serving.child.is_none() && serving.status.is_none() && !serving.is_coming_down();
-        self.keeps = before || serving.searching;
+        self.keeps = before || serving.searching || beside.is_some_and(|beside| beside.searching);
     }
 
     pub(super) fn is_signal(&self) -> bool {
