@@ -183,6 +183,7 @@ impl Supervisor {
     fn stop_by(&mut self, now: Duration, reason: Reason, received: Option<Received>) {
         self.stop_asked = true;
         self.close_sockets();
+        self.bound_beside(now);
         self.machine.restart_becomes_stop(now, reason, received);
     }
 
@@ -232,6 +233,7 @@ impl Supervisor {
 
     /// A request came between two generations: the run ends with the status of the last one.
     fn end(&mut self, last: Outcome, received: Option<Received>, reason: Reason) {
+        self.bound_beside(self.now);
         self.tell(Record::StopAsked {
             reason,
             signal: received.map(|received| received.signal),

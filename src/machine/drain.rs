@@ -165,6 +165,11 @@ impl Draining {
         }
     }
 
+    /// The deadline has come nearer.
+    pub(super) fn ends_by(&mut self, limit: Duration) {
+        self.limit = Some(self.limit.map_or(limit, |own| own.min(limit)));
+    }
+
     /// The child wants it to last until then; when it ends now.
     pub(super) fn extend(&mut self, until: Duration) -> Duration {
         self.extended_until = self.extended_until.max(until);

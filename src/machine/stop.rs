@@ -1,5 +1,6 @@
 //! Begins the stop, and bounds it: t0, the limits of each phase, and the child's end.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::signals::SignalRequests;
@@ -162,6 +163,44 @@ impl Machine {
             gone_by: now.saturating_add(budget.gone_by),
             look_by: now.saturating_add(budget.look_by),
         });
+    }
+
+    /// The run ends so long from now, and this generation with it, which is stopped beside the one that serves: the
+    /// plan that it goes by may be older, and give it more time.
+    pub(crate) fn bound_by(&mut self, now: Duration, deadline: Duration) {
+        let mut plan = (*self.plan).clone();
+        plan.deadline = Some(plan.deadline.map_or(deadline, |own| own.min(deadline)));
+        self.plan = Rc::new(plan);
+        if self.stop.begun.is_none() {
+            return;
+        }
+        let own = self.stop.limits;
+        self.set_limits(now);
+        let Some(limits) = self.stop.limits.as_mut() else {
+            return;
+        };
+        if let Some(own) = own {
+            limits.ladder_by = limits.ladder_by.min(own.ladder_by);
+            limits.kill_by = limits.kill_by.min(own.kill_by);
+            limits.give_up_by = limits.give_up_by.min(own.give_up_by);
+            limits.gone_by = limits.gone_by.min(own.gone_by);
+            limits.look_by = limits.look_by.min(own.look_by);
+        }
+        let limits = *limits;
+        let is_kill = matches!(&self.phase, Phase::Ladder(ladder) if self.is_kill(ladder.step));
+        let limit = match &mut self.phase {
+            Phase::Drain(draining) => {
+                draining.ends_by(limits.ladder_by);
+                return self.look_at_drain(now);
+            }
+            Phase::PreStop { .. } | Phase::AwaitHeir | Phase::Abort => limits.ladder_by,
+            Phase::Ladder(_) if is_kill => limits.give_up_by,
+            Phase::PreStart { .. } | Phase::Ladder(_) => limits.kill_by,
+            Phase::Sweep(sweep) => sweep.stage.ends_by(&limits),
+            Phase::PostStop { .. } | Phase::LastSweep(_) | Phase::Flush => limits.gone_by,
+            Phase::WaitFor(_) | Phase::Starting { .. } | Phase::Running(_) | Phase::Ended => return,
+        };
+        self.until = Some(self.until.map_or(limit, |until| until.min(limit)));
     }
 
     pub(super) fn before(

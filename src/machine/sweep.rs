@@ -89,6 +89,20 @@ struct LastLooks {
     until: Duration,
 }
 
+impl SweepStage {
+    /// The limits have changed: when it ends at the latest.
+    pub(super) fn ends_by(&mut self, limits: &Limits) -> Duration {
+        match self {
+            Self::Term(grace) if limits.kill_by < grace.until => {
+                (grace.until, grace.decided_by) = (limits.kill_by, "--deadline");
+                limits.kill_by
+            }
+            Self::Look | Self::Wait | Self::Term(_) => limits.kill_by,
+            Self::Kill(_) => limits.give_up_by,
+        }
+    }
+}
+
 impl Kill {
     const FIRST: Self = Self {
         rounds: 0,

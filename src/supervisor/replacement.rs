@@ -137,6 +137,13 @@ impl Supervisor {
         });
     }
 
+    /// A stop is asked for: the deadline that counts is the one of the plan that counts, for both.
+    pub(super) fn bound_beside(&mut self, now: Duration) {
+        if let (Some(deadline), Some(beside)) = (self.machine.plan().deadline, &mut self.beside) {
+            beside.machine.bound_by(now, deadline);
+        }
+    }
+
     /// An event that is a matter of both, or of the one beside alone.
     pub(super) fn tell_beside(&mut self, now: Duration, event: Event) {
         if let Some(beside) = &mut self.beside {

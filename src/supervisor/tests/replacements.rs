@@ -1,6 +1,7 @@
 //! One story for each rule of a replacement.
 
 use super::*;
+use crate::plan::reload::Reload;
 use crate::record::Process;
 use crate::sim::Leftover;
 
@@ -398,4 +399,29 @@ fn one_that_is_being_stopped_does_not_serve_when_the_other_one_ends() {
         assert!(told.contains(line), "{told}");
     }
     assert!(!told.contains("serves"), "{told}");
+}
+
+#[test]
+fn a_deadline_that_was_read_again_bounds_the_one_that_leaves_too() {
+    for no_kill in ["on", "off"] {
+        let mut plan = Settings::default();
+        plan.set("ready-when", "notify");
+        plan.set("no-kill", no_kill);
+        plan.set("deadline", "2s");
+        let reload = Reload {
+            plan: plan.plan().unwrap(),
+            changed: Vec::new(),
+            needs_restart: Vec::new(),
+        };
+        let mut story = replaced(replaces())
+            .with("no-kill", no_kill)
+            .at(1000, received(named("USR2")))
+            .at(1500, Event::Reloaded(Box::new(reload)))
+            .at(3000, TERM);
+        story.script.exits_on.clear();
+        let told = story.told();
+        let told_last = told.lines().rev().nth(1).unwrap();
+        let last: u64 = told_last.split(' ').next().unwrap().parse().unwrap();
+        assert!((4_000..=5_000).contains(&last), "{told}");
+    }
 }
