@@ -21,7 +21,7 @@ use crate::plan::{Left, Plan, StepAction};
 use crate::reactor::{Reactor, Wake};
 use crate::sys::signals::{self, Inherited};
 use crate::sys::terminal::Terminal;
-use crate::sys::{clock, descriptors};
+use crate::sys::{clock, descriptors, error_text};
 use crate::words::signal::{Signal, SignalSet};
 use child::Start;
 use jobs::Job;
@@ -95,12 +95,12 @@ impl Kernel {
     pub(crate) fn new(plan: Rc<Plan>, command: Vec<OsString>, mut inherited: Inherited) -> Self {
         inherited.make_children_waitable();
         let own_pid = i32::try_from(std::process::id()).unwrap_or(0);
-        if own_pid != 1 && plan.subreaper {
-            // Without it orphans escape to another reaper; nothing else depends on it.
-            if let Err(errno) = nix::sys::prctl::set_child_subreaper(true) {
-                tracing::warn!("no subreaper: {errno}");
-            }
-        }
+        // Without it orphans escape to another reaper; nothing else depends on it.
+        let subreaper = if own_pid != 1 && plan.subreaper {
+            nix::sys::prctl::set_child_subreaper(true)
+        } else {
+            Ok(())
+        };
         let parent = getppid().as_raw();
         let start = Start {
             command,
@@ -145,6 +145,12 @@ impl Kernel {
             bodies: None,
             plan,
         };
+        if let Err(errno) = subreaper {
+            let why = error_text(errno as i32);
+            kernel.trouble(format!(
+                "no subreaper: {why}: processes that lose their parent escape the stop"
+            ));
+        }
         kernel.watch_parent();
         if kernel.plan.runs_commands() || kernel.plan.health.is_some() {
             kernel.watch_memory();

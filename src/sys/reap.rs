@@ -2,6 +2,8 @@
 
 use std::mem::MaybeUninit;
 
+use nix::errno::Errno;
+
 use crate::record::ExitStatus;
 use crate::words::signal::Signal;
 
@@ -36,8 +38,17 @@ pub(crate) fn next(stops: bool) -> Reaped {
         0
     };
     let flags = libc::WNOHANG | stops;
-    // SAFETY: the status lives through the call.
-    match unsafe { libc::waitpid(-1, &raw mut status, flags) } {
+    // Only ECHILD says that there is none. Anything else comes from a filter, and is not asked about for ever.
+    let mut tries = 8;
+    let pid = loop {
+        // SAFETY: the status lives through the call.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, flags) };
+        tries -= 1;
+        if pid != -1 || tries == 0 || Errno::last() == Errno::ECHILD {
+            break pid;
+        }
+    };
+    match pid {
         0 => Reaped::Nothing,
         -1 => Reaped::NoChild,
         pid if libc::WIFSTOPPED(status) => Reaped::Stopped {

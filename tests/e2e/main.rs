@@ -55,6 +55,7 @@ mod drain_until;
 mod dropin;
 mod errors;
 mod explain;
+mod faults;
 mod fd_store;
 mod files;
 mod files_in_place;

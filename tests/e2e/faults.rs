@@ -1,0 +1,56 @@
+//! A slice of `scripts/faults`: system calls of stepdown fail, and the promises hold.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::{BOUND, binary, holds_within, need};
+
+/// Plays these calls of one run: the table.
+#[track_caller]
+fn played(run: &str, calls: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/faults");
+    let calls = calls.iter().map(|call| format!("--call={call}"));
+    let mut faults = Command::new(script)
+        .arg(format!("--run={run}"))
+        .arg("--quick")
+        .args(calls)
+        .arg("--stepdown")
+        .arg(binary::under_test())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a script of ours");
+    let ended = holds_within(BOUND * 6, || {
+        faults.try_wait().expect("our own child").is_some()
+    });
+    if !ended {
+        let _ = faults.kill();
+    }
+    let told = faults.wait_with_output().expect("our own child");
+    let table = String::from_utf8_lossy(&told.stdout).into_owned();
+    let error = String::from_utf8_lossy(&told.stderr);
+    assert!(ended && told.status.success(), "{error}{table}");
+    table
+}
+
+fn programs() -> Result<(), String> {
+    let programs = ["/usr/bin/strace", "/usr/bin/python3"];
+    programs.into_iter().try_for_each(binary::installed)
+}
+
+#[test]
+fn a_stop_survives_each_call_that_fails_once() {
+    need!(programs());
+    let calls = ["kill", "prctl", "wait4", "rt_sigtimedwait", "getdents64"];
+    let table = played("left", &calls);
+    for call in ["kill", "prctl", "wait4"] {
+        assert!(table.contains(&format!("| {call} |")), "{table}");
+    }
+}
+
+#[test]
+fn the_end_of_a_command_is_noticed_whatever_the_kernel_says_at_first() {
+    need!(programs());
+    played("exit", &["wait4", "clone"]);
+}
