@@ -18,7 +18,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::plan::call::{Call, Payload, Request, Server};
-pub(crate) use http::{AGENT, Listener, answer, ask, ask_one_of, connect, message};
+pub(crate) use http::{AGENT, Listener, answer, ask, ask_one_of};
 
 // To the outside.
 /// Carries out a call; blocks for at most about `patience`, and longer only while a name is resolved.

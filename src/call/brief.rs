@@ -1,39 +1,186 @@
-//! Asks for the status of an HTTP answer, and for nothing else, without an event loop: a process that is forked for
-//! one question, again and again, spends most of its time on starting one.
+//! One HTTP request and its answer without an event loop: a process that is forked for one question, again and again,
+//! spends most of its time on starting one.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
+use http::StatusCode;
+use tokio::net::TcpSocket;
+use tokio::time::timeout;
 
-use super::http::message;
+use super::http::{AGENT, HttpResponse, Listener};
 use super::{Request, first_that_connects};
-use crate::sys::error_text;
+use crate::plan::call::Payload;
+use crate::sys::{error_text, steering};
 
 /// The longest head of an answer, and the number of its fields.
 const LONGEST: usize = 64 * 1024;
 const FIELDS: usize = 100;
+/// What may stand between the parts of a body.
+const MARGIN: usize = 16 * 1024;
+
+/// What is sent, and what is to be read of the answer.
+pub(super) struct Question {
+    pub(super) text: Vec<u8>,
+    pub(super) is_head: bool,
+    /// So many bytes of the body at most; with 0 none is read.
+    pub(super) most: usize,
+}
 
 /// # Errors
 /// There is no answer in time, or it cannot be read.
-pub(super) fn status(request: &Request, patience: Duration) -> Result<StatusCode, String> {
-    let question = text(request)?;
-    let addresses = request.server.addresses()?;
+pub(super) fn ask(
+    question: &Question,
+    addresses: &[SocketAddr],
+    patience: Duration,
+    which: Listener,
+) -> Result<HttpResponse, String> {
     let limit = Limit {
         began: Instant::now(),
         patience,
     };
-    let mut stream = first_that_connects(&addresses, patience)?;
+    let mut stream = match which {
+        Listener::Serving => first_that_connects(addresses, patience)?,
+        Listener::Beside => marked(addresses, patience)?,
+    };
     let sent = stream.set_write_timeout(Some(limit.left()?));
-    sent.and_then(|()| stream.write_all(&question))
+    sent.and_then(|()| stream.write_all(&question.text))
         .map_err(|error| why(&error))?;
-    let mut head = Vec::new();
-    loop {
-        read(&mut stream, &mut head, &limit)?;
-        if let Some(status) = parsed(&mut head)? {
-            return Ok(status);
+    let mut bytes = Vec::new();
+    let (status, framing) = loop {
+        if read(&mut stream, &mut bytes, &limit)? == 0 {
+            return Err("the connection was closed before the answer".to_owned());
         }
+        if let Some(found) = parsed(&mut bytes)? {
+            break found;
+        }
+    };
+    if question.most == 0 || question.is_head || [204, 304].contains(&status.as_u16()) {
+        let body = Vec::new();
+        return Ok(HttpResponse { status, body });
+    }
+    let mut body = Vec::new();
+    while !framing.is_whole(&mut bytes, &mut body)? {
+        if bytes.len().saturating_add(body.len()) > question.most.saturating_add(MARGIN) {
+            return Err("the answer is too long".to_owned());
+        }
+        if read(&mut stream, &mut bytes, &limit)? == 0 {
+            if framing != Framing::ToTheEnd {
+                return Err("the connection was closed within the answer".to_owned());
+            }
+            body = std::mem::take(&mut bytes);
+            break;
+        }
+    }
+    if body.len() > question.most {
+        return Err("the answer is too long".to_owned());
+    }
+    Ok(HttpResponse { status, body })
+}
+
+/// A connection to the one beside that which serves.
+fn marked(addresses: &[SocketAddr], patience: Duration) -> Result<TcpStream, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let connected = runtime.block_on(async {
+        let share = patience / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        let mut last = "the name has no address".to_owned();
+        for address in addresses {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4(),
+                SocketAddr::V6(_) => TcpSocket::new_v6(),
+            };
+            let open = async {
+                let socket = socket?;
+                steering::mark(&socket, *address)?;
+                socket.connect(*address).await?.into_std()
+            };
+            match timeout(share, open).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error_text(error.raw_os_error().unwrap_or(0)),
+                Err(_) => last = "no connection in time".to_owned(),
+            }
+        }
+        Err(last)
+    })?;
+    connected
+        .set_nonblocking(false)
+        .map_err(|error| why(&error))?;
+    Ok(connected)
+}
+
+/// How the body of an answer ends (RFC 9112, section 6.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Framing {
+    Length(usize),
+    Chunked,
+    /// With the connection.
+    ToTheEnd,
+}
+
+impl Framing {
+    fn of(fields: &[httparse::Header<'_>]) -> Result<Self, String> {
+        let value = |name: &str| {
+            let mut named = fields
+                .iter()
+                .filter(|field| field.name.eq_ignore_ascii_case(name));
+            named.next().map(|field| {
+                String::from_utf8_lossy(field.value)
+                    .trim()
+                    .to_ascii_lowercase()
+            })
+        };
+        if let Some(coding) = value("transfer-encoding") {
+            return Ok(match coding.ends_with("chunked") {
+                true => Self::Chunked,
+                false => Self::ToTheEnd,
+            });
+        }
+        match value("content-length") {
+            Some(length) => length
+                .parse()
+                .map(Self::Length)
+                .map_err(|_| "the answer has no valid length".to_owned()),
+            None => Ok(Self::ToTheEnd),
+        }
+    }
+
+    /// Takes what has come of the body out of `bytes`, and tells whether that is all.
+    fn is_whole(self, bytes: &mut Vec<u8>, body: &mut Vec<u8>) -> Result<bool, String> {
+        match self {
+            Self::Length(length) if bytes.len() < length => Ok(false),
+            Self::Length(length) => {
+                body.extend(bytes.drain(..length));
+                Ok(true)
+            }
+            Self::Chunked => take_chunks(bytes, body),
+            Self::ToTheEnd => Ok(false),
+        }
+    }
+}
+
+/// Takes the chunks that are there as a whole.
+fn take_chunks(bytes: &mut Vec<u8>, body: &mut Vec<u8>) -> Result<bool, String> {
+    loop {
+        let size = httparse::parse_chunk_size(bytes);
+        let size = size.map_err(|_| "the answer has no valid chunks".to_owned())?;
+        let httparse::Status::Complete((begins, size)) = size else {
+            return Ok(false);
+        };
+        if size == 0 {
+            return Ok(true);
+        }
+        let ends = begins.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+        // A line ends behind it.
+        let next = ends.saturating_add(2);
+        let Some(chunk) = bytes.get(begins..ends).filter(|_| bytes.len() >= next) else {
+            return Ok(false);
+        };
+        body.extend_from_slice(chunk);
+        bytes.drain(..next);
     }
 }
 
@@ -60,28 +207,31 @@ fn why(error: &std::io::Error) -> String {
     }
 }
 
-fn text(request: &Request) -> Result<Vec<u8>, String> {
-    let message = message(request)?;
-    let mut text = format!("{} {} HTTP/1.1\r\n", message.method(), message.uri()).into_bytes();
-    for (name, value) in message.headers() {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(b"\r\n");
+/// The request as it is sent.
+pub(super) fn text(request: &Request, payload: Option<&Payload>) -> Vec<u8> {
+    let (method, target, host) = (&request.method, &request.target, request.server.authority());
+    let mut text = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {AGENT}\r\n");
+    // Servers may refuse these without a length (RFC 9110, section 8.6).
+    let wants_length = ["PUT", "POST", "PATCH"].contains(&&**method);
+    let body = payload.map_or(&[][..], |payload| &payload.bytes);
+    if let Some(payload) = payload {
+        text.push_str(&format!("content-type: {}\r\n", payload.content_type));
     }
-    text.extend_from_slice(b"\r\n");
-    Ok(text)
+    if payload.is_some() || wants_length {
+        text.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    text.push_str("\r\n");
+    [text.as_bytes(), body].concat()
 }
 
-fn read(stream: &mut TcpStream, head: &mut Vec<u8>, limit: &Limit) -> Result<(), String> {
+fn read(stream: &mut TcpStream, head: &mut Vec<u8>, limit: &Limit) -> Result<usize, String> {
     let mut chunk = [0; 4096];
     loop {
         let set = stream.set_read_timeout(Some(limit.left()?));
         match set.and_then(|()| stream.read(&mut chunk)) {
-            Ok(0) => return Err("the connection was closed before the answer".to_owned()),
             Ok(count) => {
                 head.extend_from_slice(chunk.get(..count).unwrap_or_default());
-                return Ok(());
+                return Ok(count);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(why(&error)),
@@ -90,7 +240,7 @@ fn read(stream: &mut TcpStream, head: &mut Vec<u8>, limit: &Limit) -> Result<(),
 }
 
 /// The status, once the head is complete; what only announces the answer (1xx) is left out.
-pub(super) fn parsed(head: &mut Vec<u8>) -> Result<Option<StatusCode>, String> {
+pub(super) fn parsed(head: &mut Vec<u8>) -> Result<Option<(StatusCode, Framing)>, String> {
     loop {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS];
         let mut answer = httparse::Response::new(&mut fields);
@@ -102,7 +252,9 @@ pub(super) fn parsed(head: &mut Vec<u8>) -> Result<Option<StatusCode>, String> {
         let code = answer.code.unwrap_or_default();
         let status = StatusCode::from_u16(code).map_err(|error| error.to_string())?;
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Some(status));
+            let framing = Framing::of(answer.headers)?;
+            head.drain(..end);
+            return Ok(Some((status, framing)));
         }
         head.drain(..end);
     }
@@ -114,7 +266,10 @@ mod tests {
 
     #[test]
     fn a_head_is_read_to_its_end_and_announcements_are_not_the_answer() {
-        let status = |text: &str| parsed(&mut text.as_bytes().to_vec());
+        let status = |text: &str| {
+            let parsed = parsed(&mut text.as_bytes().to_vec())?;
+            Ok::<_, String>(parsed.map(|(status, _)| status))
+        };
         let code = |code| Ok(Some(StatusCode::from_u16(code).unwrap()));
         assert_eq!(status("HTTP/1.1 204 No Content\r\nA: b\r\n\r\n"), code(204));
         assert_eq!(status("HTTP/1.0 503 \r\n\r\nbody"), code(503));
@@ -128,6 +283,39 @@ mod tests {
             code(200)
         );
         assert_eq!(status("HTTP/1.1 101 Other\r\n\r\n"), code(101));
+    }
+
+    #[test]
+    fn a_body_ends_as_its_head_says() {
+        let body = |text: &str| {
+            let mut bytes = text.as_bytes().to_vec();
+            let (_, framing) = parsed(&mut bytes)?.unwrap();
+            let mut body = Vec::new();
+            let is_whole = framing.is_whole(&mut bytes, &mut body)?;
+            let body = String::from_utf8(body).unwrap();
+            Ok::<_, String>(Some(body).filter(|_| is_whole))
+        };
+        let whole = |text: &str| Ok(Some(text.to_owned()));
+        let head = "HTTP/1.1 200 OK\r\n";
+        assert_eq!(
+            body(&format!("{head}Content-Length: 3\r\n\r\nabcd")),
+            whole("abc")
+        );
+        assert_eq!(
+            body(&format!("{head}Content-Length: 3\r\n\r\nab")),
+            Ok(None)
+        );
+        assert_eq!(body(&format!("{head}\r\nab")), Ok(None));
+        let chunked = format!("{head}transfer-encoding: chunked\r\nContent-Length: 1\r\n\r\n");
+        assert_eq!(
+            body(&format!("{chunked}3;x=y\r\nabc\r\n1\r\nd\r\n0\r\n\r\n")),
+            whole("abcd")
+        );
+        assert_eq!(body(&format!("{chunked}3\r\nabc\r\n")), Ok(None));
+        assert_eq!(body(&format!("{chunked}3\r\nab")), Ok(None));
+        assert!(body(&format!("{chunked}x\r\nab")).is_err());
+        assert!(body(&format!("{head}Content-Length: x\r\n\r\nabc")).is_err());
+        assert_eq!(body(&format!("{chunked}ffffffffffffffff\r\nab")), Ok(None));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub(crate) mod in_flight;
 mod kill_all;
 mod load;
 mod replacing;
+mod request;
 pub(crate) mod stage;
 
 use std::collections::VecDeque;

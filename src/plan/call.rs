@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hyper::{Method, Uri};
+use http::{Method, Uri};
 
 use super::mdns::{self, MDNS, Service};
 use crate::words::fault::Fault;
@@ -155,7 +155,7 @@ pub(crate) fn http(text: &str) -> Result<Request, Fault> {
     } else {
         format!("/{path}")
     };
-    // What hyper would refuse later is refused now, and also what some servers would refuse.
+    // What a server could not read, or some would refuse, is refused now.
     let is_plain = target.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_plain || target.parse::<Uri>().is_err() {
         let path_at = server_at + end;

@@ -4,24 +4,18 @@
 //! connections there are, how long one lasts, how much is read from it.
 
 mod checkers;
+mod exchange;
 #[cfg(test)]
 pub(super) mod fuzz;
 pub(crate) mod status;
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener as Std};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -35,6 +29,7 @@ use crate::record::Record;
 use crate::sys::listening::Sharing;
 use crate::sys::{error_text, listening};
 use crate::tell::endpoint::checkers::Checkers;
+use crate::tell::endpoint::exchange::{Request, Response};
 use crate::tell::metrics;
 use crate::tell::metrics::totals::Totals;
 use crate::tell::progress::{Progress, ReadyState};
@@ -47,6 +42,9 @@ const MOST: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST: usize = 8 * 1024;
 const HEADERS: usize = 64;
+
+/// How long a client that has its answer may take to close the connection.
+const LINGERING: Duration = Duration::from_millis(200);
 
 /// Between two attempts when no connection can be taken (no descriptor left).
 const PAUSE: Duration = Duration::from_millis(50);
@@ -149,12 +147,10 @@ impl Endpoint {
     }
 
     /// The answer, and whether with it all balancers know that we are not ready.
-    fn answer(&self, request: &Request<Incoming>, client: IpAddr) -> (Response<Full<Bytes>>, bool) {
-        if ![Method::GET, Method::HEAD].contains(request.method()) {
-            let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
-            let allowed = HeaderValue::from_static("GET, HEAD");
-            refused.headers_mut().insert(ALLOW, allowed);
-            return (refused, false);
+    fn answer(&self, request: &Request, client: IpAddr) -> (Response, bool) {
+        if !["GET", "HEAD"].contains(&&*request.method) {
+            let refused = Response::new(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
+            return (refused.with("allow", "GET, HEAD"), false);
         }
         let now = self.began.elapsed();
         let mut state = self.state();
@@ -163,59 +159,43 @@ impl Endpoint {
             totals,
             checkers,
         } = &mut *state;
-        match request.uri().path() {
-            "/livez" => (response(StatusCode::OK, "alive\n"), false),
+        let ok = StatusCode::OK;
+        match &*request.path {
+            "/livez" => (Response::new(ok, "alive\n"), false),
             "/readyz" => {
-                let agent = request.headers().get(USER_AGENT);
-                let balances = agent.is_none_or(|agent| agent != call::AGENT);
+                let agent = request.agent.as_deref();
+                let balances = agent.is_none_or(|agent| agent != call::AGENT.as_bytes());
                 let all = balances && checkers.answered(now, client, progress.not_ready_since());
                 (self.readyz(progress), all)
             }
             "/status" => {
-                let mut answer = response(StatusCode::OK, status::json(progress, now));
-                let json = HeaderValue::from_static("application/json");
-                answer.headers_mut().insert(CONTENT_TYPE, json);
-                (answer, false)
+                let answer = Response::new(ok, status::json(progress, now));
+                (answer.of_type("application/json"), false)
             }
             "/metrics" => {
-                let mut answer = response(
-                    StatusCode::OK,
-                    metrics::render(progress, totals, self.began_at, now),
-                );
-                let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
-                answer.headers_mut().insert(CONTENT_TYPE, kind);
-                (answer, false)
+                let page = metrics::render(progress, totals, self.began_at, now);
+                (
+                    Response::new(ok, page).of_type(metrics::CONTENT_TYPE),
+                    false,
+                )
             }
             _ => (
-                response(StatusCode::NOT_FOUND, "/livez /readyz /status /metrics\n"),
+                Response::new(StatusCode::NOT_FOUND, "/livez /readyz /status /metrics\n"),
                 false,
             ),
         }
     }
 
-    fn readyz(&self, progress: &Progress) -> Response<Full<Bytes>> {
+    fn readyz(&self, progress: &Progress) -> Response {
         let why = match progress.ready_state() {
-            ReadyState::Ready => return response(StatusCode::OK, "ready\n"),
+            ReadyState::Ready => return Response::new(StatusCode::OK, "ready\n"),
             ReadyState::NotYet(_) => "not ready: starting\n",
             ReadyState::NotReady(..) => "not ready: stopping\n",
             ReadyState::Restarting => "not ready: restarting\n",
         };
-        let mut answer = response(self.not_ready, why);
         // Another replica may be ready by then; we do not know.
-        let soon = HeaderValue::from_static("1");
-        answer.headers_mut().insert(RETRY_AFTER, soon);
-        answer
+        Response::new(self.not_ready, why).with("retry-after", "1")
     }
-}
-
-fn response(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    headers.insert(CONTENT_TYPE, plain);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 async fn serve(
@@ -242,39 +222,43 @@ async fn serve(
 }
 
 async fn talk(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     client: SocketAddr,
     endpoint: Arc<Endpoint>,
     events: mpsc::UnboundedSender<Event>,
 ) {
-    let service = service_fn(|request| {
-        let (answer, all_told) = endpoint.answer(&request, client.ip());
+    let exchange = async {
+        let Some(request) = exchange::read(&mut stream).await? else {
+            return Ok::<_, std::io::Error>(());
+        };
+        let (answer, all_told) = match &request {
+            Ok(request) => endpoint.answer(request, client.ip()),
+            Err(status) => (Response::new(*status, ""), false),
+        };
         if all_told {
-            let (events, endpoint) = (events.clone(), Arc::clone(&endpoint));
-            tokio::spawn(async move {
-                sleep(SETTLING).await;
-                if endpoint.all_know() {
-                    // The machine exists as long as this process.
-                    let _ = events.send(Event::BalancersTold);
-                }
-            });
+            tokio::spawn(settle(events.clone(), Arc::clone(&endpoint)));
         }
-        async { Ok::<_, Infallible>(answer) }
-    });
-    // One plain write: a checker may reset the connection right after the status line, and writev(2)
-    // would raise SIGPIPE then.
-    let connection = http1::Builder::new()
-        .writev(false)
-        .keep_alive(false)
-        .half_close(true)
-        .max_buf_size(REQUEST)
-        .max_headers(HEADERS)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), service);
+        // One plain write: a checker may reset the connection right after the status line, and writev(2) would raise
+        // SIGPIPE then.
+        let bytes = answer.bytes(request.as_ref().ok());
+        stream.write_all(&bytes).await?;
+        stream.shutdown().await?;
+        // Were something of the request still unread, the kernel would reset the connection, and the answer with it.
+        let _ = timeout(LINGERING, stream.read(&mut [0; REQUEST])).await;
+        Ok(())
+    };
     // However it ends, it is the client's business only.
-    match timeout(PATIENCE, connection).await {
+    match timeout(PATIENCE, exchange).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("a client was not served: {error}"),
         Err(_) => tracing::debug!("a client took longer than {PATIENCE:?}"),
+    }
+}
+
+async fn settle(events: mpsc::UnboundedSender<Event>, endpoint: Arc<Endpoint>) {
+    sleep(SETTLING).await;
+    if endpoint.all_know() {
+        // The machine exists as long as this process.
+        let _ = events.send(Event::BalancersTold);
     }
 }

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::call::{self, Listener};
+use super::request::{connect, message};
 use crate::check::history::RequestTotals;
 use crate::plan::call::Request;
 
@@ -48,7 +48,7 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
         let (sender, mut ends) = mpsc::unbounded_channel();
         let mut refused = None;
         for _ in 0..count {
-            match call::connect(&addresses, PATIENCE, Listener::Serving).await {
+            match connect(&addresses, PATIENCE).await {
                 Ok(stream) => {
                     let (sender, request) = (sender.clone(), request.clone());
                     tokio::spawn(async move {
@@ -82,7 +82,7 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
 
 /// One request, its response read to the end.
 async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<(), String> {
-    let message = call::message(request)?;
+    let message = message(request)?;
     let text = |error: hyper::Error| told(&error);
     let (mut sender, connection) = http1::Builder::new()
         .handshake(TokioIo::new(stream))

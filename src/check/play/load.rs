@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::in_flight::told;
-use crate::call::{self, Listener};
+use super::request::{self, Message};
 use crate::check::history::{Failed, LoadRequest};
 use crate::plan::call::Request;
 use crate::sys::watch;
@@ -28,8 +28,6 @@ const OLDEST: Duration = Duration::from_secs(1);
 const MOST: usize = 500;
 const CONNECTING: Duration = Duration::from_secs(5);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-type Message = hyper::Request<Full<Bytes>>;
 
 struct Connection {
     opened: Instant,
@@ -117,7 +115,7 @@ async fn one(
     addresses: &[SocketAddr],
     kept: Option<&Kept>,
 ) -> Result<(), Failed> {
-    let mut message = call::message(request).map_err(Failed::Lost)?;
+    let mut message = request::message(request).map_err(Failed::Lost)?;
     if kept.is_none() {
         let close = HeaderValue::from_static("close");
         message.headers_mut().insert(CONNECTION, close);
@@ -144,7 +142,7 @@ async fn one(
 }
 
 async fn open(addresses: &[SocketAddr]) -> Result<Connection, Failed> {
-    let stream = call::connect(addresses, CONNECTING, Listener::Serving).await;
+    let stream = request::connect(addresses, CONNECTING).await;
     let stream = stream.map_err(Failed::Refused)?;
     let shaken = http1::Builder::new().handshake(TokioIo::new(stream)).await;
     let (sender, connection) = shaken.map_err(|error| Failed::Lost(told(&error)))?;
