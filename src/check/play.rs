@@ -334,7 +334,8 @@ impl<'a> RunInProgress<'a> {
             if !std::mem::replace(&mut self.history.interrupted, true) {
                 // The program is stopped as it would have been.
                 self.progress = Progress::Sent;
-                let text = "interrupted: the program is being stopped, once more is faster";
+                let text =
+                    "interrupted: the program is being stopped; another signal makes it faster";
                 let fact = Fact::new(self.began.elapsed(), What::Interrupted, text);
                 self.history.facts.push(fact);
                 self.ask();
@@ -478,7 +479,7 @@ impl<'a> RunInProgress<'a> {
                 leaves |= std::mem::replace(&mut history.interrupted, true);
                 if !leaves {
                     let text =
-                        "interrupted: containers are still looked for, once more leaves them";
+                        "interrupted: containers are still looked for; another signal leaves them";
                     let fact = Fact::new(began.elapsed(), What::Interrupted, text);
                     told(&fact);
                     history.facts.push(fact);

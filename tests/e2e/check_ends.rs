@@ -95,7 +95,7 @@ fn an_interrupt_is_heard_while_an_engine_does_not_answer() {
     let mut run = start().shell("exec sleep 1000").start();
     wait_until("the engine is asked", || hangs.exists());
     run.signal(Signal::SIGINT)
-        .says_about("once more leaves them");
+        .says_about("another signal leaves them");
     run.signal(Signal::SIGINT);
     let ended = run.wait();
     ended.code(125).nothing_left();
