@@ -172,7 +172,7 @@ fn the_default_target_is_that_of_target() {
         }
         run.asks_again().asks_again().asks_again();
         // Each INT has reached the tree, too, and nobody but the child ends by one of these.
-        run.logs("waiting for 3 left");
+        run.logs("waiting for 3 processes left");
         run.asks_again();
         run.wait()
             .code(7)
