@@ -28,8 +28,10 @@ impl Podman {
         if !nix::unistd::geteuid().is_root() {
             return Err("not root: Podman would need a user namespace".to_owned());
         }
-        // Podman takes no longer path than 50 characters for what it has while it runs.
-        let short = tempfile::Builder::new().prefix("p").rand_bytes(3).tempdir();
+        // Podman takes no runroot with a path of more than 50 characters, and TMPDIR may be longer.
+        let short = tempfile::Builder::new()
+            .prefix("stepdown-")
+            .tempdir_in("/run");
         let podman = Self(short.expect("a directory"));
         fs::write(podman.at("limits"), LIMITS).expect("a directory of ours");
         let root = podman.at("image");
