@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use nix::unistd::getppid;
 
 use crate::drive::World;
-use crate::kernel::notify::{Events, Upward};
+use crate::kernel::notify::Events;
+use crate::kernel::upward::Upward;
 use crate::machine::{Action, Event};
 use crate::options::reload::Reloader;
 use crate::plan::call::{Body, Payload};
@@ -49,9 +50,11 @@ mod readiness;
 mod reaping;
 mod receiving;
 mod relay;
+mod reload;
 mod sending;
 mod sockets;
 mod telling;
+mod upward;
 mod waiting;
 mod watching;
 
@@ -163,24 +166,9 @@ impl Kernel {
         self.start.last = last;
     }
 
-    /// What `Action::Reload` asks.
     /// What fills the bodies of HTTP hooks; it is called in a copy of this process.
     pub(crate) fn fill_bodies(&mut self, bodies: Bodies) {
         self.bodies = Some(bodies);
-    }
-
-    pub(crate) fn reload_with(&mut self, reloader: Option<Reloader>) {
-        self.reloader = reloader;
-    }
-
-    fn reload(&mut self) {
-        let Some(reloader) = &mut self.reloader else {
-            return;
-        };
-        self.queue.push_back(match reloader.read(&self.plan) {
-            Ok(reload) => Event::Reloaded(Box::new(reload)),
-            Err(why) => Event::ReloadRefused(why),
-        });
     }
 
     /// Closes nothing after the start: the tests in this process have open descriptors, too.

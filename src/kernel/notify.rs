@@ -1,7 +1,5 @@
-//! sd_notify(3) in both directions: messages of the child are acted on and passed on, and our own state
-//! is sent to the service manager that started us.
+//! sd_notify(3) from below: messages of the child are acted on, and passed on to the service manager that started us.
 
-use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -12,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::fd_store::Store;
+use super::upward::Upward;
 use crate::machine::Event;
 use crate::plan::sockets;
 use crate::plan::until::IN_FLIGHT;
@@ -24,6 +23,7 @@ use crate::sys::tree::{self, Kin};
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Message {
     ready: bool,
+    reloading: bool,
     stopping: bool,
     /// It is alive, or hangs.
     watchdog: Option<Watchdog>,
@@ -77,6 +77,7 @@ impl Message {
             let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
             match key {
                 b"READY" => message.ready |= value == b"1",
+                b"RELOADING" => message.reloading |= value == b"1",
                 b"STOPPING" => message.stopping |= value == b"1",
                 b"WATCHDOG" if value == b"1" => message.watchdog = Some(Watchdog::Alive),
                 b"WATCHDOG" if value == b"trigger" => message.watchdog = Some(Watchdog::Trigger),
@@ -142,37 +143,6 @@ const STATUS: usize = 256;
 
 /// The largest message that is accepted (systemd's own limit).
 const LARGEST: usize = 4096;
-
-/// Where messages go: to the service manager that started us, if one did.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Upward(Option<OsString>);
-
-impl Upward {
-    /// `NOTIFY_SOCKET` of our own environment.
-    pub(crate) fn from_environment() -> Self {
-        Self(std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()))
-    }
-
-    pub(crate) fn is_somebody(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Sends it, if there is a service manager.
-    ///
-    /// # Errors
-    /// Why it could not be sent, as text for the log.
-    pub(crate) fn say(&self, message: &[u8]) -> Result<(), String> {
-        match &self.0 {
-            Some(name) if !message.is_empty() => {
-                sys::notify::send(name, message).map_err(|errno| {
-                    let name = name.to_string_lossy();
-                    format!("NOTIFY_SOCKET {name}: {}", sys::error_text(errno as i32))
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// Where that goes which is for the machine.
 pub(crate) struct Events {
@@ -257,6 +227,7 @@ pub(crate) fn open(
         refused: false,
         awaits_ready,
         awaits_watchdog,
+        reloading: false,
         store,
         full: false,
         in_flight: None,
@@ -282,6 +253,8 @@ struct NotifySocket {
     awaits_ready: bool,
     /// Whether `WATCHDOG=` counts (`--live-when watchdog:`).
     awaits_watchdog: bool,
+    /// The service manager was told `RELOADING=1`, and waits for `READY=1`.
+    reloading: bool,
     /// Where descriptors are kept for the next child.
     store: Option<Store>,
     /// It had no room, which was told.
@@ -330,9 +303,10 @@ impl NotifySocket {
             }
             return;
         }
-        let message = Message::parse(bytes);
+        let mut message = Message::parse(bytes);
         tracing::debug!("{sender:?} said {message:?}");
         self.keep(&message, descriptors);
+        self.end_reload(&mut message);
         // A child may send a message every second.
         let passed_on = self.upward.say(&message.onward);
         let was_unheard = std::mem::replace(&mut self.unheard, passed_on.is_err());
@@ -369,6 +343,18 @@ impl NotifySocket {
         }
         if message.stopping {
             self.send(Event::ChildStopping);
+        }
+    }
+
+    /// Passes the `READY=1` on that ends a reload of the command. Where it counts for `--ready-when`, the machine says it.
+    fn end_reload(&mut self, message: &mut Message) {
+        self.reloading |= message.reloading;
+        self.reloading &= self.upward.serves();
+        if message.ready && !self.awaits_ready && std::mem::take(&mut self.reloading) {
+            if !message.onward.is_empty() {
+                message.onward.push(b'\n');
+            }
+            message.onward.extend_from_slice(b"READY=1");
         }
     }
 
@@ -430,6 +416,7 @@ mod tests {
         );
         let expected = Message {
             ready: true,
+            reloading: false,
             stopping: false,
             watchdog: None,
             watchdog_every: None,

@@ -33,16 +33,18 @@ pub(super) struct ReadyLooks {
 
 impl Kernel {
     pub(super) fn ready(&mut self) {
-        self.say(b"READY=1");
+        let said = self.upward.ready();
+        self.was_said(said);
     }
 
     pub(super) fn not_ready(&mut self) {
         self.stop_looking();
-        self.say(b"STOPPING=1");
+        let said = self.upward.stopping();
+        self.was_said(said);
     }
 
-    fn say(&mut self, message: &[u8]) {
-        if let Err(why) = self.upward.say(message) {
+    pub(super) fn was_said(&mut self, said: Result<(), String>) {
+        if let Err(why) = said {
             self.trouble(why);
         }
     }

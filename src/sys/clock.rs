@@ -16,6 +16,12 @@ pub(crate) fn ticks_since_boot(at: Instant) -> u64 {
     u64::try_from(since_boot.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The present, as `MONOTONIC_USEC=` has it: microseconds of `CLOCK_MONOTONIC` (sd_notify(3)).
+pub(crate) fn microseconds_of_systemd() -> u128 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    now.as_micros()
+}
+
 /// A number that hardly any other process has at the same time: what is spread by it is spread among them.
 pub(crate) fn seed() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);

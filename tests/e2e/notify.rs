@@ -111,6 +111,57 @@ fn what_the_child_says_is_taken_and_passed_on() {
 }
 
 #[test]
+fn a_reload_of_the_command_ends_whatever_makes_it_ready() {
+    both(|mode| {
+        let stage = Stage::new();
+        let ready = stage.dir.path().join("ready");
+        let stepdown = Stepdown::in_mode(mode)
+            .args(["--live-when", "watchdog:60s", "--ready-when"])
+            .args([format!("file:{}", ready.display())]);
+        let (mut run, mut orders) = stage.start(stepdown);
+        // Not ready yet: its own word for it does not count.
+        order(&mut run, &mut orders, "say READY=1");
+        stage.told_nothing();
+        File::create(&ready).expect("a directory of ours");
+        assert_eq!(stage.told(), "READY=1");
+        order(&mut run, &mut orders, r"say RELOADING=1\nSTATUS=again");
+        assert_eq!(stage.told(), "RELOADING=1\nSTATUS=again");
+        order(&mut run, &mut orders, r"say READY=1\nSTATUS=up");
+        assert_eq!(stage.told(), "STATUS=up\nREADY=1");
+        order(&mut run, &mut orders, "say READY=1");
+        stage.told_nothing();
+        run.signal(Signal::SIGTERM);
+        assert_eq!(stage.told(), "STOPPING=1");
+        run.wait().code(3).nothing_left();
+    });
+}
+
+#[test]
+fn the_manager_hears_that_the_file_is_read_again() {
+    both(|mode| {
+        let stage = Stage::new();
+        let file = stage.dir.path().join("stepdown.toml");
+        std::fs::write(&file, "grace = \"20s\"\n").expect("a directory of ours");
+        let stepdown = Stepdown::in_mode(mode)
+            .args(["--reload-on=HUP", "--config"])
+            .args([&file]);
+        let (mut run, _orders) = stage.start(stepdown);
+        assert_eq!(stage.told(), "READY=1");
+        for text in ["grace = \"30s\"\n", "gracious = 1\n"] {
+            std::fs::write(&file, text).expect("a directory of ours");
+            run.signal(Signal::SIGHUP);
+            let told = stage.told();
+            let since = told.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+            assert!(since.is_some_and(|at| at.parse::<u64>().is_ok()), "{told}");
+            assert_eq!(stage.told(), "READY=1");
+        }
+        run.signal(Signal::SIGTERM);
+        assert_eq!(stage.told(), "STOPPING=1");
+        run.wait().code(3).nothing_left();
+    });
+}
+
+#[test]
 fn a_manager_that_is_gone_costs_one_line() {
     let mut stage = Stage::new();
     let port = crate::support::net::free_port();

@@ -1,4 +1,4 @@
-//! As a service of systemd that was booted in a container: readiness, status text, restart, watchdog, sockets.
+//! As a service of systemd that was booted in a container: readiness, status text, restart, reload, watchdog, sockets.
 
 use std::fs;
 use std::process::Command;
@@ -20,6 +20,25 @@ ExecStart=/stepdown --ready-when notify --clean-stop -- \
     /bin/sh -c "exec 3<>/tmp/orders; exec /notifier /tmp/orders"
 ExecStopPost=/usr/bin/rm -f /tmp/orders
 SuccessExitStatus=3
+KillMode=mixed
+"#;
+
+/// HUP is the command's own.
+const RELOADED: &str = r#"
+[Service]
+Type=notify
+ExecStart=/stepdown -- /bin/sh -c "trap 'echo again >>/tmp/reloaded' HUP; while :; do sleep 0.05; done"
+ExecReload=/bin/kill -HUP $MAINPID
+KillMode=mixed
+"#;
+
+/// HUP reads stepdown's file again.
+const READ_AGAIN: &str = r#"
+[Service]
+Type=notify
+ExecStart=/stepdown --config /tmp/stepdown.toml --reload-on HUP --clean-stop -- /actor wait
+ExecReload=/bin/kill -HUP $MAINPID
+StandardError=append:/tmp/log
 KillMode=mixed
 "#;
 
@@ -73,6 +92,14 @@ impl Booted {
             .file(
                 "/etc/systemd/system/watched.service",
                 file("watched", WATCHED),
+            )
+            .file(
+                "/etc/systemd/system/reloaded.service",
+                file("reloaded", RELOADED),
+            )
+            .file(
+                "/etc/systemd/system/read-again.service",
+                file("read-again", READ_AGAIN),
             )
             .file("/etc/systemd/system/web.socket", file("socket", SOCKET))
             .file("/etc/systemd/system/web.service", file("server", SERVER))
@@ -175,6 +202,46 @@ fn a_unit_is_active_once_its_command_is_ready_and_has_its_status_text() {
     systemd.ctl(&["stop", "notifies"]);
     systemd.has("notifies", "ActiveState", "inactive");
     systemd.has("notifies", "Result", "success");
+}
+
+#[test]
+fn a_reload_reaches_the_command() {
+    need!(can_boot());
+    let systemd = Booted::start();
+    systemd.ctl(&["start", "reloaded"]);
+    systemd.has("reloaded", "ActiveState", "active");
+    let first = systemd.property("reloaded", "MainPID");
+    // The shell may not have its handler yet: then HUP ends it, and there is no second one.
+    wait_until("it has its handler", || {
+        let catches = "grep -q '^SigCgt:.*[13579bdf]$' /proc/$(pgrep -P $0)/status && echo yes";
+        systemd.exec(&["sh", "-c", catches, &first]) == "yes"
+    });
+    systemd.ctl(&["reload", "reloaded"]);
+    wait_until("it has reloaded", || {
+        systemd.exec(&["cat", "/tmp/reloaded"]) == "again"
+    });
+    systemd.has("reloaded", "ActiveState", "active");
+    assert_eq!(systemd.property("reloaded", "MainPID"), first);
+}
+
+#[test]
+fn a_reload_reads_the_file_of_stepdown_again() {
+    need!(can_boot());
+    let systemd = Booted::start();
+    let write = |text: &str| {
+        systemd.exec(&["sh", "-c", "printf '%s\n' \"$0\" >/tmp/stepdown.toml", text]);
+    };
+    write("grace = \"20s\"");
+    systemd.ctl(&["start", "read-again"]);
+    systemd.has("read-again", "ActiveState", "active");
+    write("grace = \"30s\"");
+    systemd.ctl(&["reload", "read-again"]);
+    wait_until("it is told", || {
+        systemd.exec(&["cat", "/tmp/log"]).contains("grace")
+    });
+    systemd.has("read-again", "ActiveState", "active");
+    systemd.ctl(&["stop", "read-again"]);
+    systemd.has("read-again", "Result", "success");
 }
 
 #[test]
