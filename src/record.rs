@@ -288,6 +288,14 @@ pub(crate) enum Record {
         #[serde(rename = "wait_ms", serialize_with = "optional_millis")]
         wait: Option<Duration>,
     },
+    /// The deadline leaves time for KILL only.
+    StepSkipped {
+        step: usize,
+        of: usize,
+        #[serde(serialize_with = "shared_text")]
+        text: Arc<str>,
+        signal: Option<Signal>,
+    },
     StopCommandEnded {
         result: HookResult,
     },

@@ -42,6 +42,12 @@ impl Machine {
         };
         // Past `kill_by` there is time for KILL only.
         if late && !step.is_kill() && !is_last {
+            self.tell(Record::StepSkipped {
+                step: index + 1,
+                of: plan.ladder.len(),
+                text: Arc::clone(&step.text),
+                signal: self.signal_of(step),
+            });
             return self.take_step(now, index + 1);
         }
         let wait = self.step_ends(now, step);

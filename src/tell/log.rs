@@ -206,6 +206,7 @@ impl Log {
             | Record::DrainWaits(_)
             | Record::InFlight { .. }
             | Record::Step { .. }
+            | Record::StepSkipped { .. }
             | Record::AskedAgain { .. }
             | Record::Escalated { .. }
             | Record::ChildExited { .. }

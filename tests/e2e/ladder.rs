@@ -259,6 +259,19 @@ fn kill_is_last_and_never_left_out() {
 }
 
 #[test]
+fn a_step_that_the_deadline_leaves_no_time_for_is_told() {
+    both(|mode| {
+        let mut run =
+            deaf(Stepdown::in_mode(mode).args(["--deadline=1s", "--ladder=TERM:5s,INT:5s"]));
+        run.signal(Signal::SIGTERM);
+        run.wait()
+            .code(137)
+            .logged(&["step 2 of 3: INT:5s skipped: the deadline leaves no time for it"])
+            .logged(&["step 3 of 3: KILL"]);
+    });
+}
+
+#[test]
 fn no_kill_means_no_kill() {
     both(|mode| {
         let mut run = Stepdown::in_mode(mode)

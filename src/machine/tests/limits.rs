@@ -77,6 +77,7 @@ fn the_deadline_cuts_the_ladder() {
             6000 -> cont to the child
             8000 -> lookwhoisthere { signal: some(int), target: child }
             9500 -> kill to the tree
+            9500 step 3 of 4: QUIT:6s skipped: the deadline leaves no time for it
             9500 step 4 of 4: KILL to the tree
             9500 child died of KILL on step 4 after 9.5 s
             9500 stopped by KILL in 9.5 s, exit status 137
@@ -270,6 +271,7 @@ fn a_deadline_of_nothing_is_a_kill_at_once() {
             0 -> enddrain
             0 -> kill to the tree
             0 drain ended by its timeout after 0 s
+            0 step 1 of 2: TERM skipped: the deadline leaves no time for it
             0 step 2 of 2: KILL to the tree
             0 child died of KILL on step 2 after 0 s
             0 -> run the post-stop hook "p"

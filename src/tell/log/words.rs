@@ -13,9 +13,11 @@ use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
 mod drain;
+mod step;
 mod values;
 
 use drain::{drain_ended, drain_waits, held_up};
+use step::StepText;
 
 /// One record as a line for people, without prefix and newline.
 pub(crate) fn text(record: &Record) -> String {
@@ -118,6 +120,15 @@ impl fmt::Display for Words<'_> {
                 interrupted,
                 took,
             } => drain_ended(f, *end, *interrupted, Shown(*took)),
+            Record::StepSkipped {
+                step,
+                of,
+                text,
+                signal,
+            } => {
+                let text = StepText(text, *signal);
+                write!(f, "step {step} of {of}: {text} {}", HookResult::Skipped)
+            }
             Record::Step {
                 step,
                 of,
@@ -128,21 +139,8 @@ impl fmt::Display for Words<'_> {
                 passed_on,
                 wait,
             } => {
-                write!(f, "step {step} of {of}: ")?;
-                // The log shows the signal, not the word of the ladder that it was chosen by.
-                match (signal, text.strip_prefix("SAME")) {
-                    (Some(signal), Some(rest)) => write!(f, "{signal}{rest}")?,
-                    _ => f.write_str(text)?,
-                }
-                if let Some(signal) = signal {
-                    let says_it = text.starts_with("SAME")
-                        || match signal.name() {
-                            Some(name) => text.starts_with(name),
-                            None => text.starts_with(&signal.to_string()),
-                        };
-                    if !says_it {
-                        write!(f, " = {signal}")?;
-                    }
+                write!(f, "step {step} of {of}: {}", StepText(text, *signal))?;
+                if signal.is_some() {
                     write!(f, " to the {target}")?;
                 }
                 if *by_terminal {
