@@ -235,7 +235,7 @@ impl Kernel {
         if let Some(reactor) = &mut self.reactor {
             self.queue.extend(reactor.take_events());
         }
-        beside::keep(&mut self.queue, beside);
+        self.queue.retain(|event| event.is_for_next(beside));
         if last.notify_socket.is_some()
             && let Err(why) = self.open_notify_socket()
         {

@@ -18,6 +18,7 @@ mod drain;
 mod event;
 mod heir;
 mod hooks;
+pub(crate) mod jobs;
 mod ladder;
 mod liveness;
 mod outbox;

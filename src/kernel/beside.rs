@@ -1,7 +1,6 @@
 //! The generation beside the one that serves (`--replace-on`): its sockets, whose turn it is, and which process belongs
 //! to which of the two.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -106,7 +105,7 @@ impl Kernel {
             return;
         };
         beside.child.cgroup.remove();
-        self.life.jobs.given_up.append(&mut beside.jobs.given_up);
+        self.life.jobs.outlive(beside.jobs);
         // Somebody who was left may have it, too; then it would still be one of the group.
         for listener in beside.listeners.drain(..) {
             crate::sys::listening::end(&listener);
@@ -117,10 +116,7 @@ impl Kernel {
     /// Whether this process is the child of the one beside, or works for it.
     pub(super) fn is_beside(&self, pid: i32) -> bool {
         let beside = self.beside.as_deref();
-        beside.is_some_and(|beside| {
-            let runs = |(job, _): &(i32, _)| *job == pid;
-            beside.child.pid == Some(pid) || beside.jobs.running.iter().any(runs)
-        })
+        beside.is_some_and(|beside| beside.child.pid == Some(pid) || beside.jobs.has(pid))
     }
 
     pub(super) fn reaped_beside(&mut self, reaped: Reaped) -> Option<Event> {
@@ -144,7 +140,7 @@ impl Kernel {
             return;
         };
         let has_some = |kernel: &Self| {
-            let runs = !kernel.life.jobs.running.is_empty();
+            let runs = kernel.life.jobs.has_some();
             runs || members
                 .iter()
                 .any(|member| kernel.is_of_this(member, &members))
@@ -180,10 +176,7 @@ impl Kernel {
             return !self.was_left_before(member, members);
         };
         let root = self.root_of(member, members);
-        let is_of = |life: &Life| {
-            let works = |(job, _): &(i32, _)| *job == root.pid;
-            life.child.pid == Some(root.pid) || life.jobs.running.iter().any(works)
-        };
+        let is_of = |life: &Life| life.child.pid == Some(root.pid) || life.jobs.has(root.pid);
         if is_of(&self.life) || is_of(other) {
             return is_of(&self.life);
         }
@@ -202,8 +195,7 @@ impl Kernel {
             return false;
         }
         let root = self.root_of(member, members);
-        let runs = |(job, _): &(i32, _)| *job == root.pid;
-        if self.life.child.pid == Some(root.pid) || self.life.jobs.running.iter().any(runs) {
+        if self.life.child.pid == Some(root.pid) || self.life.jobs.has(root.pid) {
             return false;
         }
         match generation_of(root.pid) {
@@ -272,12 +264,4 @@ fn generation_of(pid: i32) -> Option<u32> {
             .parse()
             .ok()
     })
-}
-
-/// Those of the queue that another life of the command must know, or the one beside.
-pub(super) fn keep(queue: &mut VecDeque<Event>, beside: Option<u32>) {
-    queue.retain(|event| match event {
-        Event::Of { generation, .. } => Some(*generation) == beside,
-        event => event.outlives_a_generation(),
-    });
 }

@@ -150,7 +150,7 @@ impl Kernel {
         }
         if reap::is_child(pid) {
             // A hook, or a look at the child.
-            let is_job = group_of(pid).is_some_and(|group| self.life.jobs.has_group(group));
+            let is_job = group_of(pid).is_some_and(|group| self.life.jobs.has(group));
             return if is_job || !self.is_of_this_life(pid) {
                 Err(format!("pid {pid} was not started by the child"))
             } else {

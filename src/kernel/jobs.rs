@@ -60,35 +60,6 @@ impl fmt::Display for Job {
     }
 }
 
-/// The processes of ours that are not the main child.
-#[derive(Default)]
-pub(super) struct Jobs {
-    /// Each is the leader of its own process group.
-    pub(super) running: Vec<(i32, Job)>,
-    /// The process groups of those that got KILL: what is left of them is dying.
-    pub(super) given_up: Vec<i32>,
-}
-
-impl Jobs {
-    /// Whether it is the process group of one that was not given up.
-    pub(super) fn has_group(&self, group: i32) -> bool {
-        self.running.iter().any(|(job, _)| *job == group)
-    }
-
-    /// Takes the one with this pid, which has ended.
-    pub(super) fn take(&mut self, pid: i32) -> Option<Job> {
-        let index = self.running.iter().position(|(job, _)| *job == pid)?;
-        Some(self.running.swap_remove(index).1)
-    }
-
-    /// What the next life of the command has to do with them. One that got KILL may hang in the kernel; when it ends
-    /// at last, that is not the end of the hook of the same number in the life that it is then.
-    pub(super) fn of_next_life(mut self) -> Self {
-        self.running.retain(|(pid, _)| !self.given_up.contains(pid));
-        self
-    }
-}
-
 impl Kernel {
     pub(super) fn run_hook(&mut self, hook: HookId, facts: &Facts) {
         let plan = Rc::clone(&self.plan);
@@ -126,9 +97,8 @@ impl Kernel {
         if !wanted.is_some_and(|hook| matches!(hook.kind, HookKind::Call(_))) {
             return;
         }
-        let is_its = |(_, job): &&(i32, Job)| *job == Job::Hook(hook);
-        if let Some((pid, _)) = self.life.jobs.running.iter().find(is_its) {
-            signals::send_if_there(*pid, Signal::TERM);
+        if let Some(pid) = self.life.jobs.find(|job| *job == Job::Hook(hook)) {
+            signals::send_if_there(pid, Signal::TERM);
         }
     }
 
@@ -178,7 +148,7 @@ impl Kernel {
         match spawn::spawn(&argv, path.as_deref(), &self.start.inherited, &options) {
             Ok(pid) => {
                 tracing::debug!("{job}: pid {pid} runs {command:?}");
-                self.life.jobs.running.push((pid, job));
+                self.life.jobs.begin(pid, job);
                 Ok(())
             }
             Err(failure) if failure.stage == SetupStep::Exec => Err(FailedExec {
@@ -216,7 +186,7 @@ impl Kernel {
         self.reaping.is_due = true;
         let (pid, said) = fork().map_err(error_text)?;
         tracing::debug!("{job}: pid {pid} is a copy of stepdown");
-        self.life.jobs.running.push((pid, job));
+        self.life.jobs.begin(pid, job);
         Ok(said)
     }
 
@@ -224,14 +194,12 @@ impl Kernel {
         self.end_jobs(|known| *known == job);
     }
 
-    /// Kills them with their whole groups. What is left of those has been dealt with: it is nothing that
-    /// the child has left behind.
+    /// Kills them with their whole groups.
     pub(super) fn end_jobs(&mut self, chosen: impl Fn(&Job) -> bool) {
-        for (pid, _) in self.life.jobs.running.iter().filter(|(_, job)| chosen(job)) {
+        for pid in self.life.jobs.give_up(chosen) {
             // The leader is not reaped yet, so its group is still its own.
             signals::send_if_there(-pid, Signal::KILL);
             self.life.child.sent_kill = true;
-            self.life.jobs.given_up.push(*pid);
         }
     }
 }
@@ -244,25 +212,5 @@ pub(super) fn path_of(environment: Option<&[CString]>) -> Option<OsString> {
             let path = entry.as_bytes().strip_prefix(b"PATH=")?;
             Some(OsStr::from_bytes(path).to_owned())
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::HookPhase;
-
-    #[test]
-    fn a_hook_that_was_given_up_is_none_of_the_next_life() {
-        let (phase, index) = (HookPhase::PreStart, 0);
-        let job = Job::Hook(HookId { phase, index });
-        let jobs = Jobs {
-            running: vec![(7, job), (8, Job::Probe { look: 1 })],
-            given_up: vec![7],
-        };
-        let mut jobs = jobs.of_next_life();
-        assert_eq!(jobs.take(7), None);
-        assert_eq!(jobs.take(8), Some(Job::Probe { look: 1 }));
-        assert_eq!(jobs.given_up, [7], "what is left of it is no leftover");
     }
 }

@@ -5,12 +5,13 @@ use std::os::fd::OwnedFd;
 use super::asking::Asking;
 use super::child::Child;
 use super::heir::Heir;
-use super::jobs::Jobs;
+use super::jobs::Job;
 use super::notify;
 use super::readiness::ReadyLooks;
 use super::waiting::WaitLooks;
 use super::watching::LiveLooks;
 use crate::drain::connections::Connections;
+use crate::machine::jobs::Jobs;
 
 /// See the module's first sentence.
 #[derive(Default)]
@@ -27,7 +28,7 @@ pub(super) struct Life {
     pub(super) watching: Option<LiveLooks>,
     pub(super) readiness: ReadyLooks,
     pub(super) heir: Heir,
-    pub(super) jobs: Jobs,
+    pub(super) jobs: Jobs<Job>,
     pub(super) asking: Asking,
     pub(super) connections: Connections,
     /// The child's `NOTIFY_SOCKET`, where it is one of ours.

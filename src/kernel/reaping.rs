@@ -75,10 +75,7 @@ impl Kernel {
     pub(super) fn ended(&mut self, pid: i32, status: ExitStatus) -> Option<Event> {
         // From now on another process may get this pid.
         self.life.child.killed.remove(&pid);
-        self.life
-            .jobs
-            .given_up
-            .retain(|group| !signals::is_empty(*group));
+        self.life.jobs.forget_empty(signals::is_empty);
         self.suspect_lack_of_memory(pid, status);
         if self.life.child.pid == Some(pid) {
             self.life.child.pid = None;

@@ -99,7 +99,7 @@ impl Kernel {
     /// Whether the child has left this process behind, of all that there are; a running hook is not one.
     pub(super) fn is_left(&self, member: &Member, all: &[Member]) -> bool {
         let jobs = &self.life.jobs;
-        let is_job = jobs.has_group(member.group) || jobs.given_up.contains(&member.group);
+        let is_job = jobs.has(member.group) || jobs.has_given_up(member.group);
         !is_job && self.is_of_this(member, all)
     }
 
@@ -132,7 +132,7 @@ impl Kernel {
         };
         let members = tree::descendants().unwrap_or_default();
         let others = members.iter().filter(|member| {
-            !self.life.jobs.has_group(member.group) && self.is_of_this(member, &members)
+            !self.life.jobs.has(member.group) && self.is_of_this(member, &members)
         });
         let others = others.map(|member| member.pid).filter(|pid| *pid != main);
         let pids = iter::once(main).chain(others.take(ENOUGH));
@@ -152,7 +152,7 @@ impl Kernel {
         let (reached, child) = if self.has_all() {
             // One call signals all at once, so that not even a fork bomb is faster (kill(2), pid -1).
             let mut named = tree::namespace().unwrap_or_default();
-            named.retain(|member| !self.life.jobs.given_up.contains(&member.group));
+            named.retain(|member| !self.life.jobs.has_given_up(member.group));
             (named, signals::send(-1, signal).is_ok())
         } else {
             match tree::signal_among(signal, |member, all| self.is_left(member, all)) {

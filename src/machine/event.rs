@@ -281,6 +281,14 @@ impl Event {
         }
     }
 
+    /// Whether another life of the command, which begins now, must know it, or the one beside.
+    pub(crate) fn is_for_next(&self, beside: Option<u32>) -> bool {
+        match self {
+            Self::Of { generation, .. } => Some(*generation) == beside,
+            event => event.outlives_a_generation(),
+        }
+    }
+
     /// Whether it still counts when another life of the command begins: what is asked of stepdown and what is
     /// to be told does; what the last child did or said does not.
     pub(crate) fn outlives_a_generation(&self) -> bool {

@@ -55,7 +55,9 @@ features! {
     sweeps_killed: "something was left and got KILL",
     left: "not even KILL ended something",
     leaves: "--left leave left something",
+    long: "a long history",
     restarts: "the command was restarted",
+    lives: "the command lived five times or more",
     gave_up: "--restart-limit was reached",
     restarts_asked: "a signal asked for a restart",
     replaced: "a replacement took over",
@@ -166,6 +168,9 @@ impl Counts {
             Record::GenerationEnded { restart, .. } => {
                 features.restarts += u64::from(*restart != RestartReason::Asked);
             }
+            Record::GenerationBegan { generation } | Record::ReplaceBegan { generation, .. } => {
+                features.lives += u64::from(*generation >= 5);
+            }
             Record::GaveUp { .. } => features.gave_up += 1,
             Record::Replaced { .. } => features.replaced += 1,
             Record::ReplaceFailed { .. } => features.replacements_failed += 1,
@@ -192,6 +197,7 @@ impl Counts {
         features.jumps = u64::from(seen.jumps);
         features.bursts = u64::from(seen.bursts);
         features.stuck = u64::from(seen.stuck);
+        features.long = u64::from(seen.long);
         features.escaped = u64::from(escaped);
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Written {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Options {
     pub(super) as_pid1: bool,
+    /// The history is to be long: one life follows the other, and much happens before a stop is asked for.
+    pub(super) long: bool,
     pub(super) written: Vec<Written>,
     /// What the file has besides, once it is read again.
     pub(super) later: Vec<Written>,
@@ -33,7 +35,7 @@ const SOME_TIME: [&str; 10] = [
 ];
 
 impl Written {
-    fn new(name: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn new(name: &'static str, text: impl Into<String>) -> Self {
         let text = text.into();
         Self {
             name,
@@ -87,6 +89,7 @@ impl Options {
     pub(super) fn random(choices: &mut Choices) -> (Self, Rc<Plan>) {
         let mut options = Self {
             as_pid1: choices.one_in(2),
+            long: choices.one_in(8),
             ..Self::default()
         };
         options.random_stop(choices);
@@ -96,6 +99,9 @@ impl Options {
         options.random_start(choices);
         options.random_restart(choices);
         options.random_end(choices);
+        if options.long {
+            options.random_lives(choices);
+        }
         if options.written.iter().any(|one| one.name == "reload-on") {
             options.random_file(choices);
         }
@@ -243,12 +249,40 @@ impl Options {
         }
         self.perhaps(choices, 8, "restart-on", &["HUP", "USR1", "USR1,HUP"]);
         if choices.one_in(6) {
-            self.add("listen", "127.0.0.1:8443");
-            self.add("replace-on", choices.of(&["USR2", "USR2,WINCH"]));
-            if !self.written.iter().any(|one| one.name == "ready-when") {
-                let when = ["notify", "exec:ready", "file:/run/ready"];
-                self.add("ready-when", choices.of(&when));
-            }
+            self.random_replacement(choices);
+        }
+    }
+
+    fn random_replacement(&mut self, choices: &mut Choices) {
+        self.add("listen", "127.0.0.1:8443");
+        self.add("replace-on", choices.of(&["USR2", "USR2,WINCH"]));
+        if !self.written.iter().any(|one| one.name == "ready-when") {
+            let when = ["notify", "exec:ready", "file:/run/ready"];
+            self.add("ready-when", choices.of(&when));
+        }
+    }
+
+    fn random_reload(&mut self, choices: &mut Choices) {
+        self.add("config", "stepdown.toml");
+        self.add("reload-on", choices.of(&["HUP", "USR1", "WINCH"]));
+    }
+
+    /// What one life after the other needs, in place of what would end that.
+    fn random_lives(&mut self, choices: &mut Choices) {
+        self.written.retain(|one| {
+            let is_of_restart = one.name.starts_with("restart");
+            !is_of_restart || ["restart-on", "restart-start-failures"].contains(&one.name)
+        });
+        self.add("restart", "always");
+        self.add("restart-limit", "none");
+        self.add("restart-delay", choices.of(&["0", "1ms", "500ms", "2s"]));
+        self.add("restart-max-delay", choices.of(&["2s", "10s"]));
+        let has = |options: &Self, name| options.written.iter().any(|one| one.name == name);
+        if !has(self, "replace-on") && choices.one_in(2) {
+            self.random_replacement(choices);
+        }
+        if !has(self, "reload-on") && choices.one_in(2) {
+            self.random_reload(choices);
         }
     }
 
@@ -261,8 +295,7 @@ impl Options {
         self.perhaps(choices, 6, "success-exit", &success);
         self.perhaps(choices, 6, "clean-stop", &["on"]);
         if choices.one_in(8) {
-            self.add("config", "stepdown.toml");
-            self.add("reload-on", choices.of(&["HUP", "USR1", "WINCH"]));
+            self.random_reload(choices);
         }
     }
 

@@ -61,10 +61,16 @@ impl Shrinking {
             as_pid1: false,
             ..options.clone()
         };
-        self.takes(Story {
-            options: plain(&self.story.options),
-            ..self.story.clone()
-        });
+        let short = |options: &Options| Options {
+            long: false,
+            ..options.clone()
+        };
+        for simpler in [plain(&self.story.options), short(&self.story.options)] {
+            self.takes(Story {
+                options: simpler,
+                ..self.story.clone()
+            });
+        }
         for later in [true, false] {
             let mut index = 0;
             loop {

@@ -9,6 +9,7 @@ mod outside;
 mod processes;
 mod reaping;
 mod sending;
+mod tests;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -105,6 +106,7 @@ pub(super) struct Seen {
     pub(super) jumps: u32,
     pub(super) stuck: u32,
     pub(super) bursts: u32,
+    pub(super) long: bool,
 }
 
 /// After so many children the others get their turn, as in the kernel's part.
@@ -124,8 +126,7 @@ impl World {
         let is_slow = children.one_in(16);
         Self {
             now: Duration::ZERO,
-            options,
-            outside: Outside::new(outside),
+            outside: Outside::new(outside, options.long),
             children,
             answers,
             reactions,
@@ -157,7 +158,11 @@ impl World {
             asked_twice: false,
             lost: Duration::ZERO,
             lost_at: Duration::ZERO,
-            seen: Seen::default(),
+            seen: Seen {
+                long: options.long,
+                ..Seen::default()
+            },
+            options,
             plan,
         }
     }

@@ -4,7 +4,7 @@ use std::mem;
 use std::time::Duration;
 
 use super::life::{Connections, Life, Look, LookAt, Purpose};
-use super::processes::{KILLED, Process, Stuck, US};
+use super::processes::{KILLED, Stuck, US};
 use super::{Coming, Job, World};
 use crate::machine::{Action, Event, HookId};
 use crate::options::reload::reloaded;
@@ -142,8 +142,8 @@ impl World {
                 self.passed_on = self.plan.passed_on();
             }
             Action::CloseBeside => {
-                if let Some(mut beside) = self.beside.take() {
-                    self.life.given_up.append(&mut beside.given_up);
+                if let Some(beside) = self.beside.take() {
+                    self.life.jobs.outlive(beside.jobs);
                 }
             }
             Action::CloseSockets | Action::Record(_) | Action::Finish(_) => {}
@@ -180,7 +180,7 @@ impl World {
                 } else {
                     None
                 };
-                self.spawn(job, group, None);
+                self.spawn(job, group);
                 let at = now + self.answers.short_time();
                 self.comes(at, Coming::Ends(job, ExitStatus::Exited(0)));
             }
@@ -195,12 +195,9 @@ impl World {
             HookKind::Call(Call::Http(_) | Call::Udp(_) | Call::Goodbye(_)) => true,
             HookKind::Command(_) => false,
         });
-        let number = self.life.number;
-        let is_its = |one: &Process| one.job == Some(Job::Hook(hook)) && one.generation == number;
-        if is_call {
-            for pid in self.pids(is_its) {
-                self.ends(pid, ExitStatus::Exited(1));
-            }
+        let its = self.life.jobs.find(|job| *job == Job::Hook(hook));
+        if let (true, Some(pid)) = (is_call, its) {
+            self.ends(pid, ExitStatus::Exited(1));
         }
     }
 
@@ -215,7 +212,7 @@ impl World {
             return self.queue.push_back(Event::StartFailed(failure));
         }
         let group = self.terminal.then_some(US);
-        let pid = self.spawn(US, group, None);
+        let pid = self.spawn(US, group);
         let ignores = self.ignores;
         if let Some(one) = self.process(pid) {
             one.ignores = ignores;
@@ -321,7 +318,7 @@ impl World {
             return;
         }
         let parent = if is_orphan { US } else { pid };
-        let new = self.spawn(parent, Some(group).filter(|_| !own_session), None);
+        let new = self.spawn(parent, Some(group).filter(|_| !own_session));
         match self.children.below(12) {
             8 => self.hangs(new),
             9 | 10 => {
@@ -440,17 +437,14 @@ impl World {
         self.life = Life {
             number,
             hears: last.hears,
-            given_up: last.given_up,
+            jobs: last.jobs.of_next_life(),
             told_none: last.told_none,
             ..Life::default()
         };
         self.passed_on = self.plan.passed_on();
         let beside = self.beside.as_ref().map(|beside| beside.number);
         self.queue.append(&mut self.words);
-        self.queue.retain(|event| match event {
-            Event::Of { generation, .. } => Some(*generation) == beside,
-            event => event.outlives_a_generation(),
-        });
+        self.queue.retain(|event| event.is_for_next(beside));
     }
 
     fn open_beside(&mut self, generation: u32) {

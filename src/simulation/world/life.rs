@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::processes::{KILLED, US};
 use super::{Coming, Job, World};
+use crate::machine::jobs::Jobs;
 use crate::machine::{Answer, Event};
 use crate::plan::liveness::LiveWhen;
 use crate::plan::readiness::ReadyWhen;
@@ -98,7 +99,7 @@ pub(super) struct Heir {
 pub(super) struct Life {
     pub(super) number: u32,
     pub(super) child: Option<i32>,
-    pub(super) given_up: Vec<i32>,
+    pub(super) jobs: Jobs<Job>,
     pub(super) looks: Vec<Look>,
     pub(super) connections: Connections,
     pub(super) heir: Heir,
@@ -384,10 +385,7 @@ impl World {
         let found = self.processes.iter().find(|one| one.pid == pid);
         match found {
             Some(one) if one.parent == US => {
-                let is_job = self
-                    .processes
-                    .iter()
-                    .any(|other| other.pid == one.group && other.job.is_some());
+                let is_job = self.life.jobs.has(one.group);
                 let is_other = self.beside.is_some() && !self.is_of_this(one);
                 if is_job || is_other {
                     Err(format!("pid {pid} was not started by the child"))
@@ -427,13 +425,7 @@ impl World {
 
     /// Kills them with their whole groups.
     pub(super) fn end_jobs(&mut self, chosen: impl Fn(&Job) -> bool) {
-        let number = self.life.number;
-        let is_chosen = |one: &super::Process| {
-            one.generation == number && one.job.as_ref().is_some_and(&chosen)
-        };
-        let all = self.processes.iter().filter(|one| is_chosen(one));
-        let groups: Vec<i32> = all.map(|one| one.pid).collect();
-        for group in groups {
+        for group in self.life.jobs.give_up(chosen) {
             for pid in self.pids(|one| one.group == group) {
                 if let Some(one) = self.process(pid) {
                     one.killed = true;
@@ -441,13 +433,17 @@ impl World {
                 self.ends(pid, KILLED);
             }
             self.life.sent_kill = true;
-            self.life.given_up.push(group);
         }
     }
 
     pub(super) fn start_job(&mut self, job: Job) -> i32 {
         self.life.told_none = false;
         self.reaping = true;
-        self.spawn(US, None, Some(job))
+        let pid = self.spawn(US, None);
+        if let Some(one) = self.process(pid) {
+            one.works = true;
+        }
+        self.life.jobs.begin(pid, job);
+        pid
     }
 }

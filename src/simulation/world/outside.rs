@@ -19,16 +19,19 @@ pub(super) struct Outside {
     /// How often something has come since.
     since: u32,
     cut_short: bool,
+    /// The history is to be long: so many times something comes before a stop is asked for.
+    spares: u32,
 }
 
 impl Outside {
-    pub(super) fn new(choices: super::Choices) -> Self {
+    pub(super) fn new(choices: super::Choices, long: bool) -> Self {
         Self {
             choices,
             next: None,
             ends: None,
             since: 0,
             cut_short: false,
+            spares: if long { LONG } else { 0 },
         }
     }
 
@@ -36,6 +39,9 @@ impl Outside {
         self.cut_short = true;
     }
 }
+
+/// What comes from outside in a long history, before a stop is asked for.
+const LONG: u32 = 24;
 
 const SIGNALS: [&str; 16] = [
     "TERM", "TERM", "INT", "INT", "INT", "HUP", "QUIT", "USR1", "USR1", "USR2", "USR2", "WINCH",
@@ -50,9 +56,10 @@ impl World {
         if outside.ends.is_none() && outside.next.is_none() {
             let choices = &mut outside.choices;
             // Four choices for each that comes, so that a story is easily told without one of them.
-            if choices.below(16) == 0 || outside.cut_short {
+            if choices.below(16) == 0 && outside.spares == 0 || outside.cut_short {
                 outside.ends = Some(0);
             } else {
+                outside.spares = outside.spares.saturating_sub(1);
                 let timer = deadline.unwrap_or(now).max(now);
                 outside.next = Some(match choices.below(10) {
                     0 | 1 => now,
@@ -89,6 +96,7 @@ impl World {
     }
 
     fn ask_for_the_end(&mut self) {
+        self.outside.spares = 0;
         let times = self.outside.ends.get_or_insert(0);
         *times += 1;
         match *times {
@@ -120,6 +128,9 @@ impl World {
     }
 
     fn signal(&mut self, signal: Signal, sender: Sender) {
+        if self.outside.spares > 0 && self.plan.stop_on.contains(signal) {
+            return;
+        }
         // Those of the standard are pending once.
         let is_pending = self.pending.iter().any(|one| one.signal == signal);
         if !is_pending || signal.number() >= 34 {
@@ -172,7 +183,7 @@ impl World {
                 }
             }
             9 => {
-                if self.plan.parent_death_signal.is_some() {
+                if self.plan.parent_death_signal.is_some() && self.outside.spares == 0 {
                     self.words.push_back(Event::ParentDied);
                 }
             }
@@ -203,12 +214,12 @@ impl World {
                 }
             }
             14 => {
-                if let Some(pid) = pick(&self.pids(|one| one.job.is_none())) {
+                if let Some(pid) = pick(&self.pids(|one| !one.works)) {
                     self.forks(pid);
                 }
             }
             15 => {
-                if let Some(pid) = pick(&self.pids(|one| one.job.is_none())) {
+                if let Some(pid) = pick(&self.pids(|one| !one.works)) {
                     self.ends(pid, ExitStatus::Exited(0));
                 }
             }
@@ -327,7 +338,7 @@ impl World {
             (_, Some(child)) if self.living(child).is_some() => {
                 let group = self.process(child).map(|one| one.group);
                 let group = group.filter(|_| self.children.one_in(2));
-                self.spawn(child, group, None)
+                self.spawn(child, group)
             }
             _ => return,
         };

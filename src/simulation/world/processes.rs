@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Coming, Job, World};
+use super::{Coming, World};
 use crate::record::ExitStatus;
 use crate::words::signal::{Signal, SignalSet};
 
@@ -27,7 +27,7 @@ pub(in crate::simulation) struct Process {
     pub(in crate::simulation) generation: u32,
     pub(super) group: i32,
     /// It works for stepdown, and is none of what the child has started.
-    pub(in crate::simulation) job: Option<Job>,
+    pub(super) works: bool,
     /// It has ended, and its parent has not been told yet.
     pub(super) status: Option<ExitStatus>,
     pub(super) stopped: bool,
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// A new process of the generation whose turn it is; where no group is given it leads one of its own.
-    pub(super) fn spawn(&mut self, parent: i32, group: Option<i32>, job: Option<Job>) -> i32 {
+    pub(super) fn spawn(&mut self, parent: i32, group: Option<i32>) -> i32 {
         self.last_pid += 1;
         let pid = self.last_pid;
         let inherited = self.process(parent);
@@ -85,7 +85,7 @@ impl World {
             parent,
             generation,
             group: group.unwrap_or(pid),
-            job,
+            works: false,
             status: None,
             stopped: false,
             held: Vec::new(),
@@ -201,7 +201,7 @@ impl World {
             return;
         }
         let ends_most = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::ABRT].contains(&signal);
-        let works = one.job.is_some();
+        let works = one.works;
         let by_signal = ExitStatus::Killed {
             signal,
             core: signal == Signal::QUIT || signal == Signal::ABRT,
@@ -274,11 +274,8 @@ impl World {
 
     /// Whether the child has left it behind, or is it; nothing that works for stepdown.
     pub(super) fn is_left(&self, one: &Process) -> bool {
-        let has_job = |group| {
-            let mut all = self.processes.iter();
-            all.any(|other| other.pid == group && other.job.is_some())
-        };
-        let is_job = has_job(one.group) || self.life.given_up.contains(&one.group);
+        let jobs = &self.life.jobs;
+        let is_job = jobs.has(one.group) || jobs.has_given_up(one.group);
         !is_job && self.is_of_this(one)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::mem;
 
+use super::life::Life;
 use super::processes::{KILLED, Process, US};
 use super::{Job, PARENT, Pending, World};
 use crate::machine::{Event, Received};
@@ -38,15 +39,11 @@ impl World {
             return self.nothing_to_reap();
         };
         let one = self.processes.remove(index);
-        let number = self.beside.as_ref().map(|life| life.number);
-        let is_known = one.job.is_some()
-            || self
-                .beside
-                .as_ref()
-                .is_some_and(|life| life.child == Some(one.pid));
-        if Some(one.generation) == number && is_known {
+        let beside = self.beside.as_deref();
+        let is_its = |life: &&Life| life.child == Some(one.pid) || life.jobs.has(one.pid);
+        if let Some(number) = beside.filter(is_its).map(|life| life.number) {
             let event = self.for_beside(|world| world.ended(&one)).flatten();
-            let event = event.map(|event| event.of(one.generation));
+            let event = event.map(|event| event.of(number));
             return event.and_then(|event| self.after_what_is_queued(event));
         }
         self.ended(&one)
@@ -93,7 +90,9 @@ impl World {
     fn ended(&mut self, one: &Process) -> Option<Event> {
         let (pid, status) = (one.pid, one.status.unwrap_or(KILLED));
         let groups: Vec<i32> = self.processes.iter().map(|one| one.group).collect();
-        self.life.given_up.retain(|group| groups.contains(group));
+        self.life
+            .jobs
+            .forget_empty(|group| !groups.contains(&group));
         if status == KILLED && !self.life.sent_kill && self.answers.one_in(2) {
             self.kills += 1;
             let kills = u64::from(self.kills);
@@ -115,7 +114,7 @@ impl World {
             self.life.heir.ended = Some(pid);
             return self.after_what_is_queued(Event::ChildExited(status));
         }
-        let event = match one.job {
+        let event = match self.life.jobs.take(pid) {
             Some(Job::Hook(hook)) => Event::HookEnded {
                 hook,
                 result: HookResult::Ended(status),

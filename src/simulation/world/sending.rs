@@ -55,20 +55,19 @@ impl World {
         if is_kill && self.answers.one_in(16) {
             let parent = pids.first().copied();
             let alive = parent.and_then(|pid| self.living(pid));
-            let alive = alive.filter(|one| !one.stopped && !one.hangs() && one.job.is_none());
+            let alive = alive.filter(|one| !one.stopped && !one.hangs() && !one.works);
             if let Some(generation) = alive.map(|one| one.generation)
                 && generation == self.life.number
             {
-                self.spawn(US, None, None);
+                self.spawn(US, None);
             }
         }
         let mut named = Vec::new();
         for pid in &pids {
-            let given_up = self.life.given_up.clone();
-            if let Some(one) = self.process(*pid) {
+            if let Some(one) = self.processes.iter_mut().find(|one| one.pid == *pid) {
                 let is_new = !one.named;
                 one.named |= is_kill;
-                if signal == Signal::STOP || is_new && !given_up.contains(&one.group) {
+                if signal == Signal::STOP || is_new && !self.life.jobs.has_given_up(one.group) {
                     named.push(record::Process::new(*pid, "left"));
                 }
             }
