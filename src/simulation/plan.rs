@@ -269,12 +269,11 @@ impl Options {
 
     /// What one life after the other needs, in place of what would end that.
     fn random_lives(&mut self, choices: &mut Choices) {
-        self.written.retain(|one| {
-            let is_of_restart = one.name.starts_with("restart");
-            !is_of_restart || ["restart-on", "restart-start-failures"].contains(&one.name)
-        });
+        self.written
+            .retain(|one| !one.name.starts_with("restart") || one.name == "restart-on");
         self.add("restart", "always");
         self.add("restart-limit", "none");
+        self.add("restart-start-failures", "on");
         self.add("restart-delay", choices.of(&["0", "1ms", "500ms", "2s"]));
         self.add("restart-max-delay", choices.of(&["2s", "10s"]));
         let has = |options: &Self, name| options.written.iter().any(|one| one.name == name);

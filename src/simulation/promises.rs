@@ -297,6 +297,10 @@ impl Judge {
                 let by_supervisor = self.supervision.is_some();
                 let stops = matches!(reason, Reason::Signal | Reason::ParentDied);
                 self.stop_asked |= stops || !by_supervisor;
+                // The run ends within the deadline that counts, and with it the one beside.
+                if let (true, Some(beside)) = (stops, &mut self.beside) {
+                    beside.bound = self.serving.plan.deadline.map(|deadline| (now, deadline));
+                }
             }
             Record::ReplaceBegan { generation, .. } => {
                 let (opening, generation) = (self.opening.take(), *generation);

@@ -6,20 +6,21 @@ use super::{Judge, Promise};
 use crate::plan::{Left, OWN_GRACE, Plan, Step, Target};
 
 /// When KILL is due for the deadline, counted from the request: added up here once more.
-fn kill_by(plan: &Plan) -> Option<Duration> {
-    let deadline = plan.deadline?;
+fn kill_by(plan: &Plan, deadline: Duration) -> Duration {
+    let deadline = plan.deadline.map_or(deadline, |own| own.min(deadline));
     let hooks: Duration = plan.post_stop.iter().map(|hook| hook.timeout).sum();
     let leaving = deadline / 20;
     let leaving = leaving.clamp(Duration::from_millis(20), Duration::from_millis(500));
-    Some(deadline.saturating_sub(hooks.min(deadline / 2) + leaving))
+    deadline.saturating_sub(hooks.min(deadline / 2) + leaving)
 }
 
 impl Judge {
     fn is_kill_due(&mut self, generation: Option<u32>) -> bool {
         let (now, plan) = (self.now, self.plan_of(generation));
         let life = self.life_mut(generation);
-        let due = life.t0.zip(kill_by(&plan));
-        due.is_some_and(|(t0, by)| now >= t0 + by)
+        let own = life.t0.zip(plan.deadline);
+        let mut due = [own, life.bound].into_iter().flatten();
+        due.any(|(t0, deadline)| now >= t0 + kill_by(&plan, deadline))
     }
 
     /// KILL is sent: to a target, as a step has it, or to what is left.

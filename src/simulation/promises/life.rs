@@ -37,6 +37,8 @@ pub(super) struct Life {
     owed: SignalSet,
     /// What the deadline counts from.
     pub(super) t0: Option<Duration>,
+    /// From when on the deadline of the run holds for it as well, and that deadline.
+    pub(super) bound: Option<(Duration, Duration)>,
     /// How far it has come: phase, and place in it.
     place: (u8, usize),
     held: usize,
@@ -78,6 +80,7 @@ impl Life {
             sent: SignalSet::default(),
             owed: SignalSet::default(),
             t0: None,
+            bound: None,
             place: (0, 0),
             held: 0,
             hook: None,
@@ -346,7 +349,11 @@ impl Judge {
         let plan = self.plan_of(generation);
         let life = self.life_mut(generation);
         let waits = plan.left == Left::Wait && !life.asked || life.over || life.waits_for_other;
-        if let (Some(t0), Some(deadline), false) = (life.t0, plan.deadline, waits) {
+        let own = life.t0.zip(plan.deadline);
+        for (t0, deadline) in [own, life.bound].into_iter().flatten() {
+            if waits {
+                continue;
+            }
             let by = (t0 + deadline).max(lost_at);
             // Each action takes its moment in a slow world.
             self.holds(Promise::TheDeadlineHolds, now <= by, || {

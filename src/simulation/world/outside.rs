@@ -41,7 +41,7 @@ impl Outside {
 }
 
 /// What comes from outside in a long history, before a stop is asked for.
-const LONG: u32 = 24;
+const LONG: u32 = 48;
 
 const SIGNALS: [&str; 16] = [
     "TERM", "TERM", "INT", "INT", "INT", "HUP", "QUIT", "USR1", "USR1", "USR2", "USR2", "WINCH",
