@@ -326,6 +326,8 @@ impl Judge {
                 self.counts_restart(outcome, *restart, *delay);
             }
             Record::GenerationBegan { .. } => {
+                // As often as it was asked for, and without a delay where none was.
+                self.wakes = 0;
                 let early = self.not_before.take().filter(|at| now < *at);
                 let asked = self.batch.is_signal();
                 self.holds(
