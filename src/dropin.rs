@@ -386,7 +386,7 @@ impl ForeignLine {
         }
         // Before the user's own rules, which take precedence.
         settings.add_default(&REWRITE, tool.rewrites(self.single_child));
-        if !settings.options().any(|option| option.shapes_stop) {
+        if !settings.options().any(Opt::wants_stop_sequence) {
             settings.add_default(&STOP_ON, "");
         }
         settings.failure_codes = tool.codes();

@@ -62,7 +62,7 @@ pub(crate) struct Opt {
     pub(crate) took_next_word: bool,
     /// The value is a list with commas, and in the file an array, too.
     pub(crate) is_list: bool,
-    /// Somebody who sets it wants the stop sequence: under the name of a tool that has none, too.
+    /// It is about the stop sequence.
     pub(crate) shapes_stop: bool,
     /// For options of `run` that `check` has no use for: what to do there instead.
     pub(crate) not_in_check: Option<&'static str>,
@@ -123,6 +123,14 @@ impl Opt {
         reload: None,
         idle: None,
     };
+
+    /// Whether who sets it wants the stop sequence, under the name of a tool that has none, too. What only measures what
+    /// another option asks for, a time for hooks for example, may be set for all containers alike.
+    pub(crate) fn wants_stop_sequence(&self) -> bool {
+        let only_measures =
+            |idle: Idle| !idle.is_missed && matches!(idle.because, Because::Missing(_));
+        self.shapes_stop && !self.idle.is_some_and(only_measures)
+    }
 
     /// `STEPDOWN_<OPTION>`.
     pub(crate) fn variable(&self) -> String {

@@ -587,6 +587,12 @@ fn options_about_the_child_alone_leave_the_stop_alone() {
     let variables = &[
         ("STEPDOWN_ENV", "KEY=ready"),
         ("STEPDOWN_LOG_LEVEL", "info"),
+        // They measure what nobody has asked for.
+        ("STEPDOWN_HOOK_TIMEOUT", "5s"),
+        ("STEPDOWN_DRAIN_TIMEOUT", "5s"),
+        ("STEPDOWN_WAIT_TIMEOUT", "5s"),
+        ("STEPDOWN_LIVE_EVERY", "5s"),
+        ("STEPDOWN_RESTART_DELAY", "5s"),
     ];
     let args = ["--", "sh", "-c", script];
     let mut run = prepared(Mode::Ordinary, &TINI.ours(), &args, variables).start();
