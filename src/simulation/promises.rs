@@ -104,6 +104,8 @@ pub(super) struct Judge {
     /// The one that serves, and the one beside.
     serving: Life,
     beside: Option<Life>,
+    /// The one that was beside the other one, and is over.
+    closed: Option<Life>,
     opening: Option<u32>,
     batch: Batch,
     pub(super) ended: Option<Outcome>,
@@ -135,6 +137,7 @@ impl Judge {
             now: Duration::ZERO,
             serving: Life::new(1, plan),
             beside: None,
+            closed: None,
             opening: None,
             batch: Batch::default(),
             ended: None,
@@ -257,7 +260,7 @@ impl Judge {
                 self.opening = Some(*generation);
             }
             Action::Switch => self.switches(),
-            Action::CloseBeside => self.beside = None,
+            Action::CloseBeside => self.closed = self.beside.take(),
             Action::NextGeneration { number } => {
                 self.batch.answered();
                 let (stop_asked, number) = (self.stop_asked, *number);

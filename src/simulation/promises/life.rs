@@ -366,7 +366,8 @@ impl Judge {
     pub(super) fn check_rest(&mut self, generation: Option<u32>, deadline: Option<Duration>) {
         let has_other = self.beside.is_some();
         let life = self.life_mut(generation);
-        let is_over = life.child.is_none() && (life.exited || life.failure.is_some());
+        let has_ended = life.child.is_none() && (life.exited || life.failure.is_some());
+        let is_over = has_ended || life.left;
         let serves = generation.is_none_or(|number| Some(number) != self.beside());
         if serves && has_other && is_over {
             self.serving.waits_for_other = true;
@@ -439,7 +440,11 @@ fn longest(plan: &Plan, by_signal: bool) -> Option<Duration> {
 impl Judge {
     /// Somebody lives on when a life is over, or the run.
     pub(in crate::simulation) fn survives(&mut self, one: &Survivor) {
-        let plan = Rc::clone(&self.life_mut(Some(one.generation)).plan);
+        let closed = self.closed.as_ref();
+        let plan = match closed.filter(|life| life.number == one.generation) {
+            Some(life) => Rc::clone(&life.plan),
+            None => self.plan_of(Some(one.generation)),
+        };
         let kills = plan.ladder.last().is_some_and(Step::is_kill);
         let told = self.told_left;
         // Who was just being started when KILL was sent for the last time is not to be found.
