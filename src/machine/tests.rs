@@ -28,6 +28,7 @@ mod phases;
 mod promises;
 mod readiness;
 mod reload;
+mod rules;
 mod setups;
 mod signals;
 mod status;

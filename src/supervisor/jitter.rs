@@ -51,4 +51,11 @@ mod tests {
         assert!(most.is_some_and(|most| (11_900..=12_000).contains(&most.as_millis())));
         assert_eq!(jitter.spread(Duration::ZERO), Duration::ZERO);
     }
+
+    #[test]
+    fn the_numbers_are_those_of_splitmix() {
+        let mut state = 1_234_567;
+        assert_eq!(Jitter::next(&mut state), 6_457_827_717_110_365_317);
+        assert_eq!(Jitter::next(&mut state), 3_203_168_211_198_807_973);
+    }
 }

@@ -15,6 +15,7 @@ use crate::words::signal::{Signal, SignalSet};
 mod exhaustive;
 mod exhaustive_two;
 mod replacements;
+mod rules;
 mod stories;
 
 fn ms(millis: u64) -> Duration {
