@@ -239,7 +239,7 @@ fn usage_error(kind: ErrorKind, error: &clap::Error) -> String {
         let fault = Fault::new("unknown option");
         let fault = match said(ContextKind::SuggestedArg) {
             Some(near) => fault.way_out(format!("did you mean {near}?")),
-            None => fault.way_out("see --help; a command that begins so stands after --"),
+            None => fault.way_out("see --help; write -- before a command that begins with -"),
         };
         return Error::new(argument, fault).to_string();
     }

@@ -184,7 +184,10 @@ impl Known {
         let way_out = suggest::question(&meant, shown)
             .or_else(|| suggest::question(&suggest::longer(name, all), shown))
             .or_else(|| self.unquoted(argument, arguments))
-            .unwrap_or_else(|| "see --help; a command that begins so stands after --".to_owned());
+            .or_else(|| of_subcommand(name))
+            .unwrap_or_else(|| {
+                "see --help; write -- before a command that begins with -".to_owned()
+            });
         Some(Error::new(argument, fault.way_out(way_out)))
     }
 
@@ -204,6 +207,27 @@ impl Known {
             _ => None,
         }
     }
+}
+
+/// It is an option of a subcommand.
+#[cfg(any(feature = "doctor", feature = "lint", feature = "manual"))]
+fn of_subcommand(name: &str) -> Option<String> {
+    let commands = super::subcommands();
+    let takes_it = |command: &&clap::Command| {
+        let mut arguments = command.get_arguments();
+        arguments.any(|argument| argument.get_long() == Some(name))
+    };
+    let takers: Vec<String> = commands
+        .iter()
+        .filter(takes_it)
+        .map(|command| format!("stepdown {}", command.get_name()))
+        .collect();
+    (!takers.is_empty()).then(|| format!("it is an option of {}", takers.join(" and of ")))
+}
+
+#[cfg(not(any(feature = "doctor", feature = "lint", feature = "manual")))]
+fn of_subcommand(_name: &str) -> Option<String> {
+    None
 }
 
 fn misplaced(option: &Opt, value: Option<&str>) -> Option<Error> {

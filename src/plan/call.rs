@@ -139,7 +139,7 @@ pub(crate) fn http(text: &str) -> Result<Request, Fault> {
     match scheme(url) {
         Some(HTTP) => {}
         Some(HTTPS) => {
-            return Err(whole("https is not spoken here")
+            return Err(whole("https is not supported here")
                 .way_out("use http://, or run a client as a command"));
         }
         _ => return Err(whole("this is no URL").way_out(HTTP_EXAMPLE)),

@@ -44,7 +44,7 @@ pub(crate) fn parse(text: &str, kinds: &[&str], written: &str) -> Result<Conditi
             Err(_) => Err(missing("path", "file:/run/ready")),
         },
         "https" => {
-            let fault = Fault::new("https is not spoken here").at(text, 0, kind.len());
+            let fault = Fault::new("https is not supported here").at(text, 0, kind.len());
             Err(fault.way_out("use http://, or a client: exec:curl -fsS URL"))
         }
         _ => {

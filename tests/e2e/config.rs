@@ -307,7 +307,7 @@ fn mistakes_name_file_line_column_key_and_the_way_out() {
         ),
         (
             "[[post-stop]]\nhttp = 'https://localhost/x'",
-            vec!["2:8: post-stop.http: https is not spoken here"],
+            vec!["2:8: post-stop.http: https is not supported here"],
         ),
         (
             "[[post-stop]]\nudp = 'localhost/x'",

@@ -478,5 +478,5 @@ fn a_mistake_in_a_call_is_found_before_anything_is_started() {
         .shell("echo started")
         .run();
     ended.code(125).never_said("started");
-    ended.logged(&["--pre-stop", "https is not spoken here", "use http://"]);
+    ended.logged(&["--pre-stop", "https is not supported here", "use http://"]);
 }

@@ -7,7 +7,7 @@ use crate::errors::refused;
 use crate::support::{Stepdown, both};
 
 /// An option that there is not, and what is said about it.
-const NAMES: [(&str, &str); 13] = [
+const NAMES: [(&str, &str); 15] = [
     ("signal", "did you mean --stop-signal?"),
     ("timeout", "did you mean --grace or --max-runtime?"),
     ("stop-timeout", "did you mean --grace?"),
@@ -19,13 +19,15 @@ const NAMES: [(&str, &str); 13] = [
     ("ready", "did you mean --ready-when or --ready-timeout?"),
     ("graceful-timeout", "did you mean --grace?"),
     ("port", "did you mean --drain-port or --health-listen?"),
+    ("expect-exit", "it is an option of stepdown check"),
+    ("fits", "it is an option of stepdown explain"),
     (
         "reap",
-        "see --help; a command that begins so stands after --",
+        "see --help; write -- before a command that begins with -",
     ),
     (
         "colour",
-        "see --help; a command that begins so stands after --",
+        "see --help; write -- before a command that begins with -",
     ),
 ];
 
@@ -317,13 +319,13 @@ fn a_condition_that_is_not_looked_at_is_told() {
         (
             "https:",
             &[
-                "https is not spoken here",
+                "https is not supported here",
                 "use http://, or a client: exec:curl -fsS URL",
             ][..],
         ),
         (
             "https://a:8443/",
-            &["https is not spoken here", "use http://"],
+            &["https is not supported here", "use http://"],
         ),
         (
             "tcp:localhost:8080",
