@@ -181,7 +181,7 @@ fn summary(history: &History) -> String {
     text.insert_str(0, &replaced.unwrap_or_default());
     let left = history.left();
     if !left.is_empty() {
-        let _ = write!(text, ", {} left: {}", left.len(), names(&left));
+        let _ = write!(text, ", {} left behind: {}", left.len(), names(&left));
     }
     text
 }
@@ -362,7 +362,7 @@ impl Judge<'_> {
         if left.is_empty() {
             return self.find("nothing-left", true, promised, "nothing is left".to_owned());
         }
-        let happened = format!("{} left: {}", left.len(), names(&left));
+        let happened = format!("{} left behind: {}", left.len(), names(&left));
         if self.promise.allow_left {
             return self.not_judged("nothing-left", promised, &format!("{happened}; allowed"));
         }

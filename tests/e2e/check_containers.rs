@@ -135,7 +135,7 @@ fn a_container_without_its_client_is_found_and_removed() {
     let command = run(&name, &["--rm"], ["hanging-handler", "broken"]);
     let ended = checked(&["--within=2s"], &command);
     ended.code(1).said("no-kill: broken").nothing_left();
-    ended.said(&format!("  happened: 1 left: container {}", name.0));
+    ended.said(&format!("  happened: 1 left behind: container {}", name.0));
     for reason in [
         format!("what runs in container {} has not ended on TERM", name.0),
         format!("container {} runs on without its client", name.0),
@@ -157,7 +157,7 @@ fn a_named_container_counts_whoever_has_started_it() {
     let named = format!("--container=other,{}", name.0);
     let ended = checked(&[&named], &command);
     ended.code(1).said("nothing-left: broken").nothing_left();
-    ended.said(&format!("  happened: 1 left: container {}", name.0));
+    ended.said(&format!("  happened: 1 left behind: container {}", name.0));
     assert!(!name.is_there(), "it has been removed");
 }
 
@@ -295,7 +295,8 @@ fn compose_up_is_checked_as_a_whole() {
     let left = format!("container {}_web_1", name.0);
     let is_told = |line: &str| {
         let happened = line.strip_prefix("  happened: ");
-        happened.is_some_and(|happened| happened.contains(" left: ") && happened.contains(&left))
+        happened
+            .is_some_and(|happened| happened.contains(" left behind: ") && happened.contains(&left))
     };
     assert!(ended.stdout.lines().any(is_told), "{}", ended.told());
     // And it was removed; compose itself keeps what has stopped.

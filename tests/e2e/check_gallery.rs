@@ -275,7 +275,7 @@ fn orphan() {
     piece("orphan", &[]).often().shows(
         "nothing-left",
         &[
-            "1 left: ",
+            "1 left behind: ",
             "ended without waiting for gallery, which it had started",
         ],
     );
@@ -283,9 +283,10 @@ fn orphan() {
 
 #[test]
 fn double_fork() {
-    piece("double-fork", &[])
-        .often()
-        .shows("nothing-left", &["1 left: ", "is in a session of its own"]);
+    piece("double-fork", &[]).often().shows(
+        "nothing-left",
+        &["1 left behind: ", "is in a session of its own"],
+    );
 }
 
 #[test]

@@ -253,7 +253,7 @@ impl Judge<'_> {
             let happened = format!("it was gone after {}", Shown(took));
             return self.find("replace-gone", true, promised, happened);
         }
-        let happened = format!("{} left: {}", left.len(), names(&left));
+        let happened = format!("{} left behind: {}", left.len(), names(&left));
         if self.promise.allow_left {
             return self.not_judged("replace-gone", promised, &format!("{happened}; allowed"));
         }
@@ -389,7 +389,7 @@ mod tests {
             processes,
         };
         let load = || requests(&[(1, None)]);
-        let expected = [("replace-gone", Held::No, "1 left: 8 worker")];
+        let expected = [("replace-gone", Held::No, "1 left behind: 8 worker")];
         judged(with(left), load(), &expected);
         let expected = [("replace-gone", Held::No, "KILL")];
         judged(with(What::Step { kill: true }), load(), &expected);

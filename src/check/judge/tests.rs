@@ -110,7 +110,7 @@ fn what_is_left_breaks_a_promise_unless_allowed() {
     let verdict = judge(&history, &promise());
     let finding = verdict.broken().next().expect("a broken promise");
     assert_eq!(finding.promise, "nothing-left");
-    assert_eq!(finding.happened, "1 left: 9 worker");
+    assert_eq!(finding.happened, "1 left behind: 9 worker");
     let allowed = Promise {
         allow_left: true,
         ..promise()
