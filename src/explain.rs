@@ -279,11 +279,11 @@ pub(crate) fn explain(plan: Plan, mut script: Script, fits: Fits, json: bool) ->
     }
     let event = match first {
         Some(Life::Ends(..)) => "A failure of the command".to_owned(),
-        Some(Life::Hangs(_)) => "A command that hangs, from then on".to_owned(),
+        Some(Life::Hangs(_)) => "A command that hangs from 0 s on".to_owned(),
         None if is_replaced => "A replacement of the command".to_owned(),
         None => event(&plan, asked, assumed),
     };
-    let _ = writeln!(text, "{event}, {}:\n", children(&plan, assumed));
+    let _ = writeln!(text, "{event}{}:\n", children(&plan, assumed));
     timeline(&mut text, &plan, &played);
     if !assumed {
         restarts::timelines(&mut text, &plan, hooks_take);
@@ -308,13 +308,13 @@ fn event(plan: &Plan, asked: Option<Signal>, assumed: bool) -> String {
 
 fn children(plan: &Plan, assumed: bool) -> &'static str {
     if assumed {
-        "with a child as assumed, and hooks and requests that end at once"
+        ", as assumed, with hooks and requests that end at once"
     } else if plan.drain.is_some() {
-        "with a child that ends by KILL only, and hooks and requests that use up their time"
+        ", where only KILL ends the child, and hooks and requests take all of their time"
     } else if !(plan.pre_stop.is_empty() && plan.post_stop.is_empty()) {
-        "with a child that ends by KILL only, and hooks that use up their time"
+        ", where only KILL ends the child, and hooks take all of their time"
     } else {
-        "with a child that ends by KILL only"
+        ", where only KILL ends the child"
     }
 }
 
@@ -327,7 +327,7 @@ fn timeline(text: &mut String, plan: &Plan, played: &Played) {
         // The simulated world ended the last child only so that the run ends.
         if played.endless && last_end == Some(index) {
             let how_long = if plan.waits_for_platform() {
-                "as long as the platform lets it"
+                "until the platform sends KILL"
             } else {
                 "without end"
             };

@@ -75,7 +75,7 @@ pub(super) fn explain_command() -> Command {
                 .help_heading("Explain")
                 .help(
                     "What happens, as in TERM:3s, start:3s, fail=7:3s, hang:30s or replace:5s [repeatable] \
-                     [default: the child ends by KILL only]",
+                     [default: only KILL ends the child]",
                 ),
         )
         .arg(

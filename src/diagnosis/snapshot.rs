@@ -160,7 +160,7 @@ impl fmt::Display for InitStep {
 /// How long the stop of a plan takes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct InitTimes {
-    /// At most, and when; `None` if it may last as long as the platform lets it.
+    /// At most, and when; `None` if it may last until the platform sends KILL.
     pub(crate) worst: Option<(Duration, &'static str)>,
     /// With a child, hooks and requests that end at once.
     pub(crate) least: Duration,

@@ -52,7 +52,7 @@ pub(crate) struct Verdict {
 #[derive(Serialize)]
 struct Line {
     event: &'static str,
-    /// `null` where the stop may last without end, or as long as the platform lets it.
+    /// `null` where the stop may last without end, or until the platform sends KILL.
     #[serde(rename = "worst_case_ms", serialize_with = "optional_millis")]
     worst_case: Option<Duration>,
     /// What goes wrong in that case.
@@ -121,13 +121,13 @@ fn told(plan: &Plan, asked: Fits, grace: Duration, took: Option<Duration>, neede
     if let Some(platform) = asked.platform {
         let _ = writeln!(
             text,
-            "{} sends {} and, {} later, KILL: {} ({}).\n{}",
+            "{} sends {} and, {} later, KILL ({} {}).\n{}",
             platform.name,
             platform.signal,
             Shown(platform.grace),
             match platform.setting {
-                Some(setting) => format!("the default, see {setting}"),
-                None => "nobody can change that".to_owned(),
+                Some(setting) => format!("set by {setting}; the default of"),
+                None => "fixed; as of".to_owned(),
             },
             platform.date,
             platform.source,
@@ -151,23 +151,23 @@ fn told(plan: &Plan, asked: Fits, grace: Duration, took: Option<Duration>, neede
         ),
         None => writeln!(
             text,
-            "It does not fit: the stop may last without end, the grace is {shown}."
+            "It does not fit: the stop may last without end, the grace period is {shown}."
         ),
         Some(took) if took > grace => writeln!(
             text,
-            "It does not fit: the worst case is {}, the grace is {shown}. Give the platform {needed} s, or a --deadline\n\
-             of less than {shown}.",
+            "It does not fit: the worst case is {}, the grace period is {shown}.\n\
+             Give the platform {needed} s, or stepdown a --deadline of less than {shown}.",
             Shown(took)
         ),
         Some(took) if Duration::from_secs(needed) > grace => writeln!(
             text,
-            "It fits, with nothing to spare: the worst case is {}, the grace is {shown}. {needed} s would be safe, as the\n\
-             platform begins to count a moment before.",
+            "It fits, with nothing to spare: the worst case is {}, the grace period is {shown}.\n\
+             {needed} s would be safe, because the platform begins to count a moment earlier.",
             Shown(took)
         ),
         Some(took) => writeln!(
             text,
-            "It fits: the worst case is {}, the grace is {shown}.",
+            "It fits: the worst case is {}, the grace period is {shown}.",
             Shown(took)
         ),
     };

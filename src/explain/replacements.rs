@@ -40,7 +40,7 @@ pub(super) fn timeline(text: &mut String, plan: &Rc<Plan>, hooks_take: Option<Du
     assume(&mut script, plan, &[READY_AFTER]);
     let _ = writeln!(
         text,
-        "\nA replacement by {signal} (--replace-on), with a next one that is ready after 1 s, and then a stop:\n"
+        "\nA replacement by {signal} (--replace-on), whose next one is ready after 1 s, and then a stop:\n"
     );
     lines(text, plan, &play_lives(plan, Sim::new(script)));
 }

@@ -24,7 +24,7 @@ pub(super) fn budget(text: &mut String, plan: &Plan) {
     } = budget;
     let _ = writeln!(
         text,
-        "\nThe deadline of {} bounds every phase:\n",
+        "\nThe deadline of {} sets the latest time of each phase:\n",
         Shown(deadline)
     );
     let mut line = |at: Duration, what: &str| {
@@ -32,26 +32,23 @@ pub(super) fn budget(text: &mut String, plan: &Plan) {
     };
     match (plan.pre_stop.is_empty(), plan.drain.is_some()) {
         (true, false) => {}
-        (true, true) => line(ladder_by, "the drain has ended, the ladder begins"),
-        (false, false) => line(
-            ladder_by,
-            "the pre-stop hooks have ended, the ladder begins",
-        ),
-        (false, true) => line(
-            ladder_by,
-            "pre-stop hooks and drain have ended, the ladder begins",
-        ),
+        (true, true) => line(ladder_by, "the drain ends, the ladder begins"),
+        (false, false) => line(ladder_by, "the pre-stop hooks end, the ladder begins"),
+        (false, true) => line(ladder_by, "pre-stop hooks and drain end, the ladder begins"),
     }
     if plan.ladder.last().is_some_and(Step::is_kill) {
         line(kill_by, "KILL is sent");
-        line(give_up_by, "what not even KILL has ended is left alone");
+        line(
+            give_up_by,
+            "what not even KILL has ended is no longer waited for",
+        );
     } else {
-        line(kill_by, "the child is left alone (--no-kill)");
+        line(kill_by, "the child is no longer waited for (--no-kill)");
     }
     if !plan.post_stop.is_empty() {
-        line(gone_by, "the post-stop hooks have ended");
+        line(gone_by, "the post-stop hooks end");
     }
-    line(deadline, "stepdown is gone");
+    line(deadline, "stepdown exits");
 }
 
 pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
@@ -60,7 +57,7 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
     };
     let _ = writeln!(
         text,
-        "\nWorst case: {} from the request to stop:\n{when}.",
+        "\nWorst case: {} from the request to stop, if\n{when}.",
         Shown(took)
     );
     if plan.replaces() {
@@ -72,7 +69,7 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
     if may_hang {
         let _ = writeln!(
             text,
-            "A process that hangs in the kernel, so that not even KILL ends it, is left after {} more.",
+            "A process that not even KILL ends, because it hangs in the kernel, is waited for {} longer.",
             Shown(KILL_PATIENCE)
         );
     }
@@ -86,8 +83,8 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
     if plan.deadline.is_none() && plan.first_without_wait().is_some() {
         let _ = writeln!(
             text,
-            "Without --grace an ordinary process waits {} in a step; PID 1 waits as long as the platform lets\n\
-             it (--as pid1). After {} the log tells who is still there, and why.",
+            "Without --grace a step waits {} here, and as PID 1 until the platform sends KILL (--as pid1).\n\
+             After {} the log says which processes are still there, and why.",
             Shown(OWN_GRACE),
             Shown(TELLING_AFTER)
         );
@@ -105,12 +102,13 @@ fn without_end(text: &mut String, plan: &Plan) {
         return relay(text, plan);
     }
     text.push_str(
-        "Worst case: as long as the platform lets it. Without --grace and --deadline PID 1 leaves KILL to whoever\n\
-         asks for the stop: docker stop -t, stop_grace_period, terminationGracePeriodSeconds, TimeoutStopSec.\n",
+        "Worst case: the grace period of the platform, which then sends KILL (docker stop -t, stop_grace_period,\n\
+         terminationGracePeriodSeconds, TimeoutStopSec). As PID 1 stepdown sends KILL only after a --grace or\n\
+         --deadline.\n",
     );
     let _ = writeln!(
         text,
-        "After {} the log tells who is still there, and why.",
+        "After {} the log says which processes are still there, and why.",
         Shown(TELLING_AFTER)
     );
     let first = plan.first_without_wait().unwrap_or_default();
@@ -135,13 +133,13 @@ fn without_end(text: &mut String, plan: &Plan) {
     if !lost.is_empty() {
         let _ = writeln!(
             text,
-            "When that KILL comes, {}.\nA --grace or --deadline that is shorter than the platform's prevents that.",
+            "When that KILL comes, {}.\nA --grace or --deadline that is shorter than the grace period prevents that.",
             lost.join(",\nand ")
         );
     }
     let _ = writeln!(
         text,
-        "An ordinary process waits {} in a step without a wait, then sends KILL (--as process).",
+        "As an ordinary process stepdown waits {} in a step without a wait, then sends KILL (--as process).",
         Shown(OWN_GRACE)
     );
     relay(text, plan);
@@ -161,8 +159,8 @@ pub(super) fn wait(text: &mut String, plan: &Plan) {
     let texts: Vec<&str> = wait.conditions.iter().map(|c| &c.text[..]).collect();
     let _ = writeln!(
         text,
-        "\nBefore the start up to {} is spent on waiting for {}.\n\
-         What does not hold by then fails the start with 125; a request to stop ends the wait at once.",
+        "\nBefore the start stepdown waits up to {} for {}.\n\
+         If one does not hold by then, it exits with 125; a request to stop ends the wait at once.",
         Shown(wait.timeout),
         texts.join(", then ")
     );
@@ -179,7 +177,7 @@ pub(super) fn liveness(text: &mut String, plan: &Plan) {
         .unwrap_or(looks.saturating_add(liveness.timeout));
     let _ = writeln!(
         text,
-        "\nA child that hangs is noticed after at most {} ({}), and stopped by this plan with 125{}.",
+        "\nA child that hangs is noticed after at most {} ({}), and stopped by this plan, with exit status 125{}.",
         Shown(noticed),
         liveness.text,
         if liveness.watchdog().is_some() {

@@ -34,13 +34,7 @@ pub(crate) fn table(settings: &Settings, plan: &Plan) -> String {
         let place = row.place.as_deref().unwrap_or(row.source);
         let _ = writeln!(text, "{:name$}  {:value$}  {place}", row.name, row.value);
     }
-    let is_unset = |option: &&&Opt| rows.iter().all(|row| row.name != option.shown_name());
-    let unset: Vec<&str> = OPTIONS
-        .iter()
-        .filter(is_unset)
-        .map(|option| option.name)
-        .collect();
-    let _ = writeln!(text, "Not set: {}.", unset.join(", "));
+    text.push_str("No other option is set; stepdown --help has all of them.\n");
     for why in rows.iter().filter_map(|row| row.without_effect.as_ref()) {
         let _ = writeln!(text, "Without effect: {why}.");
     }

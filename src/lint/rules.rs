@@ -158,7 +158,7 @@ rules! {
         "raise --deadline, or shorten a phase";
     LOST_AFTER_KILL "lost-after-kill" Warning:
         "what comes after the ladder depends on the platform's KILL",
-        "without --grace or --deadline PID 1 waits as long as the platform lets it: if the program does not end, the \
+        "without --grace or --deadline PID 1 waits until the platform sends KILL: if the program does not end, the \
          platform kills stepdown as well, before post-stop hooks and files",
         "add --deadline, shorter than the grace period";
     ENTRYPOINT_REPLACED "entrypoint-replaced" Warning:

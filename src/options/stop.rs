@@ -79,7 +79,7 @@ pub(crate) static GRACE: Opt = Opt {
     kind: Kind::One("DUR"),
     help: "How long a step without a WAIT of its own waits",
     default: Some(Preset::Time(OWN_GRACE)),
-    default_depends: "; as PID 1 as long as the platform lets it; with --deadline what is left of that",
+    default_depends: "; as PID 1 until the platform sends KILL; with --deadline what is left of that",
     put: put_ladder,
     shown: shown_grace,
     reload: Some(reload_ladder),
@@ -245,7 +245,7 @@ fn shown_grace(plan: &Plan) -> Option<String> {
     Some(match (step.wait, plan.deadline) {
         (Some(wait), _) => written(wait),
         (None, Some(_)) => "what is left of the deadline".to_owned(),
-        (None, None) if plan.as_pid1 => "as long as the platform lets it".to_owned(),
+        (None, None) if plan.as_pid1 => "until the platform sends KILL".to_owned(),
         (None, None) => written(OWN_GRACE),
     })
 }

@@ -402,14 +402,17 @@ fn explain_shows_every_value_and_where_it_came_from() {
     assert_eq!(line("ladder"), ["ladder", "SAME,KILL", "default"]);
     assert_eq!(line("stdin"), ["stdin", "inherit", "default"]);
     assert!(
-        text.contains("\nNot set: ") && text.contains(" deadline,"),
+        text.contains("\nNo other option is set") && !text.contains("\ndeadline "),
         "{text}"
     );
     // The columns stand below each other, and the timeline comes after them.
     let from = text.lines().next().and_then(|head| head.find("FROM"));
     let grace = text.lines().find(|line| line.starts_with("grace"));
     assert_eq!(grace.and_then(|line| line.find("--grace")), from, "{text}");
-    assert!(text.find("Not set") < text.find("stopping: TERM"), "{text}");
+    assert!(
+        text.find("No other option") < text.find("stopping: TERM"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn the_table_of_platforms_is_that_of_explain() {
             )),
             "{row}\n{told}"
         );
-        let setting = if setting == "nobody" { "" } else { setting };
+        let setting = if setting == "fixed" { "" } else { setting };
         let (url, date) = source
             .split_once("](")
             .expect("a link")

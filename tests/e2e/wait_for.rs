@@ -363,7 +363,7 @@ fn explain_tells_of_it() {
     ended.code(0);
     for told in [
         "wait-timeout",
-        "up to 60.0 s is spent on waiting for tcp:db:5432, then file:/a",
+        "stepdown waits up to 60.0 s for tcp:db:5432, then file:/a",
     ] {
         assert!(ended.stdout.contains(told), "{}", ended.stdout);
     }

@@ -134,10 +134,10 @@ pub(super) const VALUES: &[Values] = &[
         page: "stop.md",
         heading: "",
         forms: &[],
-        more: "As PID 1 a step waits as long as the platform lets it. The platform sends KILL when its grace period is \
-               over: docker stop after 10 s, docker stop -t 60 after 60 s. Then everything ends at once, and \
-               post-stop hooks, reports and other files are lost. If they matter, set a --grace or a --deadline that \
-               is shorter than the grace period of the platform.",
+        more: "As PID 1 a step waits until the platform sends KILL, because its grace period is over: docker stop after \
+               10 s, docker stop -t 60 after 60 s. Then everything ends at once, and post-stop hooks, reports and \
+               other files are lost. If they matter, set a --grace or a --deadline that is shorter than the grace \
+               period of the platform.",
     },
     Values {
         options: &[&signals::ESCALATE_ON],
