@@ -75,6 +75,7 @@ impl Supervisor {
         // Meanwhile a stop was asked for, or the one that was to be replaced has ended.
         if self.stop_asked || self.state != State::Alive || self.machine.why_no_restart().is_some()
         {
+            self.give_number_back();
             return self.act(Action::CloseBeside);
         }
         let number = self.newest;
@@ -101,15 +102,22 @@ impl Supervisor {
         let Some(asked) = self.opening.take() else {
             return;
         };
+        self.give_number_back();
         if self.stop_asked || self.state != State::Alive {
             return;
         }
-        // It has not begun.
-        self.newest = self.generation.number;
         let message =
             format!("--replace-on: {why}: restarted in place, with the sockets kept open");
         self.tell(Record::Trouble { message });
         self.restart_by(now, asked);
+    }
+
+    /// The one for which the sockets were opened has not begun. The next one has its number, unless another one has
+    /// begun meanwhile; never that of one that has failed.
+    fn give_number_back(&mut self) {
+        if self.newest > self.generation.number {
+            self.newest -= 1;
+        }
     }
 
     /// The one that comes serves from now on, and the other one leaves.

@@ -146,6 +146,10 @@ fn a_deadline_that_comes_from_outside_leaves_kill_the_time_to_work() {
     assert_eq!(run.waits(), Some(ms(10_000)));
     run.machine.bound_by(run.now, ms(4000));
     assert_eq!(run.waits(), Some(ms(3900)));
+    let mut run = Run::of("--grace 1m");
+    run.hears(0, signal(Signal::TERM));
+    run.machine.bound_by(run.now, ms(4000));
+    assert_eq!(run.waits(), Some(ms(3800)), "then KILL is due");
 }
 
 #[test]
@@ -459,4 +463,142 @@ fn who_listens_is_looked_up_where_the_child_ended_well_by_itself_and_nothing_tak
     assert!(!looks("", true, 0));
     assert!(!looks("", false, 1));
     assert!(!looks("--main-pid notify", false, 0));
+}
+
+#[test]
+fn what_is_dying_of_the_kill_of_the_ladder_gets_a_moment_before_the_next_one() {
+    let mut run = Run::of("--ladder TERM:1s,KILL@tree");
+    run.hears(0, signal(Signal::TERM));
+    run.hears(1000, Event::Deadline);
+    run.hears(0, swept(Signal::KILL, 3..13));
+    run.hears(0, dies_of(Signal::KILL));
+    assert_eq!(run.hears(0, Event::Deadline), []);
+    assert_eq!(run.waits(), Some(Duration::from_micros(5_300)));
+    assert_eq!(run.hears(6, Event::Deadline), [LAST]);
+}
+
+#[test]
+fn the_start_counts_as_a_step_that_the_child_can_make_longer() {
+    let mut run = Run::of("--ready-when notify --ready-timeout 5s");
+    let actions = run.hears(0, Event::Extend(ms(30_000)));
+    assert!(tells(&actions, "30.0 s"), "{actions:?}");
+    assert_eq!(run.waits(), Some(ms(30_000)));
+    // Without a time for it there is none to be longer.
+    let mut run = Run::of("--ready-when notify");
+    assert_eq!(run.hears(0, Event::Extend(ms(30_000))), []);
+}
+
+#[test]
+fn what_the_terminal_has_sent_to_the_child_is_not_sent_again() {
+    for (stopping, name) in [(false, "TSTP"), (false, "QUIT"), (true, "QUIT")] {
+        let mut run = Run::of("--grace 1m");
+        if stopping {
+            run.hears(0, signal(Signal::TERM));
+        }
+        let actions = run.hears(0, typed(named(name)));
+        assert_eq!(sends(&actions), [], "{name}");
+        assert!(
+            tells(&actions, "the child has got it as well"),
+            "{actions:?}"
+        );
+    }
+}
+
+#[test]
+fn of_what_is_queued_the_next_life_hears_what_is_asked_of_stepdown() {
+    assert!(signal(Signal::TERM).is_for_next(None));
+    assert!(!Event::Ready.is_for_next(None));
+    assert!(Event::Ready.of(2).is_for_next(Some(2)));
+    assert!(!Event::Ready.of(2).is_for_next(Some(3)));
+    assert!(!Event::Ready.of(2).is_for_next(None));
+}
+
+#[test]
+fn who_listens_is_looked_up_in_the_first_life_alone() {
+    for (number, looks) in [(1, true), (2, false)] {
+        let generation = Generation {
+            number,
+            restarts: 0,
+        };
+        let machine = Machine::of_generation(Rc::new(plan("")), ms(0), Some(generation));
+        let now = ms(0);
+        let mut run = Run { machine, now };
+        run.hears(0, Event::Started { pid: 2 });
+        run.hears(0, exits(0));
+        let actions = run.hears(0, Event::Deadline);
+        assert_eq!(actions.contains(&Action::LookWhoListens), looks);
+    }
+}
+
+#[test]
+fn only_the_one_that_serves_has_requests_to_wait_for() {
+    let generation = Generation {
+        number: 2,
+        restarts: 0,
+    };
+    for serves in [false, true] {
+        let machine = Machine::beside(Rc::new(plan("--drain-port 80")), ms(0), generation);
+        let now = ms(0);
+        let mut run = Run { machine, now };
+        run.hears(0, Event::Started { pid: 2 });
+        if serves {
+            run.machine.serve();
+        }
+        let actions = run.hears(0, signal(Signal::TERM));
+        assert_eq!(actions.contains(&Action::StartDrain), serves);
+        assert_eq!(sends(&actions).is_empty(), serves);
+    }
+}
+
+#[test]
+fn where_no_port_is_looked_at_the_programs_word_ends_the_drain_with_the_delay() {
+    let mut run = Run::of("--drain-delay 1s --drain-until notify");
+    run.hears(0, Event::SaysInFlight(0));
+    assert_eq!(sends(&run.hears(0, signal(Signal::TERM))), []);
+    assert_eq!(sends(&run.hears(1000, Event::Deadline)), [Signal::TERM]);
+}
+
+#[test]
+fn what_comes_down_is_not_restarted_and_says_why() {
+    let mut run = Run::of("");
+    assert_eq!(run.machine.why_no_restart(), None);
+    run.hears(0, exits(0));
+    let why = run.machine.why_no_restart();
+    assert_eq!(why, Some("the child has ended"));
+    let mut run = Run::of("");
+    run.hears(0, signal(Signal::TERM));
+    let why = run.machine.why_no_restart();
+    assert_eq!(why, Some("a stop is under way"));
+}
+
+#[test]
+fn what_was_seen_before_the_delay_was_over_is_looked_at_once_more() {
+    let mut run = Run::of("--drain-port 80 --drain-delay 1s");
+    run.hears(0, signal(Signal::TERM));
+    run.hears(500, in_flight(0, true));
+    let actions = run.hears(500, Event::Deadline);
+    assert_eq!(actions, [Action::LookAgain]);
+    assert_eq!(run.hears(0, Event::Deadline), []);
+    assert_eq!(sends(&run.hears(0, in_flight(0, true))), [Signal::TERM]);
+    let mut run = Run::of("--drain-delay 1s --drain-until exec:idle");
+    run.hears(0, signal(Signal::TERM));
+    run.hears(500, answered(0, Answer::Holds));
+    let actions = run.hears(500, Event::Deadline);
+    assert_eq!(actions, [Action::LookAgain]);
+    let actions = run.hears(1, answered(0, Answer::Holds));
+    assert_eq!(sends(&actions), [Signal::TERM]);
+}
+
+#[test]
+fn a_drain_that_cuts_no_request_names_no_connection_at_its_end() {
+    let mut run = Run::of("--drain-port 80 --drain-until exec:idle --drain-timeout 5s");
+    run.hears(0, signal(Signal::TERM));
+    run.hears(0, in_flight(1, false));
+    run.hears(4500, held_up(1));
+    run.hears(300, in_flight(0, true));
+    run.hears(0, held_up(0));
+    let actions = run.hears(200, Event::Deadline);
+    assert_eq!(sends(&actions), [Signal::TERM]);
+    let names = |action: &Action| matches!(action, Action::Record(Record::HeldUp { .. }));
+    assert!(!actions.iter().any(names), "{actions:?}");
 }

@@ -322,8 +322,105 @@ fn trouble_is_told_while_only_the_one_that_leaves_is_left() {
     let message = "no space".to_owned();
     let actions = run.hears(0, Event::Trouble(message.clone()));
     assert_eq!(actions, [Action::Record(Record::Trouble { message })]);
+    let (pid, status) = (9, ExitStatus::Exited(0));
+    let actions = run.hears(0, Event::Reaped { pid, status });
+    let reaped = Action::Record(Record::Reaped { pid, status });
+    assert_eq!(actions, [reaped], "once");
     let signal = named("USR1");
     let actions = run.hears(0, received(signal));
     let why = "the child has ended";
     assert_eq!(actions, [Action::Record(Record::Dropped { signal, why })]);
+}
+
+#[test]
+fn nothing_is_begun_beside_one_that_has_ended_while_the_sockets_were_opened() {
+    let mut supervision = always();
+    supervision.replace_on.insert(named("USR2"));
+    for event in [exits(3), TERM] {
+        let mut run = Run::of(supervision.clone(), &[("ready-when", "notify")]);
+        run.hears(0, Event::Ready);
+        run.hears(0, received(named("USR2")));
+        run.hears(0, event);
+        assert_eq!(run.hears(0, Event::OpenedBeside), [Action::CloseBeside]);
+        let mut run = Run::of(supervision.clone(), &[("ready-when", "notify")]);
+        run.hears(0, Event::Ready);
+        run.hears(0, received(named("USR2")));
+        run.hears(0, TERM);
+        let refused = Event::CannotOpenBeside("no BPF".to_owned());
+        assert_eq!(run.hears(0, refused), []);
+    }
+}
+
+#[test]
+fn sockets_are_closed_as_soon_as_it_is_known_that_nothing_follows() {
+    for (left, closes) in [("stop", true), ("wait", false)] {
+        let mut run = Run::of(on_failure(), &[("left", left)]);
+        let actions = run.hears(0, exits(0));
+        assert_eq!(actions.contains(&Action::CloseSockets), closes, "{left}");
+    }
+}
+
+#[test]
+fn the_file_can_be_read_again_between_two_lives() {
+    let options = [
+        ("config", "a.toml"),
+        ("reload-on", "USR1"),
+        ("left", "leave"),
+    ];
+    let mut run = Run::of(always(), &options);
+    run.hears(0, exits(1));
+    let actions = run.hears(0, received(named("USR1")));
+    assert_eq!(actions, [Action::Reload]);
+    let message = "it is no TOML".to_owned();
+    let actions = run.hears(0, Event::ReloadRefused(message.clone()));
+    assert_eq!(actions, [Action::Record(Record::ReloadRefused { message })]);
+}
+
+/// The number of the life that begins.
+fn begun(actions: &[Action]) -> Option<u32> {
+    actions.iter().find_map(|action| match action {
+        Action::OpenBeside { generation } => Some(*generation),
+        Action::NextGeneration { number } => Some(*number),
+        _ => None,
+    })
+}
+
+#[test]
+fn no_two_lives_have_one_number_and_none_is_left_out() {
+    let mut supervision = always();
+    supervision.replace_on.insert(named("USR2"));
+    supervision.delay = Duration::ZERO;
+    let refused = || Event::CannotOpenBeside("no BPF".to_owned());
+    let usr2 = || received(named("USR2"));
+    let options = [("ready-when", "notify"), ("left", "leave")];
+    // The second one fails, and the third one cannot be started beside.
+    let mut run = Run::of(supervision.clone(), &options);
+    run.hears(0, Event::Ready);
+    assert_eq!(begun(&run.hears(0, usr2())), Some(2));
+    run.hears(0, Event::OpenedBeside);
+    run.hears(0, Event::Started { pid: 3 }.of(2));
+    run.hears(0, exits(1).of(2));
+    assert_eq!(begun(&run.hears(0, usr2())), Some(3));
+    run.hears(0, refused());
+    assert_eq!(begun(&run.hears(0, exits(0))), Some(3));
+    // The next one has begun while the sockets of another one were opened.
+    for answer in [Event::OpenedBeside, refused()] {
+        let mut run = Run::of(supervision.clone(), &options);
+        run.hears(0, Event::Ready);
+        assert_eq!(begun(&run.hears(0, usr2())), Some(2));
+        assert_eq!(begun(&run.hears(0, exits(0))), Some(3));
+        run.hears(0, answer);
+        run.hears(0, Event::Started { pid: 3 });
+        assert_eq!(begun(&run.hears(0, exits(0))), Some(4));
+    }
+    // The one that was to be replaced ends while the sockets are opened.
+    supervision.delay = secs(1);
+    for answer in [Event::OpenedBeside, refused()] {
+        let mut run = Run::of(supervision.clone(), &options);
+        run.hears(0, Event::Ready);
+        assert_eq!(begun(&run.hears(0, usr2())), Some(2));
+        run.hears(0, exits(0));
+        run.hears(0, answer);
+        assert_eq!(begun(&run.hears(1000, Event::Deadline)), Some(2));
+    }
 }
