@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{asked, play};
 use crate::plan::Plan;
+use crate::plan::drain::DrainPorts;
 use crate::sim::{Leftover, Script};
 
 /// What may go wrong, and how long the stop takes then.
@@ -29,11 +30,16 @@ pub(crate) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
         took: ignores.took(),
         when: "nothing but KILL ends the child and what it leaves behind, and hooks use up their time",
     }];
+    let counts_requests = matches!(&plan.drain, Some(drain) if drain.ports != DrainPorts::None);
     // If KILL goes to the whole tree, no process is left to be asked and waited for.
     if let Some(at) = ignores.killed_at {
         cases.push(Worst {
             took: play(plan, stubborn.clone(), Some(at)).took(),
-            when: "the child ends just before KILL, and what it leaves behind ignores TERM",
+            when: if counts_requests {
+                "the child ends just before KILL, what it leaves behind ignores TERM, and a client does not take its answer"
+            } else {
+                "the child ends just before KILL, and what it leaves behind ignores TERM"
+            },
         });
     }
     if plan.deadline.is_some() {
