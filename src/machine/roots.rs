@@ -72,18 +72,20 @@ mod tests {
         forests.iter().all(|forest| {
             [false, true].into_iter().all(|rest| {
                 let verdicts = rule(forest, rest);
-                forest.iter().zip(&verdicts).all(|(left, verdict)| {
-                    let has_parent = forest.iter().any(|other| other.pid == left.parent);
-                    match left.had {
-                        // None is asked twice.
-                        Had::Yes => *verdict == Treatment::Wait,
-                        // In the end all are asked that may not have been asked before.
-                        Had::No | Had::Perhaps if rest => *verdict == Treatment::Ask,
-                        Had::Perhaps => *verdict == Treatment::HoldBack,
-                        // Roots first.
-                        Had::No => (*verdict == Treatment::Ask) != has_parent,
-                    }
-                })
+                let is_one_each = verdicts.len() == forest.len();
+                is_one_each
+                    && forest.iter().zip(&verdicts).all(|(left, verdict)| {
+                        let has_parent = forest.iter().any(|other| other.pid == left.parent);
+                        match left.had {
+                            // None is asked twice.
+                            Had::Yes => *verdict == Treatment::Wait,
+                            // In the end all are asked that may not have been asked before.
+                            Had::No | Had::Perhaps if rest => *verdict == Treatment::Ask,
+                            Had::Perhaps => *verdict == Treatment::HoldBack,
+                            // Roots first.
+                            Had::No => (*verdict == Treatment::Ask) != has_parent,
+                        }
+                    })
             })
         })
     }

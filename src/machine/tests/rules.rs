@@ -232,6 +232,12 @@ fn a_ctrl_c_after_a_term_is_not_sent_to_a_child_that_the_terminal_has_told() {
     run.hears(0, signal(Signal::TERM));
     let actions = run.hears(0, typed(Signal::INT));
     assert!(actions.contains(&beyond), "{actions:?}");
+    // `--stop-signal` stands for it.
+    let mut run = Run::of("--grace 10s --stop-signal QUIT");
+    run.hears(0, signal(Signal::TERM));
+    let actions = run.hears(0, signal(Signal::INT));
+    assert_eq!(sends(&actions), []);
+    assert_eq!(says_again(&actions), Some(Again::Noted));
     // From a process it is the first that the child hears of.
     let mut run = Run::of("--grace 10s");
     run.hears(0, signal(Signal::TERM));
@@ -601,4 +607,75 @@ fn a_drain_that_cuts_no_request_names_no_connection_at_its_end() {
     assert_eq!(sends(&actions), [Signal::TERM]);
     let names = |action: &Action| matches!(action, Action::Record(Record::HeldUp { .. }));
     assert!(!actions.iter().any(names), "{actions:?}");
+}
+
+#[test]
+fn an_heir_is_waited_for_while_the_stop_can_go_on_without_it() {
+    let mut run = Run::of("--main-pid notify --pre-stop p");
+    run.hears(0, signal(Signal::TERM));
+    run.hears(0, exits(0));
+    let actions = run.hears(0, Event::NoHeir("unnamed".to_owned()));
+    assert!(tells(&actions, "waiting up to 10.0 s"), "{actions:?}");
+}
+
+#[test]
+fn that_it_is_alive_is_told_only_after_it_was_not() {
+    let mut run = Run::of("--live-when exec:alive");
+    assert_eq!(run.hears(0, Event::Alive), []);
+    run.hears(0, Event::NotAlive("refused".to_owned()));
+    let actions = run.hears(0, Event::Alive);
+    assert!(tells(&actions, "alive again"), "{actions:?}");
+    assert_eq!(run.hears(0, Event::Alive), []);
+}
+
+#[test]
+fn what_is_left_has_the_rest_of_the_grace_that_was_given() {
+    for (grace, waits, by) in [("10s", 9000, "--grace"), ("3s", 2000, "--sweep-grace")] {
+        let mut run = Run::of(&format!("--grace {grace}"));
+        run.hears(0, signal(Signal::TERM));
+        run.hears(1000, exits(0));
+        run.hears(0, Event::Deadline);
+        assert_eq!(run.waits(), Some(ms(waits)));
+        run.hears(waits, Event::Deadline);
+        let actions = run.hears(0, swept(Signal::KILL, 3..4));
+        assert!(tells(&actions, by), "{actions:?}");
+    }
+}
+
+#[test]
+fn kill_has_ten_seconds_before_it_is_given_up() {
+    let mut run = Run::of("--sweep-grace 0");
+    run.hears(0, exits(0));
+    run.hears(0, Event::Deadline);
+    run.hears(0, Event::Deadline);
+    assert_eq!(run.hears(9_999, Event::Deadline), [LAST]);
+    let actions = run.hears(1, Event::Deadline);
+    assert!(tells(&actions, "still there"), "{actions:?}");
+}
+
+#[test]
+fn who_is_not_ready_in_time_is_told_with_the_last_reason() {
+    let mut run = Run::of("--ready-when exec:ready --ready-timeout 5s");
+    run.hears(0, Event::NotYetReady("it exited with 7".to_owned()));
+    let actions = run.hears(5000, Event::Deadline);
+    assert!(tells(&actions, "it exited with 7"), "{actions:?}");
+}
+
+/// How often KILL is sent once all the time is over, while each time somebody new is found.
+#[test]
+fn however_late_it_is_there_are_three_looks_for_who_was_just_started() {
+    let mut run = Run::of("--deadline 1s");
+    run.hears(0, signal(Signal::TERM));
+    run.hears(0, exits(0));
+    run.hears(0, Event::Deadline);
+    run.hears(5000, Event::Deadline);
+    let actions = run.hears(0, Event::Deadline);
+    assert!(tells(&actions, "still there"), "{actions:?}");
+    let mut looks = 0;
+    for pid in 10..20 {
+        let actions = run.hears(0, Event::Deadline);
+        looks += usize::from(actions.contains(&LAST));
+        run.hears(0, swept(Signal::KILL, pid..pid + 1));
+    }
+    assert_eq!(looks, 3);
 }

@@ -326,6 +326,12 @@ fn trouble_is_told_while_only_the_one_that_leaves_is_left() {
     let actions = run.hears(0, Event::Reaped { pid, status });
     let reaped = Action::Record(Record::Reaped { pid, status });
     assert_eq!(actions, [reaped], "once");
+    let actions = run.hears(0, received(Signal::INT));
+    let drops = |action: &Action| matches!(action, Action::Record(Record::Dropped { .. }));
+    assert!(
+        !actions.iter().any(drops),
+        "it is the other one's: {actions:?}"
+    );
     let signal = named("USR1");
     let actions = run.hears(0, received(signal));
     let why = "the child has ended";
