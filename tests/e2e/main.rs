@@ -26,6 +26,7 @@ mod activation;
 mod cannot_start;
 mod causes;
 mod cgroup;
+mod chaos;
 mod check;
 mod check_containers;
 mod check_ends;

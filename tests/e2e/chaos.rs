@@ -1,0 +1,86 @@
+//! A slice of `scripts/chaos`: real processes are stopped at random moments, and what is not kept is noticed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::libc;
+use nix::unistd::{Pid, geteuid};
+
+use crate::support::{BOUND, binary, holds_within, need, proc};
+
+/// An init that gives a status of its own, leaves all that it has started, and writes no report.
+const BAD_INIT: &str = "#!/bin/sh
+while [ \"$1\" != -- ]; do shift; done
+shift
+trap 'exit 99' TERM
+setsid \"$@\" &
+wait
+";
+
+/// Plays so many stops: whether every promise was kept, and what the script has told.
+#[track_caller]
+fn played(stepdown: &Path, stops: u32) -> (bool, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/chaos");
+    let mut chaos = Command::new(script)
+        .args(["--seed=1", "--jobs=4", &format!("--stops={stops}")])
+        .arg("--stepdown")
+        .arg(stepdown)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a script of ours");
+    let mut gone = || chaos.try_wait().expect("our own child").is_some();
+    let ended = holds_within(BOUND * 6, &mut gone);
+    if !ended {
+        // It ends the stops that are under way, and takes back its mount.
+        let pid = Pid::from_raw(chaos.id().cast_signed());
+        let _ = proc::kill(pid, libc::SIGTERM);
+    }
+    let told = chaos.wait_with_output().expect("our own child");
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    let error = String::from_utf8_lossy(&told.stderr);
+    assert!(
+        ended && error.is_empty() && told.status.code().is_some_and(|code| code < 2),
+        "{error}{text}"
+    );
+    (told.status.success(), text)
+}
+
+/// As root the script makes namespaces and mounts.
+fn can_play() -> Result<(), String> {
+    binary::installed("/usr/bin/python3")?;
+    let tried = ["-fpm", "sh", "-c", "mount -t proc proc /proc"];
+    if geteuid().is_root() {
+        binary::runs("unshare", &tried, "no PID and mount namespaces here")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_promise_is_kept_at_random_stops() {
+    need!(can_play());
+    let (kept, told) = played(&binary::under_test(), 60);
+    assert!(kept && told.contains("60 stops"), "{told}");
+}
+
+#[test]
+fn an_init_that_keeps_no_promise_is_noticed() {
+    need!(can_play());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let bad = directory.path().join("bad-init");
+    fs::write(&bad, BAD_INIT).expect("it is ours");
+    fs::set_permissions(&bad, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let (kept, told) = played(&bad, 12);
+    assert!(!kept, "{told}");
+    for noticed in [
+        "exit status 99, and due is one of",
+        "there is no report",
+        " left",
+    ] {
+        assert!(told.contains(noticed), "{noticed}: {told}");
+    }
+}
