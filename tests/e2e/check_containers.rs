@@ -289,16 +289,19 @@ fn compose_up_is_checked_as_a_whole() {
     let ended = checked(&["--within=50s", "--expect-exit=0"], &command);
     ended.code(0).said("All promises held.").nothing_left();
     let command = compose(&name, dir.path(), "broken");
-    let ended = checked(&["--within=3s"], &command);
-    ended.code(1).said("no-kill: broken").nothing_left();
-    // The other one takes its time as well, and may be found first.
     let left = format!("container {}_web_1", name.0);
-    let is_told = |line: &str| {
-        let happened = line.strip_prefix("  happened: ");
-        happened
-            .is_some_and(|happened| happened.contains(" left behind: ") && happened.contains(&left))
-    };
-    assert!(ended.stdout.lines().any(is_told), "{}", ended.told());
+    // On a machine that is held up the engine may have stopped it before check looks.
+    let is_told = (0..4).any(|_| {
+        let ended = checked(&["--within=3s"], &command);
+        ended.code(1).said("no-kill: broken").nothing_left();
+        // The other one takes its time as well, and may be found first.
+        let mut found = ended.stdout.lines().filter_map(|line| {
+            let happened = line.strip_prefix("  happened: ");
+            happened.filter(|happened| happened.contains(" left behind: "))
+        });
+        found.any(|happened| happened.contains(&left))
+    });
+    assert!(is_told);
     // And it was removed; compose itself keeps what has stopped.
     let filter = format!("name={}_web_1", name.0);
     let list = ["ps", "--all", "--quiet", "--filter", &filter];
