@@ -628,6 +628,10 @@ fn a_child_of_dumb_init_is_stopped_where_tstp_could_not_stop_it() {
         let state = || proc::process(child).map(|process| process.state);
         run.signal(Signal::SIGTSTP);
         wait_until("the child is stopped", || state() == Some('T'));
+        // dumb-init sends itself STOP next, and the kernel drops a CONT that is pending then (sigaction(3p)).
+        let init = run.pid();
+        let waits = || proc::process(init).is_some_and(|process| process.state == 'S');
+        wait_until("the init waits for a signal", waits);
         run.signal(Signal::SIGCONT);
         wait_until("the child goes on", || state() != Some('T'));
         // With -c the signal stays what it is, and the child ignores it.
