@@ -6,13 +6,16 @@ use super::after::state;
 use super::before_finding::Before;
 use super::finding::{Finding, Named};
 use super::go::{self, GoAction};
-use super::patience::{GRACEFUL, Patience};
 use super::process::{ProcessLook, SignalAction};
 use super::shell::trap_waits;
 use super::snapshot::{Init, InitStep, Seen, Snapshot};
 use super::verdict::{Diagnosis, Fate, Found, Judged, Level, Verdict};
 use crate::plan::Target;
 use crate::words::signal::Signal;
+
+#[cfg(test)]
+mod tests;
+mod times;
 
 /// What reaches a process.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,9 +79,6 @@ pub(crate) fn judge(snapshot: &Snapshot) -> Diagnosis {
         findings,
     }
 }
-
-#[cfg(test)]
-mod tests;
 
 impl<'a> Judge<'a> {
     fn children(&self, pid: i32) -> Vec<&'a Seen> {
@@ -442,60 +442,6 @@ impl<'a> Judge<'a> {
             next += 1;
         }
         found
-    }
-
-    /// A server whose own time is longer than the platform's.
-    fn patience(&mut self, seen: &Seen, signal: Signal) {
-        let words: Vec<&str> = seen.look.argv.iter().map(String::as_str).collect();
-        if let Some(grace) = &self.snapshot.grace
-            && let Some(patience) = Patience::of(&words).filter(|_| signal == GRACEFUL)
-            && patience.time > grace.time
-        {
-            let (grace, by) = (grace.time, grace.by.clone());
-            let finding = Before::Outlasts {
-                patience,
-                grace,
-                by,
-            };
-            self.find(seen, Level::Warning, finding);
-        }
-    }
-
-    fn times(&mut self, seen: &Seen, init: &Init) {
-        let (Some(times), Some(grace)) = (&init.times, &self.snapshot.grace) else {
-            return;
-        };
-        let by = grace.by.clone();
-        let found = match times.worst {
-            _ if times.least > grace.time => Some((
-                Level::Error,
-                Before::TooLong {
-                    least: times.least,
-                    grace: grace.time,
-                    by,
-                },
-            )),
-            Some((worst, when)) if worst > grace.time => Some((
-                Level::Warning,
-                Before::MayTakeLonger {
-                    worst,
-                    when,
-                    grace: grace.time,
-                    by,
-                },
-            )),
-            None if times.has_post_stop => Some((
-                Level::Warning,
-                Before::NoTimeLeft {
-                    grace: grace.time,
-                    by,
-                },
-            )),
-            _ => None,
-        };
-        if let Some((level, finding)) = found {
-            self.find(seen, level, finding);
-        }
     }
 }
 

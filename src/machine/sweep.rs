@@ -8,6 +8,10 @@ use crate::plan::Left;
 use crate::record::{ExitStatus, Process, Record, killed_by};
 use crate::words::signal::{Signal, SignalSet};
 
+mod last;
+
+use last::LastLooks;
+
 /// Pauses between the rounds of KILL while processes are left: they double up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
@@ -19,12 +23,6 @@ const STOP_ROUNDS: u32 = 64;
 /// About the time that the kernel needs to end a process: an earlier look finds it still dying, and
 /// delays it.
 const DYING: Duration = Duration::from_micros(30);
-
-/// So often it is looked at least, however late it is, as long as each look finds somebody new.
-const LAST_LOOKS: u32 = 3;
-
-/// No longer than this it is looked again and again, where no deadline says so.
-const LAST_LOOKS_TAKE: Duration = Duration::from_millis(250);
 
 /// The sweep after the child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,13 +78,6 @@ pub(super) struct Kill {
     /// The last round has found somebody new.
     found: bool,
     last: Option<LastLooks>,
-}
-
-/// The time for KILL is over: who was started while it was sent is looked for, and nobody is waited for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct LastLooks {
-    looks: u32,
-    until: Duration,
 }
 
 impl SweepStage {
@@ -471,53 +462,5 @@ impl Machine {
             self.set_limits(now);
         }
         self.enter_post_stop(now, 0);
-    }
-
-    pub(super) fn last_sweep(&mut self, now: Duration) {
-        let Phase::LastSweep(kill) = &mut self.phase else {
-            return;
-        };
-        let first = kill.is_none();
-        let pause = kill.get_or_insert(Kill::FIRST).next_pause();
-        if first {
-            self.since = now;
-        }
-        if now < self.give_up_at() {
-            self.kill_round();
-            return self.pause(now, pause);
-        }
-        // However late it is, what the hooks have left gets KILL.
-        if self.looks_again(now) {
-            self.kill_round();
-            // Those that are known to outlive KILL are not waited for.
-            let pause = if self.stop.hopeless {
-                Duration::ZERO
-            } else {
-                SHORTEST_PAUSE
-            };
-            return self.pause(now, pause);
-        }
-        if !self.stop.hopeless {
-            let took = now.saturating_sub(self.since);
-            self.tell(Record::SweepEnded { left: true, took });
-        }
-        self.enter_flush(now);
-    }
-
-    /// Who was forked while KILL was sent did not get it: it is looked again until a look finds nobody new.
-    fn looks_again(&mut self, now: Duration) -> bool {
-        let until = now.saturating_add(LAST_LOOKS_TAKE);
-        let until = self.before(Some(until), |limits| limits.look_by);
-        let Some(kill) = self.kill() else {
-            return false;
-        };
-        let found = kill.found;
-        let last = kill.last.get_or_insert(LastLooks {
-            looks: 0,
-            until: until.unwrap_or(now),
-        });
-        let again = last.looks == 0 || found && (last.looks < LAST_LOOKS || now < last.until);
-        last.looks += 1;
-        again
     }
 }

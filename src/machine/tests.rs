@@ -29,6 +29,7 @@ mod promises;
 mod readiness;
 mod reload;
 mod rules;
+mod run;
 mod setups;
 mod signals;
 mod status;

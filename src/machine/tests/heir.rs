@@ -1,5 +1,6 @@
 //! Hands over: who is the child, what is kept for it, and what a stop makes of the search.
 
+use super::run::{Run, exits};
 use super::*;
 
 fn heir(pid: i32) -> Event {
@@ -9,46 +10,24 @@ fn heir(pid: i32) -> Event {
     }
 }
 
-fn exits(code: u8) -> Event {
-    Event::ChildExited(ExitStatus::Exited(code))
-}
-
-/// A machine that runs, with what it does and tells from then on.
-struct Run {
-    machine: Machine,
-    now: Duration,
-}
-
 impl Run {
-    fn of(options: &str) -> Self {
-        let mut machine = Machine::new(Rc::new(plan(options)));
-        machine.handle(ms(0), Event::Started { pid: 2 });
-        while machine.poll().is_some() {}
-        let now = ms(0);
-        Self { machine, now }
-    }
-
-    /// What comes of an event, so long after the one before.
-    fn hears(&mut self, after: u64, event: Event) -> String {
-        self.now += ms(after);
-        self.machine.handle(self.now, event);
-        let mut told = Vec::new();
-        while let Some(action) = self.machine.poll() {
-            told.push(match action {
-                Action::Record(record) => log::text(&record),
-                Action::Send { target, signal } => format!("-> {signal} to the {target:?}"),
-                Action::FindHeir => "-> find".to_owned(),
-                Action::EndSearch => "-> end".to_owned(),
-                Action::Finish(outcome) => format!("-> exit {}", outcome.code),
-                _ => continue,
-            });
-        }
-        told.join("\n")
+    /// What comes of an event, so long after the one before, as text.
+    fn told(&mut self, after: u64, event: Event) -> String {
+        let actions = self.hears(after, event);
+        let told = actions.into_iter().filter_map(|action| match action {
+            Action::Record(record) => Some(log::text(&record)),
+            Action::Send { target, signal } => Some(format!("-> {signal} to the {target:?}")),
+            Action::FindHeir => Some("-> find".to_owned()),
+            Action::EndSearch => Some("-> end".to_owned()),
+            Action::Finish(outcome) => Some(format!("-> exit {}", outcome.code)),
+            _ => None,
+        });
+        told.collect::<Vec<_>>().join("\n")
     }
 
     #[track_caller]
     fn tells(&mut self, after: u64, event: Event, expected: &[&str]) -> &mut Self {
-        assert_eq!(self.hears(after, event), expected.join("\n"));
+        assert_eq!(self.told(after, event), expected.join("\n"));
         self
     }
 }
@@ -142,7 +121,7 @@ fn while_it_is_not_ready_the_ready_timeout_says_how_long() {
     let options = "--main-pid notify --ready-when notify --ready-timeout 30s";
     let mut run = Run::of(options);
     run.tells(1_000, exits(0), &["-> find"]);
-    let told = run.hears(0, none());
+    let told = run.told(0, none());
     assert!(told.contains("waiting up to 29.0 s"), "{told}");
     assert_eq!(run.machine.deadline(), Some(ms(30_000)));
 }
@@ -206,9 +185,9 @@ fn but_not_for_long() {
 fn a_second_kind_of_request_ends_that_wait_and_the_first_does_not() {
     let mut run = awaited(HANDS_OVER);
     run.tells(10, signal(Signal::TERM), &["stopping: TERM from pid 9"]);
-    let told = run.hears(10, signal(Signal::INT));
+    let told = run.told(10, signal(Signal::INT));
     assert!(!told.contains("nobody"), "{told}");
-    let told = run.hears(10, signal(Signal::INT));
+    let told = run.told(10, signal(Signal::INT));
     assert!(told.contains("nobody has taken over"), "{told}");
 }
 
@@ -251,7 +230,7 @@ fn what_was_only_forwarded_to_it_is_no_signal_of_the_ladder() {
     };
     run.hears(0, Event::ChildExited(dies));
     run.hears(0, none());
-    let told = run.hears(0, Event::NoneLeft);
+    let told = run.told(0, Event::NoneLeft);
     assert!(told.contains("-> exit 129"), "{told}");
 }
 
@@ -265,7 +244,7 @@ fn what_the_terminal_has_sent_to_the_one_before_it_gets_itself() {
         phase: HookPhase::PreStop,
         index: 0,
     };
-    let told = run.hears(
+    let told = run.told(
         0,
         Event::HookEnded {
             hook,
@@ -280,18 +259,16 @@ fn after_kill_there_is_no_heir() {
     let mut run = Run::of("--main-pid notify --grace 1s --ladder TERM:1s,KILL@child");
     run.hears(0, signal(Signal::TERM));
     run.hears(1_000, Event::Deadline);
-    let told = run.hears(0, exits(0));
+    let told = run.told(0, exits(0));
     assert!(!told.contains("find"), "{told}");
 }
 
 #[test]
 fn a_server_that_is_left_is_told_about_where_nothing_is_kept_quiet() {
     let looks = |options: &str, code| {
-        let mut machine = Machine::new(Rc::new(plan(options)));
-        machine.handle(ms(0), Event::Started { pid: 2 });
-        machine.handle(ms(0), exits(code));
-        machine.handle(ms(0), Event::Deadline);
-        std::iter::from_fn(|| machine.poll()).any(|action| action == Action::LookWhoListens)
+        let mut run = Run::of(options);
+        let actions = [run.hears(0, exits(code)), run.hears(0, Event::Deadline)];
+        actions.concat().contains(&Action::LookWhoListens)
     };
     assert!(looks("", 0));
     assert!(!looks("", 1));

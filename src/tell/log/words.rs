@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use crate::plan::HookPhase;
 use crate::plan::sockets::UNNAMED;
-use crate::record::waited::Waited;
 use crate::record::{
-    Again, CountedFrom, HookResult, Outcome, Process, Reason, Record, RestartReason, Sender,
+    Again, CountedFrom, HookResult, Outcome, Reason, Record, RestartReason, Sender,
 };
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
 mod drain;
+mod processes;
 mod step;
 mod values;
 
 use drain::{drain_ended, drain_waits, held_up};
+use processes::{names, noun, still_there};
 use step::StepText;
 
 /// One record as a line for people, without prefix and newline.
@@ -456,45 +457,6 @@ fn out_of_memory(
     match limit {
         Some(bytes) => write!(f, ", whose limit is {} MiB", bytes.div_ceil(1 << 20)),
         None => Ok(()),
-    }
-}
-
-fn noun(count: usize) -> &'static str {
-    if count == 1 { "process" } else { "processes" }
-}
-
-/// As many names as a person reads; the count stands before them.
-fn names(f: &mut fmt::Formatter<'_>, processes: &[Process]) -> fmt::Result {
-    const SHOWN: usize = 12;
-    for (index, process) in processes.iter().take(SHOWN).enumerate() {
-        let comma = if index > 0 { ", " } else { "" };
-        let (pid, command) = (process.pid, process.command.escape_debug());
-        write!(f, "{comma}{pid} {command}")?;
-        if process.from_outside {
-            f.write_str(" (from outside)")?;
-        }
-    }
-    match processes.len().checked_sub(SHOWN) {
-        None | Some(0) => Ok(()),
-        Some(more) => write!(f, " and {more} more"),
-    }
-}
-
-fn still_there(f: &mut fmt::Formatter<'_>, after: Shown, processes: &[Waited]) -> fmt::Result {
-    const SHOWN: usize = 8;
-    let Some((first, others)) = processes.split_first() else {
-        return write!(
-            f,
-            "the child is still there after {after} (no usable /proc shows why)"
-        );
-    };
-    write!(f, "still there after {after}: {first}")?;
-    for process in others.iter().take(SHOWN) {
-        write!(f, ", {process}")?;
-    }
-    match others.len().checked_sub(SHOWN) {
-        None | Some(0) => Ok(()),
-        Some(more) => write!(f, " and {more} more"),
     }
 }
 
