@@ -254,43 +254,44 @@ fn has_let(condition: &syn::Expr) -> bool {
     }
 }
 
+impl File<'_> {
+    /// Visits what is evaluated by the compiler where `is_const` holds: no variable can choose there.
+    fn within(&mut self, is_const: bool, visit: impl FnOnce(&mut Self)) {
+        let before = self.in_const;
+        self.in_const |= is_const;
+        visit(self);
+        self.in_const = before;
+    }
+
+    fn signature(&mut self, span: Span, block: &syn::Block, signature: &syn::Signature) {
+        self.function(
+            span,
+            block,
+            signature.constness.is_some(),
+            &signature.output,
+        );
+    }
+}
+
 impl<'ast> Visit<'ast> for File<'_> {
     fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
-        let before = std::mem::replace(&mut self.in_const, true);
-        visit::visit_item_const(self, item);
-        self.in_const = before;
+        self.within(true, |file| visit::visit_item_const(file, item));
     }
 
     fn visit_impl_item_const(&mut self, item: &'ast syn::ImplItemConst) {
-        let before = std::mem::replace(&mut self.in_const, true);
-        visit::visit_impl_item_const(self, item);
-        self.in_const = before;
+        self.within(true, |file| visit::visit_impl_item_const(file, item));
     }
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        self.function(
-            item.span(),
-            &item.block,
-            item.sig.constness.is_some(),
-            &item.sig.output,
-        );
-        let before = self.in_const;
-        self.in_const |= item.sig.constness.is_some();
-        visit::visit_item_fn(self, item);
-        self.in_const = before;
+        self.signature(item.span(), &item.block, &item.sig);
+        let is_const = item.sig.constness.is_some();
+        self.within(is_const, |file| visit::visit_item_fn(file, item));
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        self.function(
-            item.span(),
-            &item.block,
-            item.sig.constness.is_some(),
-            &item.sig.output,
-        );
-        let before = self.in_const;
-        self.in_const |= item.sig.constness.is_some();
-        visit::visit_impl_item_fn(self, item);
-        self.in_const = before;
+        self.signature(item.span(), &item.block, &item.sig);
+        let is_const = item.sig.constness.is_some();
+        self.within(is_const, |file| visit::visit_impl_item_fn(file, item));
     }
 
     fn visit_expr_binary(&mut self, binary: &'ast syn::ExprBinary) {
