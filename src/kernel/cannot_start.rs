@@ -13,6 +13,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::options::{self, OPTIONS, Opt};
 use crate::sys::error_text;
+use crate::words::signal::Signal;
 use crate::words::suggest;
 use file::{File, HEAD, machine_name, own_machine};
 
@@ -74,6 +75,7 @@ impl FailedExec<'_> {
             .or_else(of_any)
             .or_else(unquoted)
             .or_else(|| self.nearby(program))
+            .or_else(|| signal_name(program))
             .or_else(|| subcommand(program))
     }
 
@@ -319,6 +321,13 @@ fn shell_word(program: &str) -> Option<String> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     (!name.is_empty() && name.bytes().all(is_name))
         .then(|| format!(": only a shell sets variables so: write env {program} COMMAND"))
+}
+
+/// A signal behind `-s`, which is tini's subreaper and takes no value.
+fn signal_name(program: &str) -> Option<String> {
+    let is_name = program.starts_with(|first: char| first.is_ascii_uppercase());
+    (is_name && Signal::parse(program).is_ok())
+        .then(|| format!(": it is a signal: write --stop-signal {program}"))
 }
 
 fn subcommand(program: &str) -> Option<String> {

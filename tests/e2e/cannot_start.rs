@@ -255,6 +255,10 @@ fn a_command_that_is_not_found_shows_the_way_out() {
             &["cd: not found: it is a word of the shell: write sh -c 'cd ...'"],
         ),
         (
+            &["SIGTERM", "server"],
+            &["SIGTERM: not found: it is a signal: write --stop-signal SIGTERM"],
+        ),
+        (
             &["exec", "nginx"],
             &["it is a word of the shell: write sh -c 'exec ...'"],
         ),
