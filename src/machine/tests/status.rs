@@ -54,7 +54,13 @@ fn success_exit_maps_codes_and_signals() {
 
 #[test]
 fn a_clean_stop_before_the_start_is_0() {
-    for (options, code) in [("", 143), ("--clean-stop", 0)] {
+    for (options, code) in [
+        ("", 143),
+        ("--clean-stop", 0),
+        ("--success-exit TERM", 0),
+        ("--success-exit 143", 0),
+        ("--success-exit INT,130", 143),
+    ] {
         let options = format!("--pre-start a {options}");
         let story = Story::of(&options)
             .hook(HookPhase::PreStart, 0, 500, done())

@@ -4,7 +4,7 @@ use super::*;
 use crate::machine::HookId;
 use crate::plan::reload::Reload;
 use crate::plan::{HookPhase, Plan};
-use crate::record::HookResult;
+use crate::record::{DrainWait, HookResult};
 
 /// A supervisor by itself, with what it does and tells at each event.
 struct Run {
@@ -265,6 +265,58 @@ fn an_orphan_that_ends_between_two_lives_is_told() {
     let (pid, status) = (9, ExitStatus::Exited(0));
     let actions = between().hears(10, Event::Reaped { pid, status });
     assert_eq!(actions, [Action::Record(Record::Reaped { pid, status })]);
+}
+
+#[test]
+fn trouble_between_two_lives_is_told() {
+    let message = "no space".to_owned();
+    let actions = between().hears(10, Event::Trouble(message.clone()));
+    assert_eq!(actions, [Action::Record(Record::Trouble { message })]);
+}
+
+#[test]
+fn the_one_that_comes_does_not_get_what_would_hurry_a_stop() {
+    let mut supervision = never();
+    supervision.replace_on.insert(named("USR2"));
+    let options = [("ready-when", "notify"), ("escalate-on", "QUIT")];
+    let mut run = Run::of(supervision, &options);
+    run.hears(0, Event::Ready);
+    run.hears(0, received(named("USR2")));
+    run.hears(0, Event::OpenedBeside);
+    run.hears(0, Event::Started { pid: 3 }.of(2));
+    let actions = run.hears(0, received(named("QUIT")));
+    let target = crate::plan::Target::Child;
+    let signal = named("QUIT");
+    assert!(actions.contains(&Action::Send { target, signal }));
+    let beside = |action: &Action| matches!(action, Action::Beside(_));
+    assert!(!actions.iter().any(beside), "{actions:?}");
+}
+
+#[test]
+fn the_drain_of_the_one_that_leaves_does_not_wait_for_checks() {
+    let mut supervision = never();
+    supervision.replace_on.insert(named("USR2"));
+    let options = [
+        ("ready-when", "notify"),
+        ("health-listen", ":1"),
+        ("drain-checks", "1"),
+        ("drain-port", "80"),
+    ];
+    let mut run = Run::of(supervision, &options);
+    run.hears(0, Event::Ready);
+    run.hears(0, received(named("USR2")));
+    run.hears(0, Event::OpenedBeside);
+    run.hears(0, Event::Started { pid: 3 }.of(2));
+    let actions = run.hears(0, Event::Ready.of(2));
+    let wait = actions.iter().find_map(|action| match action {
+        Action::Record(Record::OfGeneration { record, .. }) => match &**record {
+            Record::DrainStarted(wait) => Some(wait),
+            _ => None,
+        },
+        _ => None,
+    });
+    let waits = matches!(wait, Some(DrainWait::Requests { .. }));
+    assert!(waits, "{actions:?}");
 }
 
 #[test]

@@ -218,3 +218,51 @@ fn however_late_it_is_there_are_three_looks_for_who_was_just_started() {
     }
     assert_eq!(looks, 3);
 }
+
+/// Whether those with a parent among them are asked, too.
+fn asks_all(actions: &[Action]) -> Vec<bool> {
+    let asked = actions.iter().filter_map(|action| match action {
+        Action::TellLeft(whom) => Some(whom.rest),
+        _ => None,
+    });
+    asked.collect()
+}
+
+#[test]
+fn children_are_left_to_their_parents_for_half_of_the_time() {
+    let mut run = Run::of("--sweep-grace 2s");
+    run.hears(0, exits(0));
+    assert_eq!(asks_all(&run.hears(0, Event::Deadline)), [false]);
+    let held_back = || Event::NotTold {
+        before: Vec::new(),
+        held_back: true,
+    };
+    run.hears(0, held_back());
+    let (pid, status) = (9, ExitStatus::Exited(0));
+    run.hears(0, Event::Reaped { pid, status });
+    let wait = run.waits().unwrap();
+    assert!(wait < ms(1000), "{wait:?}");
+    run.now += wait;
+    assert_eq!(asks_all(&run.hears(0, Event::Deadline)), [false]);
+    run.hears(0, held_back());
+    let wait = run.waits().unwrap();
+    run.now += wait;
+    assert_eq!(run.now, ms(1000));
+    assert_eq!(asks_all(&run.hears(0, Event::Deadline)), [true]);
+}
+
+#[test]
+fn what_the_hooks_have_left_is_looked_for_once_however_late_it_is() {
+    let mut run = Run::of("--deadline 1s --post-stop z");
+    run.hears(0, signal(Signal::TERM));
+    run.hears(0, exits(0));
+    run.hears(0, Event::NoneLeft);
+    let (phase, index) = (HookPhase::PostStop, 0);
+    let (hook, result) = (HookId { phase, index }, done());
+    run.hears(5000, Event::HookEnded { hook, result });
+    let actions = run.hears(0, Event::Deadline);
+    assert!(actions.contains(&LAST), "{actions:?}");
+    // Nobody was found.
+    let actions = run.hears(5, Event::Deadline);
+    assert!(!actions.contains(&LAST), "{actions:?}");
+}
