@@ -3,16 +3,19 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::unistd::geteuid;
+
 use crate::support::{BOUND, binary, holds_within, need};
 
-/// Plays these calls of one run: the table.
+/// Plays these calls of one run, as the script is told to: the table.
 #[track_caller]
-fn played(run: &str, calls: &[&str]) -> String {
+fn played(mode: &[&str], run: &str, calls: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/faults");
     let calls = calls.iter().map(|call| format!("--call={call}"));
     let mut faults = Command::new(script)
         .arg(format!("--run={run}"))
         .arg("--quick")
+        .args(mode)
         .args(calls)
         .arg("--stepdown")
         .arg(binary::under_test())
@@ -34,6 +37,16 @@ fn played(run: &str, calls: &[&str]) -> String {
     table
 }
 
+/// What only root can: strace(1) beside a process of another namespace, or of another user.
+fn as_root() -> Result<(), String> {
+    programs()?;
+    if geteuid().is_root() {
+        Ok(())
+    } else {
+        Err("only root can trace a process of another user or namespace".to_owned())
+    }
+}
+
 fn programs() -> Result<(), String> {
     let programs = ["/usr/bin/strace", "/usr/bin/python3"];
     programs.into_iter().try_for_each(binary::installed)
@@ -43,7 +56,7 @@ fn programs() -> Result<(), String> {
 fn a_stop_survives_each_call_that_fails_once() {
     need!(programs());
     let calls = ["kill", "prctl", "wait4", "rt_sigtimedwait", "getdents64"];
-    let table = played("left", &calls);
+    let table = played(&[], "left", &calls);
     for call in ["kill", "prctl", "wait4"] {
         assert!(table.contains(&format!("| {call} |")), "{table}");
     }
@@ -52,5 +65,23 @@ fn a_stop_survives_each_call_that_fails_once() {
 #[test]
 fn the_end_of_a_command_is_noticed_whatever_the_kernel_says_at_first() {
     need!(programs());
-    played("exit", &["wait4", "clone"]);
+    played(&[], "exit", &["wait4", "clone"]);
+}
+
+#[test]
+fn as_pid_1_a_stop_survives_each_call_that_fails_once() {
+    need!(as_root());
+    let table = played(&["--pid1"], "left", &["wait4", "getdents64"]);
+    assert!(table.contains("| wait4 | EINTR, EINVAL |"), "{table}");
+}
+
+#[test]
+fn what_fails_between_fork_and_exec_is_refused() {
+    need!(as_root());
+    for (run, call) in [("command", "setresuid"), ("sockets", "dup2")] {
+        let table = played(&["--child"], run, &[call]);
+        let line = table.lines().find(|line| line.contains(call));
+        let refused = line.and_then(|line| line.split(" | ").nth(4));
+        assert!(refused.is_some_and(|runs| runs != "0"), "{table}");
+    }
 }
