@@ -103,6 +103,7 @@ mod restart_with;
 mod rolling;
 mod servers;
 mod signals;
+mod soak;
 mod status;
 mod stop;
 mod systemd;
