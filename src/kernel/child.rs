@@ -26,7 +26,7 @@ use crate::record::StartFailure;
 use crate::sys::signals::Inherited;
 use crate::sys::spawn::{Directory, Failure, Null, Passed, SetupStep};
 use crate::sys::terminal::Terminal;
-use crate::sys::{descriptors, error_text, last_resort, spawn};
+use crate::sys::{descriptors, error_text, last_resort, spawn, stderr};
 
 /// What every start of the command needs.
 pub(super) struct Start {
@@ -99,6 +99,16 @@ impl Kernel {
         let environment = child_environment(&self.plan, &self.start, &self.life, self.own_pid);
         let workdir = settings.workdir.as_deref().map(descriptors::path);
         let (from, passed) = self.start.sockets.passed(&self.life.listeners);
+        let path = path_of(environment.as_deref());
+        let failure = |failure: &Failure| {
+            start_failure(failure, &self.start.command, path.as_deref(), &self.plan)
+        };
+        let tell_in_copy = |why: &Failure| {
+            let failure = failure(why);
+            // The log is written by this process alone.
+            stderr::write(format!("stepdown: {}\n", failure.message).as_bytes());
+            failure.code
+        };
         let options = spawn::Options {
             environment: environment.as_deref(),
             own_group: self.terminal.is_none(),
@@ -120,12 +130,10 @@ impl Kernel {
             no_new_privs: settings.no_new_privs,
             own_namespaces: settings.own_namespaces,
             cgroup: self.life.child.cgroup.entry(&refused),
+            tell_in_copy: Some(&tell_in_copy),
         };
-        let path = path_of(environment.as_deref());
         let started = spawn::spawn(&argv, path.as_deref(), &self.start.inherited, &options)
-            .map_err(|failure| {
-                start_failure(&failure, &self.start.command, path.as_deref(), &self.plan)
-            });
+            .map_err(|why| failure(&why));
         self.entered_cgroup(refused.into_inner());
         let pid = started?;
         let write = pipe.map(|(_, write)| write);

@@ -6,6 +6,9 @@
 //! between clone and exec the child neither allocates nor takes a lock, and it writes only to its own
 //! stack and to `ExecAttempt`.
 //!
+//! qemu's user mode (`docker run --platform`) makes a fork of it (linux-user/syscall.c, do_fork): the parent goes on at
+//! once and never sees what the child writes. There the child itself says why exec has failed.
+//!
 //! posix_spawn and std's Command are not used: they reset SIGPIPE, touch signals 32 and 33 and have no
 //! fallback to /bin/sh.
 
@@ -44,6 +47,8 @@ pub(crate) struct Options<'a> {
     /// PID 1 of a PID namespace of its own, with a /proc that shows it (pid_namespaces(7)).
     pub(crate) own_namespaces: bool,
     pub(crate) cgroup: Option<CgroupEntry<'a>>,
+    /// Tells why no process was started, in a copy of this process whose parent cannot know; its exit code.
+    pub(crate) tell_in_copy: Option<&'a dyn Fn(&Failure) -> u8>,
 }
 
 /// A cgroup that the new process enters. If that is refused, it is started all the same.
@@ -298,8 +303,35 @@ extern "C" fn child(attempt: *mut c_void) -> c_int {
         .stage
         .store(u8::try_from(index).unwrap_or(0), Ordering::Relaxed);
     attempt.errno.store(errno, Ordering::Relaxed);
+    let mut code = if errno == libc::ENOENT { 127 } else { 126 };
+    if let Some(tell) = attempt.options.tell_in_copy
+        && !is_waited_for()
+    {
+        // All of this memory is its own: it may allocate.
+        code = tell(&Failure { stage, errno }).into();
+    }
     // SAFETY: _exit runs no handler and flushes no buffer that we share with the parent.
-    unsafe { libc::_exit(127) }
+    unsafe { libc::_exit(code) }
+}
+
+/// Whether the parent is suspended until we call exec or end, as after vfork(2): it cannot be interrupted then, which
+/// proc_pid_stat(5) shows as D. Without /proc it is taken to be.
+fn is_waited_for() -> bool {
+    let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let mut head = [0_u8; 256];
+    // SAFETY: both buffers are as long as is said; the path has room for ten digits, "/stat" and the end.
+    let read = unsafe {
+        let digits = path.as_mut_ptr().add(6).cast::<c_char>();
+        write_digits(digits, libc::getppid());
+        libc::strcat(digits, c"/stat".as_ptr());
+        let file = libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let read = libc::read(file, head.as_mut_ptr().cast(), head.len());
+        libc::close(file);
+        read
+    };
+    let stat = head.get(..usize::try_from(read).unwrap_or(0));
+    let state = stat.and_then(|stat| stat.rsplit(|byte| *byte == b')').next()?.get(1));
+    state.is_none_or(|state| *state == b'D')
 }
 
 fn checked(stage: SetupStep, result: libc::c_long) -> Result<(), (SetupStep, i32)> {
