@@ -14,6 +14,10 @@ use crate::sys::{
     signals::{self, Taken},
 };
 
+fn take_pending() -> Option<Taken> {
+    signals::take(Some(Duration::ZERO))
+}
+
 /// Why a wait ended.
 pub(crate) enum Wake {
     Signal(Taken),
@@ -84,8 +88,9 @@ impl Reactor {
                 tokio::select! {
                     biased;
                     ready = pending.readable() => {
-                        // Once the queue is empty the next signal makes it ready again.
-                        match (signals::take(Some(Duration::ZERO)), ready) {
+                        // Once the queue is empty the next signal makes it ready again. It is asked twice: of one
+                        // that stayed there after EINTR we would never hear again.
+                        match (take_pending().or_else(take_pending), ready) {
                             (Some(taken), _) => return Wake::Signal(taken),
                             (None, Ok(mut ready)) => ready.clear_ready(),
                             (None, Err(_)) => return Wake::TimeOut,

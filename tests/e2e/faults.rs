@@ -69,6 +69,16 @@ fn the_end_of_a_command_is_noticed_whatever_the_kernel_says_at_first() {
 }
 
 #[test]
+fn no_signal_is_lost_beside_an_endpoint_whatever_the_kernel_says_at_first() {
+    need!(programs());
+    let calls = ["rt_sigtimedwait", "epoll_wait", "accept4"];
+    let table = played(&[], "served", &calls);
+    for call in calls {
+        assert!(table.contains(&format!("| {call} |")), "{table}");
+    }
+}
+
+#[test]
 fn as_pid_1_a_stop_survives_each_call_that_fails_once() {
     need!(as_root());
     let table = played(&["--pid1"], "left", &["wait4", "getdents64"]);
