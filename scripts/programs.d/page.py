@@ -46,7 +46,7 @@ def worse(tini, ours):
 def played_with():
     """Which versions were played, as far as a reader needs it."""
     system = platform.freedesktop_os_release()["PRETTY_NAME"]
-    return f"Played with the packages of {system}, and the newest ones of PyPI on {datetime.date.today()}."
+    return f"Run with the packages of {system}, and the newest ones of PyPI on {datetime.date.today()}."
 
 
 def options_of(program):

@@ -29,7 +29,7 @@ RECIPES = {
         "`QUIT` waits, `TERM` and `INT` cut; image: `QUIT`",
         "`TERM` or `INT` cuts",
         "daemon, unless `daemon off;`",
-        "`QUIT` lets requests end, and no later signal reaches nginx that would cut them.",
+        "`QUIT` lets requests end, and no signal that would cut them reaches nginx.",
     ),
     "nginx as a daemon": Recipe(
         "--main-pid file:/mnt/nginx.pid --stop-signal QUIT --grace 30s",
@@ -37,7 +37,7 @@ RECIPES = {
         "as nginx",
         "as nginx",
         "daemon",
-        "For an nginx that is upgraded in place (`USR2`), which it ignores in the foreground.",
+        "For an nginx that is upgraded in place by `USR2`, a signal that it ignores in the foreground.",
     ),
     "apache2": Recipe(
         "--stop-signal WINCH --grace 30s",
@@ -53,7 +53,7 @@ RECIPES = {
         "`QUIT` waits for `process_control_timeout` (0), `TERM` cuts; image: `QUIT`",
         "`TERM` cuts",
         "daemon, unless `-F` or `daemonize = no`",
-        "With its default of 0 s even `QUIT` cuts, so the requests are waited for before.",
+        "With its default of 0 s even `QUIT` cuts, so stepdown waits for the requests first.",
     ),
     "php -S": Recipe(
         f"{DRAIN} --clean-stop", "php -S 0.0.0.0:8080", "`INT` waits; it dies of `TERM`", AT_ONCE, STAYS,
@@ -65,7 +65,7 @@ RECIPES = {
         "`USR1` waits, `TERM` and `INT` cut; image: `USR1`",
         "`TERM` or `INT` cuts",
         "stays with `-db`",
-        "`USR1` lets sessions end; give `hard-stop-after` in its own configuration, too, if some never do.",
+        "`USR1` lets sessions end. If some never do, set `hard-stop-after` in its configuration, too.",
     ),
     "lighttpd": Recipe(
         "--stop-signal INT --grace 30s",
@@ -81,11 +81,11 @@ RECIPES = {
         "`TERM` waits for `shutdown_lifetime` (30 s), `INT` cuts",
         "`INT` cuts",
         "daemon, unless `--foreground`",
-        "A grace longer than its own time, and no `INT` after the `TERM`.",
+        "The grace is longer than its own limit, and no `INT` follows the `TERM`.",
     ),
     "varnish": Recipe(
         DRAIN, "varnishd -F -a :8080 -f default.vcl", "`TERM` and `INT` cut", AT_ONCE, "daemon, unless `-F`",
-        "It cuts by any signal.",
+        "Every signal cuts, so stepdown waits for the requests first.",
     ),
     "caddy": Recipe(
         "--stop-signal TERM --grace 30s",
@@ -93,11 +93,11 @@ RECIPES = {
         "`TERM` and `INT` wait for `grace_period` (no limit)",
         "nothing",
         "stays with `run`",
-        "It waits by itself, and the grace bounds it.",
+        "It waits by itself without a limit, and the grace sets one.",
     ),
     "stunnel": Recipe(
         "--drain-port 8080/tls --grace 10s", "stunnel stunnel.conf", "`TERM` and `INT` cut", AT_ONCE,
-        "daemon, unless `foreground = yes`", "It cuts by any signal.",
+        "daemon, unless `foreground = yes`", "Every signal cuts, so stepdown waits for the requests first.",
     ),
     "PostgreSQL": Recipe(
         "--ladder SAME:8s,INT:15s,QUIT:3s,KILL --stop-signal TERM",
@@ -113,7 +113,7 @@ RECIPES = {
         "`TERM`; ignores `INT`",
         "nothing",
         "stays",
-        "`INT` stops it, too, and it has time to write its buffers.",
+        "It ignores `INT`, so stepdown sends `TERM` in its place. It has time to write its buffers.",
     ),
     "redis": Recipe(
         "--stop-signal TERM --grace 30s",
@@ -129,14 +129,14 @@ RECIPES = {
         "as Redis",
         "as Redis",
         "daemon",
-        "The daemon is the child from then on: without the option the container ends as soon as it has begun.",
+        "stepdown then waits for the daemon. Without the option the container ends as soon as it has begun.",
     ),
     "memcached": Recipe("", "memcached", "`TERM` and `INT` end it at once", AT_ONCE, "stays, unless `-d`",
                         "There is nothing to wait for."),
     "mosquitto": Recipe("--grace 30s", "mosquitto -c mosquitto.conf", "`TERM` and `INT` write its database", "nothing",
                         "stays, unless `-d`", "Time to write its database."),
     "nats-server": Recipe("--stop-signal INT", "nats-server", "`INT` (status 0), `TERM` (1); `USR2` is its lame duck mode",
-                          AT_ONCE, STAYS, "A stop that was asked for is no failure."),
+                          AT_ONCE, STAYS, "It exits with 0 after `INT`, and with 1 after `TERM`."),
     "etcd": Recipe("--clean-stop --grace 30s", "etcd", "`TERM` and `INT`", AT_ONCE, STAYS,
                    "Time to hand over the leadership."),
     "prometheus": Recipe("--grace 60s", "prometheus", "`TERM` and `INT`", AT_ONCE, STAYS, "Time to close its storage."),
@@ -149,22 +149,22 @@ RECIPES = {
         "Its status is 0 however it is stopped; `epmd`, which it leaves behind, ends with it.",
     ),
     "dovecot": Recipe("--stop-signal TERM --grace 30s", "dovecot -F", "`TERM` and `INT` end sessions", "nothing",
-                      "daemon, unless `-F`", "Time for its own processes."),
+                      "daemon, unless `-F`", "Time to end its own processes."),
     "postfix": Recipe("--stop-signal TERM --clean-stop --grace 30s", "postfix start-fg", "`TERM`; ignores `INT`", "nothing",
-                      "daemon, unless `start-fg`", "`INT` stops it, too."),
+                      "daemon, unless `start-fg`", "It ignores `INT`, so stepdown sends `TERM` in its place."),
     "dnsmasq": Recipe("--drain-delay 4s --stop-signal TERM", "dnsmasq -k", "`TERM`; ignores `INT`", "nothing",
-                      "daemon, unless `-k`", "Nobody sees what is in flight by UDP: it goes on answering for 4 s."),
+                      "daemon, unless `-k`", "stepdown cannot see requests over UDP, so dnsmasq goes on answering for 4 s."),
     "rsyslogd": Recipe("--stop-signal TERM --grace 10s", "rsyslogd -n", "`TERM`; ignores `INT`", "nothing",
-                       "daemon, unless `-n`", "`INT` stops it, too, and its queues are written."),
+                       "daemon, unless `-n`", "It ignores `INT`, so stepdown sends `TERM` in its place. It has time to write its queues."),
     "cron": Recipe("--clean-stop", "cron -f", "dies of any", AT_ONCE, "daemon, unless `-f`",
-                   "It has no handler, and to die of the signal is no failure."),
+                   "It has no handler, so it dies of the signal, which is no failure."),
     "cron with a job": Recipe(
         "--drain-until 'exec:sh -c \"test -z \\\"$(cat /proc/$STEPDOWN_CHILD_PID/task/*/children)\\\"\"' --drain-timeout 60s --clean-stop",
         "cron -f",
         "dies of any; its jobs live on",
         AT_ONCE,
         "daemon, unless `-f`",
-        "It waits until cron has no job any more; otherwise they get `TERM`, and `KILL` 2 s later.",
+        "stepdown waits until cron has no job, for 60 s at most. Jobs that are left get `TERM` and, 2 s later, `KILL`.",
     ),
     "sshd": Recipe(
         "--drain-port 8080/opaque --drain-quiet 5s --drain-timeout 60s --stop-signal TERM",
@@ -172,7 +172,7 @@ RECIPES = {
         "`TERM` ends the listener, its sessions live on",
         AT_ONCE,
         "daemon, unless `-D`",
-        "It waits until no session has moved anything for 5 s; otherwise they get `TERM` at once.",
+        "stepdown waits until no session has moved data for 5 s, for 60 s at most. Without the drain they get `TERM` at once.",
     ),
     "supervisord": Recipe(
         f"{DRAIN} --stop-signal TERM",
@@ -180,7 +180,7 @@ RECIPES = {
         "`TERM`, `INT` and `QUIT` stop its programs (`stopsignal`, `stopwaitsecs`)",
         "`INT` after `TERM` ends it (130)",
         "daemon, unless `-n`",
-        "A program without shutdown code finishes its requests first. Give longer than the longest `stopwaitsecs`.",
+        "A program without shutdown code finishes its requests first. Make `--grace` longer than the longest `stopwaitsecs`.",
     ),
     "s6-svscan": Recipe(DRAIN, "s6-svscan /services", "`TERM` and `INT` stop its services", "nothing", STAYS,
                         "A service without shutdown code finishes its requests first."),
@@ -190,7 +190,7 @@ RECIPES = {
         "`HUP` stops its services, `TERM` leaves them running",
         "nothing",
         STAYS,
-        "`TERM` ends it alone, and leaves the services to the sweep. 111 is its status after a `HUP`.",
+        "`TERM` ends only runsvdir, and leaves its services to the [sweep](stop.md#what-is-left). 111 is its exit status after `HUP`.",
     ),
     "gunicorn": Recipe(
         "--stop-signal TERM --grace 40s",
@@ -206,13 +206,16 @@ RECIPES = {
         "`TERM` and `INT` wait (no limit)",
         "`INT` cuts",
         STAYS,
-        "Nothing that follows cuts the requests.",
+        "No second signal cuts the requests.",
     ),
     "hypercorn": Recipe(
         DRAIN, "hypercorn app:asgi", "`TERM` and `INT` wait for `graceful_timeout` (3 s)", AT_ONCE, STAYS,
-        "Requests that need longer than its own 3 s are waited for before.",
+        "stepdown waits for requests that take longer than its own limit of 3 s.",
     ),
-    "daphne": Recipe(DRAIN, "daphne app:asgi", "`TERM` and `INT` cut", AT_ONCE, STAYS, "It cuts by any signal."),
+    "daphne": Recipe(
+        DRAIN, "daphne app:asgi", "`TERM` and `INT` cut", AT_ONCE, STAYS,
+        "Every signal cuts, so stepdown waits for the requests first.",
+    ),
     "waitress": Recipe(f"{DRAIN} --clean-stop", "waitress-serve app:wsgi", "dies of `TERM`; `INT` waits 5 s", AT_ONCE, STAYS,
                        "It has no handler for `TERM`."),
     "uwsgi": Recipe(
@@ -221,7 +224,7 @@ RECIPES = {
         "`INT` and `QUIT` cut; `TERM` restarts it, unless `die-on-term`",
         AT_ONCE,
         "stays, unless `daemonize`",
-        "`TERM` would start it anew, and no signal lets requests end.",
+        "`TERM` would restart it, and no signal lets requests end.",
     ),
     "honcho": Recipe(f"{DRAIN} --stop-signal TERM --clean-stop", "honcho start", "`TERM` and `INT`: `TERM` to all, 5 s later `KILL`", "nothing", STAYS,
                      "Its programs finish their requests first."),
@@ -231,7 +234,7 @@ RECIPES = {
         "`TERM` waits for tasks (no limit), `QUIT` cuts them",
         "`INT` twice, or `QUIT`, cuts them",
         "stays",
-        "25 s for the tasks, and those that are left go back to a broker that can take them.",
+        "Tasks have 25 s. Those that are left go back to the broker, if it can take them back.",
     ),
     "python http.server": Recipe(f"{DRAIN} --clean-stop", "python3 app.py", "dies of `TERM`", AT_ONCE, STAYS, "It has no handler for `TERM`."),
     "Java with a hook": Recipe(
@@ -243,10 +246,10 @@ RECIPES = {
         "A JVM that was asked to stop exits with 143 or 130, which is no failure.",
     ),
     "Java": Recipe(f"{DRAIN} --success-exit 143,130", "java -jar app.jar", "as above", "nothing", STAYS,
-                   "Without a hook it cuts by any signal."),
+                   "Without a hook every signal cuts."),
     "node with a handler": Recipe(
         "--stop-signal TERM --grace 30s", "node app.js", "what its handlers say", "what its handlers say", STAYS,
-        "All ways to stop it are one, and its handler has the time that it needs.",
+        "`INT` stops it as `TERM` does, and its handler has 30 s.",
     ),
     "node": Recipe(f"{DRAIN} --clean-stop", "node app.js", "dies of `TERM`; as PID 1 it ignores it", AT_ONCE, STAYS,
                    "It has no handler for `TERM`."),
@@ -256,7 +259,7 @@ RECIPES = {
     ),
     "npm start with a handler": Recipe(
         "--sweep-grace 30s --stop-signal TERM --clean-stop", "npm start", "as above", "nothing", STAYS,
-        "npm is gone before node: the sweep gives node its `TERM`, and the time.",
+        "npm ends before node, so the [sweep](stop.md#what-is-left) sends node its `TERM` and waits up to 30 s.",
     ),
     "sh -c node": Recipe(
         f"{DRAIN} --stop-signal TERM --clean-stop", "sh -c 'node app.js'", "the shell dies and leaves node", AT_ONCE, STAYS,
@@ -264,12 +267,13 @@ RECIPES = {
     ),
     "sh -c node with a handler": Recipe(
         "--sweep-grace 30s --stop-signal TERM --clean-stop", "sh -c 'node app.js'", "as above", AT_ONCE, STAYS,
-        "The shell is gone before node: the sweep gives node its `TERM`, and the time. Better is `exec node app.js`.",
+        "The shell ends before node, so the [sweep](stop.md#what-is-left) sends node its `TERM` and waits up to 30 s. "
+        "Better is `exec node app.js`.",
     ),
     "Go": Recipe(f"{DRAIN} --clean-stop", "app", "dies of `TERM`", AT_ONCE, STAYS, "It has no handler for `TERM`."),
     "Go with Shutdown": Recipe(
         "--stop-signal TERM --grace 30s", "app", "`signal.NotifyContext` and `Server.Shutdown`", "ends it at once", STAYS,
-        "No other signal ends it at once.",
+        "No second signal ends it at once.",
     ),
     "puma": Recipe(
         "--stop-signal TERM --clean-stop --grace 20s",
@@ -293,7 +297,7 @@ RECIPES = {
         "`TERM` and `INT` wait for `-t` (25 s), then jobs go back to Redis",
         "nothing",
         "stays",
-        "Five seconds more than its own time, as it advises ([Deployment][sidekiq]).",
+        "Five seconds more than its own limit, as its documentation advises ([Deployment][sidekiq]).",
     ),
     "Jupyter": Recipe(
         "--stop-signal TERM --grace 30s",
@@ -301,7 +305,7 @@ RECIPES = {
         "`TERM` ends its kernels; `INT` asks on a terminal",
         "`INT` after `TERM` ends it (130)",
         STAYS,
-        "Nobody is asked, and the kernels have time to end.",
+        "It does not ask whether to end, and its kernels have time to end.",
     ),
     "console program": Recipe(
         "--ladder stdin=stop:60s,SAME:10s,KILL --stop-signal TERM",
@@ -309,8 +313,8 @@ RECIPES = {
         "the line `stop` on its console",
         AT_ONCE,
         "stays",
-        "It stops as if somebody had typed `stop`, and no `INT` disturbs the save. For games' servers such as Minecraft; "
-        "played with a small Python program in the place of one, which saves for 3 s on `stop`.",
+        "It stops as if somebody had typed `stop`, and no `INT` disturbs the save. For game servers such as Minecraft. "
+        "Run here with a small Python program instead, which saves for 3 s on `stop`.",
     ),
 }
 
@@ -324,7 +328,7 @@ NOT_RUN = [
             "`TERM`, `INT` and `QUIT`, by `ConsoleLifetime` ([.NET][dotnet])",
             "not known",
             STAYS,
-            "Its own limit is `HostOptions.ShutdownTimeout`: the grace is to be longer than that.",
+            "Its own limit is `HostOptions.ShutdownTimeout`. The grace has to be longer.",
         ),
     ),
 ]
