@@ -209,7 +209,7 @@ RECIPES = {
         "No second signal cuts the requests.",
     ),
     "hypercorn": Recipe(
-        DRAIN, "hypercorn app:asgi", "`TERM` and `INT` wait for `graceful_timeout` (3 s)", AT_ONCE, STAYS,
+        DRAIN, "hypercorn app:asgi", "`TERM` and `INT` wait for `graceful_timeout` (3 s)", "nothing", STAYS,
         "stepdown waits for requests that take longer than its own limit of 3 s.",
     ),
     "daphne": Recipe(
