@@ -266,3 +266,20 @@ fn what_the_hooks_have_left_is_looked_for_once_however_late_it_is() {
     let actions = run.hears(5, Event::Deadline);
     assert!(!actions.contains(&LAST), "{actions:?}");
 }
+
+#[test]
+fn where_each_look_finds_somebody_new_it_is_looked_again_for_a_while() {
+    let mut run = Run::of("--post-stop z");
+    run.hears(0, exits(0));
+    run.hears(0, Event::NoneLeft);
+    let (phase, index) = (HookPhase::PostStop, 0);
+    let (hook, result) = (HookId { phase, index }, done());
+    run.hears(0, Event::HookEnded { hook, result });
+    for (pid, after) in [(3, 0), (4, 10_000), (5, 60), (6, 60), (7, 60), (8, 60)] {
+        let actions = run.hears(after, Event::Deadline);
+        assert!(actions.contains(&LAST), "{pid}: {actions:?}");
+        run.hears(0, swept(Signal::KILL, pid..pid + 1));
+    }
+    let actions = run.hears(60, Event::Deadline);
+    assert!(!actions.contains(&LAST), "{actions:?}");
+}
