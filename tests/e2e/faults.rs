@@ -79,6 +79,13 @@ fn no_signal_is_lost_beside_an_endpoint_whatever_the_kernel_says_at_first() {
 }
 
 #[test]
+fn a_stop_survives_a_call_that_is_refused_for_good() {
+    need!(programs());
+    let table = played(&["--for-good"], "left", &["getdents64", "prctl", "poll"]);
+    assert!(table.contains("| getdents64 | EIO, ENOENT |"), "{table}");
+}
+
+#[test]
 fn as_pid_1_a_stop_survives_each_call_that_fails_once() {
     need!(as_root());
     let table = played(&["--pid1"], "left", &["wait4", "getdents64"]);
