@@ -131,6 +131,15 @@ fn parse_step(text: &str, start: usize, end: usize, defaults: Defaults) -> Resul
     if step.is_empty() {
         return Err(at(text, start, end, "a step is empty").way_out("remove the extra comma"));
     }
+    let mut quotes = Quotes::default();
+    for (index, character) in step.char_indices() {
+        quotes.step(index, character);
+    }
+    if quotes.escaped {
+        // Of a blank behind it nothing is left, and before another step it would stand for the comma.
+        return Err(at(text, end - 1, end, "this backslash escapes nothing")
+            .way_out("quote the text that ends with it: stdin='TEXT\\'"));
+    }
     let step = &*with_quote_at_text(step);
     let lower = step.to_ascii_lowercase();
     if lower.starts_with("stdin=") || lower.starts_with("exec=") {
@@ -469,6 +478,8 @@ mod tests {
         assert!(refused("TERM,,KILL").contains("a step is empty"));
         assert!(refused("stdn=x").contains("did you mean stdin=TEXT?"));
         assert!(refused("stdin='x").contains("never closed"));
+        assert!(refused("stdin=x\\").contains("escapes nothing"));
+        assert!(refused("stdin=x\\ ,KILL").contains("escapes nothing"));
         assert!(refused("exec=nc host:80").contains("a wait, or part of the text?"));
         assert!(refused("eof@tree").contains("eof has no target"));
         assert!(refused("exec=").contains("needs a command"));

@@ -38,6 +38,11 @@ const MALFORMED: &[Malformed] = &[
     ("ladder", "exec='kill", &["never closed at column 6"]),
     (
         "ladder",
+        "stdin=stop\\ ,KILL",
+        &["this backslash escapes nothing at column 11", "quote"],
+    ),
+    (
+        "ladder",
         "exec=",
         &["exec= needs a command", "write exec='"],
     ),
@@ -100,6 +105,11 @@ const MALFORMED: &[Malformed] = &[
     ("wait-timeout", "soon", A_DURATION),
     ("pre-start", "sh -c 'true", &["a quote is never closed"]),
     ("pre-stop", "''\"", &["a quote is never closed"]),
+    (
+        "post-stop",
+        "true\\",
+        &["the backslash at the end escapes nothing"],
+    ),
     ("post-stop", "  ", &["the command is empty"]),
     (
         "user",
