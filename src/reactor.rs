@@ -14,10 +14,6 @@ use crate::sys::{
     signals::{self, Taken},
 };
 
-fn take_pending() -> Option<Taken> {
-    signals::take(Some(Duration::ZERO))
-}
-
 /// Why a wait ended.
 pub(crate) enum Wake {
     Signal(Taken),
@@ -102,4 +98,8 @@ impl Reactor {
             }
         })
     }
+}
+
+fn take_pending() -> Option<Taken> {
+    signals::take(Some(Duration::ZERO))
 }

@@ -1,5 +1,7 @@
 //! The grammar of `--ladder`: `STEP[,STEP]...`, STEP = `ACTION[@TARGET][:WAIT]`.
 
+mod quotes;
+
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -10,6 +12,7 @@ use crate::words::duration;
 use crate::words::fault::Fault;
 use crate::words::signal::Signal;
 use crate::words::{command_line, suggest};
+use quotes::Quotes;
 
 /// What a step falls back to where it says nothing itself.
 #[derive(Clone, Copy, Debug)]
@@ -90,39 +93,6 @@ fn split(text: &str) -> Result<Vec<(usize, usize)>, Fault> {
     Ok(steps)
 }
 
-/// Follows shell quoting along a text: single, double, backslash.
-#[derive(Default)]
-struct Quotes {
-    open: Option<usize>,
-    quote: Option<char>,
-    escaped: bool,
-}
-
-impl Quotes {
-    /// Takes the next character; true when it stands outside all quotes.
-    fn step(&mut self, index: usize, character: char) -> bool {
-        if self.escaped {
-            self.escaped = false;
-            return false;
-        }
-        match (self.quote, character) {
-            (Some(quote), c) if c == quote => {
-                self.quote = None;
-                self.open = None;
-            }
-            (Some('\''), _) => {}
-            (_, '\\') => self.escaped = true,
-            (None, '\'' | '"') => {
-                self.quote = Some(character);
-                self.open = Some(index);
-            }
-            (None, _) => return true,
-            (Some(_), _) => {}
-        }
-        false
-    }
-}
-
 fn parse_step(text: &str, start: usize, end: usize, defaults: Defaults) -> Result<Step, Fault> {
     let raw = &text[start..end];
     let lead = raw.len() - raw.trim_start().len();
@@ -131,11 +101,7 @@ fn parse_step(text: &str, start: usize, end: usize, defaults: Defaults) -> Resul
     if step.is_empty() {
         return Err(at(text, start, end, "a step is empty").way_out("remove the extra comma"));
     }
-    let mut quotes = Quotes::default();
-    for (index, character) in step.char_indices() {
-        quotes.step(index, character);
-    }
-    if quotes.escaped {
+    if Quotes::after(step).escaped {
         // Of a blank behind it nothing is left, and before another step it would stand for the comma.
         return Err(at(text, end - 1, end, "this backslash escapes nothing")
             .way_out("quote the text that ends with it: stdin='TEXT\\'"));

@@ -12,6 +12,7 @@
 //! posix_spawn and std's Command are not used: they reset SIGPIPE, touch signals 32 and 33 and have no
 //! fallback to /bin/sh.
 
+mod parent;
 mod script;
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use super::signals::{self, Inherited};
 use crate::plan::Identity;
+use parent::is_waited_for;
 use script::is_for_a_shell;
 
 /// What the new process starts with; everything else it inherits.
@@ -313,26 +315,6 @@ extern "C" fn child(attempt: *mut c_void) -> c_int {
     }
     // SAFETY: _exit runs no handler and flushes no buffer that we share with the parent.
     unsafe { libc::_exit(code) }
-}
-
-/// Whether the parent is suspended until we call exec or end, as after vfork(2): it cannot be interrupted then, which
-/// proc_pid_stat(5) shows as D. Without /proc it is taken to be.
-fn is_waited_for() -> bool {
-    let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    let mut head = [0_u8; 256];
-    // SAFETY: both buffers are as long as is said; the path has room for ten digits, "/stat" and the end.
-    let read = unsafe {
-        let digits = path.as_mut_ptr().add(6).cast::<c_char>();
-        write_digits(digits, libc::getppid());
-        libc::strcat(digits, c"/stat".as_ptr());
-        let file = libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
-        let read = libc::read(file, head.as_mut_ptr().cast(), head.len());
-        libc::close(file);
-        read
-    };
-    let stat = head.get(..usize::try_from(read).unwrap_or(0));
-    let state = stat.and_then(|stat| stat.rsplit(|byte| *byte == b')').next()?.get(1));
-    state.is_none_or(|state| *state == b'D')
 }
 
 fn checked(stage: SetupStep, result: libc::c_long) -> Result<(), (SetupStep, i32)> {

@@ -9,10 +9,12 @@ use super::fault::Fault;
 /// The words of a hook, a step or a condition.
 ///
 /// # Errors
-/// A quote is not closed, a backslash is the last character, there is no word, or an operator or a variable would be passed on as text.
+/// A quote is not closed, a backslash is the last character, there is no word, or an operator or a variable would be
+/// passed on as text.
 pub(crate) fn words(text: &[u8]) -> Result<Vec<OsString>, Fault> {
     let Some(words) = shlex::bytes::split(text) else {
-        return Err(if text.ends_with(b"\\") {
+        let is_whole = |text| shlex::bytes::split(text).is_some();
+        return Err(if text.strip_suffix(b"\\").is_some_and(is_whole) {
             Fault::new("the backslash at the end escapes nothing").way_out("remove it, or quote it")
         } else {
             Fault::new("a quote is never closed").way_out("close it, or escape it")
