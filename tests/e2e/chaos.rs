@@ -3,12 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use nix::libc;
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::geteuid;
 
-use crate::support::{BOUND, binary, holds_within, need, proc};
+use crate::support::{binary, need, script};
 
 /// An init that gives a status of its own, leaves all that it has started, and writes no report.
 const BAD_INIT: &str = "#!/bin/sh
@@ -22,31 +20,15 @@ wait
 /// Plays so many stops: whether every promise was kept, and what the script has told.
 #[track_caller]
 fn played(stepdown: &Path, stops: u32) -> (bool, String) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/chaos");
-    let mut chaos = Command::new(script)
-        .args(["--seed=1", "--jobs=4", &format!("--stops={stops}")])
-        .arg("--stepdown")
-        .arg(stepdown)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("a script of ours");
-    let mut gone = || chaos.try_wait().expect("our own child").is_some();
-    let ended = holds_within(BOUND * 6, &mut gone);
-    if !ended {
-        // It ends the stops that are under way, and takes back its mount.
-        let pid = Pid::from_raw(chaos.id().cast_signed());
-        let _ = proc::kill(pid, libc::SIGTERM);
-    }
-    let told = chaos.wait_with_output().expect("our own child");
-    let text = String::from_utf8_lossy(&told.stdout).into_owned();
-    let error = String::from_utf8_lossy(&told.stderr);
-    assert!(
-        ended && error.is_empty() && told.status.code().is_some_and(|code| code < 2),
-        "{error}{text}"
+    let script::Told { code, text, error } = script::told(
+        script::command("chaos")
+            .args(["--seed=1", "--jobs=4", &format!("--stops={stops}")])
+            .arg("--stepdown")
+            .arg(stepdown),
     );
-    (told.status.success(), text)
+    let judged = code.is_some_and(|code| code < 2);
+    assert!(error.is_empty() && judged, "{error}{text}");
+    (code == Some(0), text)
 }
 
 /// As root the script makes namespaces and mounts.

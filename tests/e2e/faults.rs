@@ -1,40 +1,24 @@
 //! A slice of `scripts/faults`: system calls of stepdown fail, and the promises hold.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
 use nix::unistd::geteuid;
 
-use crate::support::{BOUND, binary, holds_within, need};
+use crate::support::{binary, need, script};
 
 /// Plays these calls of one run, as the script is told to: the table.
 #[track_caller]
 fn played(mode: &[&str], run: &str, calls: &[&str]) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/faults");
     let calls = calls.iter().map(|call| format!("--call={call}"));
-    let mut faults = Command::new(script)
-        .arg(format!("--run={run}"))
-        .arg("--quick")
-        .args(mode)
-        .args(calls)
-        .arg("--stepdown")
-        .arg(binary::under_test())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("a script of ours");
-    let ended = holds_within(BOUND * 6, || {
-        faults.try_wait().expect("our own child").is_some()
-    });
-    if !ended {
-        let _ = faults.kill();
-    }
-    let told = faults.wait_with_output().expect("our own child");
-    let table = String::from_utf8_lossy(&told.stdout).into_owned();
-    let error = String::from_utf8_lossy(&told.stderr);
-    assert!(ended && told.status.success(), "{error}{table}");
-    table
+    let told = script::told(
+        script::command("faults")
+            .arg(format!("--run={run}"))
+            .arg("--quick")
+            .args(mode)
+            .args(calls)
+            .arg("--stepdown")
+            .arg(binary::under_test()),
+    );
+    assert_eq!(told.code, Some(0), "{}{}", told.error, told.text);
+    told.text
 }
 
 /// What only root can: strace(1) beside a process of another namespace, or of another user.

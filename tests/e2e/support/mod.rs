@@ -20,6 +20,7 @@ pub(crate) mod pages;
 pub(crate) mod proc;
 pub(crate) mod pty;
 pub(crate) mod running;
+pub(crate) mod script;
 pub(crate) mod seccomp;
 pub(crate) mod server;
 pub(crate) mod skipped;
