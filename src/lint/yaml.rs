@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::iter;
 use std::rc::Rc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::place::{Placed, Spot};
 
@@ -194,23 +195,29 @@ fn indented(text: &str) -> String {
 
 fn parsed(text: &str, file: usize) -> Result<Vec<Rc<Node>>, Placed<String>> {
     let mut reader = Reader::default();
+    // The parser's own lines end at a carriage return alone, too; those of editors and of the output do not.
+    let starts = line_starts(text);
+    let spot = |marker: &Marker| {
+        let line = starts.partition_point(|start| *start <= marker.index());
+        let start = line.checked_sub(1).and_then(|index| starts.get(index));
+        Spot {
+            file,
+            line,
+            column: marker.index() - start.unwrap_or(&0) + 1,
+        }
+    };
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| {
-            let at = spot(file, error.marker().line(), error.marker().col());
-            Placed::new(error.info().to_owned(), at)
-        })?;
-        let at = spot(file, span.start.line(), span.start.col());
-        reader.take(event, at)?;
+        let (event, span) =
+            event.map_err(|error| Placed::new(error.info().to_owned(), spot(error.marker())))?;
+        reader.take(event, spot(&span.start))?;
     }
     Ok(reader.documents)
 }
 
-fn spot(file: usize, line: usize, column: usize) -> Spot {
-    Spot {
-        file,
-        line: line.max(1),
-        column: column + 1,
-    }
+/// Where each line begins, in characters, as the parser counts; the first one at 0.
+fn line_starts(text: &str) -> Vec<usize> {
+    let ends = text.chars().enumerate().filter(|(_, c)| *c == '\n');
+    iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect()
 }
 
 #[derive(Default)]
@@ -311,6 +318,14 @@ mod tests {
             key.map(|(key, _)| (key.at.line, key.at.column)),
             Some((3, 3))
         );
+    }
+
+    #[test]
+    fn a_carriage_return_alone_ends_no_line() {
+        let root = one("a: b\rc: d\r\né: {f: g}\n");
+        let spot = |path: &[&str]| root.at(path).map(|node| (node.at.line, node.at.column));
+        assert_eq!(spot(&["c"]), Some((1, 9)));
+        assert_eq!(spot(&["é", "f"]), Some((2, 8)));
     }
 
     #[test]
