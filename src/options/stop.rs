@@ -7,6 +7,7 @@ use super::settings::{Given, Settings};
 use super::signals;
 use crate::plan::{OWN_GRACE, Plan, Stdin, Step, StepAction};
 use crate::words::fault::{Error, Fault};
+use crate::words::signal::Signal;
 
 const SECTION: Opt = Opt {
     section: "Stop",
@@ -187,6 +188,9 @@ pub(super) fn set_up(settings: &Settings, plan: &mut Plan) -> Result<(), Error> 
             let rest = step.text.get("SAME".len()..).unwrap_or_default();
             step.text = format!("{signal}{rest}").into();
         }
+        if signal == Signal::KILL {
+            end_with_kill(settings, &mut plan.ladder)?;
+        }
     }
     plan.says_grace = settings.has(&GRACE);
     plan.stdin = if plan.ladder.iter().any(writes) {
@@ -194,6 +198,26 @@ pub(super) fn set_up(settings: &Settings, plan: &mut Plan) -> Result<(), Error> 
     } else {
         Stdin::Inherit
     };
+    Ok(())
+}
+
+/// Nothing can follow KILL, which SAME has become: a KILL after it is left out, and whatever else is refused.
+fn end_with_kill(settings: &Settings, ladder: &mut Vec<Step>) -> Result<(), Error> {
+    if settings.switch(&NO_KILL)? {
+        let fault = Fault::new("SAME would be KILL, but --no-kill was given");
+        return Err(settings.error(&STOP_SIGNAL, fault.way_out("drop one of the two")));
+    }
+    let first = ladder.iter().position(Step::is_kill).unwrap_or_default();
+    if !ladder.iter().skip(first).all(Step::is_kill) {
+        let fault = Fault::new("SAME would be KILL, and nothing can follow KILL");
+        return Err(settings.error(&STOP_SIGNAL, fault.way_out("end the ladder with SAME")));
+    }
+    ladder.truncate(first + 1);
+    // KILL has defaults of its own.
+    if let Some(last) = ladder.pop() {
+        let read = ladder::parse(&last.text, defaults(settings)?);
+        ladder.extend(read.map_err(|fault| settings.error(&STOP_SIGNAL, fault))?);
+    }
     Ok(())
 }
 
@@ -206,14 +230,19 @@ pub(super) fn writes(step: &Step) -> bool {
     matches!(step.action, StepAction::Stdin(_) | StepAction::Eof)
 }
 
+/// What a step has that does not say it itself.
+fn defaults(settings: &Settings) -> Result<Defaults, Error> {
+    Ok(Defaults {
+        target: signals::target(settings)?,
+        grace: settings.duration(&GRACE)?,
+        kill: !settings.switch(&NO_KILL)?,
+    })
+}
+
 /// The steps, with SAME where it was written.
 fn steps(settings: &Settings) -> Result<Vec<Step>, Error> {
     let no_kill = settings.switch(&NO_KILL)?;
-    let defaults = Defaults {
-        target: signals::target(settings)?,
-        grace: settings.duration(&GRACE)?,
-        kill: !no_kill,
-    };
+    let defaults = defaults(settings)?;
     let Some(value) = settings.last(&LADDER) else {
         let steps = ladder::parse(DEFAULT_LADDER, defaults);
         let mut steps = steps.map_err(|fault| settings.error(&LADDER, fault))?;

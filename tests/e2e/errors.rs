@@ -497,6 +497,31 @@ fn options_that_contradict_each_other_are_told() {
     refused(start, "--stdin", &["needs the relay", "--stdin relay"]);
 }
 
+/// Nothing can follow KILL, whoever has named it.
+#[test]
+fn kill_as_the_stop_signal_is_the_last_step() {
+    let start = || Stepdown::new().args(["--stop-signal=KILL", "--ladder=SAME:1s,TERM"]);
+    refused(
+        start,
+        "--stop-signal",
+        &["nothing can follow KILL", "end the ladder with SAME"],
+    );
+    let start = || Stepdown::new().args(["--stop-signal=KILL", "--no-kill"]);
+    refused(
+        start,
+        "--stop-signal",
+        &["--no-kill", "drop one of the two"],
+    );
+    let steps = Stepdown::new()
+        .args(["explain", "--stop-signal=KILL", "--", "true"])
+        .run();
+    assert!(
+        steps.stdout.contains("step 1 of 1: KILL to the tree"),
+        "{}",
+        steps.stdout
+    );
+}
+
 /// A signal that no step sends would pass unseen.
 #[test]
 fn a_stop_signal_that_no_step_sends_is_told() {

@@ -36,6 +36,9 @@ const STARTS: &[&[&str]] = &[
     &["wait-for=file:/a"],
     &["live-when=exec:true"],
     &["main-pid=notify"],
+    &["stop-signal=KILL"],
+    &["stop-signal=KILL", "grace=3s"],
+    &["stop-signal=KILL", "ladder=TERM:1s,SAME:2s,KILL"],
 ];
 
 /// Values that say in words what no text of the option can.
