@@ -95,3 +95,5 @@ PASSING = {"EAGAIN", "ECONNABORTED", "EINTR", "ENOTCONN", "ESRCH"}
 NEEDED = {"wait4", "waitid"}
 # What is made at a stop.
 OF_A_STOP = "kill wait4 rt_sigtimedwait ppoll openat read getdents64 pidfd_open pidfd_send_signal clone write close".split()
+# What is made at a replacement or a hand-over besides.
+OF_A_TURN = "socket setsockopt getsockname bind listen recvmsg epoll_ctl waitid statx readlink".split()

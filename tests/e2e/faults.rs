@@ -63,6 +63,19 @@ fn no_signal_is_lost_beside_an_endpoint_whatever_the_kernel_says_at_first() {
 }
 
 #[test]
+fn one_generation_serves_whatever_fails_at_a_replacement() {
+    need!(programs());
+    let table = played(&[], "replace", &["clone", "bind"]);
+    assert!(table.contains("| bind | EACCES, EADDRINUSE |"), "{table}");
+}
+
+#[test]
+fn a_hand_over_survives_each_call_that_fails_once() {
+    need!(programs());
+    played(&[], "handover", &["kill", "waitid", "read"]);
+}
+
+#[test]
 fn a_stop_survives_a_call_that_is_refused_for_good() {
     need!(programs());
     let table = played(&["--for-good"], "left", &["getdents64", "prctl", "poll"]);
