@@ -114,9 +114,12 @@ impl Sockets {
     ) -> Result<Vec<OwnedFd>, String> {
         let pairs = sockets.iter().zip(open);
         let opened = pairs.map(|(socket, open)| {
-            let opened = match listening::address(open).filter(|_| socket.port().is_some()) {
-                Some(address) => steering::steer(open, Steering::FirstUnlessMarked)
-                    .and_then(|()| listening::tcp(&[address], Sharing::Next)),
+            let opened = match socket.port() {
+                // Never the same one: the end of one of the two would be the end of its listening.
+                Some(_) => listening::tcp_address(open).and_then(|address| {
+                    steering::steer(open, Steering::FirstUnlessMarked)?;
+                    listening::tcp(&[address], Sharing::Next)
+                }),
                 // There is no other way to its queue: both accept from it.
                 None => open
                     .try_clone()

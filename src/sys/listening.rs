@@ -124,15 +124,23 @@ pub(crate) fn end(socket: &OwnedFd) {
 
 /// Where a TCP socket listens.
 pub(crate) fn address(socket: &OwnedFd) -> Option<SocketAddr> {
-    let bound: SockaddrStorage = getsockname(socket.as_raw_fd()).ok()?;
+    tcp_address(socket).ok()
+}
+
+/// As [`address`].
+///
+/// # Errors
+/// The errno of getsockname(2); EAFNOSUPPORT where it is no TCP socket.
+pub(crate) fn tcp_address(socket: &OwnedFd) -> nix::Result<SocketAddr> {
+    let bound: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     let v4 = bound
         .as_sockaddr_in()
         .map(|v4| SocketAddr::V4((*v4).into()));
-    v4.or_else(|| {
-        bound
-            .as_sockaddr_in6()
-            .map(|v6| SocketAddr::V6((*v6).into()))
-    })
+    let v6 = || {
+        let v6 = bound.as_sockaddr_in6();
+        v6.map(|v6| SocketAddr::V6((*v6).into()))
+    };
+    v4.or_else(v6).ok_or(Errno::EAFNOSUPPORT)
 }
 
 /// What /proc calls it by: the number in `socket:[INODE]`.

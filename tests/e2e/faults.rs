@@ -76,6 +76,13 @@ fn a_hand_over_survives_each_call_that_fails_once() {
 }
 
 #[test]
+fn no_generation_ends_the_listening_of_the_other_one() {
+    need!(programs());
+    let table = played(&[], "replace", &["getsockname"]);
+    assert!(table.contains("| getsockname | ENOBUFS |"), "{table}");
+}
+
+#[test]
 fn a_stop_survives_a_call_that_is_refused_for_good() {
     need!(programs());
     let table = played(&["--for-good"], "left", &["getdents64", "prctl", "poll"]);
