@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -135,6 +136,16 @@ fn watchdog(every: Duration) -> Option<Duration> {
 /// So many messages wait at most (unix(7), `max_dgram_qlen`; systemd sets 512), and a turn or two may bring none.
 const MOST_WAITING: u32 = 2 * 512;
 
+/// After so many errors in a row the next message is waited for, since of one that stayed there nobody would hear
+/// before: EAGAIN is not believed once, one that is too long is gone, and what refuses this one may do so for ever.
+fn most_failures(errno: Errno) -> u32 {
+    match errno {
+        Errno::EAGAIN => 2,
+        Errno::EMSGSIZE => u32::MAX,
+        _ => 8,
+    }
+}
+
 /// What a descriptor without a name is called (sd_notify(3), `FDNAME=`).
 const STORED: &str = "stored";
 
@@ -225,6 +236,7 @@ pub(crate) fn open(
         upward,
         events,
         refused: false,
+        is_deaf: false,
         awaits_ready,
         awaits_watchdog,
         reloading: false,
@@ -249,6 +261,8 @@ struct NotifySocket {
     upward: Upward,
     events: Events,
     refused: bool,
+    /// A message was not received, and that was told.
+    is_deaf: bool,
     /// Whether `READY=1` counts: not if `--ready-when` has another condition.
     awaits_ready: bool,
     /// Whether `WATCHDOG=` counts (`--live-when watchdog:`).
@@ -274,6 +288,7 @@ impl NotifySocket {
             Some(_) => Room::for_descriptors(),
             None => Room::for_credentials(),
         };
+        let mut failures = 0;
         loop {
             let Ok(mut ready) = self.socket.readable().await else {
                 return;
@@ -281,15 +296,37 @@ impl NotifySocket {
             match sys::notify::receive(ready.get_inner(), &mut buffer, &mut room) {
                 Ok(received) => {
                     drop(ready);
+                    failures = 0;
                     let bytes = buffer.get(..received.length).unwrap_or_default();
                     self.take(bytes, received.sender, received.descriptors);
                 }
-                Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
-                Err(errno) => tracing::debug!("a notification could not be received: {errno}"),
+                Err(errno) => {
+                    tracing::debug!("a notification could not be received: {errno}");
+                    failures += 1;
+                    let gives_up = failures >= most_failures(errno);
+                    if gives_up {
+                        failures = 0;
+                        ready.clear_ready();
+                    }
+                    drop(ready);
+                    if gives_up && errno != Errno::EAGAIN {
+                        self.tell_refusal(errno);
+                    }
+                }
             }
             // The main loop runs first, and handles this message before the next one is received: so a
             // barrier (`sd_notify_barrier(3)`) is kept, and a flood of messages delays nothing else.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Once: the next message may be refused as well.
+    fn tell_refusal(&mut self, errno: Errno) {
+        if !std::mem::replace(&mut self.is_deaf, true) {
+            let why = sys::error_text(errno as i32);
+            self.send(Event::Trouble(format!(
+                "what the child says (NOTIFY_SOCKET) is not received: {why}"
+            )));
         }
     }
 

@@ -83,6 +83,14 @@ fn no_generation_ends_the_listening_of_the_other_one() {
 }
 
 #[test]
+fn what_the_child_says_is_heard_whatever_the_kernel_says_at_first() {
+    need!(programs());
+    played(&[], "mainpid", &["recvmsg"]);
+    let table = played(&["--for-good"], "mainpid", &["recvmsg"]);
+    assert!(table.contains("| recvmsg | ENOMEM |"), "{table}");
+}
+
+#[test]
 fn a_stop_survives_a_call_that_is_refused_for_good() {
     need!(programs());
     let table = played(&["--for-good"], "left", &["getdents64", "prctl", "poll"]);

@@ -61,5 +61,5 @@ pub(crate) fn notification(bytes: &[u8]) {
     // Closed, all of them: the other side has no writer any more.
     drop(theirs);
     let rest = sys::notify::receive(&ours, &mut buffer, &mut room);
-    assert_eq!(rest.err(), Some(nix::errno::Errno::EAGAIN));
+    assert_eq!(rest.err(), Some(Errno::EAGAIN));
 }
