@@ -61,7 +61,9 @@ impl Kernel {
             Reaped::NoChild => {
                 self.reaping.is_due = false;
                 if self.life.told_none || self.is_cgroup_populated() {
-                    return None;
+                    // The one beside may have had some until now.
+                    self.for_beside(Self::tell_that_none_is_left);
+                    return self.queue.pop_front();
                 }
                 self.life.told_none = true;
                 if let Some(beside) = &mut self.beside {
@@ -69,6 +71,13 @@ impl Kernel {
                 }
                 Some(Event::NoneLeft)
             }
+        }
+    }
+
+    fn tell_that_none_is_left(&mut self) {
+        if !self.life.told_none && !self.is_cgroup_populated() {
+            self.life.told_none = true;
+            self.queue.push_back(Event::NoneLeft);
         }
     }
 

@@ -190,6 +190,31 @@ fn a_stop_ends_both() {
     });
 }
 
+/// That none of its processes is left was once not noticed, and waited for 10 s.
+#[test]
+fn a_stop_is_over_when_the_one_that_comes_ends_last() {
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let ends = "until test -e over1 || test $STEPDOWN_GENERATION = 1; do sleep 0.02; done";
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(["--listen=127.0.0.1:0", "--replace-on=USR2", READY])
+            .args(["--post-stop", "sh -c 'touch over$STEPDOWN_GENERATION'"])
+            .args(["--hook-timeout=60s", "--grace=60s"])
+            .shell(&format!(
+                "trap '{ends}; exit 0' TERM; echo up; while :; do sleep 0.02; done"
+            ))
+            .start();
+        fs::write(dir.path().join("ready1"), "").expect("a directory of ours");
+        run.logs("ready after");
+        run.signal(Signal::SIGUSR2);
+        run.says_times("up", 2);
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(0).never_logged("still there").nothing_left();
+    });
+}
+
 #[test]
 fn where_the_one_that_serves_dies_the_next_one_serves_at_once() {
     both(|mode| {
