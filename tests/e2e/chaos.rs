@@ -46,6 +46,9 @@ fn every_promise_is_kept_at_random_stops() {
     need!(can_play());
     let (kept, told) = played(&binary::under_test(), 60);
     assert!(kept && told.contains("60 stops"), "{told}");
+    for some in ["replaces ", "hands-over "] {
+        assert!(told.contains(some), "{told}");
+    }
 }
 
 #[test]
