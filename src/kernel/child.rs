@@ -70,7 +70,10 @@ impl Kernel {
             Ok(pid) => {
                 self.life.child.pid = Some(pid);
                 self.life.child.group = Some(pid).filter(|_| self.terminal.is_none());
-                last_resort::prepare(pid);
+                // The one beside does not serve yet.
+                if !self.is_aside {
+                    last_resort::prepare(pid);
+                }
                 self.queue.push_back(Event::Started { pid });
                 self.begin_to_watch_memory();
             }

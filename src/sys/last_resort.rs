@@ -169,6 +169,27 @@ mod tests {
     }
 
     #[test]
+    fn the_child_that_serves_is_the_one_that_is_left() {
+        let copy = fork::copy(|| {
+            let inherited = signals::inherited();
+            signals::block_all();
+            let plan = Rc::new(Settings::default().plan().unwrap());
+            let command = ["/bin/sleep", "1000"].map(OsString::from).to_vec();
+            let mut kernel = Kernel::new(plan, command, inherited);
+            kernel.act(Action::Start);
+            let serving = CHILD.load(Ordering::Relaxed);
+            kernel.act(Action::OpenBeside { generation: 2 });
+            kernel.act(Action::Beside(Box::new(Action::Start)));
+            let left = CHILD.load(Ordering::Relaxed);
+            kernel.act(Action::Sweep(Signal::KILL));
+            kernel.act(Action::Beside(Box::new(Action::Sweep(Signal::KILL))));
+            u8::from(serving <= 0 || left != serving)
+        });
+        let copy = Pid::from_raw(copy.unwrap());
+        assert_eq!(ended(copy), WaitStatus::Exited(copy, 0));
+    }
+
+    #[test]
     fn a_panic_in_a_call_is_no_success_of_it() {
         let copy = fork::copy(|| {
             prepare(1);

@@ -49,7 +49,7 @@ pub(crate) fn notification(bytes: &[u8]) {
     };
     let received = sys::notify::receive(&ours, &mut buffer, &mut room);
     if said.len() > LARGEST {
-        assert_eq!(received.err(), Some(nix::errno::Errno::EMSGSIZE));
+        assert_eq!(received.err(), Some(Errno::EMSGSIZE));
         return;
     }
     let received = received.unwrap();
