@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use crate::support::skipped::skip_part;
-use crate::support::{Mode, Stepdown, binary, both, wait_until};
+use crate::support::{Mode, Stepdown, binary, both, emulator, wait_until};
 
 /// Prepares a start, the same for the child alone and under stepdown.
 type Prepare<'a> = &'a dyn Fn(Stepdown) -> Stepdown;
@@ -19,11 +19,12 @@ type Prepare<'a> = &'a dyn Fn(Stepdown) -> Stepdown;
 /// What the witness says about its start, but for the mark, which is each story's own, and the
 /// signal for the death of a parent, which is not inherited (unshare(1) sets one for PID 1).
 fn dumped(stdout: &str) -> Vec<&str> {
-    let lines: Vec<&str> = stdout
+    let mut lines: Vec<&str> = stdout
         .lines()
         .filter(|line| !line.starts_with("env E2E_MARK=") && !line.starts_with("pdeathsig"))
         .collect();
     assert!(lines.len() > 50, "{stdout}");
+    emulator::sort_variables(&mut lines);
     lines
 }
 

@@ -7,6 +7,7 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `STEPDOWN_BIN` | the binary under test instead of the one cargo has just built |
+//! | `STEPDOWN_RUN_BY` | the emulator that the kernel runs that binary by (`scripts/arm64 --stories`) |
 //! | `STEPDOWN_STATIC_BIN` | the static binary for containers instead of building one |
 //! | `NO_SKIPS` | set to anything: the run fails where a story was skipped |
 //! | `UPDATE_GOLDEN` | set to anything: the texts in `tests/golden` are written, not compared |

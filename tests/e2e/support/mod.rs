@@ -11,6 +11,7 @@ pub(crate) mod cgroup;
 pub(crate) mod dead_runs;
 pub(crate) mod docker;
 pub(crate) mod drainee;
+pub(crate) mod emulator;
 pub(crate) mod ended;
 pub(crate) mod machine;
 pub(crate) mod mark;

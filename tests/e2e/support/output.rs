@@ -8,6 +8,8 @@ use std::os::fd::AsFd;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use super::emulator;
+
 /// The text that came out of a pipe so far.
 pub(crate) struct Output {
     pipe: Option<Box<dyn Read + Send>>,
@@ -45,7 +47,7 @@ impl Output {
 
     /// Everything until now, as text.
     pub(crate) fn text(&mut self) -> String {
-        String::from_utf8_lossy(self.look()).into_owned()
+        emulator::without_warning(String::from_utf8_lossy(self.look()).into_owned())
     }
 
     /// Has every writer closed the pipe?

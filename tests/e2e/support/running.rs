@@ -13,7 +13,7 @@ use super::ended::Ended;
 use super::mark::Mark;
 use super::output::Output;
 use super::stepdown::Mode;
-use super::{BOUND, holds_within, proc, wait_until};
+use super::{BOUND, emulator, holds_within, proc, wait_until};
 
 /// A run of stepdown; dropping it kills what is left of it.
 pub(crate) struct Running {
@@ -62,12 +62,11 @@ impl Running {
         }
         let mut found = None;
         self.wait_for("PID 1 runs the program", |run| {
-            let wanted = proc::file(&run.program);
             found = proc::children(outer)
                 .first()
                 .map(|process| process.pid)
                 // unshare(1) and setsid(1) come first in the same process.
-                .filter(|pid| proc::file(format!("/proc/{pid}/exe")) == wanted);
+                .filter(|pid| emulator::runs(&run.program, &format!("/proc/{pid}/exe")));
             found.is_some()
         });
         self.pid1 = found;

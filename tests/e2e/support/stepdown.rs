@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::binary;
+use super::emulator;
 use super::ended::Ended;
 use super::mark::{Mark, VARIABLE};
 use super::running::Running;
@@ -296,6 +297,10 @@ impl Stepdown {
         // A session of its own, so that a terminal on which the tests run plays no part.
         // SAFETY: each closure makes plain system calls only.
         unsafe { command.pre_exec(fresh_session) };
+        if emulator::is_needed(&self.program) {
+            // SAFETY: as above.
+            unsafe { command.pre_exec(emulator::make_subreaper) };
+        }
         for act in self.prepare {
             // SAFETY: as above; what a story adds promises the same.
             unsafe { command.pre_exec(act) };
