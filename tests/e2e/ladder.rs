@@ -588,11 +588,12 @@ fn a_child_that_closes_its_input_is_no_trouble() {
 fn a_line_that_nobody_reads_is_told() {
     both(|mode| {
         let mut run = Stepdown::in_mode(mode)
-            .args(["--ladder", "stdin=stop:1h"])
-            .shell("exec 0<&-; echo ready; while :; do sleep 0.02; done")
+            .args(["--ladder", "stdin=stop:2s,TERM:1h"])
+            .shell("exec 0<&-; trap 'exit 7' TERM; echo ready; while :; do sleep 0.02; done")
             .start();
         run.says("ready").signal(Signal::SIGTERM);
         run.logs("the child's standard input: Broken pipe");
+        run.wait().code(7);
     });
 }
 
