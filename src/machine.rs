@@ -43,7 +43,7 @@ use sweep::{Kill, Sweep, SweepStage};
 use wait::Waiting;
 
 pub(crate) use answer::Answer;
-pub(crate) use event::{Action, Event, Facts, Generation, HookId, Received, Whom};
+pub(crate) use event::{Action, Event, Facts, Generation, HookId, Received, Unopened, Whom};
 
 /// Where in the run we are, with what is known only there.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -457,6 +457,11 @@ pub(crate) enum Record {
         generation: u32,
         serving: u32,
     },
+    /// What it needs could not be had: it was not begun.
+    ReplaceRefused {
+        why: String,
+        serving: u32,
+    },
     Ended(Outcome),
     /// What happens to the generation beside the one that serves; in JSON that record, with its generation.
     #[serde(skip)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::drive::World;
 use crate::machine::Answer;
-use crate::machine::{Action, Event, HookId, Received};
+use crate::machine::{Action, Event, HookId, Received, Unopened};
 use crate::plan::liveness::Liveness;
 use crate::plan::{HookPhase, Target};
 use crate::record::{ExitStatus, HookResult, Process, Sender, StartFailure};
@@ -81,7 +81,7 @@ pub(crate) struct Script {
     /// How long after its start each life is ready, if ever; those that are not listed never are.
     pub(crate) ready: VecDeque<Option<Duration>>,
     /// Why the kernel lets no generation begin beside another one.
-    pub(crate) beside_refused: Option<String>,
+    pub(crate) beside_refused: Option<Unopened>,
 }
 
 /// See the module's first sentence.

@@ -442,7 +442,7 @@ impl Decider for Supervisor {
         let beside = self.beside.as_ref().map(|beside| beside.number);
         match event {
             Event::OpenedBeside => self.opened(now),
-            Event::CannotOpenBeside(why) => self.cannot_open(now, &why),
+            Event::CannotOpenBeside(why) => self.cannot_open(now, why),
             Event::Of { generation, event } if Some(generation) == beside => {
                 self.tell_beside(now, *event);
             }

@@ -137,7 +137,7 @@ pub(crate) fn what(record: &Record) -> What {
             pid: *pid,
             ready: *ready,
         },
-        Record::ReplaceFailed { .. } => What::ReplaceFailed,
+        Record::ReplaceFailed { .. } | Record::ReplaceRefused { .. } => What::ReplaceFailed,
         Record::OfGeneration { generation, record } => What::Of {
             generation: *generation,
             what: Box::new(what(record)),

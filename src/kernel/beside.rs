@@ -11,7 +11,7 @@ use super::child::GENERATION;
 use super::life::Life;
 use super::sockets::steer_all;
 use crate::call::Listener;
-use crate::machine::{Action, Event};
+use crate::machine::{Action, Event, Unopened};
 use crate::plan::Left;
 use crate::sys::reap::Reaped;
 use crate::sys::steering::Steering;
@@ -27,11 +27,14 @@ impl Kernel {
         });
     }
 
-    fn try_to_open_beside(&mut self, generation: u32) -> Result<(), String> {
+    fn try_to_open_beside(&mut self, generation: u32) -> Result<(), Unopened> {
         if tree::descendants().is_none() {
-            return Err(
-                "no usable /proc: processes of two generations cannot be told apart".to_owned(),
-            );
+            let cannot = "processes of two generations cannot be told apart";
+            return Err(if tree::has_proc() {
+                Unopened::NotNow(format!("/proc cannot be read: {cannot}"))
+            } else {
+                Unopened::Never(format!("no usable /proc: {cannot}"))
+            });
         }
         let sockets = &self.plan.sockets;
         let opened = self.start.sockets.beside(sockets, &self.life.listeners);
@@ -45,8 +48,10 @@ impl Kernel {
         }));
         if self.life.notify_socket.is_some() {
             let opened = self.for_beside(Self::open_notify_socket);
+            // A restart in place would be without one as well.
             return opened
                 .unwrap_or(Ok(()))
+                .map_err(Unopened::NotNow)
                 .inspect_err(|_| self.close_beside());
         }
         Ok(())

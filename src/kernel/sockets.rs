@@ -10,6 +10,7 @@ use nix::errno::Errno;
 
 use super::Kernel;
 use super::fd_store::Store;
+use crate::machine::Unopened;
 use crate::plan::sockets::{Address, Socket, UNNAMED};
 use crate::record::Record;
 use crate::sys::listening::Sharing;
@@ -106,12 +107,12 @@ impl Sockets {
     /// For the generation that is to be started beside the one that has these.
     ///
     /// # Errors
-    /// Which one could not be opened, and why, as it is to be told.
+    /// Which one could not be opened, and why.
     pub(super) fn beside(
         &self,
         sockets: &[Socket],
         open: &[OwnedFd],
-    ) -> Result<Vec<OwnedFd>, String> {
+    ) -> Result<Vec<OwnedFd>, Unopened> {
         let pairs = sockets.iter().zip(open);
         let opened = pairs.map(|(socket, open)| {
             let opened = match socket.port() {
@@ -127,7 +128,15 @@ impl Sockets {
             };
             opened
                 .and_then(|opened| descriptors::above(opened, self.lowest))
-                .map_err(|errno| format!("--listen {}: {}", socket.text, error_text(errno as i32)))
+                .map_err(|errno| {
+                    let why = format!("--listen {}: {}", socket.text, error_text(errno as i32));
+                    match errno {
+                        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS => {
+                            Unopened::NotNow(why)
+                        }
+                        _ => Unopened::Never(why),
+                    }
+                })
         });
         opened.collect()
     }

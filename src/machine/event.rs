@@ -29,9 +29,9 @@ pub(crate) enum Event {
     /// Another generation serves in the place of this one (`--replace-on`); for the supervisor to give, with
     /// the signal that asked for it.
     Replaced(Received),
-    /// `Action::OpenBeside` has opened what the next generation needs, or could not, and why.
+    /// `Action::OpenBeside` has opened what the next generation needs, or could not.
     OpenedBeside,
-    CannotOpenBeside(String),
+    CannotOpenBeside(Unopened),
     /// What has happened to this generation, where two are alive.
     Of {
         generation: u32,
@@ -303,6 +303,15 @@ impl Event {
                 | Self::Trouble(_)
         )
     }
+}
+
+/// Why nothing could be opened for the next generation, as it is to be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Unopened {
+    /// Descriptors or memory are short. A restart would need them, too.
+    NotNow(String),
+    /// The kernel has no way to two generations at a time, or forbids it.
+    Never(String),
 }
 
 /// Which of the processes that are left `Action::TellLeft` is for, and which signals they may have

@@ -173,7 +173,9 @@ impl Counts {
             }
             Record::GaveUp { .. } => features.gave_up += 1,
             Record::Replaced { .. } => features.replaced += 1,
-            Record::ReplaceFailed { .. } => features.replacements_failed += 1,
+            Record::ReplaceFailed { .. } | Record::ReplaceRefused { .. } => {
+                features.replacements_failed += 1;
+            }
             Record::HandedOver { .. } => features.handed_over += 1,
             Record::HeirAwaited { .. } => features.heir_awaited += 1,
             Record::Aborted { .. } => features.aborted += 1,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{State, Supervisor};
-use crate::machine::{Action, Event, Generation, Machine, Received};
+use crate::machine::{Action, Event, Generation, Machine, Received, Unopened};
 use crate::record::{Outcome, Record};
 
 /// The generation beside the one that serves.
@@ -97,8 +97,9 @@ impl Supervisor {
         }));
     }
 
-    /// The kernel refuses: the next one follows this one instead, and the sockets stay open in between.
-    pub(super) fn cannot_open(&mut self, now: Duration, why: &str) {
+    /// Where the kernel never lets two serve at a time the next one follows this one, and the sockets stay open in
+    /// between. Where something is short for now the one that serves goes on.
+    pub(super) fn cannot_open(&mut self, now: Duration, why: Unopened) {
         let Some(asked) = self.opening.take() else {
             return;
         };
@@ -106,10 +107,18 @@ impl Supervisor {
         if self.stop_asked || self.state != State::Alive {
             return;
         }
-        let message =
-            format!("--replace-on: {why}: restarted in place, with the sockets kept open");
-        self.tell(Record::Trouble { message });
-        self.restart_by(now, asked);
+        match why {
+            Unopened::NotNow(why) => self.tell(Record::ReplaceRefused {
+                why,
+                serving: self.generation.number,
+            }),
+            Unopened::Never(why) => {
+                let message =
+                    format!("--replace-on: {why}: restarted in place, with the sockets kept open");
+                self.tell(Record::Trouble { message });
+                self.restart_by(now, asked);
+            }
+        }
     }
 
     /// The one for which the sockets were opened has not begun. The next one has its number, unless another one has

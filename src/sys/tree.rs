@@ -29,6 +29,11 @@ pub(crate) fn descendants() -> Option<Vec<Member>> {
     Proc::open()?.descendants(own_pid())
 }
 
+/// Whether there is a /proc of our own PID namespace, even if no descriptor is left to read it with.
+pub(crate) fn has_proc() -> bool {
+    Proc::is_ours()
+}
+
 fn own_pid() -> i32 {
     i32::try_from(std::process::id()).unwrap_or(0)
 }

@@ -143,6 +143,7 @@ impl Log {
             | Record::Trouble { .. }
             | Record::DrainUnmet { .. }
             | Record::ReplaceFailed { .. }
+            | Record::ReplaceRefused { .. }
             | Record::GaveUp { .. } => Level::Warn,
             Record::OfGeneration { record, .. } => match &**record {
                 // Another one serves, or was meant to.

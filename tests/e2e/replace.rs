@@ -379,6 +379,68 @@ fn a_unix_socket_is_shared_by_both() {
     });
 }
 
+/// A restart would be short of it as well, with nobody left who serves.
+#[test]
+fn where_descriptors_or_memory_are_short_the_one_that_serves_goes_on() {
+    both(|mode| {
+        let mut server = serving(mode, &[]);
+        let pid = server.run.pid();
+        let allowed = limit_descriptors(pid, 3);
+        server.run.signal(Signal::SIGUSR2);
+        server.run.logs("not replaced: /proc cannot be read");
+        server.is_served_by(1);
+        limit_descriptors(pid, allowed);
+        server.replaces(2);
+        server.is_served_by(2);
+        server.run.signal(Signal::SIGTERM);
+        let ended = server.run.wait();
+        ended.code(0).never_logged("in place").nothing_left();
+        let stepdown = Stepdown::in_mode(mode).prepared(|| {
+            let option = u32::try_from(libc::SO_ATTACH_REUSEPORT_CBPF).unwrap_or_default();
+            seccomp::refuse_where(libc::SYS_setsockopt, Some((2, option)), libc::ENOMEM)
+        });
+        let options = ["--replace-on=USR2", READY];
+        let mut server = Server::start(stepdown, &options, &["quick"]);
+        server.make("ready1");
+        server.run.logs("ready after");
+        server.run.signal(Signal::SIGUSR2);
+        server.run.logs(
+            "not replaced: --listen 127.0.0.1:0: Cannot allocate memory; generation 1 goes on",
+        );
+        server.is_served_by(1);
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
+    });
+}
+
+/// From now on no descriptor gets this number or a higher one. Returns what was allowed before.
+fn limit_descriptors(pid: Pid, limit: libc::rlim_t) -> libc::rlim_t {
+    let mut before = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel reads the third argument and writes the fourth; both live through the calls.
+    let done = unsafe {
+        libc::prlimit(
+            pid.as_raw(),
+            libc::RLIMIT_NOFILE,
+            std::ptr::null(),
+            &raw mut before,
+        ) == 0
+            && libc::prlimit(
+                pid.as_raw(),
+                libc::RLIMIT_NOFILE,
+                &libc::rlimit {
+                    rlim_cur: limit,
+                    ..before
+                },
+                std::ptr::null_mut(),
+            ) == 0
+    };
+    assert!(done, "{}", std::io::Error::last_os_error());
+    before.rlim_cur
+}
+
 /// As on a kernel that has no such programs, or forbids them.
 #[test]
 fn where_the_kernel_refuses_it_is_restarted_in_place() {

@@ -98,6 +98,7 @@ impl Batch {
             Record::Dropped { .. }
             | Record::StopAsked { .. }
             | Record::ReplaceBegan { .. }
+            | Record::ReplaceRefused { .. }
             | Record::GenerationBegan { .. } => self.answers += 1,
             Record::Ended(_) => self.over = true,
             _ => {}

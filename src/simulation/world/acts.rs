@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::life::{Connections, Life, Look, LookAt, Purpose};
 use super::processes::{KILLED, Stuck, US};
 use super::{Coming, Job, World};
-use crate::machine::{Action, Event, HookId};
+use crate::machine::{Action, Event, HookId, Unopened};
 use crate::options::reload::reloaded;
 use crate::options::{OPTIONS, Opt};
 use crate::plan::HookKind;
@@ -448,8 +448,14 @@ impl World {
     }
 
     fn open_beside(&mut self, generation: u32) {
-        if self.answers.one_in(8) {
-            let why = "the kernel has no BPF for SO_REUSEPORT".to_owned();
+        let refused = if self.answers.one_in(16) {
+            Some(Unopened::Never("no BPF for SO_REUSEPORT".to_owned()))
+        } else if self.answers.one_in(16) {
+            Some(Unopened::NotNow("no descriptor is left".to_owned()))
+        } else {
+            None
+        };
+        if let Some(why) = refused {
             return self.queue.push_back(Event::CannotOpenBeside(why));
         }
         self.beside = Some(Box::new(Life {

@@ -1,6 +1,7 @@
 //! One story for each rule of a replacement.
 
 use super::*;
+use crate::machine::Unopened;
 use crate::plan::reload::Reload;
 use crate::record::Process;
 use crate::sim::Leftover;
@@ -287,7 +288,7 @@ fn where_the_kernel_refuses_the_next_one_follows_in_place() {
     let mut story = replaced(replaces())
         .at(1000, received(named("USR2")))
         .at(4000, TERM);
-    story.script.beside_refused = Some("no such program".to_owned());
+    story.script.beside_refused = Some(Unopened::Never("no such program".to_owned()));
     story.tells(
         "0 started, pid 2
          100 ready after 100 ms
@@ -424,4 +425,23 @@ fn a_deadline_that_was_read_again_bounds_the_one_that_leaves_too() {
         let last: u64 = told_last.split(' ').next().unwrap().parse().unwrap();
         assert!((4_000..=5_000).contains(&last), "{told}");
     }
+}
+
+#[test]
+fn where_something_is_short_the_one_that_serves_goes_on() {
+    let mut story = replaced(replaces())
+        .at(1000, received(named("USR2")))
+        .at(4000, TERM);
+    story.script.beside_refused = Some(Unopened::NotNow("no descriptor is left".to_owned()));
+    story.tells(
+        "0 started, pid 2
+         100 ready after 100 ms
+         1000 not replaced: no descriptor is left; generation 1 goes on
+         4000 stopping: TERM from outside the container
+         4000 not ready: a stop was asked for
+         4000 step 1 of 2: TERM to the child, waiting up to 30.0 s
+         4010 child exited with 0 on step 1 after 10 ms
+         4010 stopped in 10 ms, exit status 0
+         -> exit 0",
+    );
 }

@@ -1,7 +1,7 @@
 //! Rules of single moments: what is done between two lives, and as one of them ends.
 
 use super::*;
-use crate::machine::HookId;
+use crate::machine::{HookId, Unopened};
 use crate::plan::reload::Reload;
 use crate::plan::{HookPhase, Plan};
 use crate::record::{DrainWait, HookResult};
@@ -404,7 +404,7 @@ fn nothing_is_begun_beside_one_that_has_ended_while_the_sockets_were_opened() {
         run.hears(0, Event::Ready);
         run.hears(0, received(named("USR2")));
         run.hears(0, TERM);
-        let refused = Event::CannotOpenBeside("no BPF".to_owned());
+        let refused = Event::CannotOpenBeside(Unopened::Never("no BPF".to_owned()));
         assert_eq!(run.hears(0, refused), []);
     }
 }
@@ -448,7 +448,8 @@ fn no_two_lives_have_one_number_and_none_is_left_out() {
     let mut supervision = always();
     supervision.replace_on.insert(named("USR2"));
     supervision.delay = Duration::ZERO;
-    let refused = || Event::CannotOpenBeside("no BPF".to_owned());
+    let refused = || Event::CannotOpenBeside(Unopened::Never("no BPF".to_owned()));
+    let short = || Event::CannotOpenBeside(Unopened::NotNow("no memory".to_owned()));
     let usr2 = || received(named("USR2"));
     let options = [("ready-when", "notify"), ("left", "leave")];
     // The second one fails, and the third one cannot be started beside.
@@ -459,10 +460,12 @@ fn no_two_lives_have_one_number_and_none_is_left_out() {
     run.hears(0, Event::Started { pid: 3 }.of(2));
     run.hears(0, exits(1).of(2));
     assert_eq!(begun(&run.hears(0, usr2())), Some(3));
+    run.hears(0, short());
+    assert_eq!(begun(&run.hears(0, usr2())), Some(3));
     run.hears(0, refused());
     assert_eq!(begun(&run.hears(0, exits(0))), Some(3));
     // The next one has begun while the sockets of another one were opened.
-    for answer in [Event::OpenedBeside, refused()] {
+    for answer in [Event::OpenedBeside, refused(), short()] {
         let mut run = Run::of(supervision.clone(), &options);
         run.hears(0, Event::Ready);
         assert_eq!(begun(&run.hears(0, usr2())), Some(2));
@@ -473,7 +476,7 @@ fn no_two_lives_have_one_number_and_none_is_left_out() {
     }
     // The one that was to be replaced ends while the sockets are opened.
     supervision.delay = secs(1);
-    for answer in [Event::OpenedBeside, refused()] {
+    for answer in [Event::OpenedBeside, refused(), short()] {
         let mut run = Run::of(supervision.clone(), &options);
         run.hears(0, Event::Ready);
         assert_eq!(begun(&run.hears(0, usr2())), Some(2));

@@ -77,9 +77,13 @@ const LARGE: usize = 256;
 impl Proc {
     /// /proc, if it can be trusted: it is there, and it is that of our own PID namespace.
     pub(super) fn open() -> Option<Self> {
-        let link = std::fs::read_link("/proc/self").ok()?;
-        let is_ours = link.to_str()?.parse() == Ok(std::process::id());
-        is_ours.then(|| Self::at(Path::new("/proc")))?
+        Self::is_ours().then(|| Self::at(Path::new("/proc")))?
+    }
+
+    pub(super) fn is_ours() -> bool {
+        let link = std::fs::read_link("/proc/self");
+        let pid = link.as_ref().ok().and_then(|link| link.to_str());
+        pid.and_then(|pid| pid.parse().ok()) == Some(std::process::id())
     }
 
     pub(super) fn at(path: &Path) -> Option<Self> {

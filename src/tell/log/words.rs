@@ -367,6 +367,9 @@ impl fmt::Display for Words<'_> {
                 f,
                 "not replaced: generation {generation} has ended and was not ready; generation {serving} goes on"
             ),
+            Record::ReplaceRefused { why, serving } => {
+                write!(f, "not replaced: {why}; generation {serving} goes on")
+            }
             Record::Ended(outcome) => ended(f, outcome),
             Record::OfGeneration { generation, record } => {
                 write!(f, "generation {generation}: {}", Words(record))
