@@ -453,7 +453,12 @@ impl Decider for Supervisor {
             Event::Of { .. } => {}
             event if beside.is_some() && self.concerns_beside(&event) => {
                 self.own(now, event.clone());
-                self.tell_beside(now, event);
+                // It may have taken over.
+                if beside == Some(self.generation.number) {
+                    self.own(now, event);
+                } else {
+                    self.tell_beside(now, event);
+                }
             }
             event => self.own(now, event),
         }

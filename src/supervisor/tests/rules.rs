@@ -485,3 +485,27 @@ fn no_two_lives_have_one_number_and_none_is_left_out() {
         assert_eq!(begun(&run.hears(1000, Event::Deadline)), Some(2));
     }
 }
+
+#[test]
+fn that_no_process_is_left_is_told_to_both_where_one_takes_over_because_of_it() {
+    let mut supervision = always();
+    supervision.replace_on.insert(named("USR2"));
+    let options = [("ready-when", "notify"), ("main-pid", "notify")];
+    let mut run = Run::of(supervision, &options);
+    run.hears(0, Event::Ready);
+    run.hears(0, received(named("USR2")));
+    run.hears(0, Event::OpenedBeside);
+    run.hears(0, Event::Started { pid: 3 }.of(2));
+    // Both have ended, and for both an heir is looked for.
+    run.hears(0, exits(7));
+    run.hears(0, exits(7).of(2));
+    let actions = run.hears(0, Event::NoneLeft);
+    assert!(actions.contains(&Action::Switch), "{actions:?}");
+    let ended = |action: &Action| {
+        matches!(
+            action,
+            Action::Record(Record::GenerationEnded { generation: 2, .. })
+        )
+    };
+    assert!(actions.iter().any(ended), "{actions:?}");
+}
