@@ -73,6 +73,8 @@ pub(crate) struct Kernel {
     /// The two have changed places: it is the turn of the one beside.
     is_aside: bool,
     reaping: Reaping,
+    /// What was taken since something has been due.
+    overdue: u32,
     queue: VecDeque<Event>,
     /// `Plan::passed_on`.
     passed_on: SignalSet,
@@ -131,6 +133,7 @@ impl Kernel {
             beside: None,
             is_aside: false,
             reaping: Reaping::default(),
+            overdue: 0,
             queue: VecDeque::new(),
             passed_on: plan.passed_on(),
             terminal: Terminal::open(),
@@ -384,12 +387,6 @@ impl World for Kernel {
             if let Some(event) = self.queue.pop_front() {
                 return event;
             }
-            if deadline.is_some_and(|deadline| deadline <= now) {
-                return Event::Deadline;
-            }
-            if self.look(now) || self.look_beside(now) {
-                continue;
-            }
             let until = [deadline, self.next_look(), self.next_look_beside()];
             let until = until.into_iter().flatten().min();
             let mut timeout = until.map(|until| until.saturating_sub(now));
@@ -398,7 +395,16 @@ impl World for Kernel {
                 signals::drop_pending(Signal::CHLD);
                 timeout = Some(Duration::ZERO);
             }
-            match self.wait(timeout) {
+            // If we were held up, what came meanwhile counts before what is due: that is done only once nothing waits.
+            // What comes without end does not hold it up.
+            let only_looks = timeout == Some(Duration::ZERO);
+            self.overdue = if only_looks { self.overdue + 1 } else { 0 };
+            let wake = if self.overdue > IN_A_ROW {
+                Wake::TimeOut
+            } else {
+                self.wait(timeout)
+            };
+            match wake {
                 Wake::Signal(taken) => {
                     if self.pass_on(taken) {
                         return Event::PassedOn(taken.signal);
@@ -408,6 +414,14 @@ impl World for Kernel {
                     }
                 }
                 Wake::Event(event) => return event,
+                Wake::TimeOut if only_looks => {
+                    self.overdue = 0;
+                    let now = self.now();
+                    if deadline.is_some_and(|deadline| deadline <= now) {
+                        return Event::Deadline;
+                    }
+                    let _ = self.look(now) || self.look_beside(now);
+                }
                 Wake::TimeOut => {}
             }
         }

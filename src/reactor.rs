@@ -73,8 +73,12 @@ impl Reactor {
         runtime.block_on(async {
             let time_is_up = async {
                 match timeout {
-                    // A sleep of no length would end before the tasks have run.
-                    Some(Duration::ZERO) => tokio::task::yield_now().await,
+                    // A sleep of no length would end before the tasks have run: the first turn hears of what has come,
+                    // and in the second one the tasks take it.
+                    Some(Duration::ZERO) => {
+                        tokio::task::yield_now().await;
+                        tokio::task::yield_now().await;
+                    }
                     Some(timeout) => tokio::time::sleep(timeout).await,
                     None => std::future::pending().await,
                 }

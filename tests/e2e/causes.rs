@@ -70,6 +70,29 @@ fn a_child_that_ends_in_time_keeps_its_status() {
     });
 }
 
+/// As on a machine that gives stepdown no time for a while.
+#[test]
+fn a_child_that_has_ended_in_time_counts_though_it_is_noticed_late() {
+    both(|mode| {
+        let limit = Duration::from_secs(2);
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--max-runtime", "2s"])
+            .with_stdin()
+            .shell("echo ready; read go; exit 7")
+            .start();
+        run.says("ready");
+        let (stepdown, child) = (run.pid(), run.children()[0].pid);
+        proc::kill(stepdown, libc::SIGSTOP).expect("our own");
+        let stopped = Instant::now();
+        run.type_line("go");
+        run.wait_for("the time to be over and the child to have ended", |_| {
+            stopped.elapsed() > limit && !proc::is_alive(child)
+        });
+        proc::kill(stepdown, libc::SIGCONT).expect("our own");
+        run.wait().code(7).never_logged("max-runtime is over");
+    });
+}
+
 #[test]
 fn the_time_begins_with_the_child_not_with_the_hooks() {
     both(|mode| {

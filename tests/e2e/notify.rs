@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode as Permissions;
@@ -262,6 +262,25 @@ fn a_barrier_is_kept_until_all_before_it_counts() {
         }
         run.signal(Signal::SIGTERM);
         run.wait().code(3).never_logged("refused").nothing_left();
+    });
+}
+
+#[test]
+fn what_was_said_in_time_counts_though_it_is_heard_late() {
+    both(|mode| {
+        let stage = Stage::new();
+        let limit = Duration::from_secs(2);
+        let notify = Stepdown::in_mode(mode).args(["--ready-when=notify", "--ready-timeout=2s"]);
+        let (mut run, mut orders) = stage.start(notify);
+        let pid = run.pid();
+        proc::kill(pid, libc::SIGSTOP).expect("our own child");
+        let stopped = Instant::now();
+        order(&mut run, &mut orders, "say READY=1");
+        wait_until("the time to be over", || stopped.elapsed() > limit);
+        proc::kill(pid, libc::SIGCONT).expect("our own child");
+        assert_eq!(stage.told(), "READY=1");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(3).never_logged("not ready after");
     });
 }
 
