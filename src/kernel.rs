@@ -450,13 +450,7 @@ impl World for Kernel {
             Action::LookWhoIsThere { signal, target } => self.look_who_is_there(signal, target),
             Action::TellLeft(whom) => self.tell_left(whom),
             Action::Reload => self.reload(),
-            Action::Adopt(plan) => {
-                self.passed_on = plan.passed_on();
-                self.plan = plan;
-                if let Some(reloader) = &mut self.reloader {
-                    reloader.adopt();
-                }
-            }
+            Action::Adopt(plan) => self.adopt(plan),
             Action::Suspend(signal) => self.suspend(signal),
             Action::SendBeyondGroup(signal) => self.send_beyond_group(signal),
             Action::AwaitReady(facts) => self.await_ready(&facts),

@@ -2,6 +2,7 @@
 //! to which of the two.
 
 use std::mem;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
@@ -41,6 +42,7 @@ impl Kernel {
         let listeners = opened.inspect_err(|_| steer_all(&self.life.listeners, Steering::First))?;
         self.beside = Some(Box::new(Life {
             number: generation,
+            plan: Some(Rc::clone(&self.plan)),
             began: clock::ticks_since_boot(Instant::now()),
             listeners,
             told_none: true,
@@ -82,7 +84,12 @@ impl Kernel {
     }
 
     fn swap(&mut self) -> Option<()> {
-        mem::swap(&mut self.life, self.beside.as_deref_mut()?);
+        let other = self.beside.as_deref_mut()?;
+        mem::swap(&mut self.life, other);
+        // What one of them has read again does not change the stop of the other one.
+        if let Some(plan) = self.life.plan.take() {
+            other.plan = Some(mem::replace(&mut self.plan, plan));
+        }
         Some(())
     }
 

@@ -1,6 +1,7 @@
 //! What the kernel's side of one life of the command consists of: the child, and whatever looks at it or runs for it.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use super::asking::Asking;
 use super::child::Child;
@@ -12,12 +13,15 @@ use super::waiting::WaitLooks;
 use super::watching::LiveLooks;
 use crate::drain::connections::Connections;
 use crate::machine::jobs::Jobs;
+use crate::plan::Plan;
 
 /// See the module's first sentence.
 #[derive(Default)]
 pub(super) struct Life {
     /// Which one it is, counted from one.
     pub(super) number: u32,
+    /// Its plan, while it is the turn of the other one.
+    pub(super) plan: Option<Rc<Plan>>,
     /// When it began, in hundredths of a second since boot, where it began beside another one, or after one that was
     /// to leave something.
     pub(super) began: u64,

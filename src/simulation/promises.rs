@@ -239,6 +239,9 @@ impl Judge {
         match action {
             Action::Beside(action) => {
                 let number = self.beside();
+                if let (Action::Adopt(plan), Some(beside)) = (&**action, &mut self.beside) {
+                    beside.plan = Rc::clone(plan);
+                }
                 self.sees_of(number, action);
             }
             Action::Record(Record::OfGeneration { generation, record }) => {

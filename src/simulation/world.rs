@@ -222,7 +222,11 @@ impl World {
     }
 
     fn swap(&mut self) -> Option<()> {
-        mem::swap(&mut self.life, self.beside.as_deref_mut()?);
+        let other = self.beside.as_deref_mut()?;
+        mem::swap(&mut self.life, other);
+        if let Some(plan) = self.life.plan.take() {
+            other.plan = Some(mem::replace(&mut self.plan, plan));
+        }
         Some(())
     }
 

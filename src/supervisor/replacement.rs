@@ -176,8 +176,7 @@ impl Supervisor {
             // They are a matter of both, and told by the other one; or of the run, which goes on.
             Action::Record(
                 Record::Reaped { .. } | Record::Reloaded { .. } | Record::NotReady { .. },
-            )
-            | Action::Adopt(_) => None,
+            ) => None,
             Action::Record(record) => Some(Action::Record(Record::OfGeneration {
                 generation: number,
                 record: Box::new(record),

@@ -207,3 +207,32 @@ fn a_reload_that_cannot_be_is_refused_before_the_start() {
         run.wait().code(125).never_said("started").logged(&[why]);
     }
 }
+
+#[test]
+fn a_reload_changes_nothing_in_the_stop_of_the_one_that_was_replaced() {
+    both(|mode| {
+        let text = "reload-on = 'HUP'\nreplace-on = 'USR2'\nlisten = 'unix:socket'\n\
+                    ready-when = 'exec:true'\ngrace = '1h'\nhook-timeout = '1h'\n";
+        let hook = |name: &str| format!("'sh -c \"touch {name}$STEPDOWN_GENERATION\"'");
+        let file = File::new(&format!("{text}post-stop = [{}, {}]", hook("a"), hook("b")));
+        let mut run = file
+            .stepdown(mode)
+            .shell(
+                "trap 'while ! test -e go; do sleep 0.02; done; exit 3' TERM; echo up; \
+                 while :; do sleep 0.02; done",
+            )
+            .start();
+        run.says("up").logs("ready after");
+        run.signal(Signal::SIGUSR2);
+        run.logs("generation 1: step 1 of 2");
+        file.now(&format!("{text}post-stop = {}", hook("new")));
+        run.signal(Signal::SIGHUP).logs("configuration reloaded");
+        let is_there = |name: &str| file.dir.path().join(name).exists();
+        fs::write(file.dir.path().join("go"), "").expect("our own file");
+        run.logs("generation 1: stopped in");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(3).nothing_left();
+        assert!(is_there("a1") && is_there("b1") && !is_there("new1"));
+        assert!(is_there("new2") && !is_there("a2"));
+    });
+}

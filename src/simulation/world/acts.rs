@@ -1,6 +1,7 @@
 //! Carries out the actions of the machine, as `kernel` does.
 
 use std::mem;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::life::{Connections, Life, Look, LookAt, Purpose};
@@ -114,7 +115,9 @@ impl World {
             Action::TellLeft(whom) => self.tell_left(whom),
             Action::Reload => self.reload(),
             Action::Adopt(plan) => {
-                self.passed_on = plan.passed_on();
+                if !self.is_aside {
+                    self.passed_on = plan.passed_on();
+                }
                 self.plan = plan;
             }
             Action::SendBeyondGroup(signal) => {
@@ -460,6 +463,7 @@ impl World {
         }
         self.beside = Some(Box::new(Life {
             number: generation,
+            plan: Some(Rc::clone(&self.plan)),
             hears: self.life.hears,
             told_none: true,
             ..Life::default()

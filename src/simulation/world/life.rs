@@ -1,11 +1,13 @@
 //! What belongs to one life of the command on the kernel's side: the child, and whoever looks at it.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::processes::{KILLED, US};
 use super::{Coming, Job, World};
 use crate::machine::jobs::Jobs;
 use crate::machine::{Answer, Event};
+use crate::plan::Plan;
 use crate::plan::liveness::LiveWhen;
 use crate::plan::readiness::ReadyWhen;
 use crate::plan::until::UntilWhen;
@@ -98,6 +100,8 @@ pub(super) struct Heir {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Life {
     pub(super) number: u32,
+    /// As in `kernel::life`.
+    pub(super) plan: Option<Rc<Plan>>,
     pub(super) child: Option<i32>,
     pub(super) jobs: Jobs<Job>,
     pub(super) looks: Vec<Look>,
