@@ -18,7 +18,7 @@ use crate::kernel::upward::Upward;
 use crate::machine::{Action, Event};
 use crate::options::reload::Reloader;
 use crate::plan::call::{Body, Payload};
-use crate::plan::{Left, Plan, StepAction};
+use crate::plan::{Plan, StepAction};
 use crate::reactor::{Reactor, Wake};
 use crate::sys::signals::{self, Inherited};
 use crate::sys::terminal::Terminal;
@@ -229,9 +229,7 @@ impl Kernel {
         self.life.listeners = last.listeners;
         self.life.jobs = last.jobs.of_next_life();
         self.life.told_none = last.told_none;
-        if self.plan.left == Left::Leave {
-            self.life.began = clock::ticks_since_boot(Instant::now());
-        }
+        self.life.began = clock::ticks_since_boot(Instant::now());
         self.passed_on = self.plan.passed_on();
         // What the last one has said is not meant for the next one.
         let beside = self.beside.as_ref().map(|beside| beside.number);

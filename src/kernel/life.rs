@@ -22,8 +22,7 @@ pub(super) struct Life {
     pub(super) number: u32,
     /// Its plan, while it is the turn of the other one.
     pub(super) plan: Option<Rc<Plan>>,
-    /// When it began, in hundredths of a second since boot, where it began beside another one, or after one that was
-    /// to leave something.
+    /// When it began, in hundredths of a second since boot; not of the first one, before which there was none.
     pub(super) began: u64,
     /// The sockets of `--listen`. Their numbers are above those that they have in the child.
     pub(super) listeners: Vec<OwnedFd>,
