@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::chdir;
@@ -211,12 +212,16 @@ pub(crate) fn above_stderr(fd: OwnedFd) -> nix::Result<OwnedFd> {
 /// Moves a descriptor to `lowest` or above, if it is not there.
 ///
 /// # Errors
-/// The errno of fcntl(2).
+/// The errno of fcntl(2); EMFILE, too, where no number is allowed that is high enough.
 pub(crate) fn above(fd: OwnedFd, lowest: RawFd) -> nix::Result<OwnedFd> {
     if fd.as_raw_fd() >= lowest {
         return Ok(fd);
     }
-    let moved = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+    let moved = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(lowest));
+    let moved = moved.map_err(|errno| match errno {
+        Errno::EINVAL => Errno::EMFILE,
+        errno => errno,
+    })?;
     // SAFETY: fcntl has just made this descriptor, and nobody else knows it.
     Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(moved) })
 }

@@ -383,12 +383,18 @@ fn a_unix_socket_is_shared_by_both() {
 #[test]
 fn where_descriptors_or_memory_are_short_the_one_that_serves_goes_on() {
     both(|mode| {
-        let mut server = serving(mode, &[]);
+        let mut server = serving(mode, &["--fd-store-max=30"]);
         let pid = server.run.pid();
         let allowed = limit_descriptors(pid, 3);
         server.run.signal(Signal::SIGUSR2);
         server.run.logs("not replaced: /proc cannot be read");
         server.is_served_by(1);
+        // One that is not high enough for a socket.
+        limit_descriptors(pid, 20);
+        server.run.signal(Signal::SIGUSR2);
+        server
+            .run
+            .logs("not replaced: --listen 127.0.0.1:0: Too many open files");
         limit_descriptors(pid, allowed);
         server.replaces(2);
         server.is_served_by(2);
@@ -439,6 +445,41 @@ fn limit_descriptors(pid: Pid, limit: libc::rlim_t) -> libc::rlim_t {
     };
     assert!(done, "{}", std::io::Error::last_os_error());
     before.rlim_cur
+}
+
+/// Without an environment only its age tells whose it is.
+#[test]
+fn the_one_that_leaves_keeps_its_orphans_though_the_next_one_is_restarted() {
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options =
+            "--listen=unix:socket --replace-on=USR2 --ready-when=exec:true --restart=on-failure";
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(options.split(' '))
+            .args(["--restart-delay=10ms", "--grace=1h"])
+            .shell(
+                "case $STEPDOWN_GENERATION in \
+                 1) (env -i sleep 1000 &); trap 'while ! test -e go; do sleep 0.02; done; exit 3' TERM;; \
+                 2) while ! test -e crash; do sleep 0.02; done; exit 4;; esac; \
+                 echo up; while :; do sleep 0.02; done",
+            )
+            .start();
+        let make = |name: &str| fs::write(dir.path().join(name), "").expect("our own");
+        run.says("up");
+        run.logs("ready after");
+        let up = proc::now();
+        wait_until("the next one to be younger", || proc::now() > up + 1);
+        run.signal(Signal::SIGUSR2)
+            .logs("generation 1: step 1 of 2");
+        make("crash");
+        run.says_times("up", 2);
+        make("go");
+        run.logs("generation 1: TERM to 1 process left");
+        run.logs("generation 1: stopped in");
+        run.signal(Signal::SIGTERM);
+        run.wait().nothing_left();
+    });
 }
 
 /// As on a kernel that has no such programs, or forbids them.

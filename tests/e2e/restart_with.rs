@@ -254,7 +254,7 @@ fn the_deadline_counts_anew_for_each_stop() {
             assert_eq!(generation["escalated"], true);
             // Most of it is the child's, and what follows has its part.
             let took = generation["took_ms"].as_u64().expect("a time");
-            assert!((500..2_000).contains(&took), "{generation}");
+            assert!((500..10_000).contains(&took), "{generation}");
         }
     });
 }
