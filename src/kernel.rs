@@ -21,6 +21,7 @@ use crate::plan::call::{Body, Payload};
 use crate::plan::{Plan, StepAction};
 use crate::reactor::{Reactor, Wake};
 use crate::sys::signals::{self, Inherited};
+use crate::sys::steering::Steering;
 use crate::sys::terminal::Terminal;
 use crate::sys::{clock, descriptors, error_text};
 use crate::words::signal::{Signal, SignalSet};
@@ -73,6 +74,8 @@ pub(crate) struct Kernel {
     /// The two have changed places: it is the turn of the one beside.
     is_aside: bool,
     reaping: Reaping,
+    /// How new connections are to be steered, and when that is tried again.
+    unsteered: Option<(Steering, Duration)>,
     /// What was taken since something has been due.
     overdue: u32,
     queue: VecDeque<Event>,
@@ -133,6 +136,7 @@ impl Kernel {
             beside: None,
             is_aside: false,
             reaping: Reaping::default(),
+            unsteered: None,
             overdue: 0,
             queue: VecDeque::new(),
             passed_on: plan.passed_on(),
@@ -385,7 +389,13 @@ impl World for Kernel {
             if let Some(event) = self.queue.pop_front() {
                 return event;
             }
-            let until = [deadline, self.next_look(), self.next_look_beside()];
+            let steer_at = self.steer_at();
+            let until = [
+                deadline,
+                self.next_look(),
+                self.next_look_beside(),
+                steer_at,
+            ];
             let until = until.into_iter().flatten().min();
             let mut timeout = until.map(|until| until.saturating_sub(now));
             if self.reaping.is_due {
@@ -418,6 +428,7 @@ impl World for Kernel {
                     if deadline.is_some_and(|deadline| deadline <= now) {
                         return Event::Deadline;
                     }
+                    self.steer_again(now);
                     let _ = self.look(now) || self.look_beside(now);
                 }
                 Wake::TimeOut => {}

@@ -12,12 +12,16 @@ use super::child::GENERATION;
 use super::life::Life;
 use super::sockets::steer_all;
 use crate::call::Listener;
+use crate::drive::World;
 use crate::machine::{Action, Event, Unopened};
 use crate::plan::Left;
 use crate::sys::reap::Reaped;
 use crate::sys::steering::Steering;
 use crate::sys::tree::{self, Member};
-use crate::sys::{clock, last_resort};
+use crate::sys::{clock, error_text, last_resort};
+
+/// Between two attempts to steer connections.
+const PAUSE: Duration = Duration::from_millis(25);
 
 impl Kernel {
     pub(super) fn open_beside(&mut self, generation: u32) {
@@ -39,7 +43,7 @@ impl Kernel {
         }
         let sockets = &self.plan.sockets;
         let opened = self.start.sockets.beside(sockets, &self.life.listeners);
-        let listeners = opened.inspect_err(|_| steer_all(&self.life.listeners, Steering::First))?;
+        let listeners = opened.inspect_err(|_| self.steer(Steering::First))?;
         self.beside = Some(Box::new(Life {
             number: generation,
             plan: Some(Rc::clone(&self.plan)),
@@ -94,12 +98,12 @@ impl Kernel {
     }
 
     pub(super) fn act_beside(&mut self, action: Action) {
-        self.for_beside(|kernel| crate::drive::World::act(kernel, action));
+        self.for_beside(|kernel| kernel.act(action));
     }
 
     /// New connections go to the one that was beside until now.
     pub(super) fn switch(&mut self) {
-        steer_all(&self.life.listeners, Steering::SecondUnlessMarked);
+        self.steer(Steering::SecondUnlessMarked);
         // What was said of the other one until now was not addressed.
         let generation = self.life.number;
         let told = mem::take(&mut self.queue);
@@ -122,7 +126,36 @@ impl Kernel {
         for listener in beside.listeners.drain(..) {
             crate::sys::listening::end(&listener);
         }
-        steer_all(&self.life.listeners, Steering::First);
+        self.steer(Steering::First);
+    }
+
+    /// The kernel has taken such programs for these sockets before. Where it has no memory for one now, it is asked
+    /// again: until then the one that does not serve any more gets the connections.
+    fn steer(&mut self, steering: Steering) {
+        let steered = steer_all(&self.life.listeners, steering);
+        let was_refused = self.unsteered.take().is_some();
+        if let Err(errno) = steered {
+            self.unsteered = Some((steering, self.now().saturating_add(PAUSE)));
+            if !was_refused {
+                let why = error_text(errno as i32);
+                self.trouble(format!(
+                    "--replace-on: new connections are not passed to the one that serves: {why}: trying again"
+                ));
+            }
+        }
+    }
+
+    /// When to call `steer_again` at the latest.
+    pub(super) fn steer_at(&self) -> Option<Duration> {
+        self.unsteered.map(|(_, at)| at)
+    }
+
+    pub(super) fn steer_again(&mut self, now: Duration) {
+        if let Some((steering, at)) = self.unsteered
+            && at <= now
+        {
+            self.steer(steering);
+        }
     }
 
     /// Whether this process is the child of the one beside, or works for it.

@@ -143,16 +143,15 @@ impl Sockets {
 }
 
 /// Steers new connections at all of these addresses.
-pub(super) fn steer_all(open: &[OwnedFd], steering: Steering) {
-    for socket in open
-        .iter()
-        .filter(|socket| listening::address(socket).is_some())
-    {
-        // The kernel has taken such a program for this socket before.
-        if let Err(errno) = steering::steer(socket, steering) {
-            tracing::warn!("connections not steered: {errno}");
-        }
-    }
+///
+/// # Errors
+/// The first errno; the others are steered nevertheless.
+pub(super) fn steer_all(open: &[OwnedFd], steering: Steering) -> nix::Result<()> {
+    let with_address = |socket: &&OwnedFd| listening::address(socket).is_some();
+    open.iter()
+        .filter(with_address)
+        .map(|socket| steering::steer(socket, steering))
+        .fold(Ok(()), nix::Result::and)
 }
 
 /// By what /proc calls them.
