@@ -132,7 +132,7 @@ impl Kernel {
     /// The kernel has taken such programs for these sockets before. Where it has no memory for one now, it is asked
     /// again: until then the one that does not serve any more gets the connections.
     fn steer(&mut self, steering: Steering) {
-        let steered = steer_all(&self.life.listeners, steering);
+        let steered = steer_all(&self.plan.sockets, &self.life.listeners, steering);
         let was_refused = self.unsteered.take().is_some();
         if let Err(errno) = steered {
             self.unsteered = Some((steering, self.now().saturating_add(PAUSE)));

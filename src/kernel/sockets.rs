@@ -146,11 +146,15 @@ impl Sockets {
 ///
 /// # Errors
 /// The first errno; the others are steered nevertheless.
-pub(super) fn steer_all(open: &[OwnedFd], steering: Steering) -> nix::Result<()> {
-    let with_address = |socket: &&OwnedFd| listening::address(socket).is_some();
-    open.iter()
-        .filter(with_address)
-        .map(|socket| steering::steer(socket, steering))
+pub(super) fn steer_all(
+    sockets: &[Socket],
+    open: &[OwnedFd],
+    steering: Steering,
+) -> nix::Result<()> {
+    let pairs = sockets.iter().zip(open);
+    pairs
+        .filter(|(socket, _)| socket.port().is_some())
+        .map(|(_, open)| steering::steer(open, steering))
         .fold(Ok(()), nix::Result::and)
 }
 
