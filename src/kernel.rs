@@ -124,6 +124,7 @@ impl Kernel {
                 None
             },
             sockets: sockets::Sockets::default(),
+            input: relay::Input::default(),
         };
         let mut kernel = Self {
             began: Instant::now(),

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use super::Kernel;
 use super::child::GENERATION;
 use super::life::Life;
+use super::relay::Order;
 use super::sockets::steer_all;
 use crate::call::Listener;
 use crate::drive::World;
@@ -101,8 +102,11 @@ impl Kernel {
         self.for_beside(|kernel| kernel.act(action));
     }
 
-    /// New connections go to the one that was beside until now.
+    /// New connections go to the one that was beside until now, and so does our input.
     pub(super) fn switch(&mut self) {
+        if let Some(relay) = &self.life.child.relay {
+            relay.order(Order::LetGo);
+        }
         self.steer(Steering::SecondUnlessMarked);
         // What was said of the other one until now was not addressed.
         let generation = self.life.number;

@@ -39,6 +39,8 @@ pub(super) struct Start {
     /// Where we were started, held only for hooks and stop commands.
     pub(super) directory: Option<OwnedFd>,
     pub(super) sockets: Sockets,
+    /// Ours, which is relayed.
+    pub(super) input: relay::Input,
 }
 
 /// The main child, and what is known of its tree.
@@ -150,8 +152,9 @@ impl Kernel {
     fn relay_into(&mut self, write: OwnedFd) {
         let keep_open = |step: &crate::plan::Step| matches!(step.action, StepAction::Stdin(_));
         let keep_open = self.plan.ladder.iter().any(keep_open);
+        let input = self.start.input.clone();
         if let Some(reactor) = self.reactor() {
-            self.life.child.relay = Some(relay::start(reactor, write, keep_open));
+            self.life.child.relay = Some(relay::start(reactor, &input, write, keep_open));
         }
     }
 

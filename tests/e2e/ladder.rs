@@ -488,7 +488,7 @@ fn the_end_of_our_input_is_the_end_of_the_childs() {
 }
 
 /// Bytes that repeat in no short period.
-fn bytes(count: usize) -> Vec<u8> {
+pub(crate) fn bytes(count: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

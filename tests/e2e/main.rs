@@ -96,6 +96,7 @@ mod ready;
 mod reaping;
 mod recipes;
 mod recipes_ci;
+mod relay;
 mod reload;
 mod replace;
 mod restart;
