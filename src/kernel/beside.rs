@@ -36,10 +36,11 @@ impl Kernel {
     fn try_to_open_beside(&mut self, generation: u32) -> Result<(), Unopened> {
         if tree::descendants().is_none() {
             let cannot = "processes of two generations cannot be told apart";
+            let why = format!("{}: {cannot}", tree::why_none());
             return Err(if tree::has_proc() {
-                Unopened::NotNow(format!("/proc cannot be read: {cannot}"))
+                Unopened::NotNow(why)
             } else {
-                Unopened::Never(format!("no usable /proc: {cannot}"))
+                Unopened::Never(why)
             });
         }
         let sockets = &self.plan.sockets;

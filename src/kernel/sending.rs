@@ -197,7 +197,7 @@ impl Kernel {
 
     pub(super) fn tell_no_proc(&mut self, consequence: &str) {
         if !std::mem::replace(&mut self.told_no_proc, true) {
-            self.trouble(format!("no usable /proc: {consequence}"));
+            self.trouble(format!("{}: {consequence}", tree::why_none()));
         }
     }
 

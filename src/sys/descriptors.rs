@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::chdir;
 
@@ -45,7 +46,7 @@ impl InheritedDescriptors {
     ///
     /// One poll(2) asks for all of them, and needs no /proc: a closed one is POLLNVAL.
     pub(crate) fn find() -> Self {
-        let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+        let limit = getrlimit(Resource::RLIMIT_NOFILE);
         let limit = limit.map_or(1024, |(soft, _)| soft).min(MOST.into());
         let limit = u32::try_from(limit).unwrap_or(MOST);
         let mut all: Vec<libc::pollfd> = (3..limit)
@@ -91,6 +92,31 @@ impl InheritedDescriptors {
 
 /// More than we ever have open at the start.
 const ROOM: usize = 64;
+
+/// Room for more descriptors than our limit allows, until it is dropped. What is started meanwhile would have that
+/// limit as well.
+pub(crate) struct Room {
+    soft: u64,
+    hard: u64,
+}
+
+impl Room {
+    /// `None` where the hard limit allows no more.
+    pub(crate) fn make() -> Option<Self> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+        if soft >= hard {
+            return None;
+        }
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+        Some(Self { soft, hard })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, self.soft, self.hard);
+    }
+}
 
 /// Whether it is open, and exec leaves it open: ours are not.
 pub(crate) fn is_inherited(fd: RawFd) -> bool {

@@ -26,12 +26,18 @@ use proc::Proc;
 
 /// All living descendants of this process, or `None` without a /proc to read them from.
 pub(crate) fn descendants() -> Option<Vec<Member>> {
-    Proc::open()?.descendants(own_pid())
+    let (_, found) = Proc::look(|proc| proc.descendants(own_pid()))?;
+    Some(found)
 }
 
 /// Whether there is a /proc of our own PID namespace, even if no descriptor is left to read it with.
 pub(crate) fn has_proc() -> bool {
     Proc::is_ours()
+}
+
+/// Why no descendants can be found, as it is to be told.
+pub(crate) fn why_none() -> String {
+    Proc::why_none()
 }
 
 fn own_pid() -> i32 {
@@ -57,22 +63,32 @@ pub(crate) fn kin(pid: i32) -> Kin {
         return Kin::Elsewhere;
     }
     let ours = own_pid();
-    let proc = Proc::open();
-    let parent_of = |pid| proc.as_ref()?.parent(pid);
+    let found = Proc::look(|proc| kin_in(proc, pid, ours));
+    match found {
+        Some((_, kin)) => kin,
+        None if ours == 1 => Kin::Below,
+        None => Kin::Unknown,
+    }
+}
+
+/// `None` where it cannot be read.
+fn kin_in(proc: &Proc, pid: i32, ours: i32) -> Option<Kin> {
     let mut ancestor = pid;
     // A chain of parents has no loop, but it can change while it is followed.
     for _ in 0..4096 {
-        match parent_of(ancestor) {
-            Some(parent) if parent == ours => return Kin::Below,
+        match proc.parent(ancestor) {
+            Some(parent) if parent == ours => return Some(Kin::Below),
             Some(parent) if parent > 0 => ancestor = parent,
-            Some(_) => return Kin::Elsewhere,
+            Some(_) => return Some(Kin::Elsewhere),
             // An ancestor has ended: the process has another parent now.
             None if ancestor != pid => ancestor = pid,
-            None if ours == 1 => return Kin::Below,
-            None => return Kin::Unknown,
+            None => {
+                proc.stat(ours)?;
+                return Some(if ours == 1 { Kin::Below } else { Kin::Unknown });
+            }
         }
     }
-    Kin::Elsewhere
+    Some(Kin::Elsewhere)
 }
 
 /// Whether this is our user, root, or the user of a process of the tree.
@@ -100,11 +116,10 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// `None` without a /proc to find them in.
+    /// `None` without a /proc to find them in. Nothing may be started while it lives: it may have raised our limit.
     pub(crate) fn look() -> Option<Self> {
         let ours = own_pid();
-        let proc = Proc::open()?;
-        let members = proc.descendants(ours)?;
+        let (proc, members) = Proc::look(|proc| proc.descendants(ours))?;
         let mut family: HashSet<i32> = members.iter().map(|member| member.pid).collect();
         family.insert(ours);
         Some(Self {
@@ -156,7 +171,8 @@ pub(crate) fn signal_among(
 
 /// Every other process in our PID namespace, those that were put there from outside as well.
 pub(crate) fn namespace() -> Option<Vec<Member>> {
-    Proc::open()?.namespace(own_pid())
+    let (_, found) = Proc::look(|proc| proc.namespace(own_pid()))?;
+    Some(found)
 }
 
 /// Sends all of them, even if the first one fails; true when all were sent.
@@ -168,8 +184,12 @@ fn send_all(signals: &[Signal], send: impl Fn(Signal) -> bool) -> bool {
 /// Those of these processes that live.
 pub(crate) fn living(pids: &[i32]) -> Vec<Member> {
     let stat = |proc: &Proc, pid: &i32| proc.stat(*pid).filter(|member| !member.ended);
-    let look = |proc: Proc| pids.iter().filter_map(|pid| stat(&proc, pid)).collect();
-    Proc::open().map(look).unwrap_or_default()
+    let found = Proc::look(|proc| {
+        let found: Vec<_> = pids.iter().filter_map(|pid| stat(proc, pid)).collect();
+        // That nobody lives has to be seen.
+        (!found.is_empty() || proc.stat(own_pid()).is_some()).then_some(found)
+    });
+    found.map(|(_, found)| found).unwrap_or_default()
 }
 
 /// Pins a process and signals it if it is still `chosen`; true when all were sent.

@@ -8,6 +8,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use crate::replace::limit_descriptors;
 use crate::support::running::Running;
 use crate::support::skipped::skip;
 use crate::support::{Mode, Stepdown, binary, both, need, proc, wait_until};
@@ -238,6 +239,41 @@ fn with_few_descriptors() {
         run.signal(Signal::SIGTERM);
         run.wait().code(0).said("saved");
     });
+}
+
+/// Who has left its group is found by /proc alone. What is started later has the limit that was set.
+#[test]
+fn without_a_free_descriptor_who_is_left_is_found_all_the_same() {
+    both(|mode| {
+        let stays = "trap '' TERM; echo ready; while :; do sleep 0.02; done";
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--sweep-grace", "1h"])
+            .shell(&format!("setsid sh -c \"{stays}\" & exec sleep 1000"))
+            .start();
+        run.says("ready");
+        let pid = run.pid();
+        limit_descriptors(pid, 3);
+        run.signal(Signal::SIGTERM);
+        run.logs("TERM to 1 process left: ");
+        assert_eq!(limit_descriptors(pid, 3), 3);
+        run.asks_again().asks_again();
+        run.wait()
+            .code(143)
+            .logged(&["KILL to "])
+            .never_logged("/proc")
+            .nothing_left();
+    });
+    // The hard limit leaves one descriptor, and two are needed.
+    let mut run = with_descriptors(Stepdown::new(), 4)
+        .args(["--target", "tree"])
+        .witness(["listen", "15:7"])
+        .start();
+    run.says("ready").signal(Signal::SIGTERM);
+    run.wait()
+        .code(7)
+        .logged(&["/proc cannot be read (Too many open files): only the child's process group"])
+        .never_logged("no usable")
+        .nothing_left();
 }
 
 #[test]

@@ -387,7 +387,8 @@ fn where_descriptors_or_memory_are_short_the_one_that_serves_goes_on() {
         let pid = server.run.pid();
         let allowed = limit_descriptors(pid, 3);
         server.run.signal(Signal::SIGUSR2);
-        server.run.logs("not replaced: /proc cannot be read");
+        let short = "not replaced: --listen 127.0.0.1:0: Too many open files";
+        server.run.logs(short);
         server.is_served_by(1);
         // One that is not high enough for a socket.
         limit_descriptors(pid, 20);
@@ -420,7 +421,7 @@ fn where_descriptors_or_memory_are_short_the_one_that_serves_goes_on() {
 }
 
 /// From now on no descriptor gets this number or a higher one. Returns what was allowed before.
-fn limit_descriptors(pid: Pid, limit: libc::rlim_t) -> libc::rlim_t {
+pub(crate) fn limit_descriptors(pid: Pid, limit: libc::rlim_t) -> libc::rlim_t {
     let mut before = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -12,6 +12,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::record::Process;
+use crate::sys::descriptors::Room;
+use crate::sys::file::reason;
 use crate::sys::stat::Stat;
 use crate::words::signal::SignalSet;
 
@@ -66,6 +68,8 @@ impl From<Member> for Process {
 pub(super) struct Proc {
     path: PathBuf,
     directory: OwnedFd,
+    /// Where no descriptor was free.
+    room: Option<Room>,
 }
 
 /// The kernel's mark for its own threads (include/linux/sched.h).
@@ -80,6 +84,37 @@ impl Proc {
         Self::is_ours().then(|| Self::at(Path::new("/proc")))?
     }
 
+    /// /proc, and what is found in it; `None` where it cannot be trusted, or nothing can be read.
+    ///
+    /// Where that is for want of descriptors there is room for some as long as this lives.
+    pub(super) fn look<T>(find: impl Fn(&Self) -> Option<T>) -> Option<(Self, T)> {
+        let look = |room| {
+            let mut proc = Self::open()?;
+            proc.room = room;
+            let found = find(&proc)?;
+            Some((proc, found))
+        };
+        look(None).or_else(|| {
+            if !Self::is_ours() {
+                return None;
+            }
+            look(Some(Room::make()?))
+        })
+    }
+
+    /// Why there is nothing to be found, as it is to be told.
+    pub(super) fn why_none() -> String {
+        if !Self::is_ours() {
+            return "no usable /proc".to_owned();
+        }
+        // As many at a time as a look needs.
+        let opened = File::open("/proc").and_then(|_first| File::open("/proc/self/stat"));
+        match opened {
+            Ok(_) => "/proc cannot be read".to_owned(),
+            Err(error) => format!("/proc cannot be read ({})", reason(&error)),
+        }
+    }
+
     pub(super) fn is_ours() -> bool {
         let link = std::fs::read_link("/proc/self");
         let pid = link.as_ref().ok().and_then(|link| link.to_str());
@@ -89,7 +124,12 @@ impl Proc {
     pub(super) fn at(path: &Path) -> Option<Self> {
         let directory = File::open(path).ok()?.into();
         let path = path.to_owned();
-        Some(Self { path, directory })
+        let room = None;
+        Some(Self {
+            path,
+            directory,
+            room,
+        })
     }
 
     pub(super) fn descendants(&self, root: i32) -> Option<Vec<Member>> {
