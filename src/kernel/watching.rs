@@ -121,17 +121,21 @@ impl Kernel {
             return;
         }
         let said = watching.said.take().and_then(Said::read);
-        let holds = match status {
-            ExitStatus::Exited(0) => match said {
+        let when = self.plan.liveness.as_ref().map(|liveness| &liveness.when);
+        let holds = match (status, when) {
+            (ExitStatus::Exited(0), Some(LiveWhen::File(_))) => match said {
                 Some(state) if watching.file.as_ref() == Some(&state) => {
                     Err("the file has not changed since the last check".to_owned())
                 }
-                state => {
-                    watching.file = state;
+                Some(state) => {
+                    watching.file = Some(state);
                     Ok(())
                 }
+                // There was no descriptor for it.
+                None => Err("no answer".to_owned()),
             },
-            status => Err(said.unwrap_or_else(|| format!("it {status}"))),
+            (ExitStatus::Exited(0), _) => Ok(()),
+            (status, _) => Err(said.unwrap_or_else(|| format!("it {status}"))),
         };
         self.watched(holds);
     }

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::health;
+use crate::replace::{limit_descriptors, limit_descriptors_hard};
 use crate::support::ended::Ended;
 use crate::support::running::Running;
 use crate::support::{
@@ -209,6 +210,33 @@ fn a_file_must_change_from_check_to_check() {
         run.signal(Signal::SIGUSR1);
         let why = "the file has not changed since the last check";
         run.wait().code(125).logged(&["not alive, 3 of 3", why]);
+    });
+}
+
+/// A file that does not change is no sign of life, whether it can be told or not.
+#[test]
+fn a_file_is_looked_at_without_a_free_descriptor_too() {
+    both(|mode| {
+        let not_changed = "the file has not changed since the last check";
+        for (is_hard, why) in [(false, not_changed), (true, "no answer")] {
+            let dir = dir();
+            fs::write(dir.path().join("beat"), "").expect("a directory of ours");
+            let mut run = Stepdown::in_mode(mode)
+                .dir(dir.path())
+                .args(["--live-when=file:beat", "--live-every=100ms"])
+                .args(["--ready-when=file:ready", "--live-timeout=60s"])
+                .shell("echo ready; exec sleep 1000")
+                .start();
+            run.says("ready");
+            let pid = run.pid();
+            if is_hard {
+                limit_descriptors_hard(pid, 3);
+            } else {
+                limit_descriptors(pid, 3);
+            }
+            fs::write(dir.path().join("ready"), "").expect("a directory of ours");
+            run.wait().code(125).logged(&["not alive, 3 of 3", why]);
+        }
     });
 }
 

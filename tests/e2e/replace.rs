@@ -422,30 +422,35 @@ fn where_descriptors_or_memory_are_short_the_one_that_serves_goes_on() {
 
 /// From now on no descriptor gets this number or a higher one. Returns what was allowed before.
 pub(crate) fn limit_descriptors(pid: Pid, limit: libc::rlim_t) -> libc::rlim_t {
+    let before = descriptor_limits(pid, None);
+    let limits = libc::rlimit {
+        rlim_cur: limit,
+        ..before
+    };
+    descriptor_limits(pid, Some(limits)).rlim_cur
+}
+
+/// As [`limit_descriptors`], for good.
+pub(crate) fn limit_descriptors_hard(pid: Pid, limit: libc::rlim_t) {
+    let limits = libc::rlimit {
+        rlim_cur: limit,
+        rlim_max: limit,
+    };
+    descriptor_limits(pid, Some(limits));
+}
+
+fn descriptor_limits(pid: Pid, new: Option<libc::rlimit>) -> libc::rlimit {
     let mut before = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: the kernel reads the third argument and writes the fourth; both live through the calls.
-    let done = unsafe {
-        libc::prlimit(
-            pid.as_raw(),
-            libc::RLIMIT_NOFILE,
-            std::ptr::null(),
-            &raw mut before,
-        ) == 0
-            && libc::prlimit(
-                pid.as_raw(),
-                libc::RLIMIT_NOFILE,
-                &libc::rlimit {
-                    rlim_cur: limit,
-                    ..before
-                },
-                std::ptr::null_mut(),
-            ) == 0
-    };
-    assert!(done, "{}", std::io::Error::last_os_error());
-    before.rlim_cur
+    let new = new
+        .as_ref()
+        .map_or(std::ptr::null(), std::ptr::from_ref::<libc::rlimit>);
+    // SAFETY: the kernel reads the third argument, if there is one, and writes the fourth; both live through the call.
+    let done = unsafe { libc::prlimit(pid.as_raw(), libc::RLIMIT_NOFILE, new, &raw mut before) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    before
 }
 
 /// Without an environment only its age tells whose it is.
