@@ -3,7 +3,6 @@
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
@@ -13,125 +12,13 @@ use tokio::task::JoinHandle;
 use super::fd_store::Store;
 use super::upward::Upward;
 use crate::machine::Event;
-use crate::plan::sockets;
-use crate::plan::until::IN_FLIGHT;
 use crate::reactor::Reactor;
 use crate::sys;
 use crate::sys::notify::{MessageSender, Room};
 use crate::sys::tree::{self, Kin};
+use message::{Message, Watchdog};
 
-/// A parsed message.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Message {
-    ready: bool,
-    reloading: bool,
-    stopping: bool,
-    /// It is alive, or hangs.
-    watchdog: Option<Watchdog>,
-    /// How often it will say so from now on.
-    watchdog_every: Option<Duration>,
-    extend: Option<Duration>,
-    in_flight: Option<u32>,
-    main_pid: Option<i32>,
-    status: Option<String>,
-    store: bool,
-    unstore: bool,
-    fd_name: Option<String>,
-    /// They are kept even when their other side is gone (`FDPOLL=0`).
-    unpolled: bool,
-    /// The lines that are passed on to the service manager.
-    onward: Vec<u8>,
-}
-
-/// What is said with `WATCHDOG=`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Watchdog {
-    Alive,
-    Trigger,
-}
-
-/// Lines that are not passed on. We send `READY` and `STOPPING` ourselves, when the machine decides so. Lines
-/// about the main process or about descriptors would mislead: stepdown is the main process, and descriptors
-/// are not passed on.
-const KEPT: [&[u8]; 11] = [
-    b"READY",
-    b"STOPPING",
-    b"MAINPID",
-    b"MAINPIDFDID",
-    b"FDSTORE",
-    b"FDSTOREREMOVE",
-    b"FDNAME",
-    b"FDPOLL",
-    b"BARRIER",
-    b"NOTIFYACCESS",
-    IN_FLIGHT.as_bytes(),
-];
-
-impl Message {
-    fn parse(bytes: &[u8]) -> Self {
-        let mut message = Self::default();
-        for line in bytes.split(|byte| *byte == b'\n') {
-            let Some(split) = line.iter().position(|byte| *byte == b'=') else {
-                continue;
-            };
-            let (key, value) = (line.get(..split), line.get(split + 1..));
-            let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
-            match key {
-                b"READY" => message.ready |= value == b"1",
-                b"RELOADING" => message.reloading |= value == b"1",
-                b"STOPPING" => message.stopping |= value == b"1",
-                b"WATCHDOG" if value == b"1" => message.watchdog = Some(Watchdog::Alive),
-                b"WATCHDOG" if value == b"trigger" => message.watchdog = Some(Watchdog::Trigger),
-                b"WATCHDOG_USEC" => {
-                    message.watchdog_every = microseconds(value).or(message.watchdog_every);
-                }
-                b"EXTEND_TIMEOUT_USEC" => {
-                    message.extend = microseconds(value).or(message.extend);
-                }
-                b"STATUS" => {
-                    let text = String::from_utf8_lossy(value);
-                    message.status = Some(text.chars().take(STATUS).collect());
-                }
-                b"MAINPID" => {
-                    let text = std::str::from_utf8(value).ok();
-                    let pid = text.and_then(|text| text.trim().parse().ok());
-                    message.main_pid = pid.filter(|pid| *pid > 0).or(message.main_pid);
-                }
-                b"FDSTORE" => message.store |= value == b"1",
-                b"FDSTOREREMOVE" => message.unstore |= value == b"1",
-                b"FDPOLL" => message.unpolled |= value == b"0",
-                b"FDNAME" => {
-                    let name = std::str::from_utf8(value).ok();
-                    let name = name.filter(|name| sockets::is_name(name));
-                    message.fd_name = name.map(str::to_owned);
-                }
-                _ if key == IN_FLIGHT.as_bytes() => {
-                    let text = std::str::from_utf8(value).ok();
-                    let number = text.and_then(|text| text.trim().parse().ok());
-                    message.in_flight = number.or(message.in_flight);
-                }
-                _ => {}
-            }
-            if !KEPT.contains(&key) {
-                message.onward.extend_from_slice(line);
-                message.onward.push(b'\n');
-            }
-        }
-        message.onward.pop();
-        message
-    }
-}
-
-fn microseconds(value: &[u8]) -> Option<Duration> {
-    let text = std::str::from_utf8(value).ok()?;
-    text.parse().ok().map(Duration::from_micros)
-}
-
-/// 0, or the largest number, ends the watchdog (sd_watchdog_enabled(3); systemd does so, too).
-fn watchdog(every: Duration) -> Option<Duration> {
-    let never = [Duration::ZERO, Duration::from_micros(u64::MAX)];
-    Some(every).filter(|every| !never.contains(every))
-}
+mod message;
 
 /// So many messages wait at most (unix(7), `max_dgram_qlen`; systemd sets 512), and a turn or two may bring none.
 const MOST_WAITING: u32 = 2 * 512;
@@ -148,9 +35,6 @@ fn most_failures(errno: Errno) -> u32 {
 
 /// What a descriptor without a name is called (sd_notify(3), `FDNAME=`).
 const STORED: &str = "stored";
-
-/// The longest status that is kept, in bytes.
-const STATUS: usize = 256;
 
 /// The largest message that is accepted (systemd's own limit).
 const LARGEST: usize = 4096;
@@ -371,7 +255,7 @@ impl NotifySocket {
             self.send(Event::Ready);
         }
         if let (Some(every), true) = (message.watchdog_every, self.awaits_watchdog) {
-            self.send(Event::WatchdogIs(watchdog(every)));
+            self.send(Event::WatchdogIs(message::watchdog(every)));
         }
         match message.watchdog.filter(|_| self.awaits_watchdog) {
             Some(Watchdog::Alive) => self.send(Event::KeepsAlive),
@@ -441,55 +325,3 @@ fn may_speak(sender: MessageSender) -> Result<(), String> {
 
 #[cfg(test)]
 pub(super) mod fuzz;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_taken_apart_and_passed_on_without_what_is_ours() {
-        let message = Message::parse(
-            b"READY=1\nMAINPID=7\nSTATUS=Serving a=b\nEXTEND_TIMEOUT_USEC=1500000\nX_OWN=\xff\nX_STEPDOWN_IN_FLIGHT=3\nodd\n",
-        );
-        let expected = Message {
-            ready: true,
-            reloading: false,
-            stopping: false,
-            watchdog: None,
-            watchdog_every: None,
-            extend: Some(Duration::from_millis(1500)),
-            in_flight: Some(3),
-            main_pid: Some(7),
-            status: Some("Serving a=b".to_owned()),
-            store: false,
-            unstore: false,
-            fd_name: None,
-            unpolled: false,
-            onward: b"STATUS=Serving a=b\nEXTEND_TIMEOUT_USEC=1500000\nX_OWN=\xff".to_vec(),
-        };
-        assert_eq!(message, expected);
-    }
-
-    #[test]
-    fn a_watchdog_hears_what_is_meant_for_it() {
-        let said = |bytes| Message::parse(bytes).watchdog;
-        assert_eq!(said(b"WATCHDOG=1"), Some(Watchdog::Alive));
-        assert_eq!(said(b"STATUS=a\nWATCHDOG=trigger"), Some(Watchdog::Trigger));
-        assert_eq!(said(b"WATCHDOG=0\nWATCHDOG_USEC=1"), None);
-        let every = |bytes| Message::parse(bytes).watchdog_every;
-        let second = Some(Duration::from_secs(1));
-        assert_eq!(every(b"WATCHDOG=1\nWATCHDOG_USEC=1000000"), second);
-        assert_eq!(every(b"WATCHDOG_USEC=-1"), None);
-        assert_eq!(watchdog(Duration::ZERO), None);
-        assert_eq!(watchdog(Duration::from_micros(u64::MAX)), None);
-        assert_eq!(second.and_then(watchdog), second);
-    }
-
-    #[test]
-    fn what_is_not_one_says_nothing() {
-        let message = Message::parse(b"READY=0\nSTOPPING=\nEXTEND_TIMEOUT_USEC=-1\n\n=\n");
-        assert!(!message.ready && !message.stopping);
-        assert_eq!(message.extend, None);
-        assert_eq!(Message::parse(b"FDNAME=a:b\nFDSTORE=0"), Message::default());
-    }
-}

@@ -5,7 +5,9 @@ use std::io::IoSlice;
 use nix::sys::socket::{AddressFamily, sendmsg, setsockopt, sockopt};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockFlag, SockType, socketpair};
 
+use super::message::STATUS;
 use super::*;
+use crate::plan::sockets;
 
 fn message(bytes: &[u8]) -> Message {
     let message = Message::parse(bytes);
