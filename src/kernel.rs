@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::getppid;
 
 use crate::drive::World;
-use crate::kernel::notify::Events;
+use crate::kernel::notify::{Events, Hearing};
 use crate::kernel::upward::Upward;
 use crate::machine::{Action, Event};
 use crate::options::reload::Reloader;
@@ -243,37 +243,49 @@ impl Kernel {
             self.queue.extend(reactor.take_events());
         }
         self.queue.retain(|event| event.is_for_next(beside));
-        if last.notify_socket.is_some()
-            && let Err(why) = self.open_notify_socket()
-        {
-            self.trouble(why);
+        if let Some(last) = &last.notify_socket {
+            self.reopen_notify_socket(last);
         }
     }
 
     /// # Errors
     /// Why the child cannot be listened to, as it is to be told.
     fn open_notify_socket(&mut self) -> Result<(), String> {
-        let awaits_ready = self.plan.takes_ready_from_child();
         if let Some(reactor) = &self.reactor {
-            let liveness = self.plan.liveness.as_ref();
-            let awaits_watchdog = liveness.is_some_and(|live| live.watchdog().is_some());
-            let store = Some(self.start.sockets.store()).filter(|_| self.plan.keeps_descriptors());
-            let (upward, store) = (self.upward.clone(), store.cloned());
-            let events = Events {
-                sender: reactor.sender(),
-                generation: Some(self.life.number).filter(|_| self.plan.replaces()),
-            };
-            let socket = notify::open(
-                reactor,
-                events,
-                upward,
-                awaits_ready,
-                awaits_watchdog,
-                store,
-            )?;
+            let socket = notify::open(reactor, self.hearing(reactor))?;
             self.life.notify_socket = Some(socket);
         }
         Ok(())
+    }
+
+    /// A new socket, on which nothing that is left of the last life is heard. Where none can be had, the last one is
+    /// better than none: without it the command cannot become ready, and the watchdog would end it.
+    fn reopen_notify_socket(&mut self, last: &notify::Socket) {
+        let Err(why) = self.open_notify_socket() else {
+            return;
+        };
+        let number = self.life.number;
+        self.trouble(format!(
+            "{why}: generation {number} has that of the last one"
+        ));
+        if let Some(reactor) = &self.reactor {
+            self.life.notify_socket = Some(last.again(reactor, self.hearing(reactor)));
+        }
+    }
+
+    fn hearing(&self, reactor: &Reactor) -> Hearing {
+        let liveness = self.plan.liveness.as_ref();
+        let store = Some(self.start.sockets.store()).filter(|_| self.plan.keeps_descriptors());
+        Hearing {
+            events: Events {
+                sender: reactor.sender(),
+                generation: Some(self.life.number).filter(|_| self.plan.replaces()),
+            },
+            upward: self.upward.clone(),
+            awaits_ready: self.plan.takes_ready_from_child(),
+            awaits_watchdog: liveness.is_some_and(|live| live.watchdog().is_some()),
+            store: store.cloned(),
+        }
     }
 
     /// Takes what was said by those who have ended before they are reaped: afterwards nobody knows who they were, and

@@ -1,6 +1,6 @@
 //! sd_notify(3) from below: messages of the child are acted on, and passed on to the service manager that started us.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -39,6 +39,18 @@ const STORED: &str = "stored";
 /// The largest message that is accepted (systemd's own limit).
 const LARGEST: usize = 4096;
 
+/// What one life of the command is listened to for.
+pub(crate) struct Hearing {
+    pub(crate) events: Events,
+    pub(crate) upward: Upward,
+    /// Whether `READY=1` counts: not if `--ready-when` has another condition.
+    pub(crate) awaits_ready: bool,
+    /// Whether `WATCHDOG=` counts (`--live-when watchdog:`).
+    pub(crate) awaits_watchdog: bool,
+    /// Where descriptors are kept for the next child.
+    pub(crate) store: Option<Store>,
+}
+
 /// Where that goes which is for the machine.
 pub(crate) struct Events {
     pub(crate) sender: mpsc::UnboundedSender<Event>,
@@ -60,8 +72,7 @@ impl Events {
 /// The child's socket; what comes is taken until it is dropped.
 pub(crate) struct Socket {
     name: String,
-    /// Its number, as long as it is listened to.
-    number: RawFd,
+    socket: Arc<AsyncFd<OwnedFd>>,
     /// The last `MAINPID=`; 0 as long as there was none.
     main_pid: Arc<AtomicI32>,
     listening: JoinHandle<()>,
@@ -78,10 +89,53 @@ impl Socket {
         Some(self.main_pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
     }
 
+    fn of(
+        name: String,
+        socket: Arc<AsyncFd<OwnedFd>>,
+        reactor: &Reactor,
+        hearing: Hearing,
+    ) -> Self {
+        let main_pid = Arc::new(AtomicI32::new(0));
+        let child = NotifySocket {
+            socket: Arc::clone(&socket),
+            main_pid: Arc::clone(&main_pid),
+            hearing,
+            refused: false,
+            is_deaf: false,
+            reloading: false,
+            full: false,
+            in_flight: None,
+            status: String::new(),
+            unheard: false,
+        };
+        let listening = reactor.runtime().spawn(child.listen());
+        Self {
+            name,
+            socket,
+            main_pid,
+            listening,
+        }
+    }
+
+    /// The same socket for the next life of the command; nothing that was said until now counts for it.
+    pub(crate) fn again(&self, reactor: &Reactor, hearing: Hearing) -> Self {
+        // The task that has heard the last life does not run again.
+        self.listening.abort();
+        let mut room = Room::for_credentials();
+        for _ in 0..MOST_WAITING {
+            if !sys::descriptors::is_readable(self.socket.as_raw_fd()) {
+                break;
+            }
+            let _ = sys::notify::receive(self.socket.get_ref(), &mut [0; LARGEST], &mut room);
+        }
+        let (name, socket) = (self.name.clone(), Arc::clone(&self.socket));
+        Self::of(name, socket, reactor, hearing)
+    }
+
     /// Takes what has been said until now.
     pub(crate) fn hear(&self, reactor: &Reactor) {
         for _ in 0..MOST_WAITING {
-            if !sys::descriptors::is_readable(self.number) {
+            if !sys::descriptors::is_readable(self.socket.as_raw_fd()) {
                 return;
             }
             reactor.runtime().block_on(tokio::task::yield_now());
@@ -99,63 +153,25 @@ impl Drop for Socket {
 ///
 /// # Errors
 /// Why there is no socket, as text for the log.
-pub(crate) fn open(
-    reactor: &Reactor,
-    events: Events,
-    upward: Upward,
-    awaits_ready: bool,
-    awaits_watchdog: bool,
-    store: Option<Store>,
-) -> Result<Socket, String> {
+pub(crate) fn open(reactor: &Reactor, hearing: Hearing) -> Result<Socket, String> {
     let failed = |why: String| format!("notify: no socket: {why}");
     let (socket, name) =
         sys::notify::listen().map_err(|errno| failed(sys::error_text(errno as i32)))?;
-    let number = socket.as_raw_fd();
     let _inside = reactor.runtime().enter();
     let socket = sys::watch::readable(socket).map_err(|error| failed(error.to_string()))?;
-    let main_pid = Arc::new(AtomicI32::new(0));
-    let child = NotifySocket {
-        socket,
-        main_pid: Arc::clone(&main_pid),
-        upward,
-        events,
-        refused: false,
-        is_deaf: false,
-        awaits_ready,
-        awaits_watchdog,
-        reloading: false,
-        store,
-        full: false,
-        in_flight: None,
-        status: String::new(),
-        unheard: false,
-    };
-    let listening = reactor.runtime().spawn(child.listen());
-    Ok(Socket {
-        name,
-        number,
-        main_pid,
-        listening,
-    })
+    Ok(Socket::of(name, Arc::new(socket), reactor, hearing))
 }
 
 struct NotifySocket {
-    socket: AsyncFd<OwnedFd>,
+    socket: Arc<AsyncFd<OwnedFd>>,
     main_pid: Arc<AtomicI32>,
-    upward: Upward,
-    events: Events,
+    hearing: Hearing,
     refused: bool,
     /// A message was not received, and that was told.
     is_deaf: bool,
-    /// Whether `READY=1` counts: not if `--ready-when` has another condition.
-    awaits_ready: bool,
-    /// Whether `WATCHDOG=` counts (`--live-when watchdog:`).
-    awaits_watchdog: bool,
     /// The service manager was told `RELOADING=1`, and waits for `READY=1`.
     reloading: bool,
-    /// Where descriptors are kept for the next child.
-    store: Option<Store>,
-    /// It had no room, which was told.
+    /// The store had no room, which was told.
     full: bool,
     /// The last number of requests in flight.
     in_flight: Option<u32>,
@@ -168,7 +184,7 @@ struct NotifySocket {
 impl NotifySocket {
     async fn listen(mut self) {
         let mut buffer = vec![0; LARGEST];
-        let mut room = match self.store {
+        let mut room = match self.hearing.store {
             Some(_) => Room::for_descriptors(),
             None => Room::for_credentials(),
         };
@@ -229,7 +245,7 @@ impl NotifySocket {
         self.keep(&message, descriptors);
         self.end_reload(&mut message);
         // A child may send a message every second.
-        let passed_on = self.upward.say(&message.onward);
+        let passed_on = self.hearing.upward.say(&message.onward);
         let was_unheard = std::mem::replace(&mut self.unheard, passed_on.is_err());
         if let (Err(why), false) = (passed_on, was_unheard) {
             self.send(Event::Trouble(why));
@@ -251,13 +267,13 @@ impl NotifySocket {
         {
             self.send(Event::SaysInFlight(number));
         }
-        if message.ready && self.awaits_ready {
+        if message.ready && self.hearing.awaits_ready {
             self.send(Event::Ready);
         }
-        if let (Some(every), true) = (message.watchdog_every, self.awaits_watchdog) {
+        if let (Some(every), true) = (message.watchdog_every, self.hearing.awaits_watchdog) {
             self.send(Event::WatchdogIs(message::watchdog(every)));
         }
-        match message.watchdog.filter(|_| self.awaits_watchdog) {
+        match message.watchdog.filter(|_| self.hearing.awaits_watchdog) {
             Some(Watchdog::Alive) => self.send(Event::KeepsAlive),
             Some(Watchdog::Trigger) => self.send(Event::SaysItHangs),
             None => {}
@@ -270,8 +286,8 @@ impl NotifySocket {
     /// Passes the `READY=1` on that ends a reload of the command. Where it counts for `--ready-when`, the machine says it.
     fn end_reload(&mut self, message: &mut Message) {
         self.reloading |= message.reloading;
-        self.reloading &= self.upward.serves();
-        if message.ready && !self.awaits_ready && std::mem::take(&mut self.reloading) {
+        self.reloading &= self.hearing.upward.serves();
+        if message.ready && !self.hearing.awaits_ready && std::mem::take(&mut self.reloading) {
             if !message.onward.is_empty() {
                 message.onward.push(b'\n');
             }
@@ -280,7 +296,9 @@ impl NotifySocket {
     }
 
     fn keep(&mut self, message: &Message, descriptors: Vec<OwnedFd>) {
-        let Some(store) = &self.store else { return };
+        let Some(store) = &self.hearing.store else {
+            return;
+        };
         if let (true, Some(name)) = (message.unstore, &message.fd_name) {
             store.remove(name);
         }
@@ -300,7 +318,7 @@ impl NotifySocket {
 
     fn send(&self, event: Event) {
         // The machine exists as long as this process.
-        self.events.send(event);
+        self.hearing.events.send(event);
     }
 }
 

@@ -13,7 +13,6 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::health;
-use crate::replace::{limit_descriptors, limit_descriptors_hard};
 use crate::support::ended::Ended;
 use crate::support::running::Running;
 use crate::support::{
@@ -230,9 +229,9 @@ fn a_file_is_looked_at_without_a_free_descriptor_too() {
             run.says("ready");
             let pid = run.pid();
             if is_hard {
-                limit_descriptors_hard(pid, 3);
+                proc::limit_descriptors_hard(pid, 3);
             } else {
-                limit_descriptors(pid, 3);
+                proc::limit_descriptors(pid, 3);
             }
             fs::write(dir.path().join("ready"), "").expect("a directory of ours");
             run.wait().code(125).logged(&["not alive, 3 of 3", why]);

@@ -8,7 +8,6 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::replace::limit_descriptors;
 use crate::support::running::Running;
 use crate::support::skipped::skip;
 use crate::support::{Mode, Stepdown, binary, both, need, proc, wait_until};
@@ -252,10 +251,10 @@ fn without_a_free_descriptor_who_is_left_is_found_all_the_same() {
             .start();
         run.says("ready");
         let pid = run.pid();
-        limit_descriptors(pid, 3);
+        proc::limit_descriptors(pid, 3);
         run.signal(Signal::SIGTERM);
         run.logs("TERM to 1 process left: ");
-        assert_eq!(limit_descriptors(pid, 3), 3);
+        assert_eq!(proc::limit_descriptors(pid, 3), 3);
         run.asks_again().asks_again();
         run.wait()
             .code(143)

@@ -320,6 +320,45 @@ fn who_has_ended_meanwhile_is_believed_if_it_could_have_been_one_of_the_tree() {
     });
 }
 
+/// The watchdog would end one that cannot say that it is alive.
+#[test]
+fn where_descriptors_are_short_the_next_life_of_the_command_is_heard() {
+    both(|mode| {
+        let stage = Stage::new();
+        let at = stage.dir.path().join("orders");
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--restart=always", "--restart-delay=1ms", "-v"])
+            .args(["--ready-when=notify", "--live-when=watchdog:60s"])
+            .child([binary::notifier().as_os_str(), at.as_os_str()])
+            .start();
+        run.says("ready");
+        let orders = OpenOptions::new().write(true).open(&at);
+        let mut orders = orders.expect("the child reads it");
+        let mut lives = |run: &mut Running, life, end: &str| {
+            run.says_times("ready", life);
+            order(run, &mut orders, "env NOTIFY_SOCKET");
+            order(run, &mut orders, "say READY=1");
+            run.logs_times("ready after", life);
+            writeln!(orders, "{end}").expect("the child reads");
+        };
+        let pid = run.pid();
+        lives(&mut run, 1, "env WATCHDOG_USEC");
+        let allowed = proc::leave_no_descriptor(pid);
+        lives(&mut run, 1, "exit 1");
+        lives(&mut run, 2, "exit 1");
+        proc::limit_descriptors(pid, allowed);
+        lives(&mut run, 3, "env WATCHDOG_USEC");
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(3).nothing_left();
+        let names = ended.stdout.lines();
+        let names: Vec<_> = names.filter(|line| line.starts_with("NOTIFY")).collect();
+        let is_alike = |one: usize, other: usize| names[one] == names[other];
+        assert!(is_alike(1, 2) && !is_alike(2, 3), "{names:?}");
+        assert_eq!(ended.stderr.matches("no socket").count(), 1);
+    });
+}
+
 #[test]
 fn systemd_notify_from_a_shell_is_heard() {
     need!(binary::installed("/usr/bin/systemd-notify"));

@@ -385,18 +385,18 @@ fn where_descriptors_or_memory_are_short_the_one_that_serves_goes_on() {
     both(|mode| {
         let mut server = serving(mode, &["--fd-store-max=30"]);
         let pid = server.run.pid();
-        let allowed = limit_descriptors(pid, 3);
+        let allowed = proc::limit_descriptors(pid, 3);
         server.run.signal(Signal::SIGUSR2);
         let short = "not replaced: --listen 127.0.0.1:0: Too many open files";
         server.run.logs(short);
         server.is_served_by(1);
         // One that is not high enough for a socket.
-        limit_descriptors(pid, 20);
+        proc::limit_descriptors(pid, 20);
         server.run.signal(Signal::SIGUSR2);
         server
             .run
             .logs("not replaced: --listen 127.0.0.1:0: Too many open files");
-        limit_descriptors(pid, allowed);
+        proc::limit_descriptors(pid, allowed);
         server.replaces(2);
         server.is_served_by(2);
         server.run.signal(Signal::SIGTERM);
@@ -418,39 +418,6 @@ fn where_descriptors_or_memory_are_short_the_one_that_serves_goes_on() {
         server.run.signal(Signal::SIGTERM);
         server.run.wait().code(0).nothing_left();
     });
-}
-
-/// From now on no descriptor gets this number or a higher one. Returns what was allowed before.
-pub(crate) fn limit_descriptors(pid: Pid, limit: libc::rlim_t) -> libc::rlim_t {
-    let before = descriptor_limits(pid, None);
-    let limits = libc::rlimit {
-        rlim_cur: limit,
-        ..before
-    };
-    descriptor_limits(pid, Some(limits)).rlim_cur
-}
-
-/// As [`limit_descriptors`], for good.
-pub(crate) fn limit_descriptors_hard(pid: Pid, limit: libc::rlim_t) {
-    let limits = libc::rlimit {
-        rlim_cur: limit,
-        rlim_max: limit,
-    };
-    descriptor_limits(pid, Some(limits));
-}
-
-fn descriptor_limits(pid: Pid, new: Option<libc::rlimit>) -> libc::rlimit {
-    let mut before = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    let new = new
-        .as_ref()
-        .map_or(std::ptr::null(), std::ptr::from_ref::<libc::rlimit>);
-    // SAFETY: the kernel reads the third argument, if there is one, and writes the fourth; both live through the call.
-    let done = unsafe { libc::prlimit(pid.as_raw(), libc::RLIMIT_NOFILE, new, &raw mut before) };
-    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
-    before
 }
 
 /// Without an environment only its age tells whose it is.

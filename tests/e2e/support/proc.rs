@@ -90,6 +90,47 @@ pub(crate) fn descriptors(pid: Pid) -> Vec<i32> {
         .collect()
 }
 
+/// From now on no descriptor gets this number or a higher one. Returns what was allowed before.
+pub(crate) fn limit_descriptors(pid: Pid, limit: libc::rlim_t) -> libc::rlim_t {
+    let before = descriptor_limits(pid, None);
+    let limits = libc::rlimit {
+        rlim_cur: limit,
+        ..before
+    };
+    descriptor_limits(pid, Some(limits)).rlim_cur
+}
+
+/// As [`limit_descriptors`], for good.
+pub(crate) fn limit_descriptors_hard(pid: Pid, limit: libc::rlim_t) {
+    let limits = libc::rlimit {
+        rlim_cur: limit,
+        rlim_max: limit,
+    };
+    descriptor_limits(pid, Some(limits));
+}
+
+fn descriptor_limits(pid: Pid, new: Option<libc::rlimit>) -> libc::rlimit {
+    let mut before = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let new = new
+        .as_ref()
+        .map_or(std::ptr::null(), std::ptr::from_ref::<libc::rlimit>);
+    // SAFETY: the kernel reads the third argument, if there is one, and writes the fourth; both live through the call.
+    let done = unsafe { libc::prlimit(pid.as_raw(), libc::RLIMIT_NOFILE, new, &raw mut before) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    before
+}
+
+/// From now on it gets no descriptor but those that it has; it must be at rest. Returns what was allowed before.
+#[track_caller]
+pub(crate) fn leave_no_descriptor(pid: Pid) -> libc::rlim_t {
+    let open = descriptors(pid);
+    let free = (0..).find(|number| !open.contains(number));
+    limit_descriptors(pid, free.unwrap_or_default().cast_unsigned().into())
+}
+
 /// Does the process exist and is it more than a zombie?
 pub(crate) fn is_alive(pid: Pid) -> bool {
     process(pid).is_some_and(|process| !matches!(process.state, 'Z' | 'X'))
