@@ -18,6 +18,7 @@ use crate::kernel::upward::Upward;
 use crate::machine::{Action, Event};
 use crate::options::reload::Reloader;
 use crate::plan::call::{Body, Payload};
+use crate::plan::liveness::Liveness;
 use crate::plan::{Plan, StepAction};
 use crate::reactor::{Reactor, Wake};
 use crate::sys::signals::{self, Inherited};
@@ -261,21 +262,18 @@ impl Kernel {
     /// A new socket, on which nothing that is left of the last life is heard. Where none can be had, the last one is
     /// better than none: without it the command cannot become ready, and the watchdog would end it.
     fn reopen_notify_socket(&mut self, last: &notify::Socket) {
-        let Err(why) = self.open_notify_socket() else {
-            return;
-        };
-        let number = self.life.number;
-        self.trouble(format!(
-            "{why}: generation {number} has that of the last one"
-        ));
-        if let Some(reactor) = &self.reactor {
+        if let Err(why) = self.open_notify_socket()
+            && let Some(reactor) = &self.reactor
+        {
             self.life.notify_socket = Some(last.again(reactor, self.hearing(reactor)));
+            let next = format!("generation {} has that of the last one", self.life.number);
+            self.trouble(format!("{why}: {next}"));
         }
     }
 
     fn hearing(&self, reactor: &Reactor) -> Hearing {
-        let liveness = self.plan.liveness.as_ref();
-        let store = Some(self.start.sockets.store()).filter(|_| self.plan.keeps_descriptors());
+        let watchdog = self.plan.liveness.as_ref().and_then(Liveness::watchdog);
+        let store = || self.start.sockets.store().clone();
         Hearing {
             events: Events {
                 sender: reactor.sender(),
@@ -283,8 +281,9 @@ impl Kernel {
             },
             upward: self.upward.clone(),
             awaits_ready: self.plan.takes_ready_from_child(),
-            awaits_watchdog: liveness.is_some_and(|live| live.watchdog().is_some()),
-            store: store.cloned(),
+            awaits_watchdog: watchdog.is_some(),
+            child_user: self.plan.child.user.as_ref().map(|user| user.uid),
+            store: self.plan.keeps_descriptors().then(store),
         }
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Hearing {
     pub(crate) awaits_ready: bool,
     /// Whether `WATCHDOG=` counts (`--live-when watchdog:`).
     pub(crate) awaits_watchdog: bool,
+    /// The child's, where it is given one (`--user`).
+    pub(crate) child_user: Option<u32>,
     /// Where descriptors are kept for the next child.
     pub(crate) store: Option<Store>,
 }
@@ -231,7 +233,7 @@ impl NotifySocket {
     }
 
     fn take(&mut self, bytes: &[u8], sender: MessageSender, descriptors: Vec<OwnedFd>) {
-        if let Err(who) = may_speak(sender) {
+        if let Err(who) = may_speak(sender, self.hearing.child_user) {
             // Once: the sender may go on for ever.
             if !std::mem::replace(&mut self.refused, true) {
                 self.send(Event::Trouble(format!(
@@ -325,20 +327,24 @@ impl NotifySocket {
 /// Whether a message is accepted; the error is its sender.
 ///
 /// A living sender must be a descendant of ours. One that has already ended, as `systemd-notify` has,
-/// cannot be looked up any more, but if its message were lost the start would fail: it is accepted if
-/// its user has a process in the tree. This gives no new rights: that user may trace and signal that
-/// process anyway (ptrace(2), kill(2)).
-fn may_speak(sender: MessageSender) -> Result<(), String> {
+/// cannot be looked up any more, nor can one while no descriptor is left. But if its message were lost the start would
+/// fail, or the watchdog would end the command: it is accepted if its user is the child's (`--user`), or has a process
+/// in the tree. This gives no new rights: that user may trace and signal that process anyway (ptrace(2), kill(2)).
+fn may_speak(sender: MessageSender, child_user: Option<u32>) -> Result<(), String> {
     let MessageSender { pid, uid } = sender;
-    match tree::kin(pid) {
-        Kin::Below => Ok(()),
-        Kin::Elsewhere if pid == 0 => Err("a process outside the PID namespace".to_owned()),
-        Kin::Elsewhere => Err(format!("pid {pid}, which is not a descendant")),
-        Kin::Unknown if tree::has_user(uid) => Ok(()),
-        Kin::Unknown => Err(format!(
-            "pid {pid} of user {uid}, which has ended, and none of whose user is a descendant"
-        )),
+    let state = match tree::kin(pid) {
+        Kin::Below => return Ok(()),
+        Kin::Elsewhere if pid == 0 => return Err("a process outside the PID namespace".to_owned()),
+        Kin::Elsewhere => return Err(format!("pid {pid}, which is not a descendant")),
+        Kin::Ended => "has ended",
+        Kin::Unseen => "cannot be looked up in /proc",
+    };
+    if child_user == Some(uid) || tree::has_user(uid) {
+        return Ok(());
     }
+    Err(format!(
+        "pid {pid} of user {uid}, which {state}, and none of whose user is a descendant"
+    ))
 }
 
 #[cfg(test)]

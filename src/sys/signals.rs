@@ -257,10 +257,15 @@ pub(crate) fn send_if_there(pid: i32, signal: Signal) {
     }
 }
 
+/// Whether there is such a process, or group when `pid` is negative; zombies are there.
+pub(crate) fn is_there(pid: i32) -> bool {
+    // SAFETY: kill touches no memory of ours, and signal 0 is sent to nobody.
+    unsafe { libc::kill(pid, 0) == 0 || super::errno() != libc::ESRCH }
+}
+
 /// Whether nobody is in this process group, so that its number may become that of another one.
 pub(crate) fn is_empty(group: i32) -> bool {
-    // SAFETY: kill touches no memory of ours, and signal 0 is sent to nobody.
-    unsafe { libc::kill(-group, 0) != 0 && super::errno() == libc::ESRCH }
+    !is_there(-group)
 }
 
 /// Stops this process or its whole group by this signal, so that a parent that waits for it sees the

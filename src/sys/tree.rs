@@ -11,7 +11,7 @@
 
 use std::collections::HashSet;
 
-use super::signals;
+use super::{reap, signals};
 use crate::words::signal::{Signal, SignalSet};
 
 mod pinned;
@@ -50,24 +50,37 @@ pub(crate) enum Kin {
     /// It is a descendant of ours.
     Below,
     Elsewhere,
-    /// It has ended and was reaped, or there is no /proc to look it up in.
-    Unknown,
+    /// It has ended and was reaped.
+    Ended,
+    /// It is there, and cannot be looked up: there is no /proc, or no descriptor is left to read it with.
+    Unseen,
 }
 
 /// Finds out whether this process is a descendant of ours.
 ///
 /// For PID 1 every process in its namespace is one, except those that were put there from outside.
-/// Without /proc, or once the process has been reaped, only the namespace is known.
+/// Without /proc, or once the process has been reaped, only the namespace is known, and our own children.
 pub(crate) fn kin(pid: i32) -> Kin {
     if pid <= 0 {
         return Kin::Elsewhere;
+    }
+    if reap::is_child(pid) {
+        return Kin::Below;
     }
     let ours = own_pid();
     let found = Proc::look(|proc| kin_in(proc, pid, ours));
     match found {
         Some((_, kin)) => kin,
-        None if ours == 1 => Kin::Below,
-        None => Kin::Unknown,
+        None => not_found(pid, ours),
+    }
+}
+
+/// What is known of a process that is not in /proc, or of which there is none.
+fn not_found(pid: i32, ours: i32) -> Kin {
+    match ours {
+        1 => Kin::Below,
+        _ if signals::is_there(pid) => Kin::Unseen,
+        _ => Kin::Ended,
     }
 }
 
@@ -84,7 +97,7 @@ fn kin_in(proc: &Proc, pid: i32, ours: i32) -> Option<Kin> {
             None if ancestor != pid => ancestor = pid,
             None => {
                 proc.stat(ours)?;
-                return Some(if ours == 1 { Kin::Below } else { Kin::Unknown });
+                return Some(not_found(pid, ours));
             }
         }
     }

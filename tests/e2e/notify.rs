@@ -1,5 +1,6 @@
 //! sd_notify(3) in both directions: from the child to stepdown, from stepdown to the service manager.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
@@ -11,6 +12,7 @@ use nix::sys::stat::Mode as Permissions;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
+use crate::identity::is_root;
 use crate::support::running::Running;
 use crate::support::stepdown::can_be_pid1;
 use crate::support::{
@@ -317,6 +319,48 @@ fn who_has_ended_meanwhile_is_believed_if_it_could_have_been_one_of_the_tree() {
         assert_eq!(stage.told(), "STATUS=true");
         run.signal(Signal::SIGTERM);
         run.wait().code(3).nothing_left();
+    });
+}
+
+/// Without a descriptor nobody can be looked up in /proc.
+#[test]
+fn where_descriptors_are_short_the_command_is_heard_whoever_its_user_is() {
+    need!(is_root());
+    both(|mode| {
+        let to_another = ["setpriv", "--reuid=65534", "--clear-groups"];
+        let ways: [(&[&str], &[&str], &str); 2] = [
+            (&["--user=65534"], &[], "child-says READY=1"),
+            (&[], &to_another, "say READY=1"),
+        ];
+        for (options, becomes, line) in ways {
+            let stage = Stage::new();
+            let at = stage.dir.path().join("orders");
+            let everybody = |rights| std::os::unix::fs::PermissionsExt::from_mode(rights);
+            std::fs::set_permissions(stage.dir.path(), everybody(0o755)).expect("ours");
+            std::fs::set_permissions(&at, everybody(0o666)).expect("ours");
+            let mut command: Vec<&OsStr> = becomes.iter().map(OsStr::new).collect();
+            command.extend([binary::notifier().as_os_str(), at.as_os_str()]);
+            let mut run = Stepdown::in_mode(mode)
+                .program(binary::for_everybody())
+                .args(["--ready-when=notify", "-v"])
+                .args(options)
+                .child(command)
+                .start();
+            run.says("ready");
+            let orders = OpenOptions::new().write(true).open(&at);
+            let mut orders = orders.expect("the child reads it");
+            run.logs("started, pid");
+            proc::leave_no_descriptor(run.pid());
+            order(&mut run, &mut orders, line);
+            run.logs("ready after");
+            if mode == Mode::Ordinary && options.is_empty() {
+                order(&mut run, &mut orders, "child-says STATUS=x");
+                run.logs("notification refused");
+                run.logs("of user 65534, which cannot be looked up in /proc");
+            }
+            run.signal(Signal::SIGTERM);
+            run.wait().code(3).nothing_left();
+        }
     });
 }
 
