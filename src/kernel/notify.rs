@@ -106,6 +106,7 @@ impl Socket {
             is_deaf: false,
             reloading: false,
             full: false,
+            cut: false,
             in_flight: None,
             status: String::new(),
             unheard: false,
@@ -175,6 +176,8 @@ struct NotifySocket {
     reloading: bool,
     /// The store had no room, which was told.
     full: bool,
+    /// Some did not come with the last message that brought any, which was told.
+    cut: bool,
     /// The last number of requests in flight.
     in_flight: Option<u32>,
     /// The last `STATUS=`.
@@ -200,7 +203,7 @@ impl NotifySocket {
                     drop(ready);
                     failures = 0;
                     let bytes = buffer.get(..received.length).unwrap_or_default();
-                    self.take(bytes, received.sender, received.descriptors);
+                    self.take(bytes, received.sender, received.descriptors, received.cut);
                 }
                 Err(errno) => {
                     tracing::debug!("a notification could not be received: {errno}");
@@ -232,7 +235,7 @@ impl NotifySocket {
         }
     }
 
-    fn take(&mut self, bytes: &[u8], sender: MessageSender, descriptors: Vec<OwnedFd>) {
+    fn take(&mut self, bytes: &[u8], sender: MessageSender, descriptors: Vec<OwnedFd>, cut: bool) {
         if let Err(who) = may_speak(sender, self.hearing.child_user) {
             // Once: the sender may go on for ever.
             if !std::mem::replace(&mut self.refused, true) {
@@ -244,6 +247,7 @@ impl NotifySocket {
         }
         let mut message = Message::parse(bytes);
         tracing::debug!("{sender:?} said {message:?}");
+        self.tell_cut(&message, cut);
         self.keep(&message, descriptors);
         self.end_reload(&mut message);
         // A child may send a message every second.
@@ -294,6 +298,23 @@ impl NotifySocket {
                 message.onward.push(b'\n');
             }
             message.onward.extend_from_slice(b"READY=1");
+        }
+    }
+
+    /// Before any is kept or closed: whether there is room for one more tells why. Told again once all have come.
+    fn tell_cut(&mut self, message: &Message, cut: bool) {
+        if !message.store || self.hearing.store.is_none() {
+            return;
+        }
+        let was_cut = std::mem::replace(&mut self.cut, cut);
+        if cut && !was_cut {
+            let why = match self.socket.get_ref().try_clone() {
+                Ok(_) => "the kernel does not hand them over".to_owned(),
+                Err(error) => sys::error_text(error.raw_os_error().unwrap_or_default()),
+            };
+            self.send(Event::Trouble(format!(
+                "descriptors (FDSTORE=1) are not kept: {why}"
+            )));
         }
     }
 

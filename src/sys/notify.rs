@@ -50,6 +50,8 @@ pub(crate) struct Received {
     pub(crate) sender: MessageSender,
     /// None where there was no room for any.
     pub(crate) descriptors: Vec<OwnedFd>,
+    /// Others came along, which the kernel has closed.
+    pub(crate) cut: bool,
 }
 
 /// Room for what comes along with a message, as aligned as a header has to be.
@@ -108,6 +110,7 @@ pub(crate) fn receive(
             uid: u32::MAX,
         },
         descriptors: Vec::new(),
+        cut: message.msg_flags & libc::MSG_CTRUNC != 0,
     };
     // nix would show nothing where something was cut off.
     // SAFETY: the kernel has filled the room, and the macros of cmsg(3) stay within it.

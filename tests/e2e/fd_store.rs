@@ -1,8 +1,12 @@
 //! `--fd-store-max`: descriptors that one life of the command hands over for the next one.
 
+use std::fs::File;
+
+use nix::sys::signal::Signal;
+
 use crate::identity::is_root;
 use crate::support::ended::Ended;
-use crate::support::{Mode, Stepdown, binary, both, need};
+use crate::support::{Mode, Stepdown, binary, both, need, proc};
 
 /// Plays these deeds, a line for each life of the command, and fails after each but the last one.
 fn lives(mode: Mode, options: &[&str], lives: &[&str]) -> Ended {
@@ -114,6 +118,30 @@ fn what_has_lost_its_other_side_is_dropped_unless_that_is_not_wanted() {
             ],
         );
         ended.code(0).said("LISTEN_FDNAMES wanted:file");
+    });
+}
+
+/// The kernel drops them, and says so (MSG_CTRUNC).
+#[test]
+fn what_there_is_no_descriptor_for_is_told_once() {
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let deeds = format!(
+            "exec {} await go keep a 'FDSTORE=1 FDNAME=a' keep b FDSTORE=1 say said pause",
+            binary::deeds().display()
+        );
+        let options = ["--restart=on-failure", "--fd-store-max=9", "-v"];
+        let stepdown = Stepdown::in_mode(mode).args(options).dir(dir.path());
+        let mut run = stepdown.shell(&deeds).start();
+        run.logs("started, pid");
+        proc::leave_no_descriptor(run.pid());
+        File::create(dir.path().join("go")).expect("a directory of ours");
+        run.says("said");
+        run.logs("not kept: Too many open files");
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(143).nothing_left();
+        assert_eq!(ended.stderr.matches("not kept").count(), 1);
     });
 }
 

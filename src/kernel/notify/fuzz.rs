@@ -59,6 +59,7 @@ pub(crate) fn notification(bytes: &[u8]) {
     assert_eq!(received.sender.pid, std::process::id().cast_signed());
     let there = received.descriptors.len();
     assert_eq!(there, if is_room { count } else { 0 });
+    assert_eq!(received.cut, there < count);
     drop(received);
     // Closed, all of them: the other side has no writer any more.
     drop(theirs);
