@@ -16,6 +16,7 @@ use crate::call::Listener;
 use crate::drive::World;
 use crate::machine::{Action, Event, Unopened};
 use crate::plan::Left;
+use crate::sys::descriptors::with_room;
 use crate::sys::reap::Reaped;
 use crate::sys::steering::Steering;
 use crate::sys::tree::{self, Member};
@@ -305,7 +306,7 @@ impl Kernel {
 
 /// What the process was told when it was started (proc_pid_environ(5)).
 fn generation_of(pid: i32) -> Option<u32> {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let environment = with_room(|| std::fs::read(format!("/proc/{pid}/environ"))).ok()?;
     let mut entries = environment.split(|byte| *byte == 0);
     entries.find_map(|entry| {
         let text = std::str::from_utf8(entry).ok()?;

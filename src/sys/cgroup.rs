@@ -17,7 +17,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use super::{descriptors, error_text};
+use super::descriptors::{self, with_room};
+use super::error_text;
 
 /// See the module's first sentence.
 pub(crate) struct Cgroup {
@@ -104,8 +105,9 @@ impl Cgroup {
 
     /// Whether a living process is in it, or in one below; zombies do not count (cgroup.events).
     pub(crate) fn is_populated(&self) -> bool {
-        let events = fs::read(self.directory.join("cgroup.events")).unwrap_or_default();
+        let events = with_room(|| fs::read(self.directory.join("cgroup.events")));
         events
+            .unwrap_or_default()
             .split(|byte| *byte == b'\n')
             .any(|line| line == b"populated 1")
     }
@@ -116,7 +118,8 @@ impl Cgroup {
         for directory in self.directories() {
             // The threads of one process may be in several threaded cgroups; the process is listed
             // in one above them.
-            let members = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+            let members = with_room(|| fs::read_to_string(directory.join("cgroup.procs")));
+            let members = members.unwrap_or_default();
             pids.extend(members.lines().filter_map(|pid| pid.parse::<i32>().ok()));
         }
         pids.retain(|pid| *pid > 0);
@@ -125,8 +128,9 @@ impl Cgroup {
 
     /// Whether this process is in it, or in one below.
     pub(crate) fn holds(&self, pid: i32) -> bool {
-        let cgroups = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        own_path(&cgroups).is_some_and(|path| Path::new(path).starts_with(&self.path))
+        let cgroups = with_room(|| fs::read(format!("/proc/{pid}/cgroup")));
+        own_path(&cgroups.unwrap_or_default())
+            .is_some_and(|path| Path::new(path).starts_with(&self.path))
     }
 
     /// Kills all that are in it, or in one below.
@@ -154,7 +158,8 @@ impl Cgroup {
         let mut found = vec![self.directory.clone()];
         let mut next = 0;
         while let Some(directory) = found.get(next).filter(|_| found.len() < MOST) {
-            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            let entries = with_room(|| fs::read_dir(directory));
+            let entries = entries.into_iter().flatten().flatten();
             let below: Vec<PathBuf> = entries
                 .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
                 .map(|entry| entry.path())

@@ -2,6 +2,7 @@
 //! hooks.
 
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -115,6 +116,20 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, self.soft, self.hard);
+    }
+}
+
+/// Opens, or reads, what must not fail: if no descriptor is free, with room for some.
+///
+/// # Errors
+/// Those of `open`.
+pub(crate) fn with_room<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match open() {
+        Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+            let _room = Room::make();
+            open()
+        }
+        opened => opened,
     }
 }
 

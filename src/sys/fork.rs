@@ -40,12 +40,8 @@ pub(crate) fn run(job: impl FnOnce() -> u8) -> Result<i32, i32> {
 /// # Errors
 /// The errno of fork(2).
 pub(crate) fn ask(job: impl FnOnce() -> (u8, String)) -> Result<(i32, Option<Said>), i32> {
-    let pipe = || descriptors::pipe_with(OFlag::O_NONBLOCK).ok();
-    let with_room = || {
-        let _room = descriptors::Room::make()?;
-        pipe()
-    };
-    let (read, write) = pipe().or_else(with_room).unzip();
+    let pipe = descriptors::with_room(|| Ok(descriptors::pipe_with(OFlag::O_NONBLOCK)?));
+    let (read, write) = pipe.ok().unzip();
     let pid = led(write.as_ref(), || {
         let (code, text) = job();
         if let Some(write) = &write {

@@ -140,20 +140,27 @@ fn daemons_that_were_never_adopted_are_named_and_gone() {
 #[test]
 fn a_daemon_that_was_never_adopted_gets_its_chance_first() {
     need!(Group::new());
-    let group = Group::new().expect("as before");
-    let daemon = "trap \"echo bye; exit\" TERM; echo ready; while :; do sleep 0.01; done";
-    let mut run = group
-        .stepdown(Mode::Ordinary)
-        .args(["--subreaper", "off", "--sweep-grace", LONG])
-        .shell(&format!("(setsid sh -c '{daemon}' &); exec sleep 1000"))
-        .start();
-    run.says("ready").signal(Signal::SIGTERM);
-    run.wait()
-        .code(143)
-        .said("bye")
-        .never_logged("KILL to")
-        .nothing_left();
-    group.is_empty();
+    // Its cgroup is read also where no descriptor is free.
+    for is_short in [false, true] {
+        let group = Group::new().expect("as before");
+        let daemon = "trap \"echo bye; exit\" TERM; echo ready; while :; do sleep 0.01; done";
+        let mut run = group
+            .stepdown(Mode::Ordinary)
+            .args(["--subreaper", "off", "--sweep-grace", LONG])
+            .shell(&format!("(setsid sh -c '{daemon}' &); exec sleep 1000"))
+            .start();
+        run.says("ready");
+        if is_short {
+            proc::limit_descriptors(run.pid(), 3);
+        }
+        run.signal(Signal::SIGTERM);
+        run.wait()
+            .code(143)
+            .said("bye")
+            .never_logged("KILL to")
+            .nothing_left();
+        group.is_empty();
+    }
 }
 
 #[test]
