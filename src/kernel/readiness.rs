@@ -17,6 +17,7 @@ use crate::machine::{Event, Facts};
 use crate::plan::Plan;
 use crate::plan::readiness::ReadyWhen;
 use crate::record::ExitStatus;
+use crate::sys::descriptors::Room;
 use crate::sys::fork::Said;
 
 /// How it is found out whether the child is ready.
@@ -128,8 +129,16 @@ impl Kernel {
     pub(super) fn listens_on(&self, ports: &[u16]) -> Result<(), String> {
         // Who leaves the tree may well be the server.
         let stays = self.own_pid == 1 || self.plan.subreaper;
-        let tree = stays.then_some(|| self.pids_of_tree());
-        match look::first_not_listened_on(ports, self.life.child.pid, tree) {
+        let look = || {
+            let tree = stays.then_some(|| self.pids_of_tree());
+            look::first_not_listened_on(ports, self.life.child.pid, tree)
+        };
+        let looked = look().or_else(|_| {
+            // It may be for want of a descriptor.
+            let _room = Room::make();
+            look()
+        });
+        match looked {
             Ok(None) => Ok(()),
             Ok(Some(Missing { port, taken: false })) => {
                 Err(format!("nobody listens on port {port}"))

@@ -240,6 +240,27 @@ fn a_file_is_looked_at_without_a_free_descriptor_too() {
 }
 
 #[test]
+fn who_listens_is_found_without_a_free_descriptor_too() {
+    both(|mode| {
+        let port = net::free_port();
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--live-every=50ms", "--sweep-grace=10ms"])
+            .args([
+                format!("--live-when=tcp:{port}"),
+                format!("--listen=127.0.0.1:{port}"),
+            ])
+            .shell("echo ready; exec sleep 1000")
+            .start();
+        run.says("ready");
+        proc::limit_descriptors(run.pid(), 3);
+        let mut fails = || run.stderr_has("not alive");
+        assert!(!holds_within(Duration::from_millis(500), &mut fails));
+        run.signal(Signal::SIGTERM);
+        run.wait().code(143).nothing_left();
+    });
+}
+
+#[test]
 fn one_that_misses_its_watchdog_gets_abrt_first() {
     both(|mode| {
         let ended = Stepdown::in_mode(mode)
