@@ -17,7 +17,7 @@ use crate::words::signal::Signal;
 /// The errno of fork(2).
 pub(crate) fn copy(job: impl FnOnce() -> u8) -> Result<i32, i32> {
     let _blocked = signals::Blocked::all();
-    // SAFETY: as for `run`.
+    // SAFETY: this process has one thread, so the copy holds no lock that another one had taken. It leaves by _exit.
     match unsafe { fork() } {
         Ok(ForkResult::Parent { child }) => Ok(child.as_raw()),
         Ok(ForkResult::Child) => super::exit(job()),

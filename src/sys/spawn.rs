@@ -234,7 +234,7 @@ impl Dumpable {
     /// The attribute belongs to the memory (PR_SET_DUMPABLE(2const)), which the child shares until
     /// exec: when the child changes its ids, we lose it as well.
     fn restore(&self) {
-        // SAFETY: as above. 2 can only be had from the kernel, which then refuses.
+        // SAFETY: the call touches no memory of ours. 2 can only be had from the kernel, which then refuses.
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, self.0) };
     }
 }
@@ -454,7 +454,7 @@ unsafe fn write_digits(place: *mut c_char, pid: i32) {
         }
         divisor /= 10;
     }
-    // SAFETY: as above.
+    // SAFETY: the place has room for ten digits and this end.
     unsafe { *at = 0 };
 }
 
@@ -473,7 +473,7 @@ fn exec(attempt: &mut ExecAttempt<'_>) -> i32 {
                     *slot = path;
                 }
                 let argv = attempt.script_argv.as_ptr();
-                // SAFETY: as above.
+                // SAFETY: both are lists of C strings that end with a null pointer.
                 unsafe { libc::execve(c"/bin/sh".as_ptr(), argv, attempt.envp) };
                 return libc::ENOEXEC;
             }

@@ -21,7 +21,7 @@ pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 /// # Errors
 /// EPERM for a file, which has none.
 pub(crate) fn end(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    // SAFETY: as above; the AsyncFd owns its share.
+    // SAFETY: the AsyncFd owns its share of the descriptor, so it stays open as long as it is watched.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::PRIORITY) }?)
 }
 
