@@ -84,7 +84,7 @@ promises! {
     MetricsAreTheReport:
         "The metrics count what the report lists.",
     NoSpinning:
-        "stepdown does not wake up again and again for nothing.",
+        "stepdown does not wake up again and again at one moment.",
     NoPanic:
         "stepdown never panics.",
 }
@@ -120,6 +120,8 @@ pub(super) struct Judge {
     /// What the world has lost of the time, and when that was last.
     pub(super) lost: Duration,
     pub(super) lost_at: Duration,
+    /// What it had lost when the last event came: actions take their time after that.
+    lost_by_now: Duration,
     /// The timer went off so often at one moment.
     wakes: u32,
     woke_at: Duration,
@@ -149,6 +151,7 @@ impl Judge {
             last_code: None,
             lost: Duration::ZERO,
             lost_at: Duration::ZERO,
+            lost_by_now: Duration::ZERO,
             wakes: 0,
             woke_at: Duration::ZERO,
             told_left: false,
@@ -205,6 +208,7 @@ impl Judge {
     /// An event that is about to be given to the machine.
     pub(super) fn hears(&mut self, now: Duration, event: &Event) {
         self.now = now;
+        self.lost_by_now = self.lost;
         self.batch = Batch::default();
         self.batch
             .receives(event, &self.serving, self.beside.as_ref());

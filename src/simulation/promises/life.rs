@@ -42,7 +42,9 @@ pub(super) struct Life {
     /// How far it has come: phase, and place in it.
     place: (u8, usize),
     held: usize,
-    hook: Option<(HookId, Duration)>,
+    hook: Option<HookId>,
+    /// When the last hook began, and what the world had lost of the time by then.
+    hook_began: (Duration, Duration),
     next_hook: [usize; 3],
     /// The step that is under way, from when on, and whether the platform had asked by then.
     pub(super) step: Option<(usize, Duration, bool)>,
@@ -84,6 +86,7 @@ impl Life {
             place: (0, 0),
             held: 0,
             hook: None,
+            hook_began: (Duration::ZERO, Duration::ZERO),
             next_hook: [0; 3],
             step: None,
             tree_killed: false,
@@ -158,7 +161,7 @@ impl Judge {
                 self.holds(Promise::HooksRunOnceInOrder, hooks, told);
             }
             Action::RunHook { hook, .. } => self.runs_hook(generation, *hook),
-            Action::EndHook(hook) if life.hook.is_some_and(|(known, _)| known == *hook) => {
+            Action::EndHook(hook) if life.hook == Some(*hook) => {
                 life.hook = None;
             }
             Action::StartDrain => {
@@ -189,7 +192,7 @@ impl Judge {
     }
 
     fn runs_hook(&mut self, generation: Option<u32>, hook: HookId) {
-        let now = self.now;
+        let (now, lost) = (self.now, self.lost_by_now);
         let plan = self.plan_of(generation);
         let conditions = plan.wait.as_ref().map_or(0, |wait| wait.conditions.len());
         let life = self.life_mut(generation);
@@ -203,7 +206,8 @@ impl Judge {
         let next = &mut life.next_hook[phase];
         let in_order = hook.index >= *next && (phase == 1 || hook.index == *next);
         *next = hook.index + 1;
-        life.hook = Some((hook, now));
+        life.hook = Some(hook);
+        life.hook_began = (now, lost);
         let may = match hook.phase {
             HookPhase::PreStart => !life.asked && !life.started,
             HookPhase::PreStop => life.asked && life.started,
@@ -251,12 +255,7 @@ impl Judge {
                 }
                 life.t0.get_or_insert(now);
             }
-            Record::HookEnded {
-                phase,
-                result,
-                took,
-                ..
-            } => {
+            Record::HookEnded { phase, result, .. } => {
                 let index = match phase {
                     HookPhase::PreStart => life.next_hook[0],
                     HookPhase::PreStop => life.next_hook[1],
@@ -266,7 +265,10 @@ impl Judge {
                 let is_skipped = *result == HookResult::Skipped;
                 let hook = plan.hooks(*phase).get(index.saturating_sub(1));
                 let timeout = hook.map_or(Duration::ZERO, |hook| hook.timeout);
-                let in_time = is_skipped || *took <= timeout + lost;
+                // Not by what it tells of itself.
+                let (began, lost_before) = life.hook_began;
+                let took = now.saturating_sub(began);
+                let in_time = is_skipped || took <= timeout + lost.saturating_sub(lost_before);
                 self.holds(Promise::HooksKeepTheirTimeout, in_time, || {
                     format!("{phase:?} {index}: {took:?} of {timeout:?}")
                 });
