@@ -402,15 +402,7 @@ fn where_descriptors_or_memory_are_short_the_one_that_serves_goes_on() {
         server.run.signal(Signal::SIGTERM);
         let ended = server.run.wait();
         ended.code(0).never_logged("in place").nothing_left();
-        let stepdown = Stepdown::in_mode(mode).prepared(|| {
-            let option = u32::try_from(libc::SO_ATTACH_REUSEPORT_CBPF).unwrap_or_default();
-            seccomp::refuse_where(libc::SYS_setsockopt, Some((2, option)), libc::ENOMEM)
-        });
-        let options = ["--replace-on=USR2", READY];
-        let mut server = Server::start(stepdown, &options, &["quick"]);
-        server.make("ready1");
-        server.run.logs("ready after");
-        server.run.signal(Signal::SIGUSR2);
+        let mut server = refused(mode, libc::ENOMEM);
         server.run.logs(
             "not replaced: --listen 127.0.0.1:0: Cannot allocate memory; generation 1 goes on",
         );
@@ -418,6 +410,19 @@ fn where_descriptors_or_memory_are_short_the_one_that_serves_goes_on() {
         server.run.signal(Signal::SIGTERM);
         server.run.wait().code(0).nothing_left();
     });
+}
+
+/// A replacement was asked for, and the kernel does not take the program that steers connections.
+fn refused(mode: Mode, errno: i32) -> Server {
+    let stepdown = Stepdown::in_mode(mode).prepared(move || {
+        let option = u32::try_from(libc::SO_ATTACH_REUSEPORT_CBPF).unwrap_or_default();
+        seccomp::refuse_where(libc::SYS_setsockopt, Some((2, option)), errno)
+    });
+    let mut server = Server::start(stepdown, &["--replace-on=USR2", READY], &["quick"]);
+    server.make("ready1");
+    server.run.logs("ready after");
+    server.run.signal(Signal::SIGUSR2);
+    server
 }
 
 /// Without an environment only its age tells whose it is.
@@ -459,15 +464,7 @@ fn the_one_that_leaves_keeps_its_orphans_though_the_next_one_is_restarted() {
 #[test]
 fn where_the_kernel_refuses_it_is_restarted_in_place() {
     both(|mode| {
-        let stepdown = Stepdown::in_mode(mode).prepared(|| {
-            let option = u32::try_from(libc::SO_ATTACH_REUSEPORT_CBPF).unwrap_or_default();
-            seccomp::refuse_where(libc::SYS_setsockopt, Some((2, option)), libc::EPERM)
-        });
-        let options = ["--replace-on=USR2", READY];
-        let mut server = Server::start(stepdown, &options, &["quick"]);
-        server.make("ready1");
-        server.run.logs("ready after");
-        server.run.signal(Signal::SIGUSR2);
+        let mut server = refused(mode, libc::EPERM);
         server.run.logs(
             "--replace-on: --listen 127.0.0.1:0: Operation not permitted: restarted in place",
         );
