@@ -72,6 +72,8 @@ ERRNOS = {
     "sched_getaffinity": "EPERM",
     "mmap": "ENOMEM",
     "munmap": "ENOMEM",
+    "mremap": "ENOMEM",
+    "mprotect": "ENOMEM",
 }
 # Between fork and exec. Where stepdown itself makes the same call for as many times, it fails there, too.
 OF_A_CHILD = {
