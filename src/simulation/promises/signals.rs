@@ -15,6 +15,8 @@ pub(super) struct Batch {
     passed_on: Option<Signal>,
     sent: Vec<Signal>,
     beyond: Vec<Signal>,
+    /// What was sent beyond the group last, until that is told.
+    untold: Option<Signal>,
     /// What is told as forwarded, and what else has the machine send a signal.
     forwarded: Vec<Signal>,
     named: Vec<Signal>,
@@ -59,6 +61,7 @@ impl Batch {
 
     pub(super) fn sends_beyond(&mut self, signal: Signal) {
         self.beyond.push(signal);
+        self.untold = Some(signal);
     }
 
     /// Whether KILL is what `--rewrite` makes of a signal that was kept, or has come now.
@@ -72,6 +75,7 @@ impl Batch {
         match record {
             Record::Forwarded { signal, .. } => {
                 self.forwarded.push(*signal);
+                self.untold = None;
                 self.answers += 1;
             }
             Record::Step {
@@ -81,8 +85,12 @@ impl Batch {
                 ..
             } => self.named.push(*signal),
             Record::AskedAgain { again, sent_as, .. } => {
-                if matches!(again, Again::PassedOn | Again::Hurried) {
-                    self.named.push(*sent_as);
+                // Whom the terminal does not reach gets it from us.
+                let beyond = self.untold.take() == Some(*sent_as);
+                match again {
+                    Again::PassedOn | Again::Hurried => self.named.push(*sent_as),
+                    Again::ByTerminal if beyond => self.named.push(*sent_as),
+                    _ => {}
                 }
                 self.answers += 1;
             }
