@@ -56,7 +56,9 @@ impl World {
             return self.queue.pop_front();
         }
         if self.life.told_none {
-            return None;
+            // The one beside may have had some until now.
+            self.for_beside(Self::tell_if_none);
+            return self.queue.pop_front();
         }
         self.life.told_none = true;
         if let Some(beside) = &mut self.beside {
