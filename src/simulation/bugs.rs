@@ -27,6 +27,7 @@ pub(super) enum Bug {
     SendsHupByTheWay,
     SwallowsASignal,
     ForgetsWhoHadTerm,
+    HearsNotThatNoneIsLeft,
     StartsInSpiteOfAStop,
     TakesHoldsNotForHolds,
     CountsNoRestarts,
@@ -39,7 +40,7 @@ pub(super) enum Bug {
 }
 
 /// What each of them breaks.
-pub(super) const BUGS: [(Bug, Promise); 23] = [
+pub(super) const BUGS: [(Bug, Promise); 24] = [
     (Bug::ForgetsTheDeadline, Promise::TheDeadlineHolds),
     (Bug::LeavesWhatIsLeft, Promise::NothingSurvives),
     (Bug::LosesItsTimersInAStop, Promise::AStopEnds),
@@ -57,6 +58,7 @@ pub(super) const BUGS: [(Bug, Promise); 23] = [
     (Bug::SendsHupByTheWay, Promise::NoSignalUnasked),
     (Bug::SwallowsASignal, Promise::NoSignalIsLost),
     (Bug::ForgetsWhoHadTerm, Promise::NobodyIsAskedTwice),
+    (Bug::HearsNotThatNoneIsLeft, Promise::NobodyIsWaitedFor),
     (Bug::StartsInSpiteOfAStop, Promise::NothingStartsAfterAStop),
     (
         Bug::TakesHoldsNotForHolds,
@@ -140,6 +142,7 @@ impl Bug {
             (Self::SwallowsASignal, Event::Signal(received)) if Some(received.signal) == usr1() => {
                 None
             }
+            (Self::HearsNotThatNoneIsLeft, event) if *event.itself() == Event::NoneLeft => None,
             (Self::TakesHoldsNotForHolds, Event::HoldsNot { condition, .. }) => {
                 Some(Event::Holds(condition))
             }

@@ -69,6 +69,8 @@ promises! {
         "Each signal that comes while the command runs is forwarded or obeyed, or the log says why not.",
     NobodyIsAskedTwice:
         "Of what is left no process gets TERM a second time.",
+    NobodyIsWaitedFor:
+        "What is left is waited for, and told as left, only where a process of that life is there.",
     NothingStartsAfterAStop:
         "Once a stop is asked for, neither the command nor a pre-start hook is started, and no life follows.",
     NothingStartsBeforeItHolds:
@@ -129,6 +131,8 @@ pub(super) struct Judge {
     pub(super) told_left: bool,
     /// When KILL was sent last to all that is left.
     killed_at: Duration,
+    /// Which lives had no process, not even a zombie, when the last event came.
+    pub(super) deserted: [Option<u32>; 2],
 }
 
 impl Judge {
@@ -156,6 +160,7 @@ impl Judge {
             woke_at: Duration::ZERO,
             told_left: false,
             killed_at: Duration::ZERO,
+            deserted: [None; 2],
         }
     }
 

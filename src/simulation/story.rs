@@ -200,6 +200,13 @@ impl Staged<'_> {
             scene.breaks(Broken { promise, why });
         }
     }
+
+    /// Before an event is taken: the end of a process is one.
+    fn look_who_is_there(&self) {
+        let lives = [Some(self.world.number()), self.world.beside_number()];
+        let deserted = |life: Option<u32>| life.filter(|number| !self.world.has_process(*number));
+        self.scene.borrow_mut().judge.deserted = lives.map(deserted);
+    }
 }
 
 impl drive::World for Staged<'_> {
@@ -208,6 +215,7 @@ impl drive::World for Staged<'_> {
     }
 
     fn pending(&mut self) -> Option<Event> {
+        self.look_who_is_there();
         self.world.pending()
     }
 
@@ -216,6 +224,7 @@ impl drive::World for Staged<'_> {
         if self.events == ENOUGH {
             self.world.cut_short();
         }
+        self.look_who_is_there();
         let event = self.world.next(deadline);
         let mut scene = self.scene.borrow_mut();
         scene.judge.lost = self.world.lost;

@@ -202,6 +202,14 @@ impl World {
         self.beside.as_ref().map(|life| life.number)
     }
 
+    /// Whether a process is there, a zombie or one of an earlier life, too, that is not the other generation's.
+    pub(super) fn has_process(&self, generation: u32) -> bool {
+        let lives = [Some(self.number()), self.beside_number()];
+        let is_others = |number| number != generation && lives.contains(&Some(number));
+        let mut all = self.processes.iter();
+        all.any(|one| !is_others(one.generation))
+    }
+
     /// There must be an end.
     pub(super) fn cut_short(&mut self) {
         self.outside.cut_short();

@@ -315,7 +315,12 @@ impl Judge {
                 self.told_left = true;
             }
             Record::SweepEnded { left: true, .. } => {
+                let number = life.number;
+                let nobody = self.deserted.contains(&Some(number));
                 self.told_left = true;
+                self.holds(Promise::NobodyIsWaitedFor, !nobody, || {
+                    format!("life {number} has no process")
+                });
             }
             // What was waited for, no stop was asked for, and only then its time begins.
             Record::SweepEnded { left: false, .. } if !life.asked && plan.left == Left::Wait => {
