@@ -11,6 +11,7 @@ use crate::machine::Event;
 use crate::plan::Plan;
 use crate::plan::drain::DrainPorts;
 use crate::record::held::HeldConnection;
+use crate::sys::descriptors::Room;
 
 /// The looks that a drain, or the flush after it, needs; until then nothing is opened.
 #[derive(Default)]
@@ -91,6 +92,8 @@ impl Connections {
         if self.next_look().is_none_or(|at| now < at) {
             return;
         }
+        // Nothing is started while we look, so nobody else gets this limit.
+        let _room = Room::make();
         match self.purpose {
             Purpose::None => {}
             Purpose::Drain => self.look_at_requests(now, tree, events),

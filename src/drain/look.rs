@@ -22,6 +22,7 @@ use crate::drain::look::sock_diag::SockDiag;
 use crate::drain::look::sockets::{Owners, ReadBudget, sockets};
 use crate::drain::look::waits::ThreadWaits;
 use crate::drain::rules::{Connection, LookResult, TcpState, Tracker, View, Wait, pace};
+use crate::sys::descriptors::Room;
 
 /// Rule 1: the states that can hold a request.
 const SERVED: [TcpState; 3] = [
@@ -103,6 +104,10 @@ impl SocketSource {
         ports: Option<&[u16]>,
         out: &mut Vec<Connection>,
     ) -> Result<(), LookError> {
+        if let Self::ProcNet(sock_diag::DumpError::Failed(_)) = self {
+            // It was short of something when it was opened.
+            *self = Self::open();
+        }
         if let Self::SockDiag(diag) = self {
             match diag.dump(states, ports, out) {
                 Err(refused @ sock_diag::DumpError::Refused(_)) => *self = Self::refused(refused),
@@ -121,6 +126,7 @@ impl SocketSource {
 pub(crate) fn listened_on(tree: impl FnOnce() -> Vec<Pid>) -> Option<u16> {
     let mut found = Vec::new();
     let listen = [TcpState::Listen];
+    let _room = Room::make();
     SocketSource::open().dump(&listen, None, &mut found).ok()?;
     let mut owners = Owners::default();
     owners.listeners(Duration::ZERO, &found, tree, || own(&[]));

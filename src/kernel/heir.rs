@@ -18,6 +18,7 @@ use crate::drive::World;
 use crate::machine::Event;
 use crate::plan::main_pid::NamedBy;
 use crate::record::{ExitStatus, Process};
+use crate::sys::descriptors::with_room;
 use crate::sys::terminal::group_of;
 use crate::sys::tree::{self, Kin};
 use crate::sys::{error_text, last_resort, reap};
@@ -232,15 +233,12 @@ fn name_of(pid: i32) -> String {
 fn pid_in(path: &Path) -> Result<i32, String> {
     let mut options = std::fs::OpenOptions::new();
     // A FIFO must not hold us up.
-    let file = options
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOENT) => "there is no such file".to_owned(),
-            Some(errno) => error_text(errno),
-            None => error.to_string(),
-        })?;
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = with_room(|| options.open(path)).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOENT) => "there is no such file".to_owned(),
+        Some(errno) => error_text(errno),
+        None => error.to_string(),
+    })?;
     let changed = file.metadata().and_then(|file| file.modified());
     let mut text = String::new();
     let read = file.take(64).read_to_string(&mut text);

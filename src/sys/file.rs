@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::descriptors::with_room;
 use super::{error_text, stderr};
 
 /// Nothing that is read here is ever near this size.
@@ -28,10 +29,9 @@ pub(crate) fn reason(error: &io::Error) -> String {
 /// `NotFound` where there is none; `InvalidData` where it is too large or not UTF-8; it cannot be read, or
 /// is no regular file.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(FLAGS)
-        .open(path)?;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(FLAGS);
+    let file = with_room(|| options.open(path))?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
@@ -106,6 +106,10 @@ pub(crate) fn put_aside(path: &Path) -> io::Result<PathBuf> {
 /// # Errors
 /// The error of the last attempt.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    with_room(|| replace_now(path, text))
+}
+
+fn replace_now(path: &Path, text: &str) -> io::Result<()> {
     // The link is kept, what it points to is replaced or made.
     let path = followed(path)?;
     if is_descriptor(&path) {

@@ -119,6 +119,27 @@ fn without_proc_every_connection_of_the_port_may_be_ours_and_the_quiet_time_deci
     server.run.wait().code(143).logged(&["drained in"]);
 }
 
+#[test]
+fn requests_in_flight_are_seen_without_a_free_descriptor_too() {
+    both(|mode| {
+        let options = ["--drain-port=PORT", "--drain-quiet=300ms"];
+        let mut server = Drainee::prepared(Stepdown::in_mode(mode), &options, THREADED);
+        let mut idle = server.connect();
+        idle.say("fast").hears("done");
+        let mut client = server.connect();
+        client.say("slow");
+        proc::limit_descriptors(server.run.pid(), 3);
+        server.stop().logs("drain: 1 in flight");
+        server.release();
+        client.hears("done");
+        let ended = server.run.wait();
+        ended
+            .code(143)
+            .logged(&["drained in"])
+            .never_logged("Too many open files");
+    });
+}
+
 /// Between fork and exec: netlink sockets are refused from now on, as a strict seccomp profile does.
 fn refuse_netlink() -> io::Result<()> {
     let family = libc::AF_NETLINK.cast_unsigned();

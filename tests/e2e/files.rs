@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Mode, Stepdown, both, once_within, seccomp};
+use crate::support::{Mode, Stepdown, both, once_within, proc, seccomp};
 
 pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory of our own")
@@ -40,6 +40,35 @@ pub(crate) fn run_in(dir: &TempDir, args: &[&str], script: &str) -> crate::suppo
 }
 
 // The report.
+
+#[test]
+fn the_files_are_written_without_a_free_descriptor_too() {
+    both(|mode| {
+        let dir = directory();
+        let files = ["run.json", "state.json", "why"];
+        let options = ["--report", "--state-file", "--termination-log"];
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(
+                options
+                    .iter()
+                    .zip(files)
+                    .flat_map(|(option, file)| [*option, file]),
+            )
+            .args(["--metrics-file", "run.prom"])
+            .shell("trap 'exit 3' TERM; echo ready; while :; do sleep 0.02; done")
+            .start();
+        run.says("ready");
+        for file in names(&dir) {
+            fs::remove_file(dir.path().join(file)).expect("a directory of our own");
+        }
+        proc::limit_descriptors(run.pid(), 3);
+        run.signal(Signal::SIGTERM);
+        run.wait().code(3).never_logged("Too many open files");
+        assert_eq!(names(&dir), ["run.json", "run.prom", "state.json", "why"]);
+        assert_eq!(json(&dir.path().join("run.json"))["outcome"]["code"], 3);
+    });
+}
 
 #[test]
 fn the_report_tells_the_whole_run_in_both_modes() {

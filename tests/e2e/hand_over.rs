@@ -55,6 +55,24 @@ fn a_daemon_is_the_child_and_its_status_is_ours() {
 }
 
 #[test]
+fn the_file_is_read_without_a_free_descriptor_too() {
+    both(|mode| {
+        let dir = dir();
+        let script =
+            format!("{DAEMON}echo $! >new; mv new pid; until test -e go; do sleep 0.02; done");
+        let mut run = handing_over(mode, dir.path()).shell(&script).start();
+        run.says("ready");
+        proc::limit_descriptors(run.pid(), 3);
+        go(&dir);
+        run.logs("exited with 0: handed over to pid ");
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(7).said("bye").nothing_left();
+        ended.never_logged("Too many open files");
+    });
+}
+
+#[test]
 fn without_the_option_the_end_of_the_first_process_is_the_end() {
     both(|mode| {
         let dir = dir();
