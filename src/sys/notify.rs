@@ -156,5 +156,7 @@ pub(crate) fn send(name: &OsStr, message: &[u8]) -> nix::Result<()> {
         _ => return Err(Errno::EAFNOSUPPORT),
     };
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    sendto(datagram()?.as_raw_fd(), message, &address, flags).map(drop)
+    let socket = descriptors::with_room(|| Ok(datagram()?));
+    let socket = socket.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    sendto(socket.as_raw_fd(), message, &address, flags).map(drop)
 }

@@ -11,6 +11,7 @@ pub(crate) mod status;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, TcpListener as Std};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,7 +28,7 @@ use crate::plan::{Health, Plan};
 use crate::reactor::Reactor;
 use crate::record::Record;
 use crate::sys::listening::Sharing;
-use crate::sys::{error_text, listening};
+use crate::sys::{descriptors, error_text, listening};
 use crate::tell::endpoint::checkers::Checkers;
 use crate::tell::endpoint::exchange::{Request, Response};
 use crate::tell::metrics;
@@ -35,7 +36,7 @@ use crate::tell::metrics::totals::Totals;
 use crate::tell::progress::{Progress, ReadyState};
 
 /// Connections at a time. The newest is served and the oldest closed: one that is not answered by now
-/// is slow on purpose.
+/// is slow on purpose. So it is, too, where fewer descriptors are left.
 const MOST: usize = 64;
 
 /// How long a connection lasts at most, and how much of a request is read.
@@ -205,17 +206,24 @@ async fn serve(
 ) {
     let mut open: VecDeque<JoinHandle<()>> = VecDeque::new();
     loop {
+        let taken = listener.accept().await;
+        open.retain(|connection| !connection.is_finished());
+        let is_full = match &taken {
+            Ok(_) => open.len() >= MOST,
+            // accept(2) asks for a descriptor before it looks whether anybody waits.
+            Err(error) => {
+                let is_short = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+                is_short && descriptors::is_readable(listener.as_raw_fd())
+            }
+        };
+        if is_full && let Some(oldest) = open.pop_front() {
+            oldest.abort();
+        }
         // A client that is gone before it is taken is as good as one that never came.
-        let Ok((stream, client)) = listener.accept().await else {
+        let Ok((stream, client)) = taken else {
             sleep(PAUSE).await;
             continue;
         };
-        open.retain(|connection| !connection.is_finished());
-        if open.len() >= MOST
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
-        }
         let talk = talk(stream, client, Arc::clone(&endpoint), events.clone());
         open.push_back(tokio::spawn(talk));
     }

@@ -356,6 +356,30 @@ fn a_descriptor_above_the_limit_is_let_go() {
 }
 
 #[test]
+fn where_descriptors_are_short_the_newest_client_is_served() {
+    both(|mode| {
+        let (stepdown, port) = with_endpoint(Stepdown::in_mode(mode));
+        let mut run = stepdown.shell("echo ready; exec sleep 1000").start();
+        run.says("ready");
+        let pid = run.pid();
+        let open = proc::descriptors(pid);
+        let mut free = (0..).filter(|number| !open.contains(number));
+        let third = free.nth(2).unwrap_or_default();
+        proc::limit_descriptors(pid, third.cast_unsigned().into());
+        let began = Instant::now();
+        let idle = [(); 2].map(|()| net::connect(port));
+        wait_until("both are taken", || {
+            proc::descriptors(pid).len() == open.len() + idle.len()
+        });
+        assert_eq!(ready(port), "200");
+        // By then an idle connection is closed in any case.
+        assert!(began.elapsed() < Duration::from_secs(5));
+        run.signal(Signal::SIGTERM);
+        run.wait().code(143);
+    });
+}
+
+#[test]
 fn its_own_descriptors_stay_open_where_the_kernel_does_not_tell_which_are_inherited() {
     let inherited = tempfile::tempfile().expect("a temporary file");
     let from = std::os::fd::AsRawFd::as_raw_fd(&inherited);

@@ -197,6 +197,18 @@ fn a_manager_that_is_gone_costs_one_line() {
 }
 
 #[test]
+fn the_manager_is_told_without_a_free_descriptor_too() {
+    let stage = Stage::new();
+    let (mut run, mut orders) = stage.start(Stepdown::new().args(["--ready-when", "notify"]));
+    proc::limit_descriptors(run.pid(), 3);
+    order(&mut run, &mut orders, "say READY=1");
+    assert_eq!(stage.told(), "READY=1");
+    run.signal(Signal::SIGTERM);
+    assert_eq!(stage.told(), "STOPPING=1");
+    run.wait().code(3).never_logged("NOTIFY_SOCKET");
+}
+
+#[test]
 fn a_descendant_speaks_for_the_child_and_nobody_else_does() {
     both(|mode| {
         let stage = Stage::new();
