@@ -317,6 +317,14 @@ impl Judge {
                     beside.bound = self.serving.plan.deadline.map(|deadline| (now, deadline));
                 }
             }
+            // The stop of the one that serves was no request (--max-runtime); this is one.
+            Record::AskedAgain { .. } | Record::Escalated { .. } => {
+                if let Some(beside) = &mut self.beside
+                    && beside.bound.is_none()
+                {
+                    beside.bound = self.serving.plan.deadline.map(|deadline| (now, deadline));
+                }
+            }
             Record::ReplaceBegan { generation, .. } => {
                 let (opening, generation) = (self.opening.take(), *generation);
                 let alone = self.beside.is_none() && opening == Some(generation);
