@@ -133,6 +133,9 @@ pub(crate) enum Again {
     PassedOn,
     /// The child had not had it: it is sent to it once the ladder begins.
     Waits,
+    /// The child had not had it: it is sent to it after the signal that asked (`SAME`), or once the next main process
+    /// is there (`--main-pid`).
+    WaitsLonger,
     /// The child got it once more, so that it hurries; the next one takes the next step.
     Hurried,
     /// The terminal has given it to the child; the next one takes the next step.

@@ -135,7 +135,13 @@ impl Machine {
             }
             (None, ..) => {
                 self.stop.requests.owed.insert(signal);
-                self.tell_asked_again(received, signal, Again::Waits);
+                let with_first_step = step.is_none() && self.told_in() == 0;
+                let again = if with_first_step {
+                    Again::Waits
+                } else {
+                    Again::WaitsLonger
+                };
+                self.tell_asked_again(received, signal, again);
             }
         }
     }

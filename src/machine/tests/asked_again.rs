@@ -80,7 +80,7 @@ fn before_the_ladder_a_stop_signal_waits_until_the_child_has_been_told_the_first
             0 -> notready
             0 stopping: TERM from outside the container
             0 -> run the pre-stop hook "a"
-            500 INT from pid 9: passed on to the child once the ladder begins
+            500 INT from pid 9: passed on to the child later in the stop
             1000 pre-stop hook "a" done (1.0 s)
             1000 step 1 of 4: eof:1s, waiting up to 1.0 s
             1000 -> closestdin

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Judge, Promise};
 use crate::machine::{Action, Event, HookId};
-use crate::plan::{HookPhase, Left, OWN_GRACE, Plan, Step};
+use crate::plan::{HookPhase, Left, OWN_GRACE, Plan, Step, StepAction};
 use crate::record::{Again, ExitStatus, HookResult, Outcome, Reason, Record};
 use crate::words::signal::{Signal, SignalSet};
 
@@ -292,14 +292,16 @@ impl Judge {
             }
             Record::AskedAgain { again, sent_as, .. } => match again {
                 Again::PassedOn | Again::Hurried => life.sent.insert(*sent_as),
-                Again::Waits => life.owed.insert(*sent_as),
+                Again::Waits | Again::WaitsLonger => life.owed.insert(*sent_as),
                 Again::ByTerminal | Again::StoodFor | Again::Noted => {}
             },
-            // Before the ladder it was forwarded as any other.
-            Record::Forwarded { signal, .. }
-                if life.step.is_some() && life.owed.contains(*signal) =>
-            {
-                life.sent.insert(*signal);
+            // Until the step that tells the child of the stop it is forwarded as any other.
+            Record::Forwarded { signal, .. } if life.owed.contains(*signal) => {
+                let is_same = |step: &Step| step.action == StepAction::Same;
+                let told_in = plan.ladder.iter().position(is_same).unwrap_or(0);
+                if life.step.is_some_and(|(step, ..)| step > told_in) {
+                    life.sent.insert(*signal);
+                }
             }
             Record::Aborted { .. } => life.sent.insert(Signal::ABRT),
             Record::Extended { by, .. } => life.extended += *by,

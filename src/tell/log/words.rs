@@ -178,6 +178,10 @@ impl fmt::Display for Words<'_> {
                         passed_on(f)?;
                         f.write_str(" once the ladder begins")
                     }
+                    Again::WaitsLonger => {
+                        passed_on(f)?;
+                        f.write_str(" later in the stop")
+                    }
                     Again::Hurried => {
                         passed_on(f)?;
                         write!(f, "; another {signal} takes the next step")
