@@ -71,6 +71,19 @@ fn nothing_survives_the_childs_own_end() {
     });
 }
 
+/// Its parent ends, or a thread of it, while the tree is looked at.
+#[test]
+fn who_gets_another_parent_meanwhile_gets_the_signal_as_well() {
+    for (who, rounds) in [("parents", "1000"), ("threads", "300")] {
+        let moving = binary::moving().to_str().expect("a plain path");
+        let run = Stepdown::new()
+            .args(["--target", "tree"])
+            .child([moving, who, rounds])
+            .run();
+        run.code(0).never_said("lost").nothing_left();
+    }
+}
+
 #[test]
 fn stragglers_that_obey_are_not_waited_for_any_longer() {
     both(|mode| {

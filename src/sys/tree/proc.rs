@@ -150,31 +150,49 @@ impl Proc {
     }
 
     /// From the `children` files: each descendant costs twice as much as in a scan, other processes
-    /// cost nothing; `None` where the kernel has no such files, and when the tree turns out to be
-    /// large.
+    /// cost nothing; `None` where the kernel has no such files, when the tree turns out to be large, and
+    /// when threads end while it is read.
     pub(super) fn by_children_files(&self, root: i32) -> Option<Vec<Member>> {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
-        let mut pids = self.children_of(root)?;
-        while let Some(pid) = pids.pop() {
-            if found.len() == LARGE {
-                return None;
+        loop {
+            // Who has lost its parent meanwhile is a child of the root since, whose list is read once more.
+            let mut pids = self.children_of(root)?;
+            pids.retain(|pid| !seen.contains(pid));
+            if pids.is_empty() {
+                return Some(found);
             }
-            // A process that lost its parent between two reads is in both lists. One that has gone
-            // meanwhile has no stat any more, and its children are ours now.
-            if let Some(member) = seen.insert(pid).then(|| self.stat(pid)).flatten() {
+            while let Some(pid) = pids.pop() {
+                if seen.len() == LARGE {
+                    return None;
+                }
+                if !seen.insert(pid) {
+                    continue;
+                }
+                let children = self.children_of(pid);
+                // One that has gone meanwhile has no stat any more.
+                let Some(member) = self.stat(pid) else {
+                    continue;
+                };
+                // A thread has ended, and what it had started is in the list of another one.
+                if children.is_none() && !member.ended {
+                    return None;
+                }
                 found.push(member);
-                pids.extend(self.children_of(pid).unwrap_or_default());
+                pids.extend(children.unwrap_or_default());
             }
         }
-        Some(found)
     }
 
-    /// The children of all threads of a process; `None` where the kernel has no such files.
+    /// The children of all threads of a process; `None` where the kernel has no such files, or a thread has
+    /// ended.
     fn children_of(&self, pid: i32) -> Option<Vec<i32>> {
         let mut children = Vec::new();
         let tasks = self.path.join(format!("{pid}/task"));
-        for thread in std::fs::read_dir(tasks).ok()?.flatten() {
+        // All names first: a thread that has ended before it is listed has left its children to one whose list
+        // must not have been read yet.
+        let threads: Vec<_> = std::fs::read_dir(tasks).ok()?.flatten().collect();
+        for thread in threads {
             let text = std::fs::read_to_string(thread.path().join("children")).ok()?;
             let pids = text.split_ascii_whitespace();
             children.extend(pids.filter_map(|pid| pid.parse::<i32>().ok()));

@@ -74,6 +74,18 @@ fn children_of_every_thread_count() {
 }
 
 #[test]
+fn a_thread_that_ends_meanwhile_hides_no_child() {
+    let (root, proc) = fake_proc(&[
+        (10, 1, 10, 'S', "20 "),
+        (20, 10, 20, 'S', "21 "),
+        (21, 20, 21, 'S', ""),
+    ]);
+    // It is listed, and its file is gone.
+    std::fs::create_dir(root.path().join("20/task/30")).unwrap();
+    assert_eq!(pids(proc.descendants(10)), [20, 21]);
+}
+
+#[test]
 fn without_children_files_everybody_is_looked_at() {
     let (_root, proc) = fake_proc(&[
         (1, 0, 1, 'S', "-"),

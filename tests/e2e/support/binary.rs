@@ -157,6 +157,12 @@ pub(crate) fn left_behind() -> &'static Path {
     BUILT.get_or_init(|| compiled("left-behind"))
 }
 
+/// `children/moving.c` as a static program: processes that get another parent, and count signals.
+pub(crate) fn moving() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("moving"))
+}
+
 /// `children/gallery/gallery.c`: programs with a known defect each, and their clean twins.
 pub(crate) fn gallery() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
