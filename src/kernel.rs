@@ -218,10 +218,14 @@ impl Kernel {
     /// Gives back what outlives us: the terminal, the child's cgroup, the files of sockets.
     pub(crate) fn leave(&mut self) {
         self.start.sockets.remove_files();
+        self.restore_terminal();
+        self.life.child.cgroup.remove();
+    }
+
+    fn restore_terminal(&self) {
         if let Some(terminal) = &self.terminal {
             terminal.restore();
         }
-        self.life.child.cgroup.remove();
     }
 
     pub(crate) fn has_terminal(&self) -> bool {
@@ -457,6 +461,7 @@ impl World for Kernel {
             Action::FindHeir => self.find_heir(),
             Action::EndSearch => self.end_search(),
             Action::LookWhoListens => self.look_who_listens(),
+            Action::RestoreTerminal => self.restore_terminal(),
             Action::NextGeneration { number } => self.next_generation(number),
             Action::OpenBeside { generation } => self.open_beside(generation),
             Action::Beside(action) => self.act_beside(*action),

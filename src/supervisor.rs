@@ -334,6 +334,10 @@ impl Supervisor {
             restart: reason,
             delay,
         });
+        // The one beside may use it.
+        if self.beside.is_none() {
+            self.act(Action::RestoreTerminal);
+        }
         let until = now.saturating_add(delay);
         self.state = State::Between { until, last };
         if delay.is_zero() {

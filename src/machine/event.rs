@@ -238,6 +238,9 @@ pub(crate) enum Action {
     EndSearch,
     /// Looks whether what is left listens on a port, and reports it as `Event::LeftListening`.
     LookWhoListens,
+    /// No child uses the terminal any more: it is set as it was at the start, for whoever types until the next life of
+    /// the command, and for that.
+    RestoreTerminal,
     /// Another life of the command begins: what belongs to the last one is forgotten.
     NextGeneration {
         number: u32,

@@ -284,7 +284,7 @@ impl Judge {
             }
             Action::Adopt(plan) => self.serving.plan = Rc::clone(plan),
             Action::Reload => self.batch.answered(),
-            Action::CloseSockets => {}
+            Action::RestoreTerminal | Action::CloseSockets => {}
             action => self.sees_of(None, action),
         }
     }

@@ -413,6 +413,22 @@ fn the_end_in_the_background_leaves_the_foreground_alone() {
 // How the terminal is left.
 
 #[test]
+fn each_life_of_the_command_finds_the_terminal_as_the_first_one() {
+    let mut pty = Pty::shell();
+    let options = "--restart on-failure --restart-delay 50ms";
+    pty.enters(&stepdown(&format!("{options} -- {INNER_SHELL}")))
+        .shows("[inner 0]");
+    // It has the foreground for itself, and gives nothing back.
+    pty.enters("stty raw -echo; kill -KILL $$")
+        .shows("restarted in")
+        .shows("[inner 0]");
+    pty.enters("cat").enters("a line").shows("a line");
+    pty.types(CTRL_C).shows("[inner 130]");
+    pty.never_showed("job control");
+    pty.enters("exit 0").shows(&prompt(0));
+}
+
+#[test]
 fn the_settings_are_put_back_after_kill() {
     let mut pty = Pty::plain_shell();
     let settings = pty.settings();

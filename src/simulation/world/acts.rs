@@ -149,7 +149,8 @@ impl World {
                     self.life.jobs.outlive(beside.jobs);
                 }
             }
-            Action::CloseSockets | Action::Record(_) | Action::Finish(_) => {}
+            Action::RestoreTerminal | Action::CloseSockets => {}
+            Action::Record(_) | Action::Finish(_) => {}
         }
     }
 
