@@ -181,10 +181,20 @@ impl Supervisor {
     /// Nothing follows the generation that is alive, even where it was to be followed by one: connections that the
     /// child does not take any more must not wait for another one.
     fn stop_by(&mut self, now: Duration, reason: Reason, received: Option<Received>) {
-        self.stop_asked = true;
+        let is_first = !std::mem::replace(&mut self.stop_asked, true);
         self.close_sockets();
         self.bound_beside(now);
-        self.machine.restart_becomes_stop(now, reason, received);
+        if is_first && self.was_to_go_on(now) {
+            self.machine.ends_for_good(now, reason, received);
+        }
+    }
+
+    /// Whether the generation that ends was to be followed by another one.
+    fn was_to_go_on(&self, now: Duration) -> bool {
+        let foreseen = || self.judge(now, &self.machine.outcome(now));
+        let verdict = || self.verdict.unwrap_or_else(foreseen);
+        let ends = self.machine.comes_down();
+        ends && (self.restart_asked || matches!(verdict(), Verdict::Restart(_)))
     }
 
     /// The whole stop sequence, and then the next generation. Nothing is lost where a request is not obeyed: what

@@ -32,7 +32,8 @@ impl Machine {
         (is_over && is_known).then(|| self.outcome(now))
     }
 
-    pub(super) fn outcome(&self, now: Duration) -> Outcome {
+    /// How it ends, as far as that is known by now.
+    pub(crate) fn outcome(&self, now: Duration) -> Outcome {
         let begun = self.stop.begun;
         let reason = begun.map_or(Reason::Exit, |begun| begun.reason);
         let status = self.child.status();

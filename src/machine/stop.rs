@@ -105,20 +105,24 @@ impl Machine {
         }
     }
 
-    /// The stop that is under way was to be followed by another start, and is not any more.
-    pub(crate) fn restart_becomes_stop(
+    /// The end that is under way was to be followed by another start, and is not any more. How it came stays as it
+    /// was, except that nobody has asked for a restart.
+    pub(crate) fn ends_for_good(
         &mut self,
         now: Duration,
         reason: Reason,
         received: Option<Received>,
     ) {
+        // Else the request itself is told.
+        if self.can_be_asked() {
+            return;
+        }
         let Some(begun) = &mut self.stop.begun else {
             return;
         };
-        if begun.reason != Reason::Restart {
-            return;
+        if begun.reason == Reason::Restart {
+            (begun.reason, begun.received) = (reason, received);
         }
-        (begun.reason, begun.received) = (reason, received);
         // The service manager has not heard of this one.
         self.act(Action::NotReady);
         let limits = self.stop.limits.as_ref();

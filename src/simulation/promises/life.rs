@@ -231,8 +231,11 @@ impl Judge {
         let life = self.life_mut(generation);
         match record {
             Record::StopAsked { reason, signal, .. } => {
-                let becomes_stop = life.reason == Some(Reason::Restart) && life.asked;
-                if !becomes_stop {
+                // It was to be followed by another one, and is not any more; a mere wait is ended.
+                let only_waits =
+                    life.reason == Some(Reason::Exit) && plan.left == Left::Wait && !life.asked;
+                let ends_for_good = life.t0.is_some() && !only_waits;
+                if !ends_for_good {
                     life.t0 = Some(now);
                     let by_parent = *reason == Reason::ParentDied;
                     life.signal = if by_parent {
@@ -245,7 +248,9 @@ impl Judge {
                     }
                 }
                 life.asked = true;
-                life.reason = Some(*reason);
+                if !ends_for_good || life.reason == Some(Reason::Restart) {
+                    life.reason = Some(*reason);
+                }
             }
             Record::WillNotStart => life.will_not_start = true,
             Record::StartFailed(failure) => {

@@ -153,9 +153,46 @@ fn a_stop_while_the_last_generation_is_swept_is_no_less_a_stop() {
         .with("post-stop", "p")
         .at(1500, TERM);
     story.script.hooks_take = Some(secs(1));
-    let told = story.told();
-    assert!(!told.contains("generation"), "{told}");
-    assert!(told.ends_with("-> exit 3"), "{told}");
+    story.tells(
+        "0 started, pid 2
+         1000 child exited with 3 after 1.0 s
+         1000 post-stop hook \"p\" started
+         1500 stopping: TERM from outside the container
+         1500 TERM not forwarded: the child has ended
+         2000 post-stop hook \"p\" done (1.0 s)
+         2000 exit status 3
+         -> exit 3",
+    );
+}
+
+#[test]
+fn a_stop_of_one_that_ends_is_told_where_another_one_was_to_follow() {
+    // Which request, and how often it is told.
+    for (restart, signals, times) in [
+        (Restart::OnFailure, vec![TERM], 1),
+        (Restart::OnFailure, vec![TERM, TERM], 1),
+        (Restart::OnFailure, vec![received(Signal::HUP)], 0),
+        (Restart::No, vec![TERM], 0),
+    ] {
+        let mut supervision = on_failure();
+        supervision.restart = restart;
+        let mut story = Story::new(supervision, &[])
+            .with("max-runtime", "1s")
+            .with("pre-stop", "p")
+            .with("restart-limit", "1");
+        for signal in signals {
+            story = story.at(1500, signal);
+        }
+        if times == 0 {
+            story = story.at(9000, TERM);
+        }
+        story.script.hooks_take = Some(secs(1));
+        let told = story.told();
+        let stopping = told.matches("1500 stopping: TERM from").count();
+        assert_eq!(stopping, times, "{told}");
+        let goes_on = told.contains("generation 2 begins");
+        assert_eq!(goes_on, restart != Restart::No && times == 0, "{told}");
+    }
 }
 
 #[test]
