@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::io::unix::AsyncFd;
@@ -14,7 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 use crate::machine::Event;
 use crate::reactor::Reactor;
 use crate::sys::file::reason;
-use crate::sys::stdin;
+use crate::sys::stdin::{self, Input as Found};
 use crate::sys::watch::{self, Stdio};
 
 /// What is to be done with the child's standard input.
@@ -67,6 +68,9 @@ pub(crate) fn start(
     OrderSender(sender)
 }
 
+/// How long input is left alone that is there for the foreground of the terminal.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Our standard input, as something to wait for.
 struct WatchedStdin {
     /// `None` for what epoll refuses because it is always ready: a file.
@@ -84,14 +88,16 @@ impl WatchedStdin {
     }
 
     async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(watched) = &self.watched else {
-            return stdin::read_now(buffer);
-        };
         loop {
-            let mut ready = watched.readable().await?;
-            match stdin::read_now(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                result => return result,
+            let ready = match &self.watched {
+                Some(watched) => Some(watched.readable().await?),
+                None => None,
+            };
+            match (stdin::read_now(buffer)?, ready) {
+                (Found::Read(count), _) => return Ok(count),
+                (Found::Nothing, Some(mut ready)) => ready.clear_ready(),
+                // Nobody tells us when we come to the foreground.
+                (Found::OfOthers | Found::Nothing, _) => tokio::time::sleep(LOOK_AGAIN).await,
             }
         }
     }

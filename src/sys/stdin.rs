@@ -8,26 +8,42 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
-/// What is there to read; `WouldBlock` when there is nothing, or nothing for us: the input of a
-/// terminal belongs to its foreground process group.
+/// What a look at standard input has found.
+pub(crate) enum Input {
+    /// So many bytes were read; none is the end.
+    Read(usize),
+    /// There is nothing to read now.
+    Nothing,
+    /// There is something, which is not for us: the input of a terminal belongs to its foreground process group.
+    OfOthers,
+}
+
+/// Reads what is there.
 ///
 /// # Errors
 /// The errno of read(2).
-pub(crate) fn read_now(buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_now(buffer: &mut [u8]) -> io::Result<Input> {
     // SAFETY: a closed descriptor 0 makes the calls fail, and nothing opened by this program ever gets
     // the number 0.
     let stdin = unsafe { BorrowedFd::borrow_raw(0) };
-    let mut fds = [PollFd::new(stdin, PollFlags::POLLIN)];
-    // Another reader of the same stream could still be faster; the kernel has no read that never waits
-    // for terminals.
-    if poll(&mut fds, PollTimeout::ZERO)? == 0 {
-        return Err(Errno::EAGAIN.into());
-    }
-    match nix::unistd::read(stdin, buffer) {
-        // A read from the background: as TTIN is blocked, the kernel answers EIO.
-        Err(Errno::EIO) if tcgetpgrp(stdin).is_ok_and(|group| group != getpgrp()) => {
-            Err(Errno::EAGAIN.into())
+    let mut tries = 2;
+    loop {
+        let mut fds = [PollFd::new(stdin, PollFlags::POLLIN)];
+        // Another reader of the same stream could still be faster; the kernel has no read that never waits
+        // for terminals.
+        if poll(&mut fds, PollTimeout::ZERO)? == 0 {
+            return Ok(Input::Nothing);
         }
-        result => Ok(result?),
+        tries -= 1;
+        match nix::unistd::read(stdin, buffer) {
+            // A read from the background: as TTIN is blocked, the kernel answers EIO.
+            Err(Errno::EIO) => match tcgetpgrp(stdin) {
+                Ok(group) if group != getpgrp() => return Ok(Input::OfOthers),
+                // We have come to the foreground meanwhile.
+                Ok(_) if tries > 0 => {}
+                _ => return Err(Errno::EIO.into()),
+            },
+            result => return Ok(Input::Read(result?)),
+        }
     }
 }

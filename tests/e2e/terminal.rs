@@ -394,6 +394,20 @@ fn what_is_typed_for_others_does_not_end_the_input_of_a_relay() {
 }
 
 #[test]
+fn what_is_typed_ahead_of_fg_is_read_by_the_relay() {
+    let mut pty = Pty::shell();
+    pty.enters(&stepdown("--stdin relay -- sed -u -e 's/^/got /' &"));
+    for _ in 0..20 {
+        // It waits for input, and hears of what is typed for the shell.
+        pty.waits_for_state("stepdown", 'S');
+        pty.types("fg\na line\n").shows("got a line");
+        pty.types(CTRL_Z).shows(&prompt(148));
+        pty.enters("bg").shows(&prompt(0));
+    }
+    pty.enters("fg").types(CTRL_D).shows(&prompt(0));
+}
+
+#[test]
 fn the_end_in_the_background_leaves_the_foreground_alone() {
     let mut pty = Pty::shell();
     pty.enters(&stepdown(&format!("-- {} editor", child())))
