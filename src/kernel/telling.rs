@@ -8,8 +8,8 @@ use super::Kernel;
 use crate::machine::roots::{Had, LeftBehind, Treatment, judge};
 use crate::machine::{Event, Whom};
 use crate::record::{Process, Sender};
-use crate::sys::clock;
 use crate::sys::tree::{self, Member, Tree};
+use crate::sys::{clock, signals};
 use crate::words::signal::{Signal, SignalSet};
 
 /// Which processes have had a signal that was not for the main child alone.
@@ -20,9 +20,14 @@ pub(super) struct Delivered {
     groups: Vec<(i32, Signal, Instant)>,
     /// One by one, by pid and start.
     members: BTreeMap<(i32, u64), SignalSet>,
+    /// When there are so many of them, those that are gone are forgotten.
+    room: usize,
     /// All there were, without a /proc to see them in.
     all: SignalSet,
 }
+
+/// For so many processes it is not asked who of them is there.
+const LEAST_ROOM: usize = 64;
 
 impl Delivered {
     pub(super) fn group(&mut self, group: i32, signal: Signal, at: Instant) {
@@ -36,6 +41,11 @@ impl Delivered {
         for member in reached {
             let key = (member.pid, member.started);
             self.members.entry(key).or_default().insert(signal);
+        }
+        // Signals may be sent to the tree for years, and each time to others.
+        if self.members.len() > self.room {
+            self.members.retain(|(pid, _), _| signals::is_there(*pid));
+            self.room = (self.members.len() * 2).max(LEAST_ROOM);
         }
     }
 
@@ -191,5 +201,37 @@ impl Kernel {
         self.signal_without_proc(Signal::TERM);
         self.signal_without_proc(Signal::CONT);
         Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn sleeper() -> (Child, Vec<Member>) {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let members = tree::living(&[i32::try_from(child.id()).unwrap()]);
+        assert_eq!(members.len(), 1);
+        (child, members)
+    }
+
+    #[test]
+    fn only_who_is_gone_is_forgotten() {
+        let usr1 = Signal::parse("USR1").unwrap();
+        let mut told = Delivered::default();
+        let (mut stays, there) = sleeper();
+        told.members(&there, usr1);
+        for _ in 0..3 * LEAST_ROOM {
+            let (mut goes, members) = sleeper();
+            told.members(&members, usr1);
+            goes.kill().unwrap();
+            goes.wait().unwrap();
+        }
+        assert!(told.members.len() <= LEAST_ROOM);
+        assert!(told.has_had(&there[0]).contains(usr1));
+        stays.kill().unwrap();
+        stays.wait().unwrap();
     }
 }
