@@ -309,17 +309,8 @@ impl Stage {
                 continue;
             };
             let (text, at) = match found {
-                Found::Text(text, at) => {
-                    let line = at.line + 1;
-                    (
-                        text,
-                        Spot {
-                            line,
-                            column: 1,
-                            ..at
-                        },
-                    )
-                }
+                // The place is that of its first line, below the COPY.
+                Found::Text(text, at) => (text, at),
                 Found::File(file) => {
                     let Some(file) = sources.beside(&file) else {
                         continue;

@@ -75,6 +75,7 @@ mod init_build;
 mod ladder;
 mod left;
 mod lint;
+mod lint_docker;
 mod listen;
 mod listen_programs;
 mod liveness;
