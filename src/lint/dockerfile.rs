@@ -46,6 +46,7 @@ impl Image {
     /// # Errors
     /// It is no Dockerfile: where, and why.
     pub(crate) fn read(text: &str, file: usize, context: &Path) -> Result<Self, Placed<String>> {
+        let text = &with_empty_entrypoints(text);
         let lines = Lines::new(text, file);
         let parsed = parse_dockerfile::parse(text).map_err(|error| {
             let at = Spot {
@@ -149,9 +150,7 @@ impl Stage {
                 let at = lines.spot(cmd.cmd.span.start);
                 let words = self.words(&cmd.arguments, "CMD", at, lines, escape);
                 // `CMD []` takes back what the image before has.
-                let is_empty =
-                    matches!(&cmd.arguments, Command::Shell(line) if line.value.trim() == "[]");
-                self.cmd = Some(words).filter(|words| !is_empty && !words.words.is_empty());
+                self.cmd = Some(words).filter(|words| !words.words.is_empty());
             }
             Instruction::Stopsignal(signal) => {
                 let (text, is_known) = self.put_in(&signal.arguments.value);
@@ -255,6 +254,15 @@ impl Stage {
             }
             Command::Shell(line) => {
                 let at = lines.spot(line.span.start);
+                if let Some(words) = exec_form(&joined(line.value, escape)) {
+                    let words = words.into_iter().map(|text| word(text, at)).collect();
+                    return Words {
+                        words,
+                        at,
+                        key,
+                        is_shell_form: false,
+                    };
+                }
                 if is_broken(line.value) {
                     self.broken.push((key, at));
                 }
@@ -380,13 +388,38 @@ fn declared_in_env(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Brackets and quotes around it all, as an exec form has, and no JSON.
-fn is_broken(line: &str) -> bool {
-    let line = line.trim();
-    let inner = line
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    inner.is_some_and(|inner| inner.trim_start().starts_with(['\'', '"']))
+/// The words of an exec form. Docker ignores what stands behind it on the line, a comment for example; the parser does
+/// not, and takes the line for one of a shell.
+fn exec_form(line: &str) -> Option<Vec<String>> {
+    let words = serde_json::Deserializer::from_str(line);
+    words.into_iter().next()?.ok()
+}
+
+/// Docker takes `ENTRYPOINT []`, and the parser refuses it unless something stands behind.
+fn with_empty_entrypoints(text: &str) -> String {
+    let mut whole = String::new();
+    for line in text.split_inclusive('\n') {
+        let (line, end) = line.split_at(line.trim_end().len());
+        let mut words = line.split_whitespace();
+        let is_it = words
+            .next()
+            .is_some_and(|first| first.eq_ignore_ascii_case("ENTRYPOINT"));
+        whole.push_str(line);
+        if is_it && words.collect::<String>() == "[]" {
+            whole.push_str(" #");
+        }
+        whole.push_str(end);
+    }
+    whole
+}
+
+/// Brackets and quotes around it all, as an exec form has, and no JSON; or a bracket that no shell takes for a test.
+pub(crate) fn is_broken(line: &str) -> bool {
+    let Some(inner) = line.trim().strip_prefix('[') else {
+        return false;
+    };
+    let is_quoted = inner.ends_with(']') && inner.trim_start().starts_with(['\'', '"']);
+    is_quoted || !inner.starts_with([' ', '\t', '[', '\\'])
 }
 
 /// A line that goes on over several, without the comments in between.

@@ -40,3 +40,42 @@ fn a_script_in_the_dockerfile_has_the_lines_of_the_file() {
                    CMD [\"/a.sh\"]\n";
     assert_eq!(found(ignored), [""; 0]);
 }
+
+#[test]
+fn an_exec_form_is_read_as_docker_reads_it() {
+    let runner = ["2:5: [runner-in-front]"];
+    assert_eq!(
+        found("FROM node\nCMD [\"npm\", \"start\"] # of package.json\n"),
+        runner
+    );
+    let begins =
+        "FROM node\nENTRYPOINT [\"stepdown\", \"--drain-timeout\", \"5s\", \"--\"] # the init\n";
+    assert_eq!(found(begins), ["2:12: [stepdown-options]"]);
+    // What takes back the ENTRYPOINT of the image before.
+    for nothing in ["[]", "[ ]", "[]  ", "[] # none"] {
+        let text = format!(
+            "FROM node\nENTRYPOINT [\"tini\", \"--\"]\nENTRYPOINT {nothing}\nCMD [\"npm\", \"start\"]\n"
+        );
+        assert_eq!(found(&text), ["4:7: [runner-in-front]"], "{nothing}");
+    }
+    // Docker gives these to a shell, which finds no such command.
+    for broken in [
+        "[node, a.js]",
+        "[node]",
+        "[node, a.js] # c",
+        "['node', 'a.js']",
+    ] {
+        let text = format!("FROM node\nCMD {broken}\n");
+        assert_eq!(found(&text), ["2:5: [exec-form-broken]"], "{broken}");
+    }
+    for test in [
+        "[ -d /srv ] && exec node a.js",
+        "[[ -d /srv ]] && exec node a.js",
+    ] {
+        assert_eq!(
+            found(&format!("FROM node\nCMD {test}\n")),
+            [""; 0],
+            "{test}"
+        );
+    }
+}

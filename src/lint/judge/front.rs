@@ -2,6 +2,7 @@
 
 use super::Case;
 use crate::lint::command::{self, is_init};
+use crate::lint::dockerfile::is_broken;
 use crate::lint::finding::Findings;
 use crate::lint::place::Spot;
 use crate::lint::programs::{Sh, base_name, has_no_handler, runner};
@@ -125,10 +126,6 @@ fn waits_for(fate: &Fate<'_>) -> Option<(String, usize)> {
         }
         Fate::Execs(_) | Fate::Last(_) | Fate::Ignores(_) | Fate::Unknown => None,
     }
-}
-
-fn is_broken(line: &str) -> bool {
-    line.starts_with('[') && line.ends_with(']')
 }
 
 fn script(case: &Case<'_>, findings: &mut Findings) {
