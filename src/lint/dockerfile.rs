@@ -22,6 +22,8 @@ pub(crate) struct Stage {
     known: Known,
     pub(crate) entrypoint: Option<Words>,
     pub(crate) cmd: Option<Words>,
+    /// CMD stands in this stage, not in one before it.
+    has_own_cmd: bool,
     /// An exec form that is none.
     pub(crate) broken: Vec<(&'static str, Spot)>,
     environment: Environment,
@@ -68,13 +70,13 @@ impl Image {
                     let (image, is_known) = interpolate(&from.image.value, &lookup);
                     let at = lines.spot(from.from.span.start);
                     let name = from.as_.as_ref().map(|(_, name)| name.value.to_string());
-                    let same = |stage: &&Stage| stage.name.as_deref() == Some(&image);
-                    let mut stage = match stages.iter().rfind(same) {
+                    let mut stage = match stages.iter().rfind(|stage| stage.is_named(&image)) {
                         Some(before) => before.clone(),
                         None => Stage::on(if is_known { &image } else { "$" }, at, context),
                     };
                     stage.name = name;
                     stage.at = at;
+                    stage.has_own_cmd = false;
                     stage.arguments.clear();
                     stages.push(stage);
                 }
@@ -105,10 +107,7 @@ impl Image {
     /// The stage of this name, or the last one.
     pub(crate) fn stage(&self, target: Option<&str>) -> Option<&Stage> {
         match target {
-            Some(target) => {
-                let is_it = |stage: &&Stage| stage.name.as_deref() == Some(target);
-                self.stages.iter().rfind(is_it)
-            }
+            Some(target) => self.stages.iter().rfind(|stage| stage.is_named(target)),
             None => self.stages.last(),
         }
     }
@@ -125,6 +124,7 @@ impl Stage {
             known,
             entrypoint: None,
             cmd: None,
+            has_own_cmd: false,
             broken: Vec::new(),
             environment: Environment::default(),
             stop_signal: signal.map(|signal| Placed::new(signal.to_owned(), at)),
@@ -139,18 +139,27 @@ impl Stage {
         }
     }
 
+    /// Docker does not tell capitals in the name of a stage.
+    fn is_named(&self, name: &str) -> bool {
+        let own = self.name.as_deref();
+        own.is_some_and(|own| own.eq_ignore_ascii_case(name))
+    }
+
     fn take(&mut self, instruction: &Instruction<'_>, lines: &Lines<'_>, escape: char) {
         match instruction {
             Instruction::Entrypoint(entrypoint) => {
                 let at = lines.spot(entrypoint.entrypoint.span.start);
                 let command = &entrypoint.arguments;
                 self.entrypoint = Some(self.words(command, "ENTRYPOINT", at, lines, escape));
+                // One from another image, which was written for another ENTRYPOINT, is left out by Docker.
+                self.cmd.take_if(|_| !self.has_own_cmd);
             }
             Instruction::Cmd(cmd) => {
                 let at = lines.spot(cmd.cmd.span.start);
                 let words = self.words(&cmd.arguments, "CMD", at, lines, escape);
                 // `CMD []` takes back what the image before has.
                 self.cmd = Some(words).filter(|words| !words.words.is_empty());
+                self.has_own_cmd = true;
             }
             Instruction::Stopsignal(signal) => {
                 let (text, is_known) = self.put_in(&signal.arguments.value);

@@ -79,3 +79,20 @@ fn an_exec_form_is_read_as_docker_reads_it() {
         );
     }
 }
+
+#[test]
+fn stages_are_as_docker_has_them() {
+    let base = "FROM node AS Base\nCMD [\"npm\", \"start\"]\n";
+    assert_eq!(
+        found(&format!("{base}FROM base\n")),
+        ["2:7: [runner-in-front]"]
+    );
+    // An ENTRYPOINT takes back the CMD of the stage before, and not that of its own.
+    let tini = "ENTRYPOINT [\"tini\", \"--\"]\n";
+    assert_eq!(found(&format!("{base}FROM base\n{tini}")), [""; 0]);
+    let own = "CMD [\"yarn\", \"start\"]\n";
+    assert_eq!(
+        found(&format!("{base}FROM base\n{own}{tini}")),
+        ["4:7: [runner-in-front]"]
+    );
+}
