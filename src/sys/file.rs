@@ -172,6 +172,11 @@ fn write_fresh(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 }
 
 fn append(path: &Path, text: &str) -> io::Result<()> {
+    // Who has inherited a file writes on where the others have stopped. If it were opened once more, the next line of
+    // theirs, or of our log, would stand over this text.
+    if let Some(stream) = own_stream(path).filter(|stream| stderr::is_file(*stream)) {
+        return write_to_stream(stream, text);
+    }
     let opened = File::options().append(true).custom_flags(FLAGS).open(path);
     match opened {
         Ok(mut file) => file.write_all(text.as_bytes()),

@@ -43,7 +43,7 @@ pub(super) fn write_part(stderr: BorrowedFd<'_>, line: &[u8]) -> Result<usize, E
     }
 }
 
-fn is_file(stderr: BorrowedFd<'_>) -> bool {
+pub(super) fn is_file(stderr: BorrowedFd<'_>) -> bool {
     let kind = nix::sys::stat::fstat(stderr).map(|stat| stat.st_mode & libc::S_IFMT);
     kind == Ok(libc::S_IFREG)
 }

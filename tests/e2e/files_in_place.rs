@@ -2,6 +2,7 @@
 //! is written, and the name stays.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use crate::files::{directory, json, names, run_in};
@@ -196,4 +197,36 @@ fn a_report_on_standard_output_takes_no_files_place() {
     assert!(text.starts_with("before\nsaid\n{"), "{text}");
     assert_eq!(report_in(&text)["outcome"]["code"], 3);
     assert_eq!(names(&dir), ["output"]);
+}
+
+#[test]
+fn what_is_written_to_a_file_that_is_a_stream_stands_between_its_lines() {
+    let dir = directory();
+    let path = dir.path().join("output");
+    let output = fs::File::create(&path).expect("our own file");
+    let mut log = output.try_clone().expect("a descriptor");
+    let ended = Stepdown::new()
+        .args([
+            "-v",
+            "--termination-log=/dev/stderr",
+            "--report=/dev/stdout",
+        ])
+        .stdout_to(output.try_clone().expect("a descriptor"))
+        .stderr_to(output)
+        .shell("kill -TERM $PPID; exec sleep 60")
+        .run();
+    ended.code(143);
+    // Who has called it goes on writing.
+    log.write_all(b"after\n").expect("our own file");
+    let text = fs::read_to_string(&path).expect("our own file");
+    assert_eq!(text.matches("; not ended yet.\n").count(), 3, "{text}");
+    for line in [
+        "stepdown: started, pid",
+        "stepdown: stopped in",
+        "\nstopped in",
+        "\nafter\n",
+    ] {
+        assert_eq!(text.matches(line).count(), 1, "{line} in {text}");
+    }
+    assert_eq!(report_in(&text)["outcome"]["code"], 143);
 }
