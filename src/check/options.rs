@@ -16,6 +16,7 @@ use crate::options::check::{
     EXPECT_EXIT, IN_FLIGHT, IN_FLIGHT_COUNT, MIN_COMPLETE, OFFSETS, PORT_FREE, READY_LINE, RUNS,
     SIGNAL, STOP_COMMAND, WITHIN,
 };
+use crate::options::definition::written;
 use crate::options::readiness::{READY_TIMEOUT, READY_WHEN};
 use crate::options::signals::REWRITE;
 use crate::options::stop::{DEADLINE, GRACE, LADDER};
@@ -135,9 +136,9 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
     let mut typed = settings.typed();
     if !settings.has(&GRACE) && !settings.has(&DEADLINE) {
         // KILL comes when the promise is broken: waiting longer would show nothing more.
-        settings.add(&GRACE, format!("{}ms", within.as_millis()), Source::Flag);
+        settings.add(&GRACE, written(within), Source::Flag);
         // The stepdown in front of the command sends it earlier, so that the promise can be kept.
-        typed.push(format!("--grace={}ms", within.as_millis() * 3 / 4).into());
+        typed.push(format!("--grace={}", written(within / 4 * 3)).into());
     }
     let mut plan = settings.plan()?;
     let level = plan.voice.level;
@@ -157,7 +158,8 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
         step.action = StepAction::Exec(words);
         step.text = format!("exec={text}").into();
     }
-    let limit = longest(&plan).max(within) + Duration::from_secs(20);
+    let limit = longest(&plan).max(within);
+    let limit = limit.saturating_add(Duration::from_secs(20));
     (promise.steps, promise.signals) = steps(&plan, signal);
     let variants = if compare {
         both(&plan, &promise, &command, typed, &settings)?
@@ -242,8 +244,7 @@ fn both(
         let notify = "--ready-when=notify";
         typed.retain(|word| word == notify || !word.to_string_lossy().starts_with(&prefix));
     }
-    let within = promise.within.as_millis();
-    watching.add(&GRACE, format!("{within}ms"), Source::Flag);
+    watching.add(&GRACE, written(promise.within), Source::Flag);
     let mut watching = watching.plan()?;
     if settings.has(&STOP_COMMAND) {
         watching.ladder.clone_from(&plan.ladder);

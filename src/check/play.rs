@@ -21,7 +21,7 @@ use nix::sys::stat::Mode;
 use super::fact::{Fact, LeftProcess, What};
 use super::history::History;
 use super::options::{Check, Variant};
-use crate::check::play::conductor::{Conductor, Lines};
+use crate::check::play::conductor::{Conductor, Lines, later};
 use crate::check::play::containers::{Containers, Engine};
 use crate::check::play::in_flight::{ClientEvent, Tally};
 use crate::check::play::replacing::{Load, Step};
@@ -245,25 +245,26 @@ impl<'a> RunInProgress<'a> {
                 let started = self.began + fact.at();
                 self.started = Some(started);
                 self.progress = match self.offset {
-                    Some(offset) => Progress::Due(started + offset),
+                    Some(offset) => Progress::Due(later(started, offset)),
                     None if self.check.moment.ready => {
                         // If the machine has a limit of its own, it gives up first.
-                        Progress::Readying(started + self.check.moment.patience + CLOSING)
+                        let until = later(started, self.check.moment.patience);
+                        Progress::Readying(until + CLOSING)
                     }
-                    None => Progress::Due(started + self.check.moment.after),
+                    None => Progress::Due(later(started, self.check.moment.after)),
                 };
                 if self.check.moment.line.is_some() {
-                    self.progress = Progress::Readying(started + self.check.moment.patience);
+                    self.progress = Progress::Readying(later(started, self.check.moment.patience));
                 }
             }
             What::Ready => self.is_ready(now),
             What::StopAsked => {
                 self.progress = Progress::Sent;
-                self.limit.get_or_insert(now + self.check.limit);
+                self.limit.get_or_insert(later(now, self.check.limit));
             }
             What::Exited { .. } => {
                 self.progress = Progress::Sent;
-                self.limit.get_or_insert(now + self.check.limit);
+                self.limit.get_or_insert(later(now, self.check.limit));
             }
             What::Impossible => self.history.impossible = Some(fact.text.clone()),
             _ => {}
@@ -279,7 +280,7 @@ impl<'a> RunInProgress<'a> {
     fn is_ready(&mut self, now: Instant) {
         self.ready = true;
         if matches!(self.progress, Progress::Readying(_)) {
-            self.progress = Progress::Due(now + self.check.moment.after);
+            self.progress = Progress::Due(later(now, self.check.moment.after));
         }
     }
 
@@ -408,7 +409,8 @@ impl<'a> RunInProgress<'a> {
     }
 
     fn ask(&mut self) {
-        self.limit.get_or_insert(Instant::now() + self.check.limit);
+        self.limit
+            .get_or_insert(later(Instant::now(), self.check.limit));
         // It may have ended meanwhile: then its facts say so.
         let _ = signals::send(self.stage, self.variant.promise.signal);
     }

@@ -192,6 +192,31 @@ fn hooks_and_drain_are_told_apart_from_the_program() {
     assert!(ended.stdout.contains(told), "{}", ended.told());
 }
 
+#[test]
+fn times_that_no_clock_reaches_are_taken() {
+    const LONGEST: &str = "18446744073709551615s";
+    let program = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    for option in [
+        "--within",
+        "--grace",
+        "--deadline",
+        "--ready-timeout",
+        "--pre-stop=true --hook-timeout",
+    ] {
+        let words = format!("{option}={LONGEST}");
+        let words: Vec<&str> = words.split(' ').collect();
+        shell(&words, program).code(0).nothing_left();
+    }
+    // The moment never comes, and the end of the command does.
+    for option in [
+        format!("--after={LONGEST}"),
+        format!("--offsets={LONGEST}..{LONGEST}/1s"),
+    ] {
+        let ended = check(&[&option]).shell("exit 3").run();
+        ended.code(1).said("runs: broken").nothing_left();
+    }
+}
+
 /// A balancer asks while the check runs, as it does in production.
 #[test]
 fn the_health_endpoint_says_that_the_stop_has_begun() {

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -123,6 +123,14 @@ async fn readable(pipe: Option<&Pipe>) {
         }
         None => pending().await,
     }
+}
+
+/// A hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// So much later. What is longer than any check lasts is cut: no clock goes so far.
+pub(super) fn later(at: Instant, by: Duration) -> Instant {
+    at + by.min(LONGEST)
 }
 
 async fn time_is_up(until: Option<Instant>) {

@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::conductor::{Conductor, Lines};
+use super::conductor::{Conductor, Lines, later};
 use super::load::{self, PATIENCE};
 use super::{CLOSING, Progress, RunInProgress};
 use crate::check::fact::{FIRST, What};
@@ -103,7 +103,10 @@ impl RunInProgress<'_> {
                 if let Some(replace) = &self.check.replace {
                     let _ = signals::send(self.stage, replace.signal);
                 }
-                Step::Asked(now + self.check.moment.patience + self.check.limit)
+                Step::Asked(later(
+                    later(now, self.check.moment.patience),
+                    self.check.limit,
+                ))
             }
             Step::Asked(at) if now >= at => Step::After(now),
             Step::After(at) if now >= at => {
