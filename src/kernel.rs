@@ -87,6 +87,8 @@ pub(crate) struct Kernel {
     reactor: Option<Reactor>,
     /// The service manager that started us.
     upward: Upward,
+    /// When it is told again what it has not taken.
+    unsaid_until: Option<Duration>,
     told_no_proc: bool,
     memory: memory::OomKills,
     /// There only with `--reload-on`.
@@ -152,6 +154,7 @@ impl Kernel {
             } else {
                 Upward::from_environment()
             },
+            unsaid_until: None,
             told_no_proc: false,
             memory: memory::OomKills::default(),
             reloader: None,
@@ -364,6 +367,7 @@ impl World for Kernel {
                 self.next_look(),
                 self.next_look_beside(),
                 steer_at,
+                self.say_at(now),
             ];
             let until = until.into_iter().flatten().min();
             let mut timeout = until.map(|until| until.saturating_sub(now));
@@ -398,6 +402,7 @@ impl World for Kernel {
                         return Event::Deadline;
                     }
                     self.steer_again(now);
+                    self.say_again(now);
                     let _ = self.look(now) || self.look_beside(now);
                 }
                 Wake::TimeOut => {}

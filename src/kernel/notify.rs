@@ -249,9 +249,13 @@ impl NotifySocket {
         tracing::debug!("{sender:?} said {message:?}");
         self.tell_cut(&message, cut);
         self.keep(&message, descriptors);
-        self.end_reload(&mut message);
+        let upward = self.hearing.upward.clone();
         // A child may send a message every second.
-        let passed_on = self.hearing.upward.say(&message.onward);
+        let passed_on = if self.end_reload(&mut message) {
+            upward.say_surely(&message.onward)
+        } else {
+            upward.say(&message.onward)
+        };
         let was_unheard = std::mem::replace(&mut self.unheard, passed_on.is_err());
         if let (Err(why), false) = (passed_on, was_unheard) {
             self.send(Event::Trouble(why));
@@ -289,16 +293,20 @@ impl NotifySocket {
         }
     }
 
-    /// Passes the `READY=1` on that ends a reload of the command. Where it counts for `--ready-when`, the machine says it.
-    fn end_reload(&mut self, message: &mut Message) {
+    /// Passes the `READY=1` on that ends a reload of the command, and says whether there is one. Where it counts for
+    /// `--ready-when`, the machine says it.
+    fn end_reload(&mut self, message: &mut Message) -> bool {
         self.reloading |= message.reloading;
         self.reloading &= self.hearing.upward.serves();
-        if message.ready && !self.hearing.awaits_ready && std::mem::take(&mut self.reloading) {
+        let ends =
+            message.ready && !self.hearing.awaits_ready && std::mem::take(&mut self.reloading);
+        if ends {
             if !message.onward.is_empty() {
                 message.onward.push(b'\n');
             }
             message.onward.extend_from_slice(b"READY=1");
         }
+        ends
     }
 
     /// Before any is kept or closed: whether there is room for one more tells why. Told again once all have come.

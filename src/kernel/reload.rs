@@ -36,7 +36,7 @@ impl Kernel {
             Err(why) => Event::ReloadRefused(why),
         });
         if let Some(begun) = begun {
-            self.was_said(begun.and_then(|()| upward.ready()));
+            self.was_said(begun.and(upward.ready()));
         }
     }
 }

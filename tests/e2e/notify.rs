@@ -209,6 +209,27 @@ fn the_manager_is_told_without_a_free_descriptor_too() {
 }
 
 #[test]
+fn a_manager_that_takes_nothing_for_now_hears_all_of_it_later() {
+    let stage = Stage::new();
+    let other = UnixDatagram::unbound().expect("a socket");
+    other.set_nonblocking(true).expect("a socket");
+    let at = stage.dir.path().join("manager");
+    while other.send_to(b"FULL", &at).is_ok() {}
+    let mut run = Stepdown::new()
+        .env("NOTIFY_SOCKET", &at)
+        .witness(["listen", "15:0"])
+        .start();
+    run.says("ready")
+        .logs("Resource temporarily unavailable: trying again");
+    let mut told = std::iter::repeat_with(|| stage.told());
+    let told = told.find(|told| told != "FULL");
+    assert_eq!(told.as_deref(), Some("READY=1"));
+    run.signal(Signal::SIGTERM);
+    assert_eq!(stage.told(), "STOPPING=1");
+    run.wait().code(0);
+}
+
+#[test]
 fn a_descendant_speaks_for_the_child_and_nobody_else_does() {
     both(|mode| {
         let stage = Stage::new();
