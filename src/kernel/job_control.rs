@@ -156,7 +156,7 @@ impl Kernel {
         }
         Some(Event::ChildStopped {
             signal,
-            shell_waits: !terminal::is_session_leader(),
+            shell_waits: terminal::a_shell_waits(),
         })
     }
 

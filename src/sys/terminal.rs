@@ -18,7 +18,7 @@ use nix::sys::stat::Mode;
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid, tcgetpgrp, tcsetpgrp};
 
-use super::{descriptors, reap, signals};
+use super::{descriptors, reap, signals, tree};
 use crate::words::signal::Signal;
 
 /// How wide the terminal at this descriptor is; `None` where it is none, or does not know.
@@ -138,6 +138,29 @@ pub(crate) fn is_in_our_group(pid: i32) -> bool {
 /// has started us, and none would continue us.
 pub(crate) fn is_session_leader() -> bool {
     getsid(None) == Ok(getpid())
+}
+
+/// Whether a shell may have started us as its job, so that it sees that we stop, and can continue us: our process
+/// group has a parent outside, in our session. Of an orphaned group (setpgid(2)), as where a script has started us,
+/// nobody does. What cannot be looked up, as outside our PID namespace, may be a shell.
+pub(crate) fn a_shell_waits() -> bool {
+    let session = getsid(None).map_or(0, Pid::as_raw);
+    let mut member = getpid().as_raw();
+    // The chain may change while it is followed.
+    for _ in 0..4096 {
+        if member == session {
+            return false;
+        }
+        let Some(parent) = tree::parent_of(member).filter(|parent| *parent > 0) else {
+            return true;
+        };
+        if !is_in_our_group(parent) {
+            return getsid(Some(Pid::from_raw(parent)))
+                .is_ok_and(|other| other.as_raw() == session);
+        }
+        member = parent;
+    }
+    true
 }
 
 fn stdio_terminal() -> Option<OwnedFd> {

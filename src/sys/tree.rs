@@ -104,6 +104,11 @@ fn kin_in(proc: &Proc, pid: i32, ours: i32) -> Option<Kin> {
     Some(Kin::Elsewhere)
 }
 
+/// The parent of a process, 0 outside our PID namespace; `None` where it cannot be found out.
+pub(crate) fn parent_of(pid: i32) -> Option<i32> {
+    Proc::look(|proc| proc.parent(pid)).map(|(_, parent)| parent)
+}
+
 /// Whether this is our user, root, or the user of a process of the tree.
 pub(crate) fn has_user(uid: u32) -> bool {
     // SAFETY: a plain syscall that cannot fail.

@@ -408,6 +408,18 @@ fn what_is_typed_ahead_of_fg_is_read_by_the_relay() {
 }
 
 #[test]
+fn what_stops_itself_goes_on_where_only_a_script_waits() {
+    let script = format!(
+        "{}; echo over",
+        stepdown("-- sh -c 'kill -STOP $$; echo resumed'")
+    );
+    // It is the leader of the session and has no job control: nobody would continue us.
+    let mut pty = Pty::running(Command::new("sh").args(["-c", &script]));
+    pty.shows("resumed").shows("over");
+    pty.ends();
+}
+
+#[test]
 fn the_end_in_the_background_leaves_the_foreground_alone() {
     let mut pty = Pty::shell();
     pty.enters(&stepdown(&format!("-- {} editor", child())))
