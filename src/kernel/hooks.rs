@@ -35,15 +35,21 @@ pub(crate) fn call(hook: &Hook, call: &Call, payload: Option<&Payload>, phase: H
     }
     signals::block_only(&[Signal::PIPE, Signal::TERM]);
     // At the end of its time it is killed, and could not say any more why.
-    let until = Instant::now() + timeout.saturating_sub((timeout / 10).min(LAST_WORDS));
+    let time = timeout.saturating_sub((timeout / 10).min(LAST_WORDS));
+    // A time that is too long for the clock is never over.
+    let until = Instant::now().checked_add(time);
+    let left = || {
+        until.map_or(time, |until| {
+            until.saturating_duration_since(Instant::now())
+        })
+    };
     let mut pause = SHORTEST_PAUSE;
     let mut told: Option<String> = None;
     loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let Err(why) = call::carry_out(call, payload, left) else {
+        let Err(why) = call::carry_out(call, payload, left()) else {
             return 0;
         };
-        let left = until.saturating_duration_since(Instant::now());
+        let left = left();
         if left.is_zero() {
             // An attempt that only had too little time says nothing new.
             tell(&told.unwrap_or(why));

@@ -480,3 +480,17 @@ fn a_mistake_in_a_call_is_found_before_anything_is_started() {
     ended.code(125).never_said("started");
     ended.logged(&["--pre-stop", "https is not supported here", "use http://"]);
 }
+
+#[test]
+fn a_time_that_no_clock_can_measure_is_time_enough() {
+    Stepdown::new()
+        .args(["--hook-timeout", "500000000000y"])
+        .args([
+            "--pre-start",
+            &format!("udp://127.0.0.1:{}/x", net::free_port()),
+        ])
+        .child(["true"])
+        .run()
+        .code(0)
+        .never_logged("a bug");
+}
