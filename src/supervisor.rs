@@ -201,7 +201,10 @@ impl Supervisor {
     /// is being started has the newest of everything, and what is being stopped is followed by the next one
     /// already or must not be followed by any.
     fn restart_by(&mut self, now: Duration, received: Received) {
-        match self.why_no_other() {
+        let alone = self.beside.is_none() && self.opening.is_none();
+        // A mere wait for what the child has left may last for ever.
+        let ends_wait = alone && self.machine.only_waits();
+        match self.why_no_other().filter(|_| !ends_wait) {
             None => {
                 self.restart_asked = true;
                 self.machine.handle(now, Event::RestartAsked(received));

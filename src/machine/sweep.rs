@@ -146,7 +146,7 @@ impl Machine {
     }
 
     /// No stop was asked for, and what the child has left may take its time.
-    pub(super) fn only_waits(&self) -> bool {
+    pub(crate) fn only_waits(&self) -> bool {
         let Phase::Sweep(sweep) = &self.phase else {
             return false;
         };

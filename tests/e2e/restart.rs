@@ -349,3 +349,23 @@ fn what_cannot_be_meant_is_refused() {
         ended.code(125).logged(&[way_out]);
     }
 }
+
+#[test]
+fn a_restart_on_request_ends_the_wait_for_what_is_left() {
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut run = Stepdown::in_mode(mode)
+            .args(["-v", "--left", "wait", "--restart-on", "HUP"])
+            .dir(dir.path())
+            .shell("if test -e first; then echo second; exit; fi; : >first; sleep 1000 & exit 3")
+            .start();
+        run.logs("child exited with 3");
+        run.signal(Signal::SIGHUP).says("second");
+        run.wait()
+            .code(0)
+            .logged(&["restarting: HUP"])
+            .logged(&["TERM to 1 process left"])
+            .logged(&["generation 2 begins"])
+            .nothing_left();
+    });
+}
