@@ -135,10 +135,9 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
     settings.refuse_idle(&settings.plan()?)?;
     let mut typed = settings.typed();
     if !settings.has(&GRACE) && !settings.has(&DEADLINE) {
-        // KILL comes when the promise is broken: waiting longer would show nothing more.
-        settings.add(&GRACE, written(within), Source::Flag);
+        settings.add(&GRACE, written(until_kill(&promise)), Source::Flag);
         // The stepdown in front of the command sends it earlier, so that the promise can be kept.
-        typed.push(format!("--grace={}", written(within / 4 * 3)).into());
+        typed.push(format!("--grace={}", written(in_time(within))).into());
     }
     let mut plan = settings.plan()?;
     let level = plan.voice.level;
@@ -196,6 +195,21 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
     })
 }
 
+/// KILL comes when the promise is broken: waiting longer would show nothing more. Where it is allowed it comes early enough
+/// for what is promised.
+fn until_kill(promise: &Promise) -> Duration {
+    if promise.allow_kill {
+        in_time(promise.within)
+    } else {
+        promise.within
+    }
+}
+
+/// When KILL has to come for all to be gone within this time.
+fn in_time(within: Duration) -> Duration {
+    within / 4 * 3
+}
+
 /// The steps of the stop before KILL, and the signals among them.
 fn steps(plan: &Plan, signal: Signal) -> (Vec<String>, Vec<Signal>) {
     let (mut steps, mut signals) = (Vec::new(), Vec::new());
@@ -244,7 +258,7 @@ fn both(
         let notify = "--ready-when=notify";
         typed.retain(|word| word == notify || !word.to_string_lossy().starts_with(&prefix));
     }
-    watching.add(&GRACE, written(promise.within), Source::Flag);
+    watching.add(&GRACE, written(until_kill(promise)), Source::Flag);
     let mut watching = watching.plan()?;
     if settings.has(&STOP_COMMAND) {
         watching.ladder.clone_from(&plan.ladder);

@@ -107,7 +107,7 @@ pub(crate) static EXPECT_EXIT: Opt = Opt {
 pub(crate) static ALLOW_KILL: Opt = Opt {
     name: "allow-kill",
     kind: Kind::Switch,
-    help: "KILL may be needed",
+    help: "KILL may be needed; it comes when three quarters of --within are over, unless --grace says otherwise",
     ..PROMISES
 };
 

@@ -174,6 +174,9 @@ fn kill_may_be_allowed() {
         .nothing_left();
     let ended = check(&options).args(["--allow-kill"]).shell(script).run();
     ended.code(0).nothing_left();
+    // It comes in time for what is promised.
+    let options = ["--ready-line=ready", "--within=2s", "--allow-kill"];
+    check(&options).shell(script).run().code(0).nothing_left();
 }
 
 #[test]
