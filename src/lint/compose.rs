@@ -24,7 +24,8 @@ const DEFAULT_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 pub(crate) struct Reader<'a> {
     sources: &'a mut Sources,
     directory: PathBuf,
-    variables: BTreeMap<String, String>,
+    /// None where the value is not known.
+    variables: BTreeMap<String, Option<String>>,
 }
 
 /// A service: what the override says, and what it extends there; then the same of the file that is overridden.
@@ -124,7 +125,7 @@ impl Reader<'_> {
 
     fn text(&self, node: &Node) -> Option<(String, bool)> {
         let lookup = |name: &str| match self.variables.get(name) {
-            Some(value) => Lookup::Value(value.clone()),
+            Some(value) => value.clone().map_or(Lookup::Unknown, Lookup::Value),
             None => Lookup::Unset,
         };
         node.text().map(|text| interpolate(text, &lookup))
@@ -167,6 +168,13 @@ impl Reader<'_> {
     fn image(&mut self, service: &Service) -> Option<(Image, Option<String>)> {
         let builds = service.all(&["build"]);
         builds.first()?;
+        // One that stands in the file itself is not read.
+        if builds
+            .iter()
+            .any(|build| build.get("dockerfile_inline").is_some())
+        {
+            return None;
+        }
         let of = |key| builds.iter().find_map(|build| build.get(key)?.text());
         let contexts = builds.iter();
         let mut contexts =
@@ -267,7 +275,6 @@ impl Reader<'_> {
                     continue;
                 };
                 for (name, value) in assignments(&source.text) {
-                    let value = Some(value);
                     let at = path.at;
                     environment.set(Variable { name, value, at });
                 }
@@ -394,21 +401,50 @@ fn files_of(node: &Rc<Node>) -> Vec<Rc<Node>> {
     entries.collect()
 }
 
-/// `NAME=VALUE` lines.
-fn assignments(text: &str) -> Vec<(String, String)> {
+/// `NAME=VALUE` lines; no value where it is not known.
+fn assignments(text: &str) -> Vec<(String, Option<String>)> {
     let lines = text
         .lines()
         .map(str::trim)
         .filter(|line| !line.starts_with('#'));
-    let pairs = lines.filter_map(|line| {
+    let mut all: Vec<(String, Option<String>)> = Vec::new();
+    for line in lines {
         let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=')?;
-        let value = value.trim();
-        let quoted = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
-        let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
-        Some((name.trim().to_owned(), value.to_owned()))
-    });
-    pairs.collect()
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
+        let lookup = |name: &str| {
+            let before = all.iter().rfind(|(known, _)| known == name);
+            let value = before.and_then(|(_, value)| value.clone());
+            value.map_or(Lookup::Unknown, Lookup::Value)
+        };
+        let value = assigned(value.trim(), &lookup);
+        all.push((name.trim().to_owned(), value));
+    }
+    all
+}
+
+/// The value as compose reads it: without its quotes and a comment behind it, and with variables put in except between
+/// single quotes.
+fn assigned(text: &str, lookup: &dyn Fn(&str) -> Lookup) -> Option<String> {
+    if let Some((inner, _)) = text
+        .strip_prefix('\'')
+        .and_then(|rest| rest.split_once('\''))
+    {
+        return Some(inner.to_owned());
+    }
+    let quoted = text.strip_prefix('"').and_then(|rest| rest.split_once('"'));
+    let value = match quoted {
+        Some((inner, _)) => inner,
+        None => {
+            let is_blank = |at: usize| text[..at].ends_with([' ', '\t']);
+            let mut signs = text.match_indices('#');
+            let comment = signs.find(|(at, _)| is_blank(*at));
+            text[..comment.map_or(text.len(), |(at, _)| at)].trim_end()
+        }
+    };
+    let (value, is_known) = interpolate(value, lookup);
+    (is_known && !value.contains('\\')).then_some(value)
 }
 
 /// Without `..`, and without the `.` that a relative path begins with when it is joined.

@@ -1,29 +1,31 @@
-//! `stepdown lint` takes a Dockerfile as Docker does.
+//! `stepdown lint` takes Dockerfiles and compose files as Docker does.
 
 use std::fs;
 
 use crate::support::Stepdown;
-use crate::support::ended::Ended;
 
-fn lint(dockerfile: &str) -> Ended {
+/// The place and the rule of each finding in the first of these files.
+fn found_in(files: &[(&str, &str)]) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
-    fs::write(directory.path().join("Dockerfile"), dockerfile).expect("ours");
-    let words = ["lint", "Dockerfile"];
-    Stepdown::new().dir(directory.path()).args(words).run()
-}
-
-/// The place and the rule of each finding.
-fn found(dockerfile: &str) -> Vec<String> {
-    let ended = lint(dockerfile);
-    assert_eq!(ended.stderr, "", "{dockerfile}");
+    for (name, text) in files {
+        fs::write(directory.path().join(name), text).expect("ours");
+    }
+    let name = files.first().expect("a file").0;
+    let words = ["lint", name];
+    let ended = Stepdown::new().dir(directory.path()).args(words).run();
+    assert_eq!(ended.stderr, "", "{files:?}");
     let lines = ended.stdout.lines().filter(|line| line.ends_with(']'));
     let place = |line: &str| {
         let place = line.split(' ').next().expect("a place");
         let rule = line.rsplit(' ').next().expect("a rule");
-        let place = place.trim_start_matches("Dockerfile:");
+        let place = place.trim_start_matches(name).trim_start_matches(':');
         format!("{place} {rule}")
     };
     lines.map(place).collect()
+}
+
+fn found(dockerfile: &str) -> Vec<String> {
+    found_in(&[("Dockerfile", dockerfile)])
 }
 
 #[test]
@@ -95,4 +97,41 @@ fn stages_are_as_docker_has_them() {
         found(&format!("{base}FROM base\n{own}{tini}")),
         ["4:7: [runner-in-front]"]
     );
+}
+
+#[test]
+fn files_of_variables_are_read_as_compose_reads_them() {
+    let file = "services:\n  a:\n    image: web\n    entrypoint: [stepdown, --]\n    command: [server]\n    \
+                env_file: w.env\n    stop_grace_period: 20s\n";
+    let longer = ["7:24: [grace-too-short]"];
+    for (text, expected) in [
+        ("STEPDOWN_DEADLINE=40s # long\n", &longer[..]),
+        ("STEPDOWN_DEADLINE=\"40s\"\t# long\n", &longer),
+        ("export STEPDOWN_DEADLINE='40s' # \"long\"\n", &longer),
+        ("TIME=40\nSTEPDOWN_DEADLINE=\"${TIME}s\"\n", &longer),
+        ("STEPDOWN_DEADLINE=15s # short\n", &[]),
+        // Not a comment, and not known.
+        ("STEPDOWN_DEADLINE=40s#\n", &["6:15: [stepdown-options]"]),
+        ("STEPDOWN_DEADLINE=$ELSEWHERE # long\n", &[]),
+    ] {
+        let files = [("compose.yaml", file), ("w.env", text)];
+        assert_eq!(found_in(&files), expected, "{text}");
+    }
+    let file = "services:\n  a:\n    image: web\n    entrypoint: [stepdown, --]\n    command: [server]\n    \
+                environment:\n      STEPDOWN_DEADLINE: $TIME\n    stop_grace_period: 20s\n";
+    for (text, expected) in [
+        ("TIME=40s # long\n", &["8:24: [grace-too-short]"][..]),
+        ("TIME='15s' # short\n", &[]),
+        ("TIME=$ELSEWHERE\n", &[]),
+    ] {
+        let files = [("compose.yaml", file), (".env", text)];
+        assert_eq!(found_in(&files), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_dockerfile_beside_is_not_that_in_the_compose_file() {
+    let file = "services:\n  a:\n    build:\n      dockerfile_inline: |\n        FROM node\n        CMD [\"node\", \"a.js\"]\n";
+    let beside = ("Dockerfile", "FROM node\nCMD npm start\n");
+    assert_eq!(found_in(&[("compose.yaml", file), beside]), [""; 0]);
 }
