@@ -83,3 +83,8 @@ pub(crate) fn parse_choice<T: Copy>(text: &str, choices: &[(&'static str, T)]) -
         None => fault.way_out(format!("use one of {}", names.join(", "))),
     })
 }
+
+/// What is wrong with a file whose name is empty.
+pub(super) fn no_name() -> Fault {
+    Fault::new("the name is empty").way_out("name a file, or leave it out")
+}

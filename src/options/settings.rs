@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::config::CONFIG;
 use super::definition::{Opt, variable};
 use super::parse::{
-    divided, parse_choice, parse_duration, parse_received, parse_signal, parse_switch,
+    divided, no_name, parse_choice, parse_duration, parse_received, parse_signal, parse_switch,
 };
 use super::{OPTIONS, toml_file};
 use crate::plan::call::Body;
@@ -294,7 +294,8 @@ impl Settings {
 
     pub(super) fn add_file(&mut self) -> Result<(), Error> {
         let path = self.last(&CONFIG).map(|value| value.text.clone());
-        match path.filter(|path| !path.is_empty()) {
+        match path {
+            Some(path) if path.is_empty() => Err(self.error(&CONFIG, no_name())),
             Some(path) => toml_file::add(self, &self.at_its_place(Path::new(&path))),
             None => Ok(()),
         }

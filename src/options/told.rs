@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use super::definition::{Kind, Opt, Preset, word, words};
-use super::parse::parse_choice;
+use super::parse::{no_name, parse_choice};
 use super::settings::{Given, Settings};
 use super::trace;
 use crate::plan::Plan;
@@ -205,8 +205,7 @@ fn parse_level(text: &str) -> Result<(Level, bool), Fault> {
 /// The name is looked at here, the file by whoever writes it.
 fn put_file(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
     if given.last.text.is_empty() {
-        let fault = Fault::new("the name is empty");
-        return Err(given.error(fault.way_out("name a file, or leave it out")));
+        return Err(given.error(no_name()));
     }
     plan.keeps_files = true;
     Ok(())

@@ -244,6 +244,7 @@ const MALFORMED: &[Malformed] = &[
     ),
     ("report", "reports/", &["Is a directory"]),
     ("report", "", &["the name is empty", "leave it out"]),
+    ("config", "", &["the name is empty", "leave it out"]),
     (
         "termination-log",
         "/proc/self",
