@@ -69,6 +69,7 @@ impl<S: Subscriber> Layer<S> for LineLayer {
                 let time_ms = self.began.elapsed().as_millis();
                 lines::json_line(&JsonEvent {
                     time_ms: u64::try_from(time_ms).unwrap_or(u64::MAX),
+                    timestamp: lines::timestamp(),
                     level,
                     event: "trace",
                     target,
@@ -122,6 +123,7 @@ impl Visit for Text {
 #[derive(Serialize)]
 struct JsonEvent<'a> {
     time_ms: u64,
+    timestamp: String,
     level: &'static str,
     event: &'static str,
     target: &'a str,

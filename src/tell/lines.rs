@@ -1,6 +1,7 @@
 //! Lines on standard error: each is written or lost, never waited for, and the next one says how many were lost.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -14,6 +15,7 @@ static LOST: AtomicU32 = AtomicU32::new(0);
 
 #[derive(Serialize)]
 struct LostLine {
+    timestamp: String,
     level: Level,
     event: &'static str,
     lines: u32,
@@ -29,6 +31,11 @@ pub(crate) fn write(text: &str, lines: u32, format: Format) {
         let lost = LOST.load(Ordering::Relaxed);
         LOST.store(lost.saturating_add(lines), Ordering::Relaxed);
     }
+}
+
+/// The present, as a line of JSON has it (RFC 3339).
+pub(crate) fn timestamp() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 /// One line of what may hold newlines, cut to what a pipe takes whole; without its newline.
@@ -48,6 +55,7 @@ fn lost_line(lines: u32, format: Format) -> String {
         Format::Text => format!("stepdown: {lines} lines before this one could not be written\n"),
         Format::Json => {
             let line = LostLine {
+                timestamp: timestamp(),
                 level: Level::Warn,
                 event: "lost",
                 lines,

@@ -42,6 +42,9 @@ impl fmt::Write for LineBuffer<'_> {
 #[derive(Serialize)]
 struct JsonLine<'a> {
     time_ms: u64,
+    /// None where nothing really happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<String>,
     level: Level,
     /// The one beside the generation that serves.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +72,7 @@ impl Log {
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
         let mut unwritten = mem::take(&mut self.unwritten);
         let before = unwritten.len();
-        let told = self.put(&mut unwritten, at, record);
+        let told = self.put(&mut unwritten, at, record, true);
         self.unwritten = unwritten;
         if !told {
             return;
@@ -99,11 +102,11 @@ impl Log {
     /// The line without its newline; `None` where so much is not told.
     pub(crate) fn line(&mut self, at: Duration, record: &Record) -> Option<String> {
         let mut line = String::new();
-        self.put(&mut line, at, record).then_some(line)
+        self.put(&mut line, at, record, false).then_some(line)
     }
 
-    /// Appends the line without its newline, if so much is told.
-    fn put(&mut self, out: &mut String, at: Duration, record: &Record) -> bool {
+    /// Appends the line without its newline, if so much is told; where it `happens` now, JSON has the time of day.
+    fn put(&mut self, out: &mut String, at: Duration, record: &Record, happens: bool) -> bool {
         match record {
             Record::StopAsked { .. } => self.asked = true,
             Record::GenerationBegan { .. } => {
@@ -126,7 +129,10 @@ impl Log {
                 let _ = write!(LineBuffer(out), "stepdown: {}", Words(record));
                 keep_on_one_line(out, start);
             }
-            Format::Json => out.push_str(&fitted(json(at, level, record))),
+            Format::Json => {
+                let timestamp = happens.then(lines::timestamp);
+                out.push_str(&fitted(json(at, timestamp, level, record)));
+            }
         }
         true
     }
@@ -241,7 +247,7 @@ impl Log {
 /// How many processes one line names: each takes at most 130 bytes, six for each of its command's 16.
 const JSON_NAMES: usize = 30;
 
-pub(crate) fn json(at: Duration, level: Level, record: &Record) -> String {
+fn json(at: Duration, timestamp: Option<String>, level: Level, record: &Record) -> String {
     let time_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
     let (generation, record) = record.addressed();
     // A line is cut to what a pipe takes whole, and a cut one would not be JSON any more.
@@ -261,6 +267,7 @@ pub(crate) fn json(at: Duration, level: Level, record: &Record) -> String {
     let record = shortened.as_ref().unwrap_or(record);
     let line = JsonLine {
         time_ms,
+        timestamp,
         level,
         generation,
         record,

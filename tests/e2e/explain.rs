@@ -19,7 +19,9 @@ fn records(lines: &str) -> Vec<Value> {
         .filter(|record: &Value| !of_others.iter().any(|event| record["event"] == *event))
         .map(|mut record| {
             let fields = record.as_object_mut().expect("a record is an object");
-            fields.retain(|key, _| !key.ends_with("_ms") && key != "pid" && key != "sender");
+            fields.retain(|key, _| {
+                !key.ends_with("_ms") && !["timestamp", "pid", "sender"].contains(&&**key)
+            });
             record
         })
         .collect()

@@ -207,10 +207,10 @@ fn lines_that_were_lost_are_counted_and_told_later() {
             // Each was told or counted. The fourth may have been told after the pipe was read.
             let (before, after) = match format {
                 "text" => ("stepdown: ", " lines before this one could not be written"),
-                _ => ("{\"level\":\"warn\",\"event\":\"lost\",\"lines\":", "}"),
+                _ => ("\"level\":\"warn\",\"event\":\"lost\",\"lines\":", "}"),
             };
             let of_losses = |line: &str| {
-                let count = line.strip_prefix(before)?.strip_suffix(after)?;
+                let count = line.split_once(before)?.1.strip_suffix(after)?;
                 count.parse::<usize>().ok()
             };
             let lost: usize = text.lines().filter_map(of_losses).sum();
@@ -344,6 +344,12 @@ fn every_line_is_json_when_that_was_asked_for() {
         for line in &lines {
             assert!(
                 line["time_ms"].is_u64() && line["level"].is_string(),
+                "{line}"
+            );
+            let written = line["timestamp"].as_str().expect("a time of day");
+            let written = humantime::parse_rfc3339(written).expect("RFC 3339");
+            assert!(
+                written.elapsed().is_ok_and(|ago| ago.as_secs() < 600),
                 "{line}"
             );
         }

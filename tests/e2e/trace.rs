@@ -144,7 +144,9 @@ fn as_json_each_line_has_its_part_and_its_time() {
     );
     assert_eq!(held["fields"]["peer"], peer, "{held}");
     assert!(
-        held["fields"]["port"].is_u64() && held["time_ms"].is_u64(),
+        held["fields"]["port"].is_u64()
+            && held["time_ms"].is_u64()
+            && held["timestamp"].is_string(),
         "{held}"
     );
     assert!(
