@@ -79,18 +79,30 @@ pub(crate) fn containers(objects: &[Rc<Node>], all: &[Rc<Node>]) -> Vec<Containe
             policy == Some("Always")
         };
         let sidecars = list("initContainers").iter().filter(is_sidecar);
+        // A selector or reference means what is in the same namespace.
+        let namespace = namespace(object);
+        let is_beside = |other: &&Rc<Node>| {
+            let theirs = self::namespace(other);
+            theirs.is_none() || namespace.is_none() || theirs == namespace
+        };
+        let beside: Vec<Rc<Node>> = all.iter().filter(is_beside).cloned().collect();
         for (node, ends) in list("containers")
             .iter()
             .map(|node| (node, ends))
             .chain(sidecars.map(|node| (node, false)))
         {
-            if let Some(mut container) = container(node, &owner, pod, spec, all) {
+            if let Some(mut container) = container(node, &owner, pod, spec, &beside) {
                 container.run.is_service = !ends;
                 found.push(container);
             }
         }
     }
     found
+}
+
+/// The namespace of an object; without one it is that of whoever applies it.
+fn namespace(object: &Node) -> Option<&str> {
+    object.at(&["metadata", "namespace"])?.text()
 }
 
 fn container(

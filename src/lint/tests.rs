@@ -39,3 +39,22 @@ fn no_parser_panics_at_a_text_that_ends_early() {
         }
     }
 }
+
+#[test]
+fn what_is_in_another_namespace_is_of_another_pod() {
+    let pod = |namespace: &str| {
+        format!(
+            "kind: Pod\nmetadata: {{ name: a, labels: {{ app: a }}, {namespace} }}\nspec:\n  containers:\n  - name: c\n    \
+             envFrom: [{{ configMapRef: {{ name: m }} }}]\n---\n"
+        )
+    };
+    let others = "kind: Service\nmetadata: { name: s, namespace: x }\nspec: { selector: { app: a } }\n---\n\
+                  kind: ConfigMap\nmetadata: { name: m, namespace: x }\ndata: { A: b }\n";
+    for (namespace, is_beside) in [("namespace: x", true), ("namespace: y", false), ("", true)] {
+        let documents = yaml::documents(&format!("{}{others}", pod(namespace)), 0).unwrap();
+        let run = kubernetes::containers(&documents, &documents).remove(0).run;
+        assert_eq!(run.balancer.is_some(), is_beside, "{namespace}");
+        assert_eq!(run.environment.variables.len(), usize::from(is_beside));
+        assert_eq!(run.environment.has_others, !is_beside, "{namespace}");
+    }
+}

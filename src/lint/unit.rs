@@ -44,7 +44,10 @@ pub(crate) fn run(text: &str, file: usize, name: &str) -> Option<Run> {
         }
     }
     run.stop_signal = last("KillSignal").cloned();
-    let time = last("TimeoutStopSec").or_else(|| last("TimeoutSec"));
+    // The shorthand and the key itself set the same value.
+    let is_time = |key: &str| ["TimeoutStopSec", "TimeoutSec"].contains(&key);
+    let time = lines.iter().rfind(|(key, _)| is_time(key));
+    let time = time.map(|(_, value)| value);
     run.grace = match time {
         Some(said) => {
             let time = match said.value.as_str() {
@@ -156,5 +159,17 @@ mod tests {
         let grace = run.grace.unwrap();
         assert_eq!(grace.time, Some(Duration::from_secs(90)));
         assert_eq!((grace.at.line, grace.at.column), (9, 16));
+    }
+
+    #[test]
+    fn the_shorthand_of_a_time_counts_where_it_comes_last() {
+        for (lines, seconds) in [
+            ("TimeoutStopSec=60\nTimeoutSec=5\n", 5),
+            ("TimeoutSec=5\nTimeoutStopSec=60\n", 60),
+        ] {
+            let run = run(&format!("[Service]\nExecStart=/bin/a\n{lines}"), 0, "a");
+            let grace = run.and_then(|run| run.grace).unwrap();
+            assert_eq!(grace.time, Some(Duration::from_secs(seconds)), "{lines}");
+        }
     }
 }
