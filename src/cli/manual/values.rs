@@ -145,7 +145,7 @@ pub(super) const VALUES: &[Values] = &[
         heading: "",
         forms: &[],
         more: "INT a second time makes the stop faster. It ends the hook or the drain that is waited for. On the \
-               ladder the command gets it, too; the third one takes the next step.",
+               ladder the command gets it, too, and the one after that takes the next step.",
     },
     Values {
         options: &[&drain::PORT],
