@@ -194,9 +194,11 @@ pub(crate) struct DrainedPorts {
     /// Sockets of this process that belong to the tree, by their inodes.
     passed_on: Vec<u32>,
     is_steered: bool,
-    /// Since when it is known, and the connections that were there soon after, by their cookies.
+    /// Since when it is known, and the connections that were there soon after, by their cookies; of those that were
+    /// being made, the ones that were there at once.
     steered_since: Option<Duration>,
     known: HashSet<u64>,
+    being_made: HashSet<u64>,
     /// Those of the list, or those seen so far, ascending.
     drained: Vec<u16>,
     tracker: Tracker,
@@ -224,6 +226,7 @@ impl DrainedPorts {
             is_steered: false,
             steered_since: None,
             known: HashSet::new(),
+            being_made: HashSet::new(),
             drained,
             tracker,
             source: SocketSource::open(),
@@ -344,16 +347,23 @@ impl DrainedPorts {
     }
 
     /// What appears once connections have been steered elsewhere for a while is not ours. Those that were being made
-    /// at that moment have become connections until then.
+    /// at that moment have become connections until then; their handshakes end at our sockets, and nowhere else.
     fn leave_out_those_of_others(&mut self, now: Duration) {
+        let is_made = |c: &Connection| c.state != TcpState::SynRecv;
+        if self.steered_since.is_none() {
+            let being_made = self.found.iter().filter(|c| !is_made(c));
+            self.being_made = being_made.map(|c| c.cookie).collect();
+        }
         let since = *self.steered_since.get_or_insert(now);
         if now.saturating_sub(since) < HANDSHAKES {
             self.known
                 .extend(self.found.iter().map(|connection| connection.cookie));
         }
-        let known = &self.known;
-        self.found
-            .retain(|connection| connection.inode != 0 && known.contains(&connection.cookie));
+        let (known, being_made) = (&self.known, &self.being_made);
+        self.found.retain(|c| match is_made(c) {
+            true => c.inode != 0 && known.contains(&c.cookie),
+            false => being_made.contains(&c.cookie),
+        });
     }
 
     /// How many connections wait in the queues of these sockets: the kernel has them in the place of a listener's
@@ -427,63 +437,4 @@ impl<F: FnOnce() -> Vec<Pid>> View for TreeView<'_, F> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::net::{Shutdown, TcpListener, TcpStream};
-    use std::time::Instant;
-
-    use nix::errno::Errno;
-
-    use super::*;
-    use crate::drain::rules::{Patience, Protocols};
-    use crate::record::held::Why;
-
-    fn impatient() -> Tracker {
-        let patience = Patience {
-            quiet: Some(Duration::ZERO),
-            longest: Duration::ZERO,
-        };
-        Tracker::new(patience, Protocols::default())
-    }
-
-    #[test]
-    fn where_sock_diag_is_refused_every_open_connection_counts() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let tree = || vec![Pid::this()];
-        let mut drain = DrainedPorts::new(Ports::List(vec![port]), impatient());
-        assert_eq!(drain.fallback(), None);
-        let refused = sock_diag::DumpError::Refused(Errno::EPERM);
-        drain.source = SocketSource::ProcNet(refused);
-        assert_eq!(drain.fallback(), Some(refused));
-
-        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let server = listener.accept().unwrap().0;
-        // The byte takes its way, and the kernel may pass a socket over while others come and go.
-        let bound = Instant::now() + Duration::from_secs(20);
-        let mut look_until = |wanted| loop {
-            let look = drain.look(Duration::ZERO, tree).unwrap();
-            if look.held.first().is_some_and(|held| held.why == wanted) {
-                break look.in_flight;
-            }
-            assert!(Instant::now() < bound, "{look:?}");
-        };
-        // Idle by every rule that needs TCP_INFO.
-        assert_eq!(look_until(Why::Connected), 1);
-        client.write_all(b"x").unwrap();
-        assert_eq!(look_until(Why::Unread), 1);
-        // Not dropped: what another test has forked meanwhile may hold it, too.
-        server.shutdown(Shutdown::Both).unwrap();
-        assert!(!drain.look(Duration::from_secs(2), tree).unwrap().drained);
-        assert!(drain.look(Duration::from_secs(3), tree).unwrap().drained);
-    }
-
-    #[test]
-    fn no_ports_are_nothing_to_wait_for() {
-        let mut drain = DrainedPorts::new(Ports::List(Vec::new()), impatient());
-        assert!(!drain.look(Duration::ZERO, Vec::new).unwrap().drained);
-        let look = drain.look(drain.next_look(), Vec::new).unwrap();
-        assert_eq!((look.drained, look.idle), (true, 0));
-        assert_eq!(drain.leaving().unwrap(), Leaving::default());
-    }
-}
+mod tests;
