@@ -19,7 +19,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::call;
@@ -216,8 +216,18 @@ async fn serve(
                 is_short && descriptors::is_readable(listener.as_raw_fd())
             }
         };
-        if is_full && let Some(oldest) = open.pop_front() {
-            oldest.abort();
+        if is_full {
+            // Many may have come at once, or while we were held up: what has been asked is answered first. The first
+            // turn hears of it, and in the second one it is read.
+            yield_now().await;
+            yield_now().await;
+            let before = open.len();
+            open.retain(|connection| !connection.is_finished());
+            if open.len() == before
+                && let Some(oldest) = open.pop_front()
+            {
+                oldest.abort();
+            }
         }
         // A client that is gone before it is taken is as good as one that never came.
         let Ok((stream, client)) = taken else {

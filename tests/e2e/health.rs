@@ -285,6 +285,38 @@ fn it_says_what_it_has_and_takes_nothing() {
     run.wait().code(143);
 }
 
+/// More than it serves at a time, and all of them have asked before it gets to any.
+#[test]
+fn however_many_ask_while_it_is_held_up_each_is_answered() {
+    both(|mode| {
+        let (stepdown, port) = with_endpoint(Stepdown::in_mode(mode));
+        let mut run = stepdown.shell("echo ready; exec sleep 1000").start();
+        run.says("ready");
+        let pid = run.pid();
+        run.signal(Signal::SIGSTOP);
+        wait_until("it is held up", || {
+            proc::status(pid, "State").is_some_and(|state| state.starts_with('T'))
+        });
+        let clients: Vec<_> = (0..300)
+            .map(|_| {
+                let mut client = net::connect(port);
+                let asked = client.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n");
+                asked.expect("the kernel takes it");
+                client
+            })
+            .collect();
+        run.signal(Signal::SIGCONT);
+        for mut client in clients {
+            let mut answer = String::new();
+            let read = client.read_to_string(&mut answer);
+            read.expect("the server answers");
+            assert_eq!(status(&answer), "200");
+        }
+        run.signal(Signal::SIGTERM);
+        run.wait().code(143).nothing_left();
+    });
+}
+
 #[test]
 fn a_port_that_is_taken_is_told_before_anything_is_started() {
     both(|mode| {
