@@ -53,6 +53,14 @@ impl Checkers {
         self.told
     }
 
+    /// Makes room for another one. Addresses come and go, and a balancer asks again and again.
+    fn forget_one(&mut self) {
+        let silent = self.known.iter().min_by_key(|(_, checker)| checker.last);
+        if let Some(who) = silent.map(|(who, _)| *who) {
+            self.known.remove(&who);
+        }
+    }
+
     /// A client was answered; true when with this answer all know, which happens once.
     ///
     /// All are those that were checking when the stop was asked for, at the moment `stopping`; at least
@@ -64,7 +72,7 @@ impl Checkers {
         stopping: Option<Duration>,
     ) -> bool {
         if self.known.len() >= MOST && !self.known.contains_key(&who) {
-            return false;
+            self.forget_one();
         }
         let before = self.known.get(&who).copied();
         let checker = self.known.entry(who).or_insert(Checker {
@@ -172,5 +180,19 @@ mod tests {
             assert!(!checkers.answered(at(1), who, Some(at(0))));
         }
         assert!(checkers.known.len() <= MOST);
+    }
+
+    #[test]
+    fn one_that_checks_is_known_whoever_came_by_before() {
+        let mut checkers = checked(&[(A, 1), (A, 2)]);
+        for index in 0..10_000_u32 {
+            checkers.answered(at(3), IpAddr::V4(index.into()), None);
+        }
+        for second in [4, 5] {
+            checkers.answered(at(second), B, None);
+        }
+        let stop = Some(at(6));
+        assert!(!checkers.answered(at(6), B, stop));
+        assert!(checkers.answered(at(7), B, stop));
     }
 }
