@@ -182,6 +182,27 @@ fn where_sock_diag_is_refused_open_connections_are_waited_for_and_one_line_says_
     });
 }
 
+#[test]
+fn a_shortage_at_the_first_look_does_not_make_idle_connections_count() {
+    both(|mode| {
+        let options = ["--drain-port=PORT", "--drain-timeout=1h"];
+        let mut server = Drainee::start(mode, &options, THREADED);
+        let mut idle = server.connect();
+        idle.say("fast").hears("done");
+        let pid = server.run.pid();
+        let allowed = proc::leave_no_descriptor(pid);
+        server
+            .stop()
+            .logs("drain: sock_diag failed: Too many open files");
+        proc::limit_descriptors(pid, allowed);
+        let ended = server.run.wait();
+        ended
+            .code(143)
+            .logged(&["drained in"])
+            .never_logged("counts as in flight");
+    });
+}
+
 // What is still in the kernel when the child is gone.
 
 /// Few enough for the server to hand all of them to the kernel.

@@ -104,7 +104,8 @@ fn bits(states: &[TcpState]) -> u32 {
 /// A netlink socket and its buffer, kept from look to look.
 #[derive(Debug)]
 pub(crate) struct SockDiag {
-    /// `None` after a dump that was given up: what is still queued would answer the next one.
+    /// `None` after a dump that was given up: what is still queued would answer the next one; and until it could be
+    /// opened.
     socket: Option<OwnedFd>,
     buffer: Vec<u8>,
     request: Vec<u8>,
@@ -114,10 +115,20 @@ pub(crate) struct SockDiag {
 }
 
 impl SockDiag {
-    /// Opens the socket, in the network namespace of the caller, close-on-exec.
+    /// Opens the socket, in the network namespace of the caller, close-on-exec. Where there is no descriptor or
+    /// memory for it now the next dump opens it.
+    ///
+    /// # Errors
+    /// There is none to be had.
     pub(crate) fn open() -> Result<Self, DumpError> {
+        let socket = match netlink() {
+            Err(DumpError::Failed(
+                Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS,
+            )) => None,
+            opened => Some(opened?),
+        };
         Ok(Self {
-            socket: Some(netlink()?),
+            socket,
             buffer: Vec::new(),
             request: Vec::new(),
             sequence: 0,
