@@ -15,7 +15,10 @@ use crate::drain::rules::{Connection, TcpState};
 pub(crate) const OURS: &str = "/proc/net";
 
 /// Puts into `out` every TCP socket in one of `states` whose local port is one of `ports`; with
-/// `None` on any port. An error if neither file in `tables` can be read.
+/// `None` on any port.
+///
+/// # Errors
+/// A file in `tables` cannot be read: what it holds is not known. A kernel without IPv6 has only the first.
 pub(crate) fn dump(
     tables: &str,
     states: &[TcpState],
@@ -23,9 +26,11 @@ pub(crate) fn dump(
     out: &mut Vec<Connection>,
 ) -> io::Result<()> {
     out.clear();
-    let v4 = table(&format!("{tables}/tcp"), states, ports, out);
-    // A kernel without IPv6 has only the first.
-    let v6 = table(&format!("{tables}/tcp6"), states, ports, out);
+    table(&format!("{tables}/tcp"), states, ports, out)?;
+    match table(&format!("{tables}/tcp6"), states, ports, out) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        read => read?,
+    }
     // The kernel gives a page at a time and finds its place again by counting, so it may show a socket
     // several times if others come and go meanwhile. Several may listen on one address (SO_REUSEPORT).
     let mut seen = HashSet::new();
@@ -33,7 +38,7 @@ pub(crate) fn dump(
         let listener = (c.state == TcpState::Listen).then_some(c.inode);
         seen.insert((c.local, c.remote, listener))
     });
-    v4.or(v6)
+    Ok(())
 }
 
 fn table(
@@ -179,6 +184,26 @@ mod tests {
         dump(tables.path().to_str().unwrap(), &states, None, &mut found).unwrap();
         let inodes: Vec<_> = found.iter().map(|c| c.inode).collect();
         assert_eq!(inodes, [1, 2, 0, 3]);
+    }
+
+    #[test]
+    fn half_of_the_tables_is_no_answer() {
+        let tables = tempfile::tempdir().unwrap();
+        let look = || {
+            let tables = tables.path().to_str().unwrap();
+            dump(tables, &[TcpState::Listen], None, &mut Vec::new())
+        };
+        assert!(look().is_err());
+        std::fs::write(tables.path().join("tcp"), "").unwrap();
+        // A kernel without IPv6.
+        assert!(look().is_ok());
+        // It is there, and cannot be read.
+        std::fs::create_dir(tables.path().join("tcp6")).unwrap();
+        assert!(look().is_err());
+        std::fs::remove_file(tables.path().join("tcp")).unwrap();
+        std::fs::remove_dir(tables.path().join("tcp6")).unwrap();
+        std::fs::write(tables.path().join("tcp6"), "").unwrap();
+        assert!(look().is_err());
     }
 
     #[test]
