@@ -104,10 +104,6 @@ impl SocketSource {
         ports: Option<&[u16]>,
         out: &mut Vec<Connection>,
     ) -> Result<(), LookError> {
-        if let Self::ProcNet(sock_diag::DumpError::Failed(_)) = self {
-            // It was short of something when it was opened.
-            *self = Self::open();
-        }
         if let Self::SockDiag(diag) = self {
             match diag.dump(states, ports, out) {
                 Err(refused @ sock_diag::DumpError::Refused(_)) => *self = Self::refused(refused),
