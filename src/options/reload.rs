@@ -11,6 +11,8 @@ use crate::plan::reload::Reload;
 /// Knows what the run was started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Reloader {
+    /// What only a restart changes still is as it was then.
+    started: Settings,
     settings: Settings,
     path: PathBuf,
     /// What was read last, until the machine has taken it.
@@ -22,6 +24,7 @@ impl Reloader {
     pub(crate) fn new(settings: &Settings) -> Option<Self> {
         let path = settings.file(&CONFIG)?.path;
         Some(Self {
+            started: settings.clone(),
             settings: settings.clone(),
             path,
             read: None,
@@ -47,15 +50,16 @@ impl Reloader {
         {
             return Err(why);
         }
-        let names = |is_reloaded: bool| {
-            let options = changed.iter();
-            let options = options.filter(move |option| option.reload.is_some() == is_reloaded);
-            options.map(|option| option.name).collect()
-        };
+        let (reloaded_now, others): (Vec<_>, Vec<_>) = changed
+            .into_iter()
+            .partition(|option| option.reload.is_some());
+        let needs_restart = others
+            .into_iter()
+            .filter(|option| !self.started.says_the_same(&fresh, option));
         let reload = Reload {
             plan: reloaded(running, &plan)?,
-            changed: names(true),
-            needs_restart: names(false),
+            changed: reloaded_now.iter().map(|option| option.name).collect(),
+            needs_restart: needs_restart.map(|option| option.name).collect(),
         };
         self.read = Some(fresh);
         Ok(reload)

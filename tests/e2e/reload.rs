@@ -140,8 +140,15 @@ fn what_only_a_restart_changes_is_said() {
         .logs("configuration reloaded: grace changed; only a restart changes env, log-level");
     run.signal(Signal::SIGHUP)
         .logs("configuration reloaded: nothing changed");
+    // As it was at the start, and so as it is.
+    file.now("env = ['A=1']\nsweep-grace = 1\nreload-on = 'HUP'");
+    run.signal(Signal::SIGHUP)
+        .logs("configuration reloaded: grace, sweep-grace changed");
     run.signal(Signal::SIGTERM);
-    run.wait().code(0);
+    let ended = run.wait();
+    ended.code(0);
+    let told = ended.stderr.matches("only a restart").count();
+    assert_eq!(told, 1, "{}", ended.told());
 }
 
 #[test]
