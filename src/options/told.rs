@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::definition::{Kind, Opt, Preset, word, words};
 use super::parse::{no_name, parse_choice};
-use super::settings::{Given, Settings};
+use super::settings::{Given, NamedFile, Settings};
 use super::trace;
 use crate::plan::Plan;
 use crate::plan::voice::{Format, Level};
@@ -214,12 +214,21 @@ fn put_file(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
 /// Whether the files can be written, as far as that can be known before anything starts.
 ///
 /// # Errors
-/// A directory is named.
+/// A directory is named, or one file twice.
 pub(super) fn check(settings: &Settings) -> Result<(), Error> {
+    let mut named: Vec<(&Opt, NamedFile)> = Vec::new();
     for (option, example) in FILES {
         let Some(file) = settings.file(option) else {
             continue;
         };
+        // One would replace the other. On a stream (/dev/stdout) they stand one after the other.
+        let is_stream = ["/dev", "/proc"].iter().any(|at| file.path.starts_with(at));
+        let taken = named.iter().find(|(_, other)| other.path == file.path);
+        if let Some((other, _)) = taken.filter(|_| !is_stream) {
+            let shown = file.path.display();
+            let fault = Fault::new(format!("--{} goes to {shown} already", other.name));
+            return Err(settings.error(option, fault.way_out("name another file")));
+        }
         // One that is missing may be made by then; a directory will not become a file.
         let bytes = file.path.as_os_str().as_bytes();
         if bytes.ends_with(b"/") || file.path.is_dir() {
@@ -229,6 +238,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Error> {
             let way_out = format!("name a file in it, as {}", inside.display());
             return Err(settings.error(option, fault.way_out(way_out)));
         }
+        named.push((option, file));
     }
     Ok(())
 }

@@ -496,6 +496,12 @@ fn options_that_contradict_each_other_are_told() {
     refused(start, "--ladder", &["--no-kill", "drop one of the two"]);
     let start = || Stepdown::new().args(["--stdin=inherit", "--ladder", "stdin=stop"]);
     refused(start, "--stdin", &["needs the relay", "--stdin relay"]);
+    let start = || Stepdown::new().args(["--report=a", "--state-file=./a"]);
+    refused(
+        start,
+        "--state-file",
+        &["--report goes to ", "name another file"],
+    );
 }
 
 /// Nothing can follow KILL, whoever has named it.
