@@ -236,6 +236,10 @@ fn usage_error(kind: ErrorKind, error: &clap::Error) -> String {
         _ => None,
     };
     if let (ErrorKind::UnknownArgument, Some(argument)) = (kind, said(ContextKind::InvalidArg)) {
+        if !argument.starts_with('-') {
+            let fault = Fault::new("one word too many").way_out("see --help");
+            return Error::new(argument, fault).to_string();
+        }
         let fault = Fault::new("unknown option");
         let fault = match said(ContextKind::SuggestedArg) {
             Some(near) => fault.way_out(format!("did you mean {near}?")),

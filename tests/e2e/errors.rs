@@ -504,6 +504,21 @@ fn options_that_contradict_each_other_are_told() {
     );
 }
 
+#[test]
+fn a_word_too_many_is_told_as_one() {
+    for words in [
+        &["health", "http://127.0.0.1:1/", "more"][..],
+        &["completions", "bash", "more"],
+    ] {
+        let ended = Stepdown::new().args(words).run();
+        ended.code(125);
+        assert_eq!(
+            ended.stderr,
+            "stepdown: more: one word too many: see --help\n"
+        );
+    }
+}
+
 /// Nothing can follow KILL, whoever has named it.
 #[test]
 fn kill_as_the_stop_signal_is_the_last_step() {
