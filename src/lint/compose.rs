@@ -23,14 +23,20 @@ const DEFAULT_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 /// A compose file that is being read.
 pub(crate) struct Reader<'a> {
     sources: &'a mut Sources,
-    directory: PathBuf,
+    directory: Rc<Path>,
     /// None where the value is not known.
     variables: BTreeMap<String, Option<String>>,
 }
 
 /// A service: what the override says, and what it extends there; then the same of the file that is overridden.
 struct Service {
-    layers: Vec<Rc<Node>>,
+    layers: Vec<Layer>,
+}
+
+/// What one file says about a service, and the directory from which the files that it names are found.
+struct Layer {
+    node: Rc<Node>,
+    directory: Rc<Path>,
 }
 
 impl Service {
@@ -45,13 +51,24 @@ impl Service {
     /// All values that are merged, the stronger first: `null` changes nothing, `!reset` takes back what is weaker, and
     /// `!override` stands in its place.
     fn all(&self, path: &[&str]) -> Vec<&Rc<Node>> {
+        self.placed(path)
+            .into_iter()
+            .map(|(node, _)| node)
+            .collect()
+    }
+
+    /// The same, each with its directory.
+    fn placed(&self, path: &[&str]) -> Vec<(&Rc<Node>, &Path)> {
         let mut all = Vec::new();
-        for node in self.layers.iter().filter_map(|layer| layer.at(path)) {
+        for layer in &self.layers {
+            let Some(node) = layer.node.at(path) else {
+                continue;
+            };
             if node.has_tag("reset") {
                 break;
             }
             if !node.is_null() {
-                all.push(node);
+                all.push((node, &*layer.directory));
             }
             if node.has_tag("override") {
                 break;
@@ -71,16 +88,19 @@ pub(crate) fn runs(sources: &mut Sources, files: &Together) -> Vec<Run> {
     let variables = variables.map(|source| assignments(&source.text));
     let mut reader = Reader {
         sources,
-        directory,
+        directory: directory.into(),
         variables: variables.unwrap_or_default().into_iter().collect(),
     };
     // By name; the place is that in the weakest file.
-    let mut services: BTreeMap<&str, (Spot, Vec<Rc<Node>>)> = BTreeMap::new();
+    let mut services: BTreeMap<&str, (Spot, Vec<Layer>)> = BTreeMap::new();
     for root in &files.roots {
         let entries = root.get("services").map(|services| services.entries());
         for (key, node) in entries.unwrap_or_default() {
             let Some(name) = key.text() else { continue };
-            let mut layers = vec![Rc::clone(node)];
+            let mut layers = vec![Layer {
+                node: Rc::clone(node),
+                directory: Rc::clone(&reader.directory),
+            }];
             reader.extend(&mut layers, root);
             let (at, all) = services.entry(name).or_default();
             *at = key.at;
@@ -95,10 +115,12 @@ pub(crate) fn runs(sources: &mut Sources, files: &Together) -> Vec<Run> {
 
 impl Reader<'_> {
     /// Adds the services that the last one extends.
-    fn extend(&mut self, layers: &mut Vec<Rc<Node>>, root: &Node) {
+    fn extend(&mut self, layers: &mut Vec<Layer>, root: &Node) {
         let mut other: Option<Rc<Node>> = None;
+        let mut directory = Rc::clone(&self.directory);
         for _ in 0..FOLLOWED {
-            let Some(extends) = layers.last().and_then(|last| last.get("extends").cloned()) else {
+            let extends = layers.last().and_then(|last| last.node.get("extends"));
+            let Some(extends) = extends.cloned() else {
                 return;
             };
             let name = extends.text().or_else(|| extends.get("service")?.text());
@@ -106,7 +128,9 @@ impl Reader<'_> {
                 return;
             };
             if let Some(path) = extends.get("file").and_then(|file| file.text()) {
-                let file = self.sources.beside(&self.directory.join(path));
+                let path = tidy(&directory.join(path));
+                let file = self.sources.beside(&path);
+                directory = path.parent().unwrap_or(Path::new("")).into();
                 let text = file.and_then(|file| Some((file, self.sources.get(file)?)));
                 let parsed =
                     text.and_then(|(file, source)| yaml::documents(&source.text, file).ok());
@@ -119,7 +143,10 @@ impl Reader<'_> {
             let Some(found) = of.at(&["services", &name]).cloned() else {
                 return;
             };
-            layers.push(found);
+            layers.push(Layer {
+                node: found,
+                directory: Rc::clone(&directory),
+            });
         }
     }
 
@@ -166,8 +193,9 @@ impl Reader<'_> {
     }
 
     fn image(&mut self, service: &Service) -> Option<(Image, Option<String>)> {
+        let placed = service.placed(&["build"]);
         let builds = service.all(&["build"]);
-        builds.first()?;
+        let (_, mut directory) = *placed.first()?;
         // One that stands in the file itself is not read.
         if builds
             .iter()
@@ -176,14 +204,18 @@ impl Reader<'_> {
             return None;
         }
         let of = |key| builds.iter().find_map(|build| build.get(key)?.text());
-        let contexts = builds.iter();
-        let mut contexts =
-            contexts.filter_map(|build| build.text().or_else(|| build.get("context")?.text()));
-        let context = contexts.next().unwrap_or(".");
+        let mut contexts = placed.iter().filter_map(|(build, directory)| {
+            let context = build.text().or_else(|| build.get("context")?.text());
+            Some((context?, *directory))
+        });
+        let mut context = ".";
+        if let Some(named) = contexts.next() {
+            (context, directory) = named;
+        }
         if context.contains("://") || context.contains('$') || context.starts_with("git@") {
             return None;
         }
-        let context = self.directory.join(context);
+        let context = directory.join(context);
         let path = tidy(&context.join(of("dockerfile").unwrap_or("Dockerfile")));
         let file = self.sources.beside(&path)?;
         let text = self.sources.get(file)?.text.clone();
@@ -263,13 +295,13 @@ impl Reader<'_> {
 
     fn environment(&mut self, environment: &mut Environment, service: &Service) {
         // The weaker first.
-        for node in service.all(&["env_file"]).into_iter().rev() {
+        for (node, directory) in service.placed(&["env_file"]).into_iter().rev() {
             for entry in files_of(node) {
                 let Some(path) = self.known(&entry) else {
                     environment.has_others = true;
                     continue;
                 };
-                let file = self.sources.beside(&self.directory.join(&path.value));
+                let file = self.sources.beside(&directory.join(&path.value));
                 let Some(source) = file.and_then(|file| self.sources.get(file)) else {
                     environment.has_others = true;
                     continue;

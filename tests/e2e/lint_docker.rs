@@ -8,7 +8,9 @@ use crate::support::Stepdown;
 fn found_in(files: &[(&str, &str)]) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
-        fs::write(directory.path().join(name), text).expect("ours");
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("ours");
+        fs::write(path, text).expect("ours");
     }
     let name = files.first().expect("a file").0;
     let words = ["lint", name];
@@ -134,4 +136,33 @@ fn a_dockerfile_beside_is_not_that_in_the_compose_file() {
     let file = "services:\n  a:\n    build:\n      dockerfile_inline: |\n        FROM node\n        CMD [\"node\", \"a.js\"]\n";
     let beside = ("Dockerfile", "FROM node\nCMD npm start\n");
     assert_eq!(found_in(&[("compose.yaml", file), beside]), [""; 0]);
+}
+
+#[test]
+fn a_service_that_is_extended_names_the_files_beside_it() {
+    let file = "services:\n  a:\n    extends: { file: sub/base.yaml, service: base }\n    stop_grace_period: 20s\n";
+    let base = "services:\n  base:\n    image: web\n    entrypoint: [stepdown, --]\n    command: [server]\n    \
+                env_file: w.env\n";
+    let files = [
+        ("compose.yaml", file),
+        ("sub/base.yaml", base),
+        ("sub/w.env", "STEPDOWN_DEADLINE=40s\n"),
+        ("w.env", "STEPDOWN_DEADLINE=5s\n"),
+    ];
+    assert_eq!(found_in(&files), ["4:24: [grace-too-short]"]);
+    // So does one that it extends in turn, and the Dockerfile is there, too.
+    let files = [
+        ("compose.yaml", file),
+        (
+            "sub/base.yaml",
+            "services:\n  base: { extends: { file: ../other/c.yaml, service: c } }\n",
+        ),
+        ("other/c.yaml", "services:\n  c: { build: . }\n"),
+        (
+            "other/Dockerfile",
+            "FROM node\nENTRYPOINT [\"stepdown\", \"--grace=30s\", \"--\"]\nCMD [\"server\"]\n",
+        ),
+        ("Dockerfile", "FROM node\nCMD npm start\n"),
+    ];
+    assert_eq!(found_in(&files), ["4:24: [grace-too-short]"]);
 }
