@@ -61,6 +61,12 @@ impl Sources {
     pub(crate) fn name(&mut self, path: &Path) -> Result<usize, String> {
         let index = self.all.len();
         let shown = path.to_string_lossy().into_owned();
+        let is_stdin = path == Path::new("-");
+        let identity = identity(path);
+        let named = self.all.iter().position(|file| file.identity == identity);
+        if let Some(named) = named.filter(|_| !is_stdin) {
+            return Ok(named);
+        }
         let text = read(path).map_err(|why| format!("{shown}: {why}{}", instead(path)))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
         let kind = recognized(path, &text, index).map_err(|error| {

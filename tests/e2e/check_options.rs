@@ -374,6 +374,10 @@ fn where_reports_cannot_go_is_told_before_anything_is_started() {
             "--json goes to standard output already",
         ),
         (
+            vec![format!("--json={here}/a"), format!("--html={here}/./a")],
+            "--json goes to ",
+        ),
+        (
             vec![format!("--json={here}/a"), format!("--html={here}/a")],
             "/a already",
         ),

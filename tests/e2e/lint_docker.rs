@@ -166,3 +166,18 @@ fn a_service_that_is_extended_names_the_files_beside_it() {
     ];
     assert_eq!(found_in(&files), ["4:24: [grace-too-short]"]);
 }
+
+#[test]
+fn a_file_that_is_named_twice_is_judged_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(
+        directory.path().join("Dockerfile"),
+        "FROM node\nCMD exec npm start\n",
+    )
+    .expect("ours");
+    let words = ["lint", "Dockerfile", "./Dockerfile"];
+    let ended = Stepdown::new().dir(directory.path()).args(words).run();
+    ended.code(1);
+    let found = ended.stdout.matches("[runner-in-front]").count();
+    assert_eq!(found, 1, "{}", ended.told());
+}

@@ -21,12 +21,17 @@ const MOST_OFFSETS: u128 = 10_000;
 /// Where the reports go: `--json`, `--junit`, `--html`. A report that cannot be written is an error before
 /// anything is started, as far as that can be known.
 pub(super) fn outputs(settings: &Settings) -> Result<[Option<Output>; 3], Error> {
+    // A file has more than one name.
+    let place = |output: &Option<Output>| -> Option<PathBuf> {
+        let path = output.as_ref()?.as_ref()?;
+        Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+    };
     let mut outputs: [Option<Output>; 3] = [None, None, None];
     for (at, option) in OUTPUTS.into_iter().enumerate() {
         let found = settings.one(option, parse_output)?;
         if let Some(taken) = outputs
             .iter()
-            .position(|other| other.is_some() && *other == found)
+            .position(|other| other.is_some() && found.is_some() && place(other) == place(&found))
         {
             let to = match &found {
                 Some(Some(path)) => path.display().to_string(),
