@@ -29,10 +29,11 @@ pub(crate) fn carry_out(
     call: &Call,
     payload: Option<&Payload>,
     patience: Duration,
+    which: Listener,
 ) -> Result<(), String> {
     match (call, payload) {
-        (Call::Http(request), Some(payload)) => http::send(request, payload, patience),
-        (Call::Http(request), None) => ask(request, patience),
+        (Call::Http(request), Some(payload)) => http::send(request, payload, patience, which),
+        (Call::Http(request), None) => ask_one_of(request, patience, which),
         (Call::Udp(datagram), _) => udp::send(datagram),
         (Call::Goodbye(service), _) => mdns::say_goodbye(service),
     }

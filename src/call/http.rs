@@ -39,7 +39,12 @@ pub(crate) fn ask_one_of(
 ///
 /// # Errors
 /// As for [`super::carry_out`].
-pub(super) fn send(request: &Request, payload: &Payload, patience: Duration) -> Result<(), String> {
+pub(super) fn send(
+    request: &Request,
+    payload: &Payload,
+    patience: Duration,
+    which: Listener,
+) -> Result<(), String> {
     let (question, is_head) = (
         brief::text(request, Some(payload)),
         request.method == "HEAD",
@@ -49,15 +54,7 @@ pub(super) fn send(request: &Request, payload: &Payload, patience: Duration) -> 
         is_head,
         most: 0,
     };
-    success(
-        brief::ask(
-            &question,
-            &request.addresses()?,
-            patience,
-            Listener::Serving,
-        )?
-        .status,
-    )
+    success(brief::ask(&question, &request.addresses()?, patience, which)?.status)
 }
 
 fn success(status: StatusCode) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 
-use crate::call;
+use crate::call::{self, Listener};
 use crate::machine::Facts;
 use crate::plan::call::{Call, Payload};
 use crate::plan::{Hook, HookPhase};
@@ -19,13 +19,19 @@ use crate::words::signal::Signal;
 /// Before the start it is asked again until its time is over: what it asks for is as likely as not just
 /// being started, too, and so is the name server. After TERM there is no other attempt, but the one that
 /// is under way is not cut.
-pub(crate) fn call(hook: &Hook, call: &Call, payload: Option<&Payload>, phase: HookPhase) -> u8 {
+pub(crate) fn call(
+    hook: &Hook,
+    call: &Call,
+    payload: Option<&Payload>,
+    phase: HookPhase,
+    which: Listener,
+) -> u8 {
     let (name, timeout) = (&hook.name, hook.timeout);
     let tell = |why: &str| {
         sys::stderr::write(format!("stepdown: hook {name:?}: {why}\n").as_bytes());
     };
     if phase != HookPhase::PreStart {
-        return match call::carry_out(call, payload, timeout) {
+        return match call::carry_out(call, payload, timeout, which) {
             Ok(()) => 0,
             Err(why) => {
                 tell(&why);
@@ -46,7 +52,7 @@ pub(crate) fn call(hook: &Hook, call: &Call, payload: Option<&Payload>, phase: H
     let mut pause = SHORTEST_PAUSE;
     let mut told: Option<String> = None;
     loop {
-        let Err(why) = call::carry_out(call, payload, left()) else {
+        let Err(why) = call::carry_out(call, payload, left(), which) else {
             return 0;
         };
         let left = left();

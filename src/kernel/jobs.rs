@@ -8,10 +8,11 @@ use std::rc::Rc;
 
 use super::Kernel;
 use super::cannot_start::FailedExec;
+use crate::call::Listener;
 use crate::kernel::hooks;
 use crate::machine::{Event, Facts, HookId};
 use crate::plan::call::Call;
-use crate::plan::{HookKind, StepAction};
+use crate::plan::{HookKind, HookPhase, StepAction};
 use crate::record::HookResult;
 use crate::sys::fork::Said;
 use crate::sys::spawn::{Directory, Null, SetupStep};
@@ -74,6 +75,11 @@ impl Kernel {
             }
             HookKind::Call(call) => {
                 let bodies = self.bodies.clone();
+                // Only a generation that is alive can be meant: at the other times it would be asked in vain.
+                let which = match hook.phase {
+                    HookPhase::PreStop => self.listener(),
+                    HookPhase::PreStart | HookPhase::PostStop => Listener::Serving,
+                };
                 self.run_forked(Job::Hook(hook), || {
                     // Put together in the copy: it costs PID 1 nothing.
                     let body = match call {
@@ -81,7 +87,7 @@ impl Kernel {
                         Call::Udp(_) | Call::Goodbye(_) => None,
                     };
                     let payload = body.zip(bodies).map(|(body, bodies)| bodies(body));
-                    hooks::call(wanted, call, payload.as_ref(), hook.phase)
+                    hooks::call(wanted, call, payload.as_ref(), hook.phase, which)
                 })
             }
         };

@@ -362,6 +362,33 @@ fn a_look_by_http_asks_the_one_that_comes() {
     });
 }
 
+/// The next one would stop to serve in its place.
+#[test]
+fn a_pre_stop_hook_by_http_asks_the_one_that_leaves() {
+    both(|mode| {
+        for host in ["127.0.0.1", "[::1]"] {
+            if host == "[::1]" && ipv6().is_err() {
+                continue;
+            }
+            let port = free_port();
+            let listen = format!("--listen={host}:{port}");
+            let hook = format!("--pre-stop=http://{host}:{port}/");
+            let options = ["--replace-on=USR2", READY, &*listen, &*hook];
+            let mut server = Server::start(Stepdown::in_mode(mode), &options, &["quick"]);
+            server.make("ready1");
+            server.run.logs("ready after");
+            fs::remove_file(server.dir.path().join("ready1")).expect("it is there");
+            server.replaces(2);
+            let hook = server.run.logs("generation 1: pre-stop hook");
+            assert!(hook.contains("failed"), "{hook}");
+            server.run.logs("generation 1: stopped in");
+            server.run.signal(Signal::SIGTERM);
+            let ended = server.run.wait();
+            ended.code(0).nothing_left();
+        }
+    });
+}
+
 #[test]
 fn a_unix_socket_is_shared_by_both() {
     both(|mode| {
