@@ -190,7 +190,8 @@ fn invoke(arguments: Vec<OsString>, inherited: Inherited) -> u8 {
         Err(message) => Err(message),
     };
     result.unwrap_or_else(|message| {
-        sys::stderr::write(format!("stepdown: {message}\n").as_bytes());
+        // The way out stands at the end.
+        sys::stderr::write_text(format!("stepdown: {message}\n").as_bytes());
         codes.own
     })
 }

@@ -25,6 +25,11 @@ pub(crate) fn write(line: &[u8]) -> bool {
     write_part(stderr, line).is_ok_and(|count| count == line.len())
 }
 
+/// Writes a text that may be longer than a line, as much of it as standard error takes now.
+pub(crate) fn write_text(text: &[u8]) {
+    let _ = text.chunks(WHOLE).all(write);
+}
+
 /// Writes to a stream that we have inherited, of at most `WHOLE` bytes as much as it takes now.
 ///
 /// # Errors

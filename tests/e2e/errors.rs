@@ -505,6 +505,13 @@ fn options_that_contradict_each_other_are_told() {
 }
 
 #[test]
+fn the_way_out_is_told_behind_a_long_value() {
+    let long = "x".repeat(20_000);
+    let start = || Stepdown::new().args([format!("--grace={long}")]);
+    refused(start, "--grace", &["a bare number is seconds\n"]);
+}
+
+#[test]
 fn a_word_too_many_is_told_as_one() {
     for words in [
         &["health", "http://127.0.0.1:1/", "more"][..],
