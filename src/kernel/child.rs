@@ -1,6 +1,5 @@
 //! Starts the main child: its environment, its standard input, and what is told when it cannot start.
 
-use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -57,8 +56,8 @@ pub(super) struct Child {
     pub(super) cgroup: cgroup::ChildCgroup,
     /// Which processes have had a signal that was not for the child alone.
     pub(super) told: Delivered,
-    /// Which processes have got KILL from us: the next round names and counts only others.
-    pub(super) killed: BTreeSet<i32>,
+    /// Which processes have got KILL from us, ascending: the next round names and counts only others.
+    pub(super) killed: Vec<i32>,
     /// Whether we have sent KILL to any process.
     pub(super) sent_kill: bool,
 }

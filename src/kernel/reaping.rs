@@ -83,7 +83,10 @@ impl Kernel {
 
     pub(super) fn ended(&mut self, pid: i32, status: ExitStatus) -> Option<Event> {
         // From now on another process may get this pid.
-        self.life.child.killed.remove(&pid);
+        let killed = &mut self.life.child.killed;
+        if let Ok(index) = killed.binary_search(&pid) {
+            killed.remove(index);
+        }
         self.life.jobs.forget_empty(signals::is_empty);
         self.suspect_lack_of_memory(pid, status);
         if self.life.child.pid == Some(pid) {

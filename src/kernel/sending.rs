@@ -165,7 +165,13 @@ impl Kernel {
                 None => (Vec::new(), self.signal_without_proc(signal).child),
             }
         };
-        let is_new = |member: &Member| self.life.child.killed.insert(member.pid);
+        let killed = &mut self.life.child.killed;
+        let is_new = |member: &Member| {
+            let found = killed.binary_search(&member.pid);
+            found
+                .map_err(|index| killed.insert(index, member.pid))
+                .is_err()
+        };
         let all = in_cgroup.into_iter().chain(reached);
         let named = all.filter(is_new).map(Process::from).collect();
         Reached { named, child }

@@ -1,7 +1,6 @@
 //! Remembers which process has had which signal, and sends TERM to those that are left, to each of
 //! them once.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Kernel;
@@ -18,8 +17,8 @@ pub(super) struct Delivered {
     /// Process groups that were signalled, and when: processes that were started before were in
     /// them.
     groups: Vec<(i32, Signal, Instant)>,
-    /// One by one, by pid and start.
-    members: BTreeMap<(i32, u64), SignalSet>,
+    /// One by one, by pid and start, in this order.
+    members: Vec<((i32, u64), SignalSet)>,
     /// When there are so many of them, those that are gone are forgotten.
     room: usize,
     /// All there were, without a /proc to see them in.
@@ -39,12 +38,18 @@ impl Delivered {
 
     pub(super) fn members(&mut self, reached: &[Member], signal: Signal) {
         for member in reached {
-            let key = (member.pid, member.started);
-            self.members.entry(key).or_default().insert(signal);
+            let index = self.place_of(member).unwrap_or_else(|index| {
+                let key = (member.pid, member.started);
+                self.members.insert(index, (key, SignalSet::default()));
+                index
+            });
+            if let Some((_, had)) = self.members.get_mut(index) {
+                had.insert(signal);
+            }
         }
         // Signals may be sent to the tree for years, and each time to others.
         if self.members.len() > self.room {
-            self.members.retain(|(pid, _), _| signals::is_there(*pid));
+            self.members.retain(|((pid, _), _)| signals::is_there(*pid));
             self.room = (self.members.len() * 2).max(LEAST_ROOM);
         }
     }
@@ -59,8 +64,15 @@ impl Delivered {
     }
 
     fn had_itself(&self, member: &Member) -> SignalSet {
+        let found = self.place_of(member).ok();
+        let found = found.and_then(|index| self.members.get(index));
+        found.map(|(_, had)| *had).unwrap_or_default()
+    }
+
+    /// Where it stands, or would stand.
+    fn place_of(&self, member: &Member) -> Result<usize, usize> {
         let key = (member.pid, member.started);
-        self.members.get(&key).copied().unwrap_or_default()
+        self.members.binary_search_by_key(&key, |(key, _)| *key)
     }
 
     /// Which signals it has certainly had.

@@ -1,6 +1,5 @@
 //! sd_notify(3) upward: tells the service manager that started us what the command's state is.
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +23,7 @@ pub(crate) struct Upward {
     /// The last it was told of us is `READY=1`.
     serves: Arc<AtomicBool>,
     /// What it must know and has not taken yet.
-    unsaid: Arc<Mutex<VecDeque<Vec<u8>>>>,
+    unsaid: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Upward {
@@ -97,9 +96,9 @@ impl Upward {
         match sent {
             Err(errno) if is_for_now(errno) => {
                 if unsaid.len() == MOST_UNSAID {
-                    unsaid.pop_front();
+                    unsaid.remove(0);
                 }
-                unsaid.push_back(message.to_vec());
+                unsaid.push(message.to_vec());
                 if !is_first {
                     return Ok(());
                 }
@@ -111,11 +110,11 @@ impl Upward {
 
     fn say_again(&self) -> Result<(), String> {
         let mut unsaid = self.unsaid();
-        while let Some(message) = unsaid.front() {
+        while let Some(message) = unsaid.first() {
             match self.send(message) {
                 Err(errno) if is_for_now(errno) => return Ok(()),
                 sent => {
-                    unsaid.pop_front();
+                    unsaid.remove(0);
                     sent.map_err(|errno| self.refused(errno))?;
                 }
             }
@@ -123,7 +122,7 @@ impl Upward {
         Ok(())
     }
 
-    fn unsaid(&self) -> MutexGuard<'_, VecDeque<Vec<u8>>> {
+    fn unsaid(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         self.unsaid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
