@@ -184,23 +184,23 @@ fn where_sock_diag_is_refused_open_connections_are_waited_for_and_one_line_says_
 
 #[test]
 fn a_shortage_at_the_first_look_does_not_make_idle_connections_count() {
-    both(|mode| {
-        let options = ["--drain-port=PORT", "--drain-timeout=1h"];
-        let mut server = Drainee::start(mode, &options, THREADED);
-        let mut idle = server.connect();
-        idle.say("fast").hears("done");
-        let pid = server.run.pid();
-        let allowed = proc::leave_no_descriptor(pid);
-        server
-            .stop()
-            .logs("drain: sock_diag failed: Too many open files");
-        proc::limit_descriptors(pid, allowed);
-        let ended = server.run.wait();
-        ended
-            .code(143)
-            .logged(&["drained in"])
-            .never_logged("counts as in flight");
-    });
+    need!(binary::installed("/usr/bin/strace"));
+    // As a grandchild (-D), so that signals are for stepdown.
+    let once = Stepdown::new()
+        .program("/usr/bin/strace")
+        .args(["-D", "-o", "/dev/null", "-e", "trace=socket"])
+        .args(["-e", "inject=socket:error=ENOBUFS:when=1"])
+        .args([binary::under_test()]);
+    let options = ["--drain-port=PORT", "--drain-timeout=1h"];
+    let mut server = Drainee::prepared(once, &options, THREADED);
+    let mut idle = server.connect();
+    idle.say("fast").hears("done");
+    server.stop();
+    let ended = server.run.wait();
+    ended
+        .code(143)
+        .logged(&["drained in"])
+        .never_logged("counts as in flight");
 }
 
 // What is still in the kernel when the child is gone.
