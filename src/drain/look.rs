@@ -203,6 +203,8 @@ pub(crate) struct DrainedPorts {
     waits: ThreadWaits,
     found: Vec<Connection>,
     listeners: Vec<Connection>,
+    /// Connections that were there when the processes were gone, by their cookies.
+    left: Option<HashSet<u64>>,
     next: Duration,
 }
 
@@ -230,6 +232,7 @@ impl DrainedPorts {
             waits: ThreadWaits::default(),
             found: Vec::new(),
             listeners: Vec::new(),
+            left: None,
             next: Duration::ZERO,
         }
     }
@@ -383,10 +386,18 @@ impl DrainedPorts {
 
     /// What the kernel has still to deliver on the drained ports once the processes are gone. It
     /// would be lost if the network namespace went away now.
+    ///
+    /// Where the tree has ended before it was seen where it listens, any port may be one of them. What comes after the
+    /// first look is of others.
     pub(crate) fn leaving(&mut self) -> Result<Leaving, LookError> {
-        self.source
-            .dump(&LEAVING, Some(&self.drained), &mut self.found)?;
-        let left = self.found.iter().filter(|c| c.send_queue > 0);
+        let is_any = self.ports == Ports::Auto && !self.owners.were_seen();
+        let ports = Some(&self.drained[..]).filter(|_| !is_any);
+        self.source.dump(&LEAVING, ports, &mut self.found)?;
+        let ours = self
+            .left
+            .get_or_insert_with(|| self.found.iter().map(|c| c.cookie).collect());
+        let found = self.found.iter().filter(|c| ours.contains(&c.cookie));
+        let left = found.filter(|c| c.send_queue > 0);
         Ok(left.fold(Leaving::default(), |sum, c| Leaving {
             connections: sum.connections + 1,
             bytes: sum.bytes + u64::from(c.send_queue),

@@ -187,6 +187,11 @@ impl Owners {
             .is_none_or(|at| now.saturating_sub(at) >= FRESH)
     }
 
+    /// Whether [`Owners::listeners`] was called at all.
+    pub(crate) fn were_seen(&self) -> bool {
+        self.listeners_at.is_some()
+    }
+
     /// Takes all listening sockets, on whatever ports are asked about.
     ///
     /// Where a process of the tree cannot be read, a listener that no other process is known to
