@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use super::rules::{Patience, Protocols, Tracker};
-use crate::drain::look::{DrainedPorts, Ports};
+use crate::drain::look::{DrainedPorts, LookError, Ports};
 use crate::machine::Event;
 use crate::plan::Plan;
 use crate::plan::drain::DrainPorts;
@@ -148,13 +148,18 @@ impl Connections {
     }
 
     fn look_at_leaving(&mut self, now: Duration, events: &mut VecDeque<Event>) {
-        let left = self.drain.as_mut().and_then(|drain| drain.leaving().ok());
-        let Some(left) = left.filter(|leaving| leaving.connections > 0) else {
-            self.purpose = Purpose::None;
-            events.push_back(Event::Flushed);
-            return;
-        };
         self.next = now.saturating_add(FLUSH_PAUSE);
+        let left = match self.drain.as_mut().map(DrainedPorts::leaving) {
+            // Nothing was seen, so nothing may be concluded; the machine does not wait for ever.
+            Some(Err(LookError::SockDiag(_))) => return,
+            Some(Ok(left)) if left.connections > 0 => left,
+            // None is left; or it can never be known.
+            Some(Ok(_) | Err(LookError::Both(..))) | None => {
+                self.purpose = Purpose::None;
+                events.push_back(Event::Flushed);
+                return;
+            }
+        };
         if left.bytes < std::mem::replace(&mut self.leaving, left.bytes) {
             events.push_back(Event::Flushing);
         }

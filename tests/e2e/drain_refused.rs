@@ -13,7 +13,8 @@ use nix::sys::socket::{
 
 use crate::support::docker::{self, container, userland, with_host_userland};
 use crate::support::drainee::{Drainee, Kind, THREADED, threads_can_be_read};
-use crate::support::{BOUND, Stepdown, binary, both, need, proc, seccomp};
+use crate::support::stepdown::can_be_pid1;
+use crate::support::{BOUND, Mode, Stepdown, binary, both, need, proc, seccomp};
 
 /// stepdown as nobody, without any capability.
 fn unprivileged() -> Stepdown {
@@ -281,6 +282,20 @@ fn a_large_answer_reaches_its_slow_client_although_the_network_namespace_goes_wi
         });
         assert!(is_whole, "{ports}: {counts:?} of {MANY_BYTES}");
     }
+}
+
+/// The kernel may still have something: it is asked again, for two seconds.
+#[test]
+fn who_cannot_see_what_is_left_in_the_kernel_does_not_take_it_for_nothing() {
+    need!(can_be_pid1());
+    let mut server = Drainee::start(Mode::Pid1, &["--drain-port=PORT"], THREADED);
+    let mut client = server.connect();
+    proc::leave_no_descriptor(server.run.pid());
+    let asked = Instant::now();
+    client.say("big 100");
+    server.run.wait().code(7);
+    let took = asked.elapsed();
+    assert!(took >= Duration::from_secs(2), "{took:?}");
 }
 
 #[test]
