@@ -244,7 +244,9 @@ pub(crate) fn parse_server(
         .strip_prefix('[')
         .and_then(|rest| rest.split_once(']'))
     {
-        Some((host, port)) => (host, port.strip_prefix(':')),
+        Some((host, "")) => (host, None),
+        // Without the colon it is no port.
+        Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or_default())),
         None => match server.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (server, None),
@@ -357,6 +359,7 @@ mod tests {
             ("http://", "column 8: write a name"),
             ("http://a:b/", "column 8: write HOST:PORT"),
             ("http://a:0/", "column 8: write HOST:PORT"),
+            ("http://[::1]81/", "column 8: write HOST:PORT"),
             ("http://u@a/", "column 8: run a client"),
             ("http://a/\u{e9}{", "column 9: write such characters"),
             ("udp://a/b", "column 7: write HOST:PORT"),
