@@ -445,7 +445,8 @@ impl World for Kernel {
             Action::StopLooking => self.stop_looking(),
             Action::StartDrain => {
                 let listeners = sockets::inodes(&self.life.listeners);
-                let is_steered = self.beside.is_some();
+                // New connections come to the one that serves, however many there are.
+                let is_steered = self.is_aside;
                 self.life
                     .connections
                     .start(&self.plan, listeners, is_steered);

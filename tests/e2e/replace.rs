@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -191,6 +192,33 @@ fn a_stop_ends_both() {
 }
 
 /// That none of its processes is left was once not noticed, and waited for 10 s.
+/// Whoever sends requests does not know of the stop yet, and they come to the one that serves.
+#[test]
+fn a_stop_waits_for_what_comes_to_the_one_that_serves_while_the_other_one_leaves() {
+    both(|mode| {
+        let mut server = serving(mode, &["--drain-delay=3s", "--drain-timeout=1h"]);
+        let mut before = server.connect();
+        before.write_all(b"wait\n").expect("somebody reads");
+        server.replaces(2);
+        server.run.logs("generation 1: drain: 1 in flight");
+        server.run.signal(Signal::SIGTERM).logs("--drain-delay");
+        // So long after the switch a connection can no longer be one that was being made at that moment.
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_secs(2) {
+            server.is_served_by(2);
+        }
+        let mut late = server.connect();
+        late.write_all(b"wait\n").expect("somebody reads");
+        server
+            .run
+            .logs("stepdown: drain: waiting until no request is in flight");
+        server.make("go");
+        hears(before, "web wait");
+        hears(late, "web wait");
+        server.run.wait().code(0).nothing_left();
+    });
+}
+
 #[test]
 fn a_stop_is_over_when_the_one_that_comes_ends_last() {
     both(|mode| {
