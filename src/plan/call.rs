@@ -61,10 +61,15 @@ pub(crate) struct Server {
 impl Request {
     /// A GET of `target` from an address.
     pub(crate) fn get(address: SocketAddr, target: &str) -> Self {
+        let host = match address {
+            // On another interface it is another one (RFC 4007, section 11).
+            SocketAddr::V6(v6) if v6.scope_id() > 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            _ => address.ip().to_string(),
+        };
         Self {
             method: Method::GET.to_string(),
             server: Server {
-                host: address.ip().to_string(),
+                host,
                 port: address.port(),
             },
             target: target.to_owned(),
@@ -298,6 +303,7 @@ pub(super) fn decoded(text: &str) -> Result<Vec<u8>, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::listen::Listen;
 
     fn server(host: &str, port: u16) -> Server {
         Server {
@@ -368,6 +374,20 @@ mod tests {
         ] {
             let fault = parse(text).unwrap().unwrap_err().to_string();
             assert!(fault.contains(message), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_asked_where_it_listens() {
+        for (listen, host) in [
+            ("[fe80::1%7]:9000", "fe80::1%7"),
+            ("[::1]:9000", "::1"),
+            ("[::]:9000", "::1"),
+            ("10.0.0.1:9000", "10.0.0.1"),
+        ] {
+            let listen = Listen::parse(listen).unwrap();
+            let request = Request::get(listen.reachable().next().unwrap(), "/readyz");
+            assert_eq!((&*request.server.host, request.server.port), (host, 9000));
         }
     }
 

@@ -46,12 +46,13 @@ impl Listen {
     /// The address at which such an endpoint is asked from its own machine.
     pub(crate) fn reachable(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses.iter().map(|address| {
-            let ip = match address.ip() {
+            let own: IpAddr = match address.ip() {
                 IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
                 IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-                ip => ip,
+                // With the interface that a link-local one has.
+                _ => return *address,
             };
-            SocketAddr::new(ip, address.port())
+            SocketAddr::new(own, address.port())
         })
     }
 }
