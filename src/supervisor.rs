@@ -197,6 +197,12 @@ impl Supervisor {
         ends && (self.restart_asked || matches!(verdict(), Verdict::Restart(_)))
     }
 
+    /// Whether another one follows the generation that serves, whose child is over.
+    fn is_followed(&self) -> bool {
+        let follows = matches!(self.verdict, Some(Verdict::Restart(_)));
+        !self.stop_asked && (self.restart_asked || follows)
+    }
+
     /// The whole stop sequence, and then the next generation. Nothing is lost where a request is not obeyed: what
     /// is being started has the newest of everything, and what is being stopped is followed by the next one
     /// already or must not be followed by any.
@@ -374,6 +380,11 @@ impl Supervisor {
             ) if self.supervision.restart == Restart::No && !self.is_coming() => {
                 self.close_sockets();
                 Some(Action::Record(record))
+            }
+            // The network does not end with this one, and the next one is not to wait for slow clients.
+            Action::Flush if self.is_followed() => {
+                self.machine.handle(self.now, Event::Flushed);
+                None
             }
             // The service manager would take it for the end of the run.
             Action::NotReady if !self.stop_asked => Some(Action::StopLooking),

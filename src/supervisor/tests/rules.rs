@@ -73,6 +73,27 @@ fn outcome(actions: &[Action]) -> &Outcome {
 }
 
 #[test]
+fn clients_are_given_time_for_their_last_bytes_only_where_nothing_follows() {
+    let options = [("drain-port", "80")];
+    for (supervision, asked, waits) in [
+        (always(), false, false),
+        (always(), true, true),
+        (never(), false, true),
+    ] {
+        let mut run = Run::of(supervision, &options);
+        if asked {
+            run.hears(10, TERM);
+        }
+        run.hears(10, exits(1));
+        let actions = run.hears(0, Event::NoneLeft);
+        assert_eq!(actions.contains(&Action::Flush), waits, "{actions:?}");
+        let begins = run.hears(500, Event::Deadline);
+        let begins = begins.contains(&Action::NextGeneration { number: 2 });
+        assert_eq!(begins, !waits);
+    }
+}
+
+#[test]
 fn sockets_stay_open_only_where_another_life_follows() {
     let options = [("max-runtime", "1s")];
     for (supervision, closes) in [(always(), false), (never(), true)] {
