@@ -312,7 +312,8 @@ impl Progress {
             }
             // The last change of the number may not have been told.
             Record::DrainEnded { interrupted, .. } => {
-                self.in_flight = Some(*interrupted);
+                // With the child its connections have ended.
+                self.in_flight = Some(*interrupted).filter(|_| self.ended.is_none());
                 self.interrupted = *interrupted;
                 self.held_up = None;
             }

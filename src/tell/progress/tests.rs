@@ -220,3 +220,33 @@ fn what_is_waited_for_before_the_start_is_a_phase_and_why_it_is_not_ready() {
     assert_eq!(progress.phase(), "starting");
     assert_eq!(*progress.ready_state(), ReadyState::NotYet(None));
 }
+
+#[test]
+fn with_the_child_what_was_in_flight_is_gone() {
+    let mut progress = Progress::default();
+    let at = Duration::ZERO;
+    progress.tell(
+        at,
+        &Record::InFlight {
+            requests: 3,
+            left: at,
+        },
+    );
+    let status = ExitStatus::Exited(1);
+    progress.tell(
+        at,
+        &Record::ChildExited {
+            status,
+            after: at,
+            step: None,
+        },
+    );
+    let cut_short = Record::DrainEnded {
+        end: DrainEnd::ChildExited,
+        interrupted: 3,
+        took: at,
+    };
+    progress.tell(at, &cut_short);
+    assert_eq!((progress.in_flight(), progress.interrupted()), (None, 3));
+    all_say_the_same(&progress, at);
+}
