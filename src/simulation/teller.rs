@@ -82,6 +82,8 @@ struct ReadLog {
     restarts: u64,
     asked: bool,
     exited: bool,
+    /// The generation beside the one that serves.
+    beside: Option<Box<Self>>,
 }
 
 impl ReadLog {
@@ -94,13 +96,35 @@ impl ReadLog {
             restarts,
             asked: false,
             exited: false,
+            beside: None,
         }
     }
 
     /// Reads a line of the JSON log.
     fn read(&mut self, line: &Line<'_>) {
-        if line.is_of_beside() {
-            return;
+        if !line.is_of_beside() {
+            self.read_own(line);
+        } else if let Some(beside) = &mut self.beside {
+            beside.read_own(line);
+        }
+    }
+
+    fn read_own(&mut self, line: &Line<'_>) {
+        let generation = line.generation.unwrap_or_default();
+        match line.event {
+            "replace-began" => {
+                self.beside = Some(Box::new(Self::of_generation(generation, 0)));
+                return;
+            }
+            "replaced" => {
+                let next = self.beside.take().map(|beside| *beside);
+                let next = next.unwrap_or_else(|| Self::of_generation(generation, 0));
+                let last = std::mem::replace(self, next);
+                self.restarts = last.restarts;
+                self.beside = Some(Box::new(last));
+                return;
+            }
+            _ => {}
         }
         let phase = match line.event {
             "wait-started" => "wait-for",
@@ -112,7 +136,7 @@ impl ReadLog {
                 "pre-stop" => "stopping",
                 _ => return,
             },
-            "started" | "replaced" => "running",
+            "started" => "running",
             "start-failed" if self.child.is_none() => "sweep",
             "stop-asked" if !self.asked && self.child.is_some() => "stopping",
             "drain-started" => "drain",
@@ -130,10 +154,10 @@ impl ReadLog {
             "step" => self.step = line.number(),
             "child-exited" | "child-left" => (self.child, self.exited) = (None, true),
             "generation-ended" => self.restarts += u64::from(line.restart != Some("asked")),
-            "generation-began" | "replaced" => {
-                let generation = line.generation.unwrap_or_default();
+            "generation-began" => {
+                let beside = self.beside.take();
                 *self = Self::of_generation(generation, self.restarts);
-                self.child = line.pid;
+                self.beside = beside;
             }
             _ => {}
         }
@@ -199,13 +223,19 @@ impl Counted {
         let mut counted = Self::default();
         // Whether a stop was asked for: of the one that serves, and of the one beside.
         let mut asked = [false, false];
+        // Whether that one has served.
+        let mut leaves = false;
         for record in &report.records {
             let beside = usize::from(record.is_of_beside());
             match record.event {
                 "stop-asked" => asked[beside] = true,
                 "generation-began" => asked[0] = false,
-                "replace-began" => asked[1] = false,
-                "replaced" => asked.swap(0, 1),
+                "replace-began" => (asked[1], leaves) = (false, false),
+                "replaced" => {
+                    asked.swap(0, 1);
+                    leaves = true;
+                }
+                "ended" if beside == 1 => counted.stops += u64::from(asked[1] && leaves),
                 "generation-ended" => {
                     counted.restarts += 1;
                     counted.stops += u64::from(asked[0]);
@@ -233,7 +263,6 @@ impl Counted {
             .filter(|life| life.restart == Some("replaced"));
         let replaced = u64::try_from(replaced.count()).unwrap_or_default();
         counted.restarts += replaced;
-        counted.stops += replaced;
         counted
     }
 

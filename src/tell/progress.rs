@@ -248,8 +248,46 @@ impl Progress {
             generation: self.generation,
             outcome: outcome.clone(),
             restart,
+            asked: self.asked,
+            left: self.left,
+            clean: self.is_clean(outcome),
             at,
         });
+    }
+
+    /// The generation beside serves from now on, and has come as far as was told of it.
+    fn replaced(&mut self, generation: u32, before: u32, ready: bool) {
+        let next = self.beside.take().map(|beside| *beside.progress);
+        let mut last = std::mem::replace(self, next.unwrap_or_default());
+        self.generation = generation;
+        self.restarts = last.restarts;
+        self.hand_overs = last.hand_overs;
+        self.last_exit = last.last_exit.take();
+        self.listening = std::mem::take(&mut last.listening);
+        if ready {
+            self.ready_state = ReadyState::Ready;
+        }
+        self.beside = Some(Beside {
+            generation: before,
+            stage: "leaving",
+            progress: Box::new(last),
+        });
+    }
+
+    fn tell_beside(&mut self, at: Duration, generation: u32, record: &Record) {
+        let handed_over = matches!(record, Record::HandedOver { .. });
+        self.hand_overs = self.hand_overs.saturating_add(u32::from(handed_over));
+        if let Record::Ended(outcome) = record {
+            let ended = self.beside.take().map(|beside| *beside.progress);
+            let mut ended = ended.unwrap_or_default();
+            ended.generation = generation;
+            let replaced = generation < self.generation;
+            let restart = replaced.then_some(RestartReason::Replaced);
+            ended.has_ended(at, outcome, restart);
+            self.last_exit = ended.last_exit;
+        } else if let Some(beside) = &mut self.beside {
+            beside.progress.tell(at, record);
+        }
     }
 
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
@@ -365,46 +403,17 @@ impl Progress {
                 self.beside = Some(Beside {
                     generation: *generation,
                     stage: "coming",
+                    progress: Box::default(),
                 });
             }
             Record::Replaced {
                 generation,
                 before,
-                pid,
                 ready,
-            } => {
-                *self = Self {
-                    generation: *generation,
-                    restarts: self.restarts,
-                    hand_overs: self.hand_overs,
-                    last_exit: self.last_exit.take(),
-                    listening: std::mem::take(&mut self.listening),
-                    beside: Some(Beside {
-                        generation: *before,
-                        stage: "leaving",
-                    }),
-                    child: *pid,
-                    started: Some(at),
-                    phase: "running",
-                    ready_state: if *ready {
-                        ReadyState::Ready
-                    } else {
-                        ReadyState::NotYet(None)
-                    },
-                    ..Self::default()
-                };
-            }
+                ..
+            } => self.replaced(*generation, *before, *ready),
             Record::OfGeneration { generation, record } => {
-                if let Record::Ended(outcome) = &**record {
-                    self.beside = None;
-                    self.last_exit = Some(LastExit {
-                        generation: *generation,
-                        outcome: outcome.clone(),
-                        restart: Some(RestartReason::Replaced)
-                            .filter(|_| *generation < self.generation),
-                        at,
-                    });
-                }
+                self.tell_beside(at, *generation, record);
             }
             Record::GaveUp { .. } => self.gave_up = true,
             Record::Ended(outcome) => {

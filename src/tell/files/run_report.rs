@@ -300,10 +300,8 @@ impl RunReport {
                 return;
             }
             Record::OfGeneration { record, .. } if matches!(**record, Record::Ended(_)) => {
-                let last = progress.last_exit().cloned();
-                if let Some(last) = last {
-                    let clean = last.restart.is_some() && !last.outcome.escalated;
-                    self.add_life(at, last, clean, None);
+                if let Some(last) = progress.last_exit().cloned() {
+                    self.add_life(at, last, None);
                 }
                 return;
             }
@@ -318,11 +316,10 @@ impl RunReport {
         else {
             return;
         };
-        let (last, clean) = (last.clone(), progress.is_clean(&last.outcome));
-        self.add_life(at, last, clean, delay_ms);
+        self.add_life(at, last.clone(), delay_ms);
     }
 
-    fn add_life(&mut self, at: Duration, last: LastExit, clean: bool, delay_ms: Option<u64>) {
+    fn add_life(&mut self, at: Duration, last: LastExit, delay_ms: Option<u64>) {
         if self.lives.len() == LIVES {
             self.lives.pop_front();
             self.lives_omitted += 1;
@@ -338,7 +335,7 @@ impl RunReport {
             ended_ms: millis(at),
             ending: Ending {
                 outcome: last.outcome,
-                clean,
+                clean: last.clean,
             },
             restart: last.restart,
             delay_ms,

@@ -71,41 +71,40 @@ impl Totals {
                 outcome, restart, ..
             } => {
                 count(&mut self.restarts, restart.name());
-                self.stopped(outcome, progress);
+                if progress.was_asked() {
+                    self.stopped(outcome, progress.was_left());
+                }
             }
             Record::OfGeneration { record, generation } => match &**record {
                 Record::Ended(outcome) if *generation < progress.generation() => {
                     count(&mut self.restarts, RestartReason::Replaced.name());
-                    let how = if outcome.escalated {
-                        "killed"
-                    } else {
-                        "graceful"
-                    };
-                    count(&mut self.stops, how);
-                    self.stop_duration.observe(outcome.took);
+                    // It may have ended by itself.
+                    if let Some(last) = progress.last_exit().filter(|last| last.asked) {
+                        self.stopped(outcome, last.left);
+                    }
                 }
                 Record::HookEnded { .. } | Record::DrainEnded { .. } => self.tell(record, progress),
                 _ => {}
             },
             Record::Ended(outcome) => {
                 count(&mut self.runs, outcome.reason.name());
-                self.stopped(outcome, progress);
+                if progress.was_asked() {
+                    self.stopped(outcome, progress.was_left());
+                }
             }
             _ => {}
         }
     }
 
-    /// A life of the command is over.
-    fn stopped(&mut self, outcome: &Outcome, progress: &Progress) {
-        if progress.was_asked() {
-            let how = match () {
-                () if progress.was_left() => "abandoned",
-                () if outcome.escalated => "killed",
-                () => "graceful",
-            };
-            count(&mut self.stops, how);
-            self.stop_duration.observe(outcome.took);
-        }
+    /// A life of the command is over, as was asked for; perhaps its child was `left`.
+    fn stopped(&mut self, outcome: &Outcome, left: bool) {
+        let how = match () {
+            () if left => "abandoned",
+            () if outcome.escalated => "killed",
+            () => "graceful",
+        };
+        count(&mut self.stops, how);
+        self.stop_duration.observe(outcome.took);
     }
 
     /// A run was found that never came to its end.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::record::held::HeldConnection;
 use crate::record::{NotReady, Outcome, RestartReason};
+use crate::tell::progress::Progress;
 
 /// Whether requests shall come.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +27,11 @@ pub(crate) struct LastExit {
     pub(crate) outcome: Outcome,
     /// `None` where nothing follows.
     pub(crate) restart: Option<RestartReason>,
+    /// A stop was asked for.
+    pub(crate) asked: bool,
+    /// The child outlived everything.
+    pub(crate) left: bool,
+    pub(crate) clean: bool,
     pub(crate) at: Duration,
 }
 
@@ -35,6 +41,9 @@ pub(crate) struct Beside {
     pub(super) generation: u32,
     /// `coming` until it serves, `leaving` once it has served.
     pub(super) stage: &'static str,
+    /// How far it has come; what is said to be of the whole run is not known there.
+    #[serde(skip)]
+    pub(super) progress: Box<Progress>,
 }
 
 /// The connections that hold up the drain, as they were at that time.

@@ -250,3 +250,118 @@ fn with_the_child_what_was_in_flight_is_gone() {
     assert_eq!((progress.in_flight(), progress.interrupted()), (None, 3));
     all_say_the_same(&progress, at);
 }
+
+/// Two generations, of which the second one is started after 10 s and serves after 20 s.
+fn replaced(ready: bool, of_next: &[Record]) -> (Progress, Totals) {
+    let mut told = (Progress::default(), Totals::default());
+    let started = |pid| Record::Started { pid, ready: false };
+    tell(&mut told, 0, started(2));
+    tell(&mut told, 1, Record::Ready { after: seconds(1) });
+    let began = Record::ReplaceBegan {
+        generation: 2,
+        signal: Signal::HUP,
+        sender: None,
+    };
+    tell(&mut told, 10, began);
+    tell(&mut told, 10, of(2, started(3)));
+    for record in of_next {
+        tell(&mut told, 15, of(2, record.clone()));
+    }
+    let serves = Record::Replaced {
+        generation: 2,
+        before: 1,
+        pid: Some(3),
+        ready,
+    };
+    tell(&mut told, 20, serves);
+    told
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn of(generation: u32, record: Record) -> Record {
+    let record = Box::new(record);
+    Record::OfGeneration { generation, record }
+}
+
+fn tell((progress, totals): &mut (Progress, Totals), at: u64, record: Record) {
+    progress.tell(seconds(at), &record);
+    totals.tell(&record, progress);
+}
+
+fn ended(reason: crate::record::Reason, status: ExitStatus) -> Record {
+    Record::Ended(Outcome {
+        code: status.code(),
+        reason,
+        status: Some(status),
+        escalated: false,
+        took: Duration::ZERO,
+    })
+}
+
+#[test]
+fn the_next_one_serves_with_all_that_was_told_of_it() {
+    let status = "warm".to_owned();
+    let ready = Record::Ready { after: seconds(5) };
+    let (progress, _) = replaced(true, &[Record::ChildSays { status }, ready]);
+    assert_eq!(progress.uptime(seconds(25)), Some(seconds(15)));
+    assert_eq!(progress.says(), Some("warm"));
+    assert_eq!(*progress.ready_state(), ReadyState::Ready);
+    assert_eq!((progress.generation(), progress.child()), (2, Some(3)));
+    assert_eq!(progress.phase(), "running");
+    let why = "no".to_owned();
+    let (progress, _) = replaced(false, &[Record::NotYetReady { why: why.clone() }]);
+    assert_eq!(*progress.ready_state(), ReadyState::NotYet(Some(why)));
+}
+
+#[test]
+fn who_was_replaced_ended_cleanly_by_the_stop_alone() {
+    use crate::record::Reason;
+    let asked = Record::StopAsked {
+        reason: Reason::Replaced,
+        signal: None,
+        sender: None,
+        deadline: None,
+    };
+    let step = Record::Step {
+        step: 1,
+        of: 2,
+        text: "SAME".into(),
+        signal: Some(Signal::TERM),
+        target: crate::plan::Target::Child,
+        by_terminal: false,
+        passed_on: false,
+        wait: None,
+    };
+    let killed = |signal| ExitStatus::Killed {
+        signal,
+        core: false,
+    };
+    for (status, clean) in [
+        (killed(Signal::TERM), true),
+        (ExitStatus::Exited(0), true),
+        (ExitStatus::Exited(1), false),
+    ] {
+        let mut told = replaced(true, &[]);
+        tell(&mut told, 20, of(1, asked.clone()));
+        tell(&mut told, 20, of(1, step.clone()));
+        tell(&mut told, 21, of(1, ended(Reason::Replaced, status)));
+        let (progress, totals) = told;
+        assert_eq!(progress.last_exit().map(|last| last.clean), Some(clean));
+        assert_eq!(totals.stops.get("graceful"), Some(&1));
+        assert_eq!(totals.restarts.get("replaced"), Some(&1));
+    }
+    // It has crashed, and nobody has asked it to stop.
+    let mut told = replaced(false, &[]);
+    tell(
+        &mut told,
+        20,
+        of(1, ended(Reason::Exit, killed(Signal::SEGV))),
+    );
+    let (progress, totals) = told;
+    assert_eq!(progress.last_exit().map(|last| last.clean), Some(false));
+    assert_eq!((totals.stops.len(), totals.stop_duration.count), (0, 0));
+    assert_eq!(totals.restarts.get("replaced"), Some(&1));
+}
