@@ -25,7 +25,7 @@ use run_report::RunReport;
 use spans::Spans;
 use state::Keeper;
 
-/// While requests are drained their number changes often; the file follows this much later.
+/// The number of requests in a drain, and that of orphans, may change often; the file follows this much later.
 const PAUSE: Duration = Duration::from_secs(1);
 
 const JSON: &str = "application/json";
@@ -105,16 +105,16 @@ impl Files {
 
     /// Takes in a record, and writes what is due. What could not be written comes back, once.
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) -> Vec<String> {
-        let before = self.progress.phase();
+        let before = self.metrics_file.is_some().then(|| self.measures());
         self.progress.tell(at, record);
         self.totals.tell(record, &self.progress);
-        let phase_changed = before != self.progress.phase();
+        let changed = before.is_some_and(|before| before != self.measures());
         let mut troubles = Vec::new();
         if let Some(state) = &mut self.state {
             let told = state.tell(at, record, &self.progress, &self.totals);
             troubles.extend(self.news(told));
         }
-        let written = self.write_metrics(at, record, phase_changed);
+        let written = self.write_metrics(at, record, changed);
         troubles.extend(self.news(written));
         // The report comes last: it can tell what happened to the others.
         if let Some(spans) = &mut self.spans {
@@ -134,19 +134,26 @@ impl Files {
         troubles
     }
 
+    /// What is in the file besides the number of requests and what follows from the time.
+    fn measures(&self) -> (&'static str, u32, Totals) {
+        let progress = &self.progress;
+        (progress.phase(), progress.generation(), self.totals.clone())
+    }
+
     fn write_metrics(
         &mut self,
         at: Duration,
         record: &Record,
-        phase_changed: bool,
+        changed: bool,
     ) -> Result<(), String> {
         let Some(file) = &self.metrics_file else {
             return Ok(());
         };
         let due = match record {
-            Record::DrainEnded { .. } => true,
-            Record::InFlight { .. } => self.measured.is_none_or(|then| at >= then + PAUSE),
-            _ => phase_changed,
+            Record::InFlight { .. } | Record::Reaped { .. } => {
+                self.measured.is_none_or(|then| at >= then + PAUSE)
+            }
+            _ => changed,
         };
         if !due {
             return Ok(());

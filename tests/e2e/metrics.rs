@@ -345,3 +345,24 @@ fn a_metrics_file_that_cannot_be_written_costs_one_line() {
         ended.told()
     );
 }
+
+#[test]
+fn the_file_follows_what_changes_no_phase() {
+    let dir = tempfile::tempdir().expect("a directory of our own");
+    let config = "reload-on = 'HUP'\nmetrics-file = 'stepdown.prom'\n";
+    fs::write(dir.path().join("stepdown.toml"), config).expect("our own file");
+    let mut run = Stepdown::new()
+        .dir(dir.path())
+        .args(["--config", "stepdown.toml"])
+        .shell("echo ready; exec sleep 600")
+        .start();
+    run.says("ready");
+    let path = dir.path().join("stepdown.prom");
+    running(&path);
+    run.signal(Signal::SIGHUP).logs("configuration reloaded");
+    wait_until("the file counts it", || {
+        read(&path).contains("\nstepdown_config_reloads_total{result=\"success\"} 1\n")
+    });
+    run.signal(Signal::SIGTERM);
+    run.wait().code(143);
+}

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -561,6 +561,7 @@ fn status_metrics_and_the_report_know_both() {
             serde_json::json!({"generation": 2, "stage": "coming"})
         );
         assert_eq!(status()["generation"], 1);
+        let runs = SystemTime::now();
         server.make("ready2");
         server.run.logs("generation 2 serves");
         let told = status();
@@ -582,9 +583,23 @@ fn status_metrics_and_the_report_know_both() {
             (&last["generation"], &last["reason"]),
             (&1.into(), &"replaced".into())
         );
+        let path = server.dir.path().to_owned();
+        let file = |name: &str| fs::read_to_string(path.join(name)).expect("written");
+        wait_until("the file of metrics has it, too", || {
+            let text = file("m.prom");
+            text.contains("\nstepdown_generation 2.0\n")
+                && text.contains("{reason=\"replaced\"} 1\n")
+        });
+        // It runs since it was started, not since it serves.
+        let text = file("m.prom");
+        let started = text
+            .lines()
+            .find_map(|line| line.strip_prefix("stepdown_child_start_time_seconds "));
+        let started: f64 = started.and_then(|time| time.parse().ok()).expect("a time");
+        let runs = runs.duration_since(SystemTime::UNIX_EPOCH);
+        assert!(started <= runs.expect("after 1970").as_secs_f64(), "{text}");
         server.run.signal(Signal::SIGTERM);
         server.run.wait().code(0).nothing_left();
-        let file = |name: &str| fs::read_to_string(server.dir.path().join(name)).expect("written");
         let report: serde_json::Value = serde_json::from_str(&file("report.json")).expect("JSON");
         let lives = report["generations"].as_array().expect("a list");
         let told: Vec<_> = lives
