@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::plan::voice::{Format, Level, Voice};
 use crate::record::{Reason, Record};
-use crate::tell::lines::cut;
+use crate::tell::lines::{cut, keep_on_one_line};
 use crate::tell::log::{self, Log};
 use crate::words::signal::Signal;
 
@@ -125,6 +125,7 @@ impl LastWords {
             let _ = write!(first, "{part}; ");
         }
         first.push_str(end);
+        keep_on_one_line(&mut first, 0);
         let mut message = cut(&first, LARGEST / 2).to_owned() + ".\n";
         const OMITTED: &str = "(earlier lines are left out)\n";
         let room = LARGEST - message.len() - OMITTED.len();
@@ -195,6 +196,20 @@ mod tests {
             "TERM from outside the container asked for the stop; child exited with 3 on step 1 after 312 ms; 2 \
              processes that were left got KILL; exit status 3."
         );
+    }
+
+    #[test]
+    fn the_first_sentence_is_one_line() {
+        let mut words = LastWords::new();
+        let failure = crate::record::StartFailure {
+            code: 127,
+            message: "sh -c 'a\nb\u{1b}[m': not found".to_owned(),
+        };
+        words.tell(Duration::ZERO, &Record::StartFailed(failure));
+        let message = words.tell(Duration::ZERO, &ended(127)).expect("the end");
+        let first = message.lines().next();
+        let escaped = r"sh -c 'a\nb\u{1b}[m': not found; exit status 127.";
+        assert_eq!(first, Some(escaped));
     }
 
     #[test]
