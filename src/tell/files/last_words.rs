@@ -18,6 +18,9 @@ use crate::words::signal::Signal;
 /// What Kubernetes takes of a container (`terminationMessagePath`).
 const LARGEST: usize = 4096;
 
+/// The end of the first sentence until the exit status is known.
+const UNFINISHED: &str = "not ended yet";
+
 /// The fold over the records that the message is written from.
 pub(super) struct LastWords {
     log: Log,
@@ -30,6 +33,8 @@ pub(super) struct LastWords {
     killed: usize,
     left: bool,
     memory: Option<String>,
+    /// An unfinished one was written, and tells of a stop.
+    unfinished: bool,
 }
 
 impl LastWords {
@@ -48,6 +53,7 @@ impl LastWords {
             killed: 0,
             left: false,
             memory: None,
+            unfinished: false,
         }
     }
 
@@ -62,6 +68,10 @@ impl LastWords {
                 self.child = None;
                 self.killed = 0;
                 self.left = false;
+                // That stop is over, and what comes now may end without one.
+                if std::mem::take(&mut self.unfinished) {
+                    return Some(self.message(&format!("{}; {UNFINISHED}", log::text(record))));
+                }
             }
             Record::StopAsked { reason, signal, .. } => {
                 let asked = log::text(record);
@@ -96,7 +106,9 @@ impl LastWords {
                 | Record::ChildExited { .. }
                 | Record::Swept { .. }
         );
-        (worth_it && self.asked.is_some()).then(|| self.message("not ended yet"))
+        let worth_it = worth_it && self.asked.is_some();
+        self.unfinished |= worth_it;
+        worth_it.then(|| self.message(UNFINISHED))
     }
 
     fn keep(&mut self, line: &str) {
@@ -196,6 +208,24 @@ mod tests {
             "TERM from outside the container asked for the stop; child exited with 3 on step 1 after 312 ms; 2 \
              processes that were left got KILL; exit status 3."
         );
+    }
+
+    #[test]
+    fn after_a_restart_nothing_is_told_of_the_stop_before() {
+        let mut words = LastWords::new();
+        let at = Duration::ZERO;
+        let begins = |generation| Record::GenerationBegan { generation };
+        assert_eq!(words.tell(at, &begins(2)), None, "nothing was written");
+        let asked = Record::StopAsked {
+            reason: Reason::Restart,
+            signal: Some(Signal::HUP),
+            sender: Some(Sender::Outside),
+            deadline: None,
+        };
+        assert!(words.tell(at, &asked).is_some());
+        let message = words.tell(at, &begins(3)).expect("it is not true any more");
+        assert!(message.starts_with("generation 3 begins; not ended yet.\n"));
+        assert_eq!(words.tell(at, &begins(4)), None);
     }
 
     #[test]
