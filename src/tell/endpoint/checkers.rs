@@ -53,14 +53,6 @@ impl Checkers {
         self.told
     }
 
-    /// Makes room for another one. Addresses come and go, and a balancer asks again and again.
-    fn forget_one(&mut self) {
-        let silent = self.known.iter().min_by_key(|(_, checker)| checker.last);
-        if let Some(who) = silent.map(|(who, _)| *who) {
-            self.known.remove(&who);
-        }
-    }
-
     /// A client was answered; true when with this answer all know, which happens once.
     ///
     /// All are those that were checking when the stop was asked for, at the moment `stopping`; at least
@@ -71,8 +63,9 @@ impl Checkers {
         who: IpAddr,
         stopping: Option<Duration>,
     ) -> bool {
-        if self.known.len() >= MOST && !self.known.contains_key(&who) {
-            self.forget_one();
+        let is_full = self.known.len() >= MOST && !self.known.contains_key(&who);
+        if is_full && !self.make_room(stopping) {
+            return false;
         }
         let before = self.known.get(&who).copied();
         let checker = self.known.entry(who).or_insert(Checker {
@@ -87,17 +80,31 @@ impl Checkers {
         };
         checker.refused = checker.refused.saturating_add(1);
         let knows = |checker: &Checker| checker.refused >= enough;
-        let is_missed = |checker: &Checker| {
-            checker.interval.is_some_and(|interval| {
-                let patience = interval
-                    .saturating_mul(PATIENCE)
-                    .max(Duration::from_secs(1));
-                stopping.saturating_sub(checker.last) <= patience
-            })
-        };
-        let all = self.known.values().any(knows)
-            && self.known.values().filter(|c| is_missed(c)).all(knows);
+        let mut missed = self.known.values().filter(|c| c.is_missed(stopping));
+        let all = self.known.values().any(knows) && missed.all(knows);
         all && !std::mem::replace(&mut self.told, true)
+    }
+
+    /// Forgets one for the sake of another: one that came by once, or the one that was here longest ago, and none that is
+    /// missed.
+    fn make_room(&mut self, stopping: Option<Duration>) -> bool {
+        let is_missed = |checker: &Checker| stopping.is_some_and(|at| checker.is_missed(at));
+        let others = self.known.iter().filter(|(_, c)| !is_missed(c));
+        let least = others.min_by_key(|(_, checker)| (checker.interval.is_some(), checker.last));
+        let least = least.map(|(who, _)| *who);
+        least.is_some_and(|who| self.known.remove(&who).is_some())
+    }
+}
+
+impl Checker {
+    /// Whether it was checking at the moment `stopping`, and would have gone on.
+    fn is_missed(&self, stopping: Duration) -> bool {
+        self.interval.is_some_and(|interval| {
+            let patience = interval
+                .saturating_mul(PATIENCE)
+                .max(Duration::from_secs(1));
+            stopping.saturating_sub(self.last) <= patience
+        })
     }
 }
 
@@ -180,6 +187,26 @@ mod tests {
             assert!(!checkers.answered(at(1), who, Some(at(0))));
         }
         assert!(checkers.known.len() <= MOST);
+    }
+
+    #[test]
+    fn many_that_came_by_leave_room_for_one_that_checks() {
+        let other = |number: usize| IpAddr::from(std::net::Ipv4Addr::from_bits(number as u32));
+        let mut checkers = checked(&[(A, 1), (A, 2)]);
+        for number in 0..2 * MOST {
+            assert!(!checkers.answered(at(3), other(number), None));
+        }
+        assert_eq!(checkers.known.len(), MOST);
+        assert!(!checkers.answered(at(3), B, None));
+        assert!(!checkers.answered(at(4), B, None));
+        // Who is waited for is not forgotten, however many come now.
+        let stop = Some(at(4));
+        for number in 0..2 * MOST {
+            assert!(!checkers.answered(at(5), other(number), stop));
+        }
+        for (who, all) in [(A, false), (B, false), (A, false), (B, true)] {
+            assert_eq!(checkers.answered(at(6), who, stop), all);
+        }
     }
 
     #[test]
