@@ -242,11 +242,15 @@ impl Supervisor {
             Event::Deadline if now >= until => self.next_generation(now),
             // The next generation has the new plan.
             Event::Reloaded(reload) => self.machine.reloaded(*reload),
-            Event::ReloadRefused(message) => self.tell(Record::ReloadRefused { message }),
-            Event::Trouble(message) => self.tell(Record::Trouble { message }),
-            Event::Reaped { pid, status } => self.tell(Record::Reaped { pid, status }),
-            // A deadline that came early, or the late word of a process that belonged to the last generation.
-            _ => {}
+            // Not a deadline that came early, or the late word of a process that belonged to the last generation.
+            event => self.tell_itself(event),
+        }
+    }
+
+    /// While no machine is there to tell it.
+    fn tell_itself(&mut self, event: Event) {
+        if let Some(record) = event.record() {
+            self.tell(record);
         }
     }
 
@@ -409,9 +413,7 @@ impl Supervisor {
                     let (signal, why) = (received.signal, "the child has ended");
                     self.tell(Record::Dropped { signal, why });
                 }
-                Event::Trouble(message) => self.tell(Record::Trouble { message }),
-                Event::Reaped { pid, status } => self.tell(Record::Reaped { pid, status }),
-                _ => {}
+                event => self.tell_itself(event),
             },
             State::Ended => {}
         }
@@ -427,7 +429,11 @@ impl Supervisor {
                 self.counts_as_stop(*received) || hurries && !received.ignored
             }
             Event::Reloaded(_) => coming,
-            Event::ParentDied | Event::Reaped { .. } | Event::NoneLeft | Event::Deadline => true,
+            Event::ParentDied
+            | Event::Reaped { .. }
+            | Event::OomKilled { .. }
+            | Event::NoneLeft
+            | Event::Deadline => true,
             _ => false,
         }
     }

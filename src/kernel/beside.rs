@@ -171,10 +171,13 @@ impl Kernel {
     }
 
     pub(super) fn reaped_beside(&mut self, reaped: Reaped) -> Option<Event> {
-        let generation = self.beside.as_ref()?.number;
-        let event = self.for_beside(|kernel| kernel.reaped(reaped)).flatten();
-        let event = event.map(|event| event.of(generation));
-        event.and_then(|event| self.after_what_is_queued(event))
+        // What belongs to it was queued before.
+        self.for_beside(|kernel| {
+            if let Some(event) = kernel.reaped(reaped) {
+                kernel.queue.push_front(event);
+            }
+        });
+        self.queue.pop_front()
     }
 
     /// The kernel says that there is no child at all; with two generations one of them may have none before.

@@ -276,6 +276,25 @@ impl Event {
         }
     }
 
+    /// As it is told where nobody is there to do something about it.
+    pub(crate) fn record(self) -> Option<Record> {
+        Some(match self {
+            Self::ReloadRefused(message) => Record::ReloadRefused { message },
+            Self::Trouble(message) => Record::Trouble { message },
+            Self::Reaped { pid, status } => Record::Reaped { pid, status },
+            Self::OomKilled {
+                kills,
+                counted_from,
+                limit,
+            } => Record::OomKilled {
+                kills,
+                counted_from,
+                limit,
+            },
+            _ => return None,
+        })
+    }
+
     /// Without the word to whom it has happened.
     pub(crate) fn itself(&self) -> &Self {
         match self {

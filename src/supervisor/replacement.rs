@@ -175,7 +175,10 @@ impl Supervisor {
         match action {
             // They are a matter of both, and told by the other one; or of the run, which goes on.
             Action::Record(
-                Record::Reaped { .. } | Record::Reloaded { .. } | Record::NotReady { .. },
+                Record::Reaped { .. }
+                | Record::OomKilled { .. }
+                | Record::Reloaded { .. }
+                | Record::NotReady { .. },
             ) => None,
             Action::Record(record) => Some(Action::Record(Record::OfGeneration {
                 generation: number,

@@ -219,6 +219,33 @@ fn the_counter_of_version_2_is_compared_with_what_it_was() {
     ended.code(137).never_logged("memory");
 }
 
+/// The next one is killed before it is ready (`--replace-on`).
+#[test]
+fn of_two_the_one_that_is_killed_is_told_why() {
+    need!(can_be_pid1());
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let hook = "sh -c 'echo $STEPDOWN_GENERATION $SERVICE_RESULT; touch over$STEPDOWN_GENERATION'";
+    let options = [
+        "--listen=127.0.0.1:0",
+        "--replace-on=USR2",
+        "--ready-when=exec:sh -c 'test $STEPDOWN_GENERATION = 1'",
+        "--post-stop",
+        hook,
+    ];
+    let script = format!(
+        "test $STEPDOWN_GENERATION = 1 || {{ {KILLED}; }}
+         until test -e over2; do kill -USR2 $PPID; sleep 0.1; done"
+    );
+    let ended = in_a_cgroup(dir.path(), &options, &script);
+    ended.code(0).said("2 oom-kill").said("1 success");
+    let place = |text: &str| ended.stderr.find(text);
+    let (why, death) = (
+        place("out of memory: "),
+        place("generation 2: child died of KILL"),
+    );
+    assert!(why.is_some() && why < death, "{}", ended.told());
+}
+
 #[test]
 fn where_the_kernel_does_not_count_nothing_is_claimed() {
     need!(can_be_pid1());

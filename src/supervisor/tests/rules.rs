@@ -4,7 +4,7 @@ use super::*;
 use crate::machine::{HookId, Unopened};
 use crate::plan::reload::Reload;
 use crate::plan::{HookPhase, Plan};
-use crate::record::{DrainWait, HookResult};
+use crate::record::{CountedFrom, DrainWait, HookResult};
 
 /// A supervisor by itself, with what it does and tells at each event.
 struct Run {
@@ -288,6 +288,49 @@ fn an_orphan_that_ends_between_two_lives_is_told() {
     assert_eq!(actions, [Action::Record(Record::Reaped { pid, status })]);
 }
 
+const OUT_OF_MEMORY: Event = Event::OomKilled {
+    kills: 1,
+    counted_from: CountedFrom::Start,
+    limit: None,
+};
+
+const TOLD_OUT_OF_MEMORY: Action = Action::Record(Record::OomKilled {
+    kills: 1,
+    counted_from: CountedFrom::Start,
+    limit: None,
+});
+
+#[test]
+fn lack_of_memory_between_two_lives_is_told() {
+    assert_eq!(between().hears(10, OUT_OF_MEMORY), [TOLD_OUT_OF_MEMORY]);
+}
+
+#[test]
+fn the_next_one_that_the_kernel_has_killed_says_so_to_its_hooks() {
+    let mut supervision = never();
+    supervision.replace_on.insert(named("USR2"));
+    let mut run = Run::of(supervision, &[("ready-when", "notify"), ("post-stop", "z")]);
+    run.hears(0, Event::Ready);
+    run.hears(0, received(named("USR2")));
+    run.hears(0, Event::OpenedBeside);
+    run.hears(0, Event::Started { pid: 3 }.of(2));
+    assert_eq!(run.hears(0, OUT_OF_MEMORY), [TOLD_OUT_OF_MEMORY], "once");
+    let killed = ExitStatus::Killed {
+        signal: Signal::KILL,
+        core: false,
+    };
+    run.hears(0, Event::ChildExited(killed).of(2));
+    let actions = run.hears(0, Event::NoneLeft.of(2));
+    let result = actions.iter().find_map(|action| match action {
+        Action::Beside(action) => match &**action {
+            Action::RunHook { facts, .. } => facts.result,
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(result, Some("oom-kill"), "{actions:?}");
+}
+
 #[test]
 fn trouble_between_two_lives_is_told() {
     let message = "no space".to_owned();
@@ -399,6 +442,7 @@ fn trouble_is_told_while_only_the_one_that_leaves_is_left() {
     let actions = run.hears(0, Event::Reaped { pid, status });
     let reaped = Action::Record(Record::Reaped { pid, status });
     assert_eq!(actions, [reaped], "once");
+    assert_eq!(run.hears(0, OUT_OF_MEMORY), [TOLD_OUT_OF_MEMORY], "once");
     let actions = run.hears(0, received(Signal::INT));
     let drops = |action: &Action| matches!(action, Action::Record(Record::Dropped { .. }));
     assert!(
