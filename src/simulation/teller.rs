@@ -359,7 +359,7 @@ impl Teller {
         if self.records > MOST_RECORDS {
             return Ok(());
         }
-        let report = self.report.text(began, at, None);
+        let report = self.report.text(began, began + at, None);
         let report = serde_json::from_str(&report).map_err(|error| unreadable(&report, &error))?;
         let (listed, counts) = (
             Counted::of_report(&report),

@@ -127,7 +127,7 @@ impl Files {
                 report.tell(at, &Record::Trouble { message });
             }
         }
-        let written = self.write_report(at, record);
+        let written = self.write_report(record);
         troubles.extend(self.news(written));
         let written = self.write_last_words(at, record);
         troubles.extend(self.news(written));
@@ -165,14 +165,17 @@ impl Files {
         )
     }
 
-    fn write_report(&self, at: Duration, record: &Record) -> Result<(), String> {
+    fn write_report(&self, record: &Record) -> Result<(), String> {
         let (Some(file), Some(report), Record::Ended(outcome)) =
             (&self.report_file, &self.report, record)
         else {
             return Ok(());
         };
         let clean = self.progress.is_clean(outcome);
-        write(file, &report.text(self.began, at, Some((outcome, clean))))
+        write(
+            file,
+            &report.text(self.began, SystemTime::now(), Some((outcome, clean))),
+        )
     }
 
     fn write_last_words(&mut self, at: Duration, record: &Record) -> Result<(), String> {
@@ -190,7 +193,7 @@ impl Files {
         let (content_type, text) = match body {
             Body::Report => {
                 let report = self.report.as_ref();
-                let text = report.map(|report| report.text(self.began, now, None));
+                let text = report.map(|report| report.text(self.began, SystemTime::now(), None));
                 (JSON, text.unwrap_or_default())
             }
             Body::Metrics => {
@@ -199,7 +202,7 @@ impl Files {
             }
             Body::Otlp => {
                 let spans = self.spans.as_ref();
-                let text = spans.map(|spans| spans.json(self.began, now));
+                let text = spans.map(|spans| spans.json(zero(now), now));
                 (JSON, text.unwrap_or_default())
             }
             // Webhooks take JSON, and only under its name.
@@ -223,6 +226,13 @@ impl Files {
         self.told.push(message.clone());
         Some(message)
     }
+}
+
+/// The moment of time 0 by the clock as it is at this time. It may have been set meanwhile, and a machine may have slept,
+/// which is not counted.
+fn zero(now: Duration) -> SystemTime {
+    let present = SystemTime::now();
+    present.checked_sub(now).unwrap_or(present)
 }
 
 fn write(file: &NamedFile, text: &str) -> Result<(), String> {

@@ -346,7 +346,7 @@ impl RunReport {
     pub(crate) fn text(
         &self,
         began: SystemTime,
-        at: Duration,
+        ended: SystemTime,
         outcome: Option<(&Outcome, bool)>,
     ) -> String {
         let shown = |time| humantime::format_rfc3339_millis(time).to_string();
@@ -355,7 +355,7 @@ impl RunReport {
             stepdown: env!("CARGO_PKG_VERSION"),
             command: &self.command,
             started_at: shown(began),
-            ended_at: shown(began + at),
+            ended_at: shown(ended),
             plan: &self.plan,
             records: self.first.iter().chain(&self.last).collect(),
             records_omitted: self.omitted,

@@ -148,7 +148,8 @@ impl Keeper {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         PastRun {
             started_at: seconds(self.began),
-            ended_at: Some(seconds(self.began + at)),
+            // Of `at` and the time of the start it would not follow where the clock was set, or the machine slept.
+            ended_at: Some(seconds(SystemTime::now())),
             ran_ms: Some(millis(at)),
             reason: outcome.reason.name().to_owned(),
             signal: progress.signal().map(|signal| signal.to_string()),
@@ -305,3 +306,37 @@ fn seconds(time: SystemTime) -> u64 {
 
 #[cfg(test)]
 pub(in crate::tell) mod fuzz;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Settings;
+    use crate::options::told::STATE_FILE;
+    use crate::record::Reason;
+
+    #[test]
+    fn the_end_is_told_by_the_clock_as_it_is_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let mut settings = Settings::default();
+        settings.set("state-file", path.to_str().unwrap());
+        let file = || settings.file(&STATE_FILE).unwrap();
+        // Since then the machine has slept.
+        let present = SystemTime::now();
+        let began = present - Duration::from_secs(7_200);
+        let mut keeper = Keeper::open(file(), began, &mut Vec::new());
+        let ended = Record::Ended(Outcome {
+            code: 0,
+            reason: Reason::Exit,
+            status: None,
+            escalated: false,
+            took: Duration::ZERO,
+        });
+        let (progress, totals) = (Progress::default(), Totals::default());
+        let at = Duration::from_secs(3);
+        keeper.tell(at, &ended, &progress, &totals).unwrap();
+        let last = &keeper.state.last_runs[0];
+        assert_eq!(last.ran_ms, Some(3_000));
+        assert!(last.ended_at >= Some(seconds(present)), "{last:?}");
+    }
+}
