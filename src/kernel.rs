@@ -100,8 +100,8 @@ pub(crate) struct Kernel {
 /// After so many children the others get their turn: orphans may come faster than they can be reaped.
 const IN_A_ROW: u32 = 256;
 
-/// Puts together what a hook sends.
-pub(crate) type Bodies = Rc<dyn Fn(&Body) -> Payload>;
+/// Puts together what a hook of this generation sends.
+pub(crate) type Bodies = Rc<dyn Fn(&Body, Option<u32>) -> Payload>;
 
 impl Kernel {
     pub(crate) fn new(plan: Rc<Plan>, command: Vec<OsString>, mut inherited: Inherited) -> Self {

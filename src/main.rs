@@ -227,8 +227,8 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
     if let Some(files) = &files {
         let (files, began) = (Rc::clone(files), kernel.began());
         // Never in the middle of telling: hooks are started between two records.
-        kernel.fill_bodies(Rc::new(move |body| {
-            files.borrow().body(body, began.elapsed())
+        kernel.fill_bodies(Rc::new(move |body, generation| {
+            files.borrow().body(body, generation, began.elapsed())
         }));
     }
     let opened = kernel

@@ -80,13 +80,15 @@ impl Kernel {
                     HookPhase::PreStop => self.listener(),
                     HookPhase::PreStart | HookPhase::PostStop => Listener::Serving,
                 };
+                let generation = facts.generation.map(|generation| generation.number);
                 self.run_forked(Job::Hook(hook), || {
                     // Put together in the copy: it costs PID 1 nothing.
                     let body = match call {
                         Call::Http(request) => request.body.as_ref(),
                         Call::Udp(_) | Call::Goodbye(_) => None,
                     };
-                    let payload = body.zip(bodies).map(|(body, bodies)| bodies(body));
+                    let filled = body.zip(bodies);
+                    let payload = filled.map(|(body, bodies)| bodies(body, generation));
                     hooks::call(wanted, call, payload.as_ref(), hook.phase, which)
                 })
             }

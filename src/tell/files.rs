@@ -188,8 +188,8 @@ impl Files {
         }
     }
 
-    /// What a hook sends at this time.
-    pub(crate) fn body(&self, body: &Body, now: Duration) -> Payload {
+    /// What a hook of this generation sends at this time.
+    pub(crate) fn body(&self, body: &Body, generation: Option<u32>, now: Duration) -> Payload {
         let (content_type, text) = match body {
             Body::Report => {
                 let report = self.report.as_ref();
@@ -202,7 +202,7 @@ impl Files {
             }
             Body::Otlp => {
                 let spans = self.spans.as_ref();
-                let text = spans.map(|spans| spans.json(zero(now), now));
+                let text = spans.map(|spans| spans.json(generation, zero(now), now));
                 (JSON, text.unwrap_or_default())
             }
             // Webhooks take JSON, and only under its name.

@@ -19,6 +19,8 @@ pub(super) struct Spans {
     stop: Option<Part>,
     /// The phases in order, and what happened in each.
     phases: Vec<Part>,
+    /// The stop of the generation beside the one that serves is a trace of its own.
+    beside: Option<(u32, Box<Self>)>,
 }
 
 /// A stretch of time.
@@ -149,7 +151,25 @@ impl Spans {
             seed,
             stop: None,
             phases: Vec::new(),
+            beside: None,
         }
+    }
+
+    fn take_beside(&mut self, generation: u32) -> Box<Self> {
+        let known = self.beside.take();
+        let known = known.filter(|(number, _)| *number == generation);
+        known.map_or_else(
+            || {
+                Box::new(Self {
+                    service: self.service.clone(),
+                    seed: mixed(self.seed, u64::from(generation)),
+                    stop: None,
+                    phases: Vec::new(),
+                    beside: None,
+                })
+            },
+            |(_, spans)| spans,
+        )
     }
 
     pub(super) fn tell(&mut self, at: Duration, record: &Record) {
@@ -158,6 +178,22 @@ impl Spans {
                 self.stop = None;
                 self.phases.clear();
                 self.seed = mixed(self.seed, u64::from(*generation));
+            }
+            Record::Replaced {
+                generation, before, ..
+            } => {
+                let mut other = self.take_beside(*generation);
+                std::mem::swap(&mut self.seed, &mut other.seed);
+                std::mem::swap(&mut self.stop, &mut other.stop);
+                std::mem::swap(&mut self.phases, &mut other.phases);
+                self.beside = Some((*before, other));
+            }
+            Record::OfGeneration { generation, record } => {
+                let mut beside = self.take_beside(*generation);
+                beside.tell(at, record);
+                if !matches!(**record, Record::Ended(_)) {
+                    self.beside = Some((*generation, beside));
+                }
             }
             Record::StopAsked { reason, signal, .. } => {
                 let mut stop = Part::new("stop", at);
@@ -280,8 +316,13 @@ impl Spans {
         }
     }
 
-    /// The trace as it is at this time; `began` is time 0 of the records. What has not ended ends now.
-    pub(super) fn json(&self, began: SystemTime, now: Duration) -> String {
+    /// The trace of this generation as it is at this time; `began` is time 0 of the records. What has not ended ends now.
+    pub(super) fn json(&self, generation: Option<u32>, began: SystemTime, now: Duration) -> String {
+        if let Some((number, beside)) = &self.beside
+            && generation == Some(*number)
+        {
+            return beside.json(None, began, now);
+        }
         let mut spans = Vec::new();
         if let Some(stop) = &self.stop {
             let root = self.add(&mut spans, stop, "", began, now);
@@ -381,7 +422,7 @@ mod tests {
         };
         spans.tell(at(3), &hook);
         let first: serde_json::Value =
-            serde_json::from_str(&spans.json(UNIX_EPOCH, at(4))).unwrap();
+            serde_json::from_str(&spans.json(None, UNIX_EPOCH, at(4))).unwrap();
         let all = &first["resourceSpans"][0]["scopeSpans"][0]["spans"];
         let names: Vec<_> = (0..3).map(|i| all[i]["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["stop", "post-stop", "a"]);
@@ -390,7 +431,46 @@ mod tests {
         assert_eq!(all[2]["startTimeUnixNano"], "3000000000");
         assert_eq!(all[2]["endTimeUnixNano"], "4000000000");
         let again: serde_json::Value =
-            serde_json::from_str(&spans.json(UNIX_EPOCH, at(4))).unwrap();
+            serde_json::from_str(&spans.json(None, UNIX_EPOCH, at(4))).unwrap();
         assert_eq!(first, again);
+    }
+
+    #[test]
+    fn who_is_replaced_has_a_trace_of_its_own() {
+        use crate::record::Reason;
+        let mut spans = Spans::new(&["web".into()], 7);
+        let at = Duration::from_secs;
+        let asked = |reason| Record::StopAsked {
+            reason,
+            signal: None,
+            sender: None,
+            deadline: None,
+        };
+        let serves = Record::Replaced {
+            generation: 2,
+            before: 1,
+            pid: None,
+            ready: true,
+        };
+        spans.tell(at(1), &serves);
+        let of_first = |record| Record::OfGeneration {
+            generation: 1,
+            record: Box::new(record),
+        };
+        spans.tell(at(1), &of_first(asked(Reason::Replaced)));
+        spans.tell(at(2), &asked(Reason::Signal));
+        let told = |generation| {
+            let text = spans.json(Some(generation), UNIX_EPOCH, at(3));
+            let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+            told["resourceSpans"][0]["scopeSpans"][0]["spans"][0].clone()
+        };
+        let (first, second) = (told(1), told(2));
+        let reason =
+            |span: &serde_json::Value| span["attributes"][0]["value"]["stringValue"].clone();
+        assert_eq!(
+            (reason(&first), reason(&second)),
+            ("replaced".into(), "signal".into())
+        );
+        assert_ne!(first["traceId"], second["traceId"]);
     }
 }
