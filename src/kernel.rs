@@ -21,6 +21,7 @@ use crate::plan::call::{Body, Payload};
 use crate::plan::liveness::Liveness;
 use crate::plan::{Plan, StepAction};
 use crate::reactor::{Reactor, Wake};
+use crate::record::Record;
 use crate::sys::signals::{self, Inherited};
 use crate::sys::steering::Steering;
 use crate::sys::terminal::Terminal;
@@ -95,10 +96,14 @@ pub(crate) struct Kernel {
     reloader: Option<Reloader>,
     /// There only where a hook may have a body.
     bodies: Option<Bodies>,
+    teller: Option<Teller>,
 }
 
 /// After so many children the others get their turn: orphans may come faster than they can be reaped.
 const IN_A_ROW: u32 = 256;
+
+/// Tells a record at once, in a copy of this process.
+pub(crate) type Teller = Rc<dyn Fn(Record)>;
 
 /// Puts together what a hook of this generation sends.
 pub(crate) type Bodies = Rc<dyn Fn(&Body, Option<u32>) -> Payload>;
@@ -159,6 +164,7 @@ impl Kernel {
             memory: memory::OomKills::default(),
             reloader: None,
             bodies: None,
+            teller: None,
             plan,
         };
         if let Err(errno) = subreaper {
@@ -182,6 +188,11 @@ impl Kernel {
     /// What fills the bodies of HTTP hooks; it is called in a copy of this process.
     pub(crate) fn fill_bodies(&mut self, bodies: Bodies) {
         self.bodies = Some(bodies);
+    }
+
+    /// What tells what happens in a copy of this process.
+    pub(crate) fn tell_in_copies(&mut self, teller: Teller) {
+        self.teller = Some(teller);
     }
 
     /// Closes nothing after the start: the tests in this process have open descriptors, too.

@@ -222,6 +222,12 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
         kernel.tell_last(files.variables());
         kernel.watch_memory();
     }
+    let (voice, began) = (plan.voice, kernel.began());
+    kernel.tell_in_copies(Rc::new(move |record| {
+        let mut log = Log::new(voice);
+        log.tell(began.elapsed(), &record);
+        log.flush();
+    }));
     let totals = files.as_ref().map(|files| files.totals().clone());
     let files = files.map(|files| Rc::new(RefCell::new(files)));
     if let Some(files) = &files {

@@ -57,6 +57,7 @@ impl<S: Subscriber> Layer<S> for LineLayer {
         let target = event.metadata().target();
         let target = target.strip_prefix(OURS).unwrap_or(target);
         let level = name(*event.metadata().level());
+        let at = self.began.elapsed();
         let mut line = match self.format {
             Format::Text => {
                 let mut line = Text(format!("stepdown: {level} {target}:"));
@@ -66,9 +67,8 @@ impl<S: Subscriber> Layer<S> for LineLayer {
             Format::Json => {
                 let mut fields = Fields::default();
                 event.record(&mut fields);
-                let time_ms = self.began.elapsed().as_millis();
                 lines::json_line(&JsonEvent {
-                    time_ms: u64::try_from(time_ms).unwrap_or(u64::MAX),
+                    time_ms: lines::millis(at),
                     timestamp: lines::timestamp(),
                     level,
                     event: "trace",
@@ -79,7 +79,7 @@ impl<S: Subscriber> Layer<S> for LineLayer {
             }
         };
         line.push('\n');
-        lines::write(&line, 1, self.format);
+        lines::write(&line, 1, self.format, at);
     }
 }
 

@@ -5,11 +5,12 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 
+use super::Teller;
 use crate::call::{self, Listener};
 use crate::machine::Facts;
 use crate::plan::call::{Call, Payload};
 use crate::plan::{Hook, HookPhase};
-use crate::record::{ExitStatus, Sender};
+use crate::record::{ExitStatus, Record, Sender};
 use crate::sys::{self, signals};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
@@ -25,10 +26,17 @@ pub(crate) fn call(
     payload: Option<&Payload>,
     phase: HookPhase,
     which: Listener,
+    teller: Option<&Teller>,
 ) -> u8 {
     let (name, timeout) = (&hook.name, hook.timeout);
     let tell = |why: &str| {
-        sys::stderr::write(format!("stepdown: hook {name:?}: {why}\n").as_bytes());
+        let message = format!("hook {name:?}: {why}");
+        match teller {
+            Some(tell) => tell(Record::Trouble { message }),
+            None => {
+                sys::stderr::write(format!("stepdown: {message}\n").as_bytes());
+            }
+        }
     };
     if phase != HookPhase::PreStart {
         return match call::carry_out(call, payload, timeout, which) {

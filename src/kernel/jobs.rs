@@ -80,6 +80,7 @@ impl Kernel {
                     HookPhase::PreStop => self.listener(),
                     HookPhase::PreStart | HookPhase::PostStop => Listener::Serving,
                 };
+                let teller = self.teller.clone();
                 let generation = facts.generation.map(|generation| generation.number);
                 self.run_forked(Job::Hook(hook), || {
                     // Put together in the copy: it costs PID 1 nothing.
@@ -89,7 +90,14 @@ impl Kernel {
                     };
                     let filled = body.zip(bodies);
                     let payload = filled.map(|(body, bodies)| bodies(body, generation));
-                    hooks::call(wanted, call, payload.as_ref(), hook.phase, which)
+                    hooks::call(
+                        wanted,
+                        call,
+                        payload.as_ref(),
+                        hook.phase,
+                        which,
+                        teller.as_ref(),
+                    )
                 })
             }
         };

@@ -1,7 +1,7 @@
 //! Lines on standard error: each is written or lost, never waited for, and the next one says how many were lost.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -15,22 +15,27 @@ static LOST: AtomicU32 = AtomicU32::new(0);
 
 #[derive(Serialize)]
 struct LostLine {
+    time_ms: u64,
     timestamp: String,
     level: Level,
     event: &'static str,
     lines: u32,
 }
 
-/// Writes so many whole lines, or none of them.
-pub(crate) fn write(text: &str, lines: u32, format: Format) {
+/// Writes so many whole lines, or none of them; `at` is the time of the last one.
+pub(crate) fn write(text: &str, lines: u32, format: Format, at: Duration) {
     let lost = LOST.load(Ordering::Relaxed);
-    if lost > 0 && sys::stderr::write(lost_line(lost, format).as_bytes()) {
+    if lost > 0 && sys::stderr::write(lost_line(lost, format, at).as_bytes()) {
         LOST.store(0, Ordering::Relaxed);
     }
     if !sys::stderr::write(text.as_bytes()) {
         let lost = LOST.load(Ordering::Relaxed);
         LOST.store(lost.saturating_add(lines), Ordering::Relaxed);
     }
+}
+
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The present, as a line of JSON has it (RFC 3339).
@@ -50,11 +55,12 @@ pub(crate) fn json_line(value: &impl Serialize) -> String {
     fitted(serde_json::to_string(value).unwrap_or_default())
 }
 
-fn lost_line(lines: u32, format: Format) -> String {
+fn lost_line(lines: u32, format: Format, at: Duration) -> String {
     match format {
         Format::Text => format!("stepdown: {lines} lines before this one could not be written\n"),
         Format::Json => {
             let line = LostLine {
+                time_ms: millis(at),
                 timestamp: timestamp(),
                 level: Level::Warn,
                 event: "lost",

@@ -26,6 +26,8 @@ pub(crate) struct Log {
     /// What is to be written at the next `flush`, and how many lines that is.
     unwritten: String,
     lines: u32,
+    /// When the last of them was told.
+    at: Duration,
 }
 
 /// Where words are written to. Of our own, so that its table of functions lies among our constants, which
@@ -65,11 +67,13 @@ impl Log {
             // The lines of a plain stop fit.
             unwritten: String::with_capacity(512),
             lines: 0,
+            at: Duration::ZERO,
         }
     }
 
     /// Puts the line together; `flush` writes it. So lines that belong together cost one write.
     pub(crate) fn tell(&mut self, at: Duration, record: &Record) {
+        self.at = at;
         let mut unwritten = mem::take(&mut self.unwritten);
         let before = unwritten.len();
         let told = self.put(&mut unwritten, at, record, true);
@@ -94,7 +98,7 @@ impl Log {
         if self.lines == 0 {
             return;
         }
-        lines::write(&self.unwritten, self.lines, self.voice.format);
+        lines::write(&self.unwritten, self.lines, self.voice.format, self.at);
         self.unwritten.clear();
         self.lines = 0;
     }
@@ -248,7 +252,7 @@ impl Log {
 const JSON_NAMES: usize = 30;
 
 fn json(at: Duration, timestamp: Option<String>, level: Level, record: &Record) -> String {
-    let time_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+    let time_ms = lines::millis(at);
     let (generation, record) = record.addressed();
     // A line is cut to what a pipe takes whole, and a cut one would not be JSON any more.
     let more = match record {

@@ -213,6 +213,10 @@ fn lines_that_were_lost_are_counted_and_told_later() {
                 let count = line.split_once(before)?.1.strip_suffix(after)?;
                 count.parse::<usize>().ok()
             };
+            let losses = text.lines().filter(|line| line.contains("\"lost\""));
+            for line in losses.filter(|_| format == "json") {
+                assert!(line.starts_with("{\"time_ms\":"), "{line}");
+            }
             let lost: usize = text.lines().filter_map(of_losses).sum();
             let told = text
                 .lines()
@@ -302,6 +306,8 @@ fn every_line_is_json_when_that_was_asked_for() {
             .args([
                 "--post-stop",
                 "/no/such/hook",
+                "--post-stop",
+                "http://127.0.0.1:1/",
                 "-r",
                 "USR1:USR2",
                 "-r",
@@ -337,6 +343,7 @@ fn every_line_is_json_when_that_was_asked_for() {
             "stop-asked",
             "hook-ended",
             "step",
+            "trouble",
             "ended",
         ] {
             assert!(events.contains(&event), "{event} in {events:?}");
