@@ -17,6 +17,8 @@ pub(super) struct Spans {
     /// What the numbers of trace and spans are made from.
     seed: u64,
     stop: Option<Part>,
+    /// Somebody has asked for it.
+    asked: bool,
     /// The phases in order, and what happened in each.
     phases: Vec<Part>,
     /// The stop of the generation beside the one that serves is a trace of its own.
@@ -150,6 +152,7 @@ impl Spans {
             service,
             seed,
             stop: None,
+            asked: false,
             phases: Vec::new(),
             beside: None,
         }
@@ -164,6 +167,7 @@ impl Spans {
                     service: self.service.clone(),
                     seed: mixed(self.seed, u64::from(generation)),
                     stop: None,
+                    asked: false,
                     phases: Vec::new(),
                     beside: None,
                 })
@@ -176,6 +180,7 @@ impl Spans {
         match record {
             Record::GenerationBegan { generation } => {
                 self.stop = None;
+                self.asked = false;
                 self.phases.clear();
                 self.seed = mixed(self.seed, u64::from(*generation));
             }
@@ -185,6 +190,7 @@ impl Spans {
                 let mut other = self.take_beside(*generation);
                 std::mem::swap(&mut self.seed, &mut other.seed);
                 std::mem::swap(&mut self.stop, &mut other.stop);
+                std::mem::swap(&mut self.asked, &mut other.asked);
                 std::mem::swap(&mut self.phases, &mut other.phases);
                 self.beside = Some((*before, other));
             }
@@ -204,6 +210,7 @@ impl Spans {
                 }
                 stop.events.push((at, log::text(record)));
                 self.stop = Some(stop);
+                self.asked = true;
             }
             Record::StartFailed(failure) => {
                 let stop = self.begun(at);
@@ -211,7 +218,12 @@ impl Spans {
             }
             Record::ChildExited { status, .. } => {
                 self.end_phase("ladder", at);
+                let asked = self.asked;
                 let stop = self.begun(at);
+                if !asked {
+                    // Lack of memory may have been told long before.
+                    stop.start = at;
+                }
                 stop.events.push((at, log::text(record)));
                 match status {
                     ExitStatus::Exited(code) => {
@@ -400,77 +412,4 @@ fn mixed(seed: u64, index: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_has_not_ended_ends_now_and_numbers_stay() {
-        let mut spans = Spans::new(&["/usr/bin/web".into()], 7);
-        let at = Duration::from_secs;
-        spans.tell(
-            at(1),
-            &Record::StopAsked {
-                reason: crate::record::Reason::Signal,
-                signal: Some(crate::words::signal::Signal::TERM),
-                sender: None,
-                deadline: None,
-            },
-        );
-        let hook = Record::HookStarted {
-            phase: HookPhase::PostStop,
-            name: "a".to_owned(),
-        };
-        spans.tell(at(3), &hook);
-        let first: serde_json::Value =
-            serde_json::from_str(&spans.json(None, UNIX_EPOCH, at(4))).unwrap();
-        let all = &first["resourceSpans"][0]["scopeSpans"][0]["spans"];
-        let names: Vec<_> = (0..3).map(|i| all[i]["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["stop", "post-stop", "a"]);
-        assert_eq!(all[1]["parentSpanId"], all[0]["spanId"]);
-        assert_eq!(all[2]["parentSpanId"], all[1]["spanId"]);
-        assert_eq!(all[2]["startTimeUnixNano"], "3000000000");
-        assert_eq!(all[2]["endTimeUnixNano"], "4000000000");
-        let again: serde_json::Value =
-            serde_json::from_str(&spans.json(None, UNIX_EPOCH, at(4))).unwrap();
-        assert_eq!(first, again);
-    }
-
-    #[test]
-    fn who_is_replaced_has_a_trace_of_its_own() {
-        use crate::record::Reason;
-        let mut spans = Spans::new(&["web".into()], 7);
-        let at = Duration::from_secs;
-        let asked = |reason| Record::StopAsked {
-            reason,
-            signal: None,
-            sender: None,
-            deadline: None,
-        };
-        let serves = Record::Replaced {
-            generation: 2,
-            before: 1,
-            pid: None,
-            ready: true,
-        };
-        spans.tell(at(1), &serves);
-        let of_first = |record| Record::OfGeneration {
-            generation: 1,
-            record: Box::new(record),
-        };
-        spans.tell(at(1), &of_first(asked(Reason::Replaced)));
-        spans.tell(at(2), &asked(Reason::Signal));
-        let told = |generation| {
-            let text = spans.json(Some(generation), UNIX_EPOCH, at(3));
-            let told: serde_json::Value = serde_json::from_str(&text).unwrap();
-            told["resourceSpans"][0]["scopeSpans"][0]["spans"][0].clone()
-        };
-        let (first, second) = (told(1), told(2));
-        let reason =
-            |span: &serde_json::Value| span["attributes"][0]["value"]["stringValue"].clone();
-        assert_eq!(
-            (reason(&first), reason(&second)),
-            ("replaced".into(), "signal".into())
-        );
-        assert_ne!(first["traceId"], second["traceId"]);
-    }
-}
+mod tests;
