@@ -54,11 +54,13 @@ impl Supervisor {
             Restart::Always => true,
         };
         let never = &self.supervision.never_on;
-        let is_final = match outcome.status {
-            Some(ExitStatus::Exited(code)) => never.codes.contains(&code),
+        let by_signal = match outcome.status {
             Some(ExitStatus::Killed { signal, .. }) => never.signals.contains(signal),
-            None => never.codes.contains(&outcome.code),
+            _ => false,
         };
+        // 137 and KILL are the same, as for `--success-exit`.
+        let code = outcome.status.map_or(outcome.code, ExitStatus::code);
+        let is_final = by_signal || never.codes.contains(&code);
         (wanted && !is_final).then_some(reason)
     }
 }

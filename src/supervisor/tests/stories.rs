@@ -118,6 +118,24 @@ fn listed_codes_and_signals_are_final() {
 }
 
 #[test]
+fn the_status_of_a_signal_stands_for_it_as_for_success() {
+    let mut supervision = on_failure();
+    supervision.never_on.codes.push(137);
+    let mut killed = Story::new(supervision, &[]);
+    let status = ExitStatus::Killed {
+        signal: Signal::KILL,
+        core: false,
+    };
+    killed
+        .script
+        .lives
+        .push_back(Life::Ends(Duration::ZERO, status));
+    let told = killed.told();
+    assert!(told.ends_with("-> exit 137"), "{told}");
+    assert!(!told.contains("restarted"), "{told}");
+}
+
+#[test]
 fn a_command_that_cannot_be_started_is_final_unless_asked_otherwise() {
     let fails = |start_failures| {
         let mut supervision = on_failure();
