@@ -54,6 +54,10 @@ impl Supervisor {
     }
 
     pub(super) fn replace_by(&mut self, received: Received) {
+        // Nobody serves any more.
+        if self.machine.only_waits() {
+            return self.restart_by(self.now, received);
+        }
         if let Some(why) = self.why_no_other() {
             return self.tell(Record::Dropped {
                 signal: received.signal,

@@ -369,3 +369,23 @@ fn a_restart_on_request_ends_the_wait_for_what_is_left() {
             .nothing_left();
     });
 }
+
+#[test]
+fn a_request_for_a_replacement_ends_the_wait_for_what_is_left() {
+    both(|mode| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut run = Stepdown::in_mode(mode)
+            .args(["-v", "--left=wait", "--listen=127.0.0.1:0"])
+            .args(["--ready-when=exec:true", "--replace-on=HUP"])
+            .dir(dir.path())
+            .shell("if test -e first; then echo second; exit; fi; : >first; sleep 1000 & exit 3")
+            .start();
+        run.logs("child exited with 3");
+        run.signal(Signal::SIGHUP).says("second");
+        run.wait()
+            .code(0)
+            .logged(&["TERM to 1 process left"])
+            .logged(&["generation 2 begins"])
+            .nothing_left();
+    });
+}
