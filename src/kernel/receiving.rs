@@ -15,21 +15,27 @@ impl Kernel {
         let Some(signal) = self.plan.parent_death_signal else {
             return;
         };
-        signals::ask_for_parent_death(self.parent_death_notice(signal));
+        signals::ask_for_parent_death(self.death_notice(signal));
         // It may have died before the kernel knew that we want to be told.
         if getppid().as_raw() != self.parent {
             self.queue.push_back(Event::ParentDied);
         }
     }
 
-    /// The signal that our parent's death sends us. KILL and STOP would do to us what they are meant
-    /// to do to the child; but the end of PID 1 is the end of the child, too.
-    fn parent_death_notice(&self, signal: Signal) -> Signal {
-        if [Signal::KILL, Signal::STOP].contains(&signal) && self.own_pid != 1 {
-            Signal::TERM
+    /// The signal that the kernel sends us when the thread ends that has started us, and with the last one our
+    /// parent: one that nobody else sends, for nothing else about it tells what it is. But where KILL or STOP is
+    /// wanted, and we are PID 1, it is that: our end is the end of the child, too.
+    fn death_notice(&self, wanted: Signal) -> Signal {
+        if [Signal::KILL, Signal::STOP].contains(&wanted) && self.own_pid == 1 {
+            wanted
         } else {
-            signal
+            Signal::RESERVED
         }
+    }
+
+    /// Whether our parent has sent it; one outside our PID namespace has no pid here.
+    fn is_from_parent(&self, sender: Sender) -> bool {
+        sender == Sender::Pid(self.parent) || sender == Sender::Outside && self.parent == 0
     }
 
     /// Sends a signal on at once, if nothing about it is to be decided. What a terminal has to do with is
@@ -38,8 +44,7 @@ impl Kernel {
         self.passed_on.contains(taken.signal)
             && taken.sender != Sender::Kernel
             && !(self.terminal.is_some() && taken.signal.is_job_control())
-            && !(self.plan.parent_death_signal.is_some()
-                && taken.sender == Sender::Pid(self.parent))
+            && !(self.plan.parent_death_signal.is_some() && self.is_from_parent(taken.sender))
             && self
                 .life
                 .child
@@ -60,12 +65,13 @@ impl Kernel {
         if [Signal::PIPE, Signal::XFSZ].contains(&signal) && sender == Sender::Pid(self.own_pid) {
             return None;
         }
-        let notice = self.plan.parent_death_signal;
-        if notice.map(|asked| self.parent_death_notice(asked)) == Some(signal)
-            && sender == Sender::Pid(self.parent)
-            && getppid().as_raw() != self.parent
+        if self.plan.parent_death_signal.is_some()
+            && signal == Signal::RESERVED
+            && self.is_from_parent(sender)
         {
-            return Some(Event::ParentDied);
+            // Otherwise another thread of our parent is there. Of one outside that is not known.
+            let is_gone = self.parent == 0 || getppid().as_raw() != self.parent;
+            return is_gone.then_some(Event::ParentDied);
         }
         let reached_child = self.reached_child(taken);
         if reached_child {

@@ -54,6 +54,8 @@ impl Signal {
     pub(crate) const TTOU: Self = Self::of(Standard::SIGTTOU);
     pub(crate) const XFSZ: Self = Self::of(Standard::SIGXFSZ);
     pub(crate) const WINCH: Self = Self::of(Standard::SIGWINCH);
+    /// SIGSETXID of glibc, which no process sends to another one.
+    pub(crate) const RESERVED: Self = Self(33);
     pub(crate) const MAX: u8 = 64;
 
     /// All of them are below 32.

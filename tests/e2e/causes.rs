@@ -196,3 +196,22 @@ fn a_signal_from_a_living_parent_is_a_signal() {
     proc::kill(witness.expect("it waits").pid, libc::SIGTERM).expect("it waits");
     story.ends();
 }
+
+#[test]
+fn the_end_of_the_thread_that_has_started_stepdown_is_not_the_parents_death() {
+    let starts = || {
+        let options = ["-p", "TERM"];
+        let mut run = Stepdown::new()
+            .args(options)
+            .witness(["listen", "10:7"])
+            .start();
+        run.says("ready");
+        (run, nix::unistd::gettid())
+    };
+    let (mut run, thread) = std::thread::spawn(starts).join().expect("it has started");
+    // The kernel tells of its end before it is gone.
+    let task = std::path::PathBuf::from(format!("/proc/self/task/{thread}"));
+    run.wait_for("the thread is gone", |_| !task.exists());
+    run.signal(Signal::SIGUSR1);
+    run.wait().code(7).never_logged("stopping");
+}
