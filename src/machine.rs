@@ -19,6 +19,7 @@ mod event;
 mod heir;
 mod hooks;
 pub(crate) mod jobs;
+mod kept;
 mod ladder;
 mod liveness;
 mod outbox;

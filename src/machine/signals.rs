@@ -4,7 +4,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Action, Event, Life, Machine, Phase, Received, SweepStage, Waiting};
+use super::kept::keep;
+use super::{Action, Life, Machine, Phase, Received, SweepStage, Waiting};
 use crate::plan::reload::Reload;
 use crate::plan::{Step, StepAction, Target};
 use crate::record::{Again, DrainEnd, HookResult, Reason, Record};
@@ -50,7 +51,9 @@ impl Machine {
                 self.ask_to_stop(now, Reason::Signal, signal, Some(received));
             }
             Phase::WaitFor(Waiting { kept, .. }) | Phase::PreStart { kept, .. } if can_be_asked => {
-                kept.push(Event::Signal(received))
+                if let Err(why) = keep(kept, received) {
+                    self.drop_signal(received, why);
+                }
             }
             Phase::Running(_) if reloads => self.act(Action::Reload),
             Phase::Running(_) => self.forward(now, received, signal),
@@ -197,10 +200,11 @@ impl Machine {
             why,
         };
         if !self.child.is_alive() {
-            if let Some(search) = &mut self.child.search {
-                return search.kept.push(Event::Signal(received));
-            }
-            return self.tell(dropped(self.why_no_child()));
+            let why = match &mut self.child.search {
+                Some(search) => keep(&mut search.kept, received).err(),
+                None => Some(self.why_no_child()),
+            };
+            return why.into_iter().for_each(|why| self.tell(dropped(why)));
         }
         let target = self.plan.target;
         if !received.reached_child || signal != received.signal {
