@@ -233,9 +233,12 @@ impl Machine {
                 self.start_failed(now, failure);
             }
             (_, Event::Started { .. } | Event::StartFailed(_)) => {}
-            (Phase::Starting { kept }, event @ (Event::Signal(_) | Event::ParentDied)) => {
-                kept.push(event);
+            (Phase::Starting { kept }, Event::Signal(mut received)) => {
+                // It came before this child, if another one has got it as well.
+                received.reached_child = false;
+                kept.push(Event::Signal(received));
             }
+            (Phase::Starting { kept }, Event::ParentDied) => kept.push(Event::ParentDied),
             (_, Event::Signal(received)) => self.signal(now, received),
             (_, Event::PassedOn(signal)) => {
                 self.child.forwarded = Some((signal, now));

@@ -90,7 +90,7 @@ impl Kernel {
         }
     }
 
-    fn swap(&mut self) -> Option<()> {
+    pub(super) fn swap(&mut self) -> Option<()> {
         let other = self.beside.as_deref_mut()?;
         mem::swap(&mut self.life, other);
         // What one of them has read again does not change the stop of the other one.

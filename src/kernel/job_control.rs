@@ -178,10 +178,15 @@ impl Kernel {
         if self.terminal.is_none() {
             return;
         }
+        // The one that serves may have got it.
+        let is_aside = self.is_aside && self.swap().is_some();
         while let Some(taken) = signals::take(Some(Duration::ZERO)) {
             if let Some(event) = self.received(taken) {
                 self.queue.push_back(event);
             }
+        }
+        if is_aside {
+            self.swap();
         }
     }
 }

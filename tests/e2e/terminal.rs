@@ -496,3 +496,25 @@ fn a_child_that_leaves_the_group_is_lent_the_foreground() {
     pty.shows("over").enters("yours").shows("read yours");
     pty.ends();
 }
+
+#[test]
+fn ctrl_c_at_the_start_of_a_replacement_reaches_the_child_once() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let script = dir.path().join("script");
+    let text = "trap 'echo got INT in $STEPDOWN_GENERATION' INT; while :; do sleep 0.05; done";
+    std::fs::write(&script, text).expect("a directory of ours");
+    let mut pty = Pty::shell();
+    let options =
+        "--listen 127.0.0.1:0 --ready-when exec:true --replace-on HUP --ladder INT:1s,KILL";
+    // A shell without job control does not see that stepdown stops.
+    let command = stepdown(&format!("{options} -- sh {}", script.display()));
+    pty.enters(&format!("sh -c '{command}; exit $?'"))
+        .shows("ready after");
+    let stepdown = pty.waits_for_state("stepdown", 'S');
+    proc::kill(stepdown, Signal::SIGSTOP as i32).expect("it is there");
+    pty.types(CTRL_C).shows("got INT in 1");
+    proc::kill(stepdown, Signal::SIGHUP as i32).expect("it is there");
+    proc::kill(stepdown, Signal::SIGCONT as i32).expect("it is there");
+    pty.shows("generation 2 begins").shows("exit status 137");
+    pty.showed_times("got INT in 1", 1);
+}
