@@ -18,6 +18,7 @@ use crate::record::{Outcome, Reason, Record, RestartReason};
 use crate::words::signal::Signal;
 
 mod jitter;
+mod reload;
 mod replacement;
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,8 @@ pub(crate) struct Supervisor {
     verdict: Option<Verdict>,
     /// A request to restart was obeyed: another generation follows whatever its end.
     restart_asked: bool,
+    /// The configuration file is to be read again before the next one.
+    reload_asked: bool,
     /// The time of the event that is being handled.
     now: Duration,
     outbox: VecDeque<Action>,
@@ -106,6 +109,7 @@ impl Supervisor {
             sockets_closed: false,
             verdict: None,
             restart_asked: false,
+            reload_asked: false,
             now: Duration::ZERO,
             outbox: VecDeque::new(),
         }
@@ -152,6 +156,7 @@ impl Supervisor {
             {
                 return self.replace_by(received);
             }
+            Event::Signal(received) if self.puts_off_reload(now, received) => return,
             _ => {}
         }
         self.machine.handle(now, event);
@@ -361,6 +366,7 @@ impl Supervisor {
         if self.beside.is_none() {
             self.act(Action::RestoreTerminal);
         }
+        self.reload_if_asked();
         let until = now.saturating_add(delay);
         self.state = State::Between { until, last };
         if delay.is_zero() {

@@ -243,3 +243,28 @@ fn a_reload_changes_nothing_in_the_stop_of_the_one_that_was_replaced() {
         assert!(is_there("new2") && !is_there("a2"));
     });
 }
+
+#[test]
+fn a_reload_while_one_life_ends_counts_for_the_next_one() {
+    both(|mode| {
+        let file = File::new("");
+        let text = |post_stop: &str| {
+            format!(
+                "reload-on = 'HUP'\nrestart = 'on-failure'\nrestart-delay = 0\n\
+                 post-stop = \"{post_stop}\"\n"
+            )
+        };
+        file.now(&text("sh -c 'until test -e go; do sleep 0.01; done'"));
+        let script = "if test -e first; then exit; fi; : >first; exit 3";
+        let mut run = file.stepdown(mode).args(["-v"]).shell(script).start();
+        run.logs("child exited with 3");
+        file.now(&text("touch new"));
+        run.signal(Signal::SIGHUP)
+            .logs("the configuration is read again before the next start");
+        fs::write(file.dir.path().join("go"), "").expect("our own directory");
+        run.wait()
+            .code(0)
+            .logged(&["configuration reloaded: post-stop changed"]);
+        assert!(file.dir.path().join("new").exists());
+    });
+}
