@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::task::JoinHandle;
 
 use crate::sys::{descriptors, watch};
@@ -87,12 +87,14 @@ impl Store {
         let watch = watched.map(|watched| {
             let (store, number) = (self.clone(), fd.as_raw_fd());
             tokio::spawn(async move {
-                if watched
-                    .ready(Interest::PRIORITY | Interest::ERROR)
-                    .await
-                    .is_ok()
-                {
-                    store.kept().retain(|one| one.fd.as_raw_fd() != number);
+                while let Ok(mut seen) = watched.ready(Interest::PRIORITY | Interest::ERROR).await {
+                    let state = seen.ready();
+                    if state.is_read_closed() || state.is_error() {
+                        store.kept().retain(|one| one.fd.as_raw_fd() != number);
+                        return;
+                    }
+                    // Urgent data is no end (EPOLLPRI), and is the next one's to read.
+                    seen.clear_ready_matching(Ready::PRIORITY);
                 }
             })
         });
@@ -111,5 +113,47 @@ impl Store {
 
     pub(super) fn clear(&self) {
         self.kept().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use nix::sys::socket::{MsgFlags, send};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_with_urgent_data_is_kept() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let story = async {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let store = Store::new(9, 3);
+            let connection = || {
+                let client = TcpStream::connect(address).unwrap();
+                (client, OwnedFd::from(listener.accept().unwrap().0))
+            };
+            let (urgent, first) = connection();
+            store.add("urgent", first, true).unwrap();
+            let (left, pipe) = descriptors::pipe().unwrap();
+            store.add("ended", left, true).unwrap();
+            let names = || store.all().into_iter().map(|(name, _)| name);
+            // What ends after it is dropped, so it has been seen by then.
+            send(urgent.as_raw_fd(), b"!", MsgFlags::MSG_OOB).unwrap();
+            drop(pipe);
+            while names().any(|name| name == "ended") {
+                tokio::task::yield_now().await;
+            }
+            assert!(names().eq(["urgent".to_owned()]));
+        };
+        let limit = Duration::from_secs(60);
+        let in_time = runtime.block_on(async { tokio::time::timeout(limit, story).await });
+        in_time.unwrap();
     }
 }
