@@ -401,6 +401,9 @@ impl World for Kernel {
                     if self.pass_on(taken) {
                         return Event::PassedOn(taken.signal);
                     }
+                    if self.stops_no_child(taken) {
+                        return Event::StopTyped;
+                    }
                     if let Some(event) = self.received(taken) {
                         return event;
                     }

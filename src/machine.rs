@@ -290,6 +290,8 @@ impl Machine {
             ) => {
                 self.child_stopped(signal, shell_waits);
             }
+            (_, Event::StopTyped) => self.stop_typed(),
+            (_, Event::Resumed(after)) => self.resumed(after),
             (
                 _,
                 Event::OomKilled {

@@ -404,6 +404,8 @@ pub(crate) enum Record {
     },
     /// The child was stopped on the terminal, and we stop with it.
     Suspended,
+    /// Ctrl-Z was typed while there was no child, and we stop.
+    SuspendedAlone,
     /// The child was stopped where nothing would ever continue it, so it was continued at once.
     NotSuspended {
         signal: Signal,

@@ -244,6 +244,10 @@ impl Supervisor {
                 signal: received.signal,
                 why: "the child has ended, and the next one is not started yet",
             }),
+            Event::StopTyped => {
+                self.tell(Record::SuspendedAlone);
+                self.act(Action::Suspend(Signal::TSTP));
+            }
             Event::Deadline if now >= until => self.next_generation(now),
             // The next generation has the new plan.
             Event::Reloaded(reload) => self.machine.reloaded(*reload),
@@ -439,6 +443,7 @@ impl Supervisor {
             | Event::Reaped { .. }
             | Event::OomKilled { .. }
             | Event::NoneLeft
+            | Event::Resumed(_)
             | Event::Deadline => true,
             _ => false,
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Kernel;
+use crate::drive::World;
 use crate::machine::Event;
 use crate::plan::Target;
 use crate::record::Sender;
@@ -160,17 +161,37 @@ impl Kernel {
         })
     }
 
+    /// Whether it is a Ctrl-Z that no child gets, so that a shell would wait in vain for its job to stop.
+    pub(super) fn stops_no_child(&self, taken: Taken) -> bool {
+        let Taken { signal, sender } = taken;
+        let is_typed = signal == Signal::TSTP && sender == Sender::Kernel;
+        is_typed
+            && self.terminal.is_some()
+            && self.life.child.pid.is_none()
+            && !self.plan.stop_on.contains(signal)
+            && self.plan.rewritten(signal) == Some(signal)
+            && terminal::a_shell_waits()
+    }
+
     pub(super) fn suspend(&mut self, signal: Signal) {
-        let (Some(terminal), Some(main)) = (&self.terminal, self.life.child.pid) else {
+        let Some(terminal) = &self.terminal else {
             return;
         };
-        let resumed = terminal.suspend(main, signal);
-        if resumed.is_some() {
-            self.life.child.halt.stopped = false;
+        let began = self.now();
+        match self.life.child.pid {
+            None => terminal.suspend_alone(signal),
+            Some(main) => {
+                let resumed = terminal.suspend(main, signal);
+                if resumed.is_some() {
+                    self.life.child.halt.stopped = false;
+                }
+                if resumed == Some(true) {
+                    self.send(Target::Group, Signal::CONT);
+                }
+            }
         }
-        if resumed == Some(true) {
-            self.send(Target::Group, Signal::CONT);
-        }
+        let after = self.now().saturating_sub(began);
+        self.queue.push_back(Event::Resumed(after));
     }
 
     /// Takes what was sent to us until now, before there is a child in our group that gets it as well.

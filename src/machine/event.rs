@@ -78,6 +78,10 @@ pub(crate) enum Event {
         /// A shell may have started us as its job: it waits for our stop, and can continue us.
         shell_waits: bool,
     },
+    /// Ctrl-Z was typed while there is no child that it would stop, and a shell waits for our stop.
+    StopTyped,
+    /// So long we have been stopped (`Action::Suspend`).
+    Resumed(Duration),
     /// The kernel has killed for lack of memory; told before the death that it explains.
     OomKilled {
         kills: u64,
@@ -229,7 +233,8 @@ pub(crate) enum Action {
     Adopt(Rc<Plan>),
     /// Sends to those of the tree that a signal for the group of the child has not reached.
     SendBeyondGroup(Signal),
-    /// Stops this process by this signal, as the child was stopped, until it is continued.
+    /// Stops this process by this signal, as the child was stopped, until it is continued; reports
+    /// `Event::Resumed` then.
     Suspend(Signal),
     /// It is not ready for now: nobody looks at it any longer.
     StopLooking,
@@ -317,6 +322,8 @@ impl Event {
         matches!(
             self,
             Self::Signal(_)
+                | Self::StopTyped
+                | Self::Resumed(_)
                 | Self::ParentDied
                 | Self::Reaped { .. }
                 | Self::OomKilled { .. }

@@ -40,6 +40,14 @@ impl Machine {
         goes_on && self.plan.main_pid.is_some()
     }
 
+    /// Its time is longer by so much.
+    pub(super) fn put_off_heir(&mut self, after: Duration) {
+        let search = self.child.search.as_mut();
+        if let Some(by) = search.and_then(|search| search.by.as_mut()) {
+            *by = by.saturating_add(after);
+        }
+    }
+
     /// The main process has ended; true where an heir is looked for.
     pub(super) fn looks_for_heir(&mut self) -> bool {
         if !self.hands_over() {

@@ -246,6 +246,27 @@ impl Machine {
         }
     }
 
+    /// The job stops all the same, unless its end is under way.
+    pub(super) fn stop_typed(&mut self) {
+        if self.can_be_asked() {
+            self.tell(Record::SuspendedAlone);
+            return self.act(Action::Suspend(Signal::TSTP));
+        }
+        let (signal, why) = (Signal::TSTP, self.why_no_child());
+        self.tell(Record::Dropped { signal, why });
+    }
+
+    /// Neither we nor the command could do anything in that time.
+    pub(super) fn resumed(&mut self, after: Duration) {
+        let later = |time: Option<Duration>| time.map(|time| time.saturating_add(after));
+        match &mut self.phase {
+            Phase::Running(readiness) => readiness.by = later(readiness.by),
+            Phase::WaitFor(_) => self.until = later(self.until),
+            _ => {}
+        }
+        self.put_off_heir(after);
+    }
+
     /// All of it: the terminal stops every process of the job.
     fn continue_job(&mut self, signal: Signal) {
         // A ladder may stop the child on purpose.

@@ -107,6 +107,12 @@ impl Terminal {
         Some(apart.is_some() || !reap::was_continued(child))
     }
 
+    /// As `suspend`, where there is no child.
+    pub(crate) fn suspend_alone(&self, signal: Signal) {
+        signals::stop_by(signal, false);
+        signals::drop_pending(Signal::CONT);
+    }
+
     /// Gives the foreground to a child that left our group without taking it along, and was stopped
     /// because it needs it. Without us it would have the foreground: the shell gave it to our group.
     pub(crate) fn lend(&self, child: i32) -> bool {

@@ -243,6 +243,7 @@ impl Log {
             | Record::Forwarded { .. }
             | Record::Dropped { .. }
             | Record::Suspended
+            | Record::SuspendedAlone
             | Record::NotSuspended { .. } => Level::Debug,
         }
     }

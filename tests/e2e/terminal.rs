@@ -518,3 +518,51 @@ fn ctrl_c_at_the_start_of_a_replacement_reaches_the_child_once() {
     pty.shows("generation 2 begins").shows("exit status 137");
     pty.showed_times("got INT in 1", 1);
 }
+
+// Ctrl-Z where there is no child.
+
+#[test]
+fn ctrl_z_suspends_a_wait_for_something_else() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("file");
+    let mut pty = Pty::shell();
+    let options = format!("--wait-for file:{} -- echo st''arted", file.display());
+    pty.enters(&stepdown(&options)).shows("waiting up to");
+    for _ in 0..2 {
+        pty.types(CTRL_Z).shows("Stopped").shows(&prompt(148));
+        pty.waits_for_state("stepdown", 'T');
+        pty.enters("fg").waits_for_state("stepdown", 'S');
+    }
+    std::fs::write(&file, "").expect("a directory of ours");
+    pty.shows("started").shows(&prompt(0));
+}
+
+#[test]
+fn ctrl_z_suspends_the_pause_before_a_restart_and_the_wait_for_what_is_left() {
+    for options in [
+        "--restart always --restart-delay 1h -- sh -c 'echo en''ded'",
+        "--left wait -v -- sh -c 'sleep 1000 & exit 0'",
+    ] {
+        let mut pty = Pty::shell();
+        pty.enters(&stepdown(options));
+        pty.shows_one_of(&["restarted in", "child exited"]);
+        pty.types(CTRL_Z).shows("Stopped").shows(&prompt(148));
+        pty.enters("fg").waits_for_state("stepdown", 'S');
+        pty.types(CTRL_C).shows(&prompt(0));
+    }
+}
+
+#[test]
+fn what_is_suspended_does_not_use_up_the_time_to_be_ready() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("file");
+    let mut pty = Pty::shell();
+    let options = format!("--ready-when file:{} --ready-timeout 3s", file.display());
+    pty.enters(&stepdown(&format!("{options} -- {} reader", child())))
+        .shows("ready");
+    pty.types(CTRL_Z).shows(&prompt(148));
+    pty.enters("sleep 3").shows(&prompt(0));
+    pty.enters("fg").enters("one").shows("read one");
+    std::fs::write(&file, "").expect("a directory of ours");
+    pty.types(CTRL_D).shows("end of input").shows(&prompt(0));
+}

@@ -310,6 +310,7 @@ impl fmt::Display for Words<'_> {
                 write!(f, "configuration not reloaded: {message}")
             }
             Record::Suspended => f.write_str("stopped on the terminal, together with the child"),
+            Record::SuspendedAlone => f.write_str("stopped on the terminal"),
             Record::NotSuspended { signal } => {
                 write!(
                     f,
