@@ -235,7 +235,8 @@ impl Watch {
             Event::Started { .. } => (self.child_alive, self.alive_at) = (true, now),
             Event::ChildExited(_) => self.child_alive = false,
             Event::Signal(Received { signal, .. }) if self.searching => {
-                self.kept += u32::from(*signal == named("USR1"));
+                // As the kernel keeps it: one of each.
+                self.kept = self.kept.max(u32::from(*signal == named("USR1")));
             }
             Event::HeirFound { .. } => {
                 self.searching = false;
