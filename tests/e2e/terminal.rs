@@ -512,6 +512,7 @@ fn ctrl_c_at_the_start_of_a_replacement_reaches_the_child_once() {
         .shows("ready after");
     let stepdown = pty.waits_for_state("stepdown", 'S');
     proc::kill(stepdown, Signal::SIGSTOP as i32).expect("it is there");
+    pty.waits_for_state("stepdown", 'T');
     pty.types(CTRL_C).shows("got INT in 1");
     proc::kill(stepdown, Signal::SIGHUP as i32).expect("it is there");
     proc::kill(stepdown, Signal::SIGCONT as i32).expect("it is there");
