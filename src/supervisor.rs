@@ -167,22 +167,6 @@ impl Supervisor {
         self.foresee(now);
     }
 
-    /// As soon as the child is over it is known whether another one follows. If none does, nobody takes the
-    /// connections that come while what is left is swept and hooks run: they are not to wait for it.
-    fn foresee(&mut self, now: Duration) {
-        if self.verdict.is_some() || self.restart_asked || self.is_coming() {
-            return;
-        }
-        let Some(outcome) = self.machine.foreseen(now) else {
-            return;
-        };
-        let verdict = self.judge(now, &outcome);
-        self.verdict = Some(verdict);
-        if !matches!(verdict, Verdict::Restart(_)) {
-            self.close_sockets();
-        }
-    }
-
     /// Nothing follows the generation that is alive, even where it was to be followed by one: connections that the
     /// child does not take any more must not wait for another one.
     fn stop_by(&mut self, now: Duration, reason: Reason, received: Option<Received>) {
@@ -192,20 +176,6 @@ impl Supervisor {
         if is_first && self.was_to_go_on(now) {
             self.machine.ends_for_good(now, reason, received);
         }
-    }
-
-    /// Whether the generation that ends was to be followed by another one.
-    fn was_to_go_on(&self, now: Duration) -> bool {
-        let foreseen = || self.judge(now, &self.machine.outcome(now));
-        let verdict = || self.verdict.unwrap_or_else(foreseen);
-        let ends = self.machine.comes_down();
-        ends && (self.restart_asked || matches!(verdict(), Verdict::Restart(_)))
-    }
-
-    /// Whether another one follows the generation that serves, whose child is over.
-    fn is_followed(&self) -> bool {
-        let follows = matches!(self.verdict, Some(Verdict::Restart(_)));
-        !self.stop_asked && (self.restart_asked || follows)
     }
 
     /// The whole stop sequence, and then the next generation. Nothing is lost where a request is not obeyed: what

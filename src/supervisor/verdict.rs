@@ -1,4 +1,4 @@
-//! Decides what follows a generation that has ended so.
+//! Decides what follows a generation that has ended so, and says it as soon as it is known.
 
 use std::time::Duration;
 
@@ -16,6 +16,36 @@ pub(super) enum Verdict {
 }
 
 impl Supervisor {
+    /// As soon as the child is over it is known whether another one follows. If none does, nobody takes the
+    /// connections that come while what is left is swept and hooks run: they are not to wait for it.
+    pub(super) fn foresee(&mut self, now: Duration) {
+        if self.verdict.is_some() || self.restart_asked || self.is_coming() {
+            return;
+        }
+        let Some(outcome) = self.machine.foreseen(now) else {
+            return;
+        };
+        let verdict = self.judge(now, &outcome);
+        self.verdict = Some(verdict);
+        if !matches!(verdict, Verdict::Restart(_)) {
+            self.close_sockets();
+        }
+    }
+
+    /// Whether the generation that ends was to be followed by another one.
+    pub(super) fn was_to_go_on(&self, now: Duration) -> bool {
+        let foreseen = || self.judge(now, &self.machine.outcome(now));
+        let verdict = || self.verdict.unwrap_or_else(foreseen);
+        let ends = self.machine.comes_down();
+        ends && (self.restart_asked || matches!(verdict(), Verdict::Restart(_)))
+    }
+
+    /// Whether another one follows the generation that serves, whose child is over.
+    pub(super) fn is_followed(&self) -> bool {
+        let follows = matches!(self.verdict, Some(Verdict::Restart(_)));
+        !self.stop_asked && (self.restart_asked || follows)
+    }
+
     pub(super) fn judge(&self, now: Duration, outcome: &Outcome) -> Verdict {
         let Some(reason) = self.reason_to_restart(outcome) else {
             return Verdict::End;
