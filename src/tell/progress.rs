@@ -278,10 +278,12 @@ impl Progress {
         let handed_over = matches!(record, Record::HandedOver { .. });
         self.hand_overs = self.hand_overs.saturating_add(u32::from(handed_over));
         if let Record::Ended(outcome) = record {
-            let ended = self.beside.take().map(|beside| *beside.progress);
+            let beside = self.beside.take();
+            // One that has never served may be older than the one that does.
+            let replaced = beside.as_ref().is_some_and(|one| one.stage == "leaving");
+            let ended = beside.map(|beside| *beside.progress);
             let mut ended = ended.unwrap_or_default();
             ended.generation = generation;
-            let replaced = generation < self.generation;
             let restart = replaced.then_some(RestartReason::Replaced);
             ended.has_ended(at, outcome, restart);
             self.last_exit = ended.last_exit;

@@ -75,11 +75,16 @@ impl Totals {
                     self.stopped(outcome, progress.was_left());
                 }
             }
-            Record::OfGeneration { record, generation } => match &**record {
-                Record::Ended(outcome) if *generation < progress.generation() => {
+            Record::OfGeneration { record, .. } => match &**record {
+                Record::Ended(outcome) => {
+                    let replaced = Some(RestartReason::Replaced);
+                    let last = progress.last_exit();
+                    let Some(last) = last.filter(|last| last.restart == replaced) else {
+                        return;
+                    };
                     count(&mut self.restarts, RestartReason::Replaced.name());
                     // It may have ended by itself.
-                    if let Some(last) = progress.last_exit().filter(|last| last.asked) {
+                    if last.asked {
                         self.stopped(outcome, last.left);
                     }
                 }

@@ -11,7 +11,7 @@ use crate::drive::drive;
 use crate::machine::{Event, Machine};
 use crate::options::Settings;
 use crate::record::NotReady;
-use crate::record::{DrainEnd, ExitStatus};
+use crate::record::{DrainEnd, ExitStatus, Reason};
 use crate::sim::{Script, Sim};
 use crate::tell::endpoint::status;
 use crate::tell::metrics;
@@ -291,7 +291,7 @@ fn tell((progress, totals): &mut (Progress, Totals), at: u64, record: Record) {
     totals.tell(&record, progress);
 }
 
-fn ended(reason: crate::record::Reason, status: ExitStatus) -> Record {
+fn ended(reason: Reason, status: ExitStatus) -> Record {
     Record::Ended(Outcome {
         code: status.code(),
         reason,
@@ -364,4 +364,34 @@ fn who_was_replaced_ended_cleanly_by_the_stop_alone() {
     assert_eq!(progress.last_exit().map(|last| last.clean), Some(false));
     assert_eq!((totals.stops.len(), totals.stop_duration.count), (0, 0));
     assert_eq!(totals.restarts.get("replaced"), Some(&1));
+}
+
+#[test]
+fn one_that_never_served_was_not_replaced_though_another_life_has_begun() {
+    let mut progress = Progress::default();
+    let at = Duration::ZERO;
+    let outcome = Outcome {
+        code: 143,
+        reason: Reason::Replaced,
+        status: None,
+        escalated: false,
+        took: at,
+    };
+    let began = Record::ReplaceBegan {
+        generation: 2,
+        signal: crate::words::signal::Signal::TERM,
+        sender: None,
+    };
+    progress.tell(at, &began);
+    progress.tell(at, &Record::GenerationBegan { generation: 3 });
+    let ended = Record::Ended(outcome);
+    progress.tell(
+        at,
+        &Record::OfGeneration {
+            generation: 2,
+            record: Box::new(ended),
+        },
+    );
+    let last = progress.last_exit().expect("its end was told");
+    assert_eq!((last.generation, last.restart), (2, None));
 }
