@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use crate::support::ended::Ended;
 use crate::support::{BOUND, Mode, Stepdown, binary, both, uninterrupted};
 
 /// Each life writes a line into `lives`; the fourth one lives until TERM, the others exit with 7.
@@ -350,42 +351,42 @@ fn what_cannot_be_meant_is_refused() {
     }
 }
 
+/// What is left of the first life is waited for, until HUP comes.
+fn hup_ends_the_wait(mode: Mode, options: &[&str]) -> Ended {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut run = Stepdown::in_mode(mode)
+        .args(["-v", "--left=wait"])
+        .args(options)
+        .dir(dir.path())
+        .shell("if test -e first; then echo second; exit; fi; : >first; sleep 1000 & exit 3")
+        .start();
+    run.logs("child exited with 3");
+    run.signal(Signal::SIGHUP).says("second");
+    let ended = run.wait();
+    ended
+        .code(0)
+        .logged(&["TERM to 1 process left"])
+        .logged(&["generation 2 begins"])
+        .nothing_left();
+    ended
+}
+
 #[test]
 fn a_restart_on_request_ends_the_wait_for_what_is_left() {
     both(|mode| {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut run = Stepdown::in_mode(mode)
-            .args(["-v", "--left", "wait", "--restart-on", "HUP"])
-            .dir(dir.path())
-            .shell("if test -e first; then echo second; exit; fi; : >first; sleep 1000 & exit 3")
-            .start();
-        run.logs("child exited with 3");
-        run.signal(Signal::SIGHUP).says("second");
-        run.wait()
-            .code(0)
-            .logged(&["restarting: HUP"])
-            .logged(&["TERM to 1 process left"])
-            .logged(&["generation 2 begins"])
-            .nothing_left();
+        let ended = hup_ends_the_wait(mode, &["--restart-on=HUP"]);
+        ended.logged(&["restarting: HUP"]);
     });
 }
 
 #[test]
 fn a_request_for_a_replacement_ends_the_wait_for_what_is_left() {
     both(|mode| {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut run = Stepdown::in_mode(mode)
-            .args(["-v", "--left=wait", "--listen=127.0.0.1:0"])
-            .args(["--ready-when=exec:true", "--replace-on=HUP"])
-            .dir(dir.path())
-            .shell("if test -e first; then echo second; exit; fi; : >first; sleep 1000 & exit 3")
-            .start();
-        run.logs("child exited with 3");
-        run.signal(Signal::SIGHUP).says("second");
-        run.wait()
-            .code(0)
-            .logged(&["TERM to 1 process left"])
-            .logged(&["generation 2 begins"])
-            .nothing_left();
+        let options = [
+            "--listen=127.0.0.1:0",
+            "--ready-when=exec:true",
+            "--replace-on=HUP",
+        ];
+        hup_ends_the_wait(mode, &options);
     });
 }
