@@ -172,7 +172,7 @@ impl Supervisor {
     fn stop_by(&mut self, now: Duration, reason: Reason, received: Option<Received>) {
         let is_first = !std::mem::replace(&mut self.stop_asked, true);
         self.close_sockets();
-        self.bound_beside(now);
+        self.beside_ends_too(now);
         if is_first && self.was_to_go_on(now) {
             self.machine.ends_for_good(now, reason, received);
         }
@@ -235,7 +235,7 @@ impl Supervisor {
 
     /// A request came between two generations: the run ends with the status of the last one.
     fn end(&mut self, last: Outcome, received: Option<Received>, reason: Reason) {
-        self.bound_beside(self.now);
+        self.beside_ends_too(self.now);
         self.tell(Record::StopAsked {
             reason,
             signal: received.map(|received| received.signal),
@@ -403,10 +403,10 @@ impl Supervisor {
     fn concerns_beside(&self, event: &Event) -> bool {
         let coming = self.is_coming();
         match event {
-            Event::Signal(received) if coming => self.counts_as_stop(*received),
             Event::Signal(received) => {
-                let hurries = self.plan().escalate_on.contains(received.signal);
-                self.counts_as_stop(*received) || hurries && !received.ignored
+                // Its plan may be older, and says what makes its own stop faster.
+                let hurries = !coming && self.hurries_beside(*received);
+                self.counts_as_stop(*received) || hurries
             }
             Event::Reloaded(_) => coming,
             Event::ParentDied

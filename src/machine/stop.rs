@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::signals::SignalRequests;
 use super::{Action, Life, Machine, Phase, Received};
-use crate::plan::Step;
+use crate::plan::{Plan, Step};
 use crate::record::{DrainEnd, ExitStatus, NotReady, Reason, Record, killed_by};
 use crate::words::signal::{Signal, SignalSet};
 
@@ -169,13 +169,19 @@ impl Machine {
         });
     }
 
-    /// The run ends so long from now, and this generation with it, which is stopped beside the one that serves: the
-    /// plan that it goes by may be older, and give it more time.
-    pub(crate) fn bound_by(&mut self, now: Duration, deadline: Duration) {
+    /// The run ends by the plan of the one that serves, and this generation beside it, whose own plan may be older:
+    /// what asks for the stop, what makes it faster, and the deadline are the same for both.
+    pub(crate) fn ends_with(&mut self, now: Duration, serving: &Plan) {
         let mut plan = (*self.plan).clone();
-        plan.deadline = Some(plan.deadline.map_or(deadline, |own| own.min(deadline)));
+        plan.stop_on = serving.stop_on;
+        plan.escalate_on = serving.escalate_on;
+        plan.rewrite.clone_from(&serving.rewrite);
+        plan.deadline = [plan.deadline, serving.deadline]
+            .into_iter()
+            .flatten()
+            .min();
         self.plan = Rc::new(plan);
-        if self.stop.begun.is_none() {
+        if self.stop.begun.is_none() || serving.deadline.is_none() {
             return;
         }
         let own = self.stop.limits;

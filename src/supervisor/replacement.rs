@@ -158,11 +158,17 @@ impl Supervisor {
         });
     }
 
-    /// A stop is asked for: the deadline that counts is the one of the plan that counts, for both.
-    pub(super) fn bound_beside(&mut self, now: Duration) {
-        if let (Some(deadline), Some(beside)) = (self.machine.plan().deadline, &mut self.beside) {
-            beside.machine.bound_by(now, deadline);
+    /// A stop is asked for: the plan of the one that serves says so, and how long it takes, for both.
+    pub(super) fn beside_ends_too(&mut self, now: Duration) {
+        if let Some(beside) = &mut self.beside {
+            beside.machine.ends_with(now, self.machine.plan());
         }
+    }
+
+    pub(super) fn hurries_beside(&self, received: Received) -> bool {
+        let plan = self.beside.as_ref().map(|beside| beside.machine.plan());
+        let hurries = plan.is_some_and(|plan| plan.escalate_on.contains(received.signal));
+        hurries && !received.ignored
     }
 
     /// An event that is a matter of both, or of the one beside alone.

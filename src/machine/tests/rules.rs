@@ -109,11 +109,11 @@ fn a_deadline_that_comes_from_outside_leaves_kill_the_time_to_work() {
     run.hears(0, signal(Signal::TERM));
     assert_eq!(sends(&run.hears(1000, Event::Deadline)), [Signal::KILL]);
     assert_eq!(run.waits(), Some(ms(10_000)));
-    run.machine.bound_by(run.now, ms(4000));
+    run.machine.ends_with(run.now, &plan("--deadline 4s"));
     assert_eq!(run.waits(), Some(ms(3900)));
     let mut run = Run::of("--grace 1m");
     run.hears(0, signal(Signal::TERM));
-    run.machine.bound_by(run.now, ms(4000));
+    run.machine.ends_with(run.now, &plan("--deadline 4s"));
     assert_eq!(run.waits(), Some(ms(3800)), "then KILL is due");
 }
 
@@ -125,7 +125,7 @@ fn whose_time_is_over_is_told_where_a_deadline_comes_from_outside() {
         run.hears(0, exits(0));
         run.hears(0, Event::Deadline);
         // KILL is due for it after 1.9 s.
-        run.machine.bound_by(run.now, ms(2000));
+        run.machine.ends_with(run.now, &plan("--deadline 2s"));
         run.hears(1900, Event::Deadline);
         let actions = run.hears(0, swept(Signal::KILL, 3..4));
         assert!(tells(&actions, by), "{actions:?}");

@@ -7,7 +7,7 @@ fn a_deadline_that_comes_from_outside_ends_a_drain_in_time_for_the_ladder() {
     let mut run = Run::of("--drain-port 80 --drain-timeout 30s --grace 5s");
     run.hears(0, signal(Signal::TERM));
     run.hears(0, in_flight(1, false));
-    run.machine.bound_by(run.now, ms(10_000));
+    run.machine.ends_with(run.now, &plan("--deadline 10s"));
     assert_eq!(run.waits(), Some(ms(4750)));
 }
 
