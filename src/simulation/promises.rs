@@ -284,7 +284,7 @@ impl Judge {
             }
             Action::Adopt(plan) => self.serving.plan = Rc::clone(plan),
             Action::Reload => self.batch.answered(),
-            Action::RestoreTerminal | Action::CloseSockets => {}
+            Action::RestoreTerminal | Action::CloseSockets | Action::Suspend(_) => {}
             action => self.sees_of(None, action),
         }
     }
@@ -318,7 +318,9 @@ impl Judge {
                 }
             }
             // The stop of the one that serves was no request (--max-runtime); this is one.
-            Record::AskedAgain { .. } | Record::Escalated { .. } => {
+            Record::AskedAgain { signal, .. } | Record::Escalated { signal, .. }
+                if self.serving.plan.stop_on.contains(*signal) =>
+            {
                 if let Some(beside) = &mut self.beside
                     && beside.bound.is_none()
                 {

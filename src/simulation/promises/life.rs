@@ -157,6 +157,7 @@ impl Judge {
                 let hooks = life.next_hook[0] == plan.pre_start.len() && !life.started;
                 life.started = true;
                 self.holds(Promise::NothingStartsBeforeItHolds, holds, told);
+                let asked = asked || self.stop_asked;
                 self.holds(Promise::NothingStartsAfterAStop, !asked, told);
                 self.holds(Promise::HooksRunOnceInOrder, hooks, told);
             }
@@ -192,7 +193,7 @@ impl Judge {
     }
 
     fn runs_hook(&mut self, generation: Option<u32>, hook: HookId) {
-        let (now, lost) = (self.now, self.lost_by_now);
+        let (now, lost, stop_asked) = (self.now, self.lost_by_now, self.stop_asked);
         let plan = self.plan_of(generation);
         let conditions = plan.wait.as_ref().map_or(0, |wait| wait.conditions.len());
         let life = self.life_mut(generation);
@@ -214,7 +215,7 @@ impl Judge {
             HookPhase::PostStop => life.child.is_none() || life.left,
         };
         let holds = life.held >= conditions || phase != 0;
-        let asked = life.asked && phase == 0;
+        let asked = (life.asked || stop_asked) && phase == 0;
         let rank = [0, 1, 5][phase];
         let goes_on = life.comes_to((rank, hook.index + 1));
         self.holds(Promise::NothingStartsBeforeItHolds, holds, told);

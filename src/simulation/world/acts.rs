@@ -427,6 +427,7 @@ impl World {
                 self.deliver(pid, Signal::CONT);
             }
         }
+        self.queue.push_back(Event::Resumed(slept));
     }
 
     /// Time goes by in which stepdown does nothing.

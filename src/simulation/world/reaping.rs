@@ -181,6 +181,17 @@ impl World {
         self.terminal && self.life.child.is_some()
     }
 
+    /// A Ctrl-Z that no child gets, under a shell that waits for its job to stop.
+    fn stops_no_child(&mut self, taken: Pending) -> bool {
+        let Pending { signal, sender } = taken;
+        self.terminal
+            && (signal, sender) == (Signal::TSTP, Sender::Kernel)
+            && self.life.child.is_none()
+            && !self.plan.stop_on.contains(signal)
+            && self.plan.rewritten(signal) == Some(signal)
+            && self.answers.one_in(2)
+    }
+
     /// What a signal means; `None` is nothing that the machine must know.
     pub(super) fn received(&mut self, taken: Pending) -> Option<Event> {
         let Pending { signal, sender } = taken;
@@ -192,6 +203,9 @@ impl World {
         if let (true, Some(child)) = (passes, child) {
             self.deliver(child, signal);
             return Some(Event::PassedOn(signal));
+        }
+        if self.stops_no_child(taken) {
+            return Some(Event::StopTyped);
         }
         let by_terminal = sender == Sender::Kernel && signal.comes_from_a_terminal();
         let reached_child = self.shares_terminal() && by_terminal;
