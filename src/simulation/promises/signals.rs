@@ -89,7 +89,7 @@ impl Batch {
                 let beyond = self.untold.take() == Some(*sent_as);
                 match again {
                     Again::PassedOn | Again::Hurried => self.named.push(*sent_as),
-                    Again::ByTerminal if beyond => self.named.push(*sent_as),
+                    Again::ByTerminal | Again::Noted if beyond => self.named.push(*sent_as),
                     _ => {}
                 }
                 self.answers += 1;
