@@ -31,6 +31,12 @@ fn serving(mode: Mode, options: &[&str]) -> Server {
     server
 }
 
+/// As a URL and `--listen` name them.
+fn loopback_hosts() -> impl Iterator<Item = &'static str> {
+    let ipv6 = ipv6().is_ok().then_some("[::1]");
+    ["127.0.0.1"].into_iter().chain(ipv6)
+}
+
 impl Server {
     /// Asks for a replacement, and waits until the next one is there, which is not ready yet.
     #[track_caller]
@@ -363,10 +369,7 @@ fn each_has_its_hooks_once_and_says_why() {
 #[test]
 fn a_look_by_http_asks_the_one_that_comes() {
     both(|mode| {
-        for host in ["127.0.0.1", "[::1]"] {
-            if host == "[::1]" && ipv6().is_err() {
-                continue;
-            }
+        for host in loopback_hosts() {
             let port = free_port();
             let listen = format!("--listen={host}:{port}");
             let ready = format!("--ready-when=http://{host}:{port}/");
@@ -394,10 +397,7 @@ fn a_look_by_http_asks_the_one_that_comes() {
 #[test]
 fn a_pre_stop_hook_by_http_asks_the_one_that_leaves() {
     both(|mode| {
-        for host in ["127.0.0.1", "[::1]"] {
-            if host == "[::1]" && ipv6().is_err() {
-                continue;
-            }
+        for host in loopback_hosts() {
             let port = free_port();
             let listen = format!("--listen={host}:{port}");
             let hook = format!("--pre-stop=http://{host}:{port}/");
@@ -414,6 +414,36 @@ fn a_pre_stop_hook_by_http_asks_the_one_that_leaves() {
             let ended = server.run.wait();
             ended.code(0).nothing_left();
         }
+    });
+}
+
+/// It has the new plan only when its child runs, and must not come so far.
+#[test]
+fn a_stop_by_what_was_read_again_reaches_the_one_in_its_pre_start_hook() {
+    both(|mode| {
+        let files = tempfile::tempdir().expect("a directory of our own");
+        let path = files.path().join("stepdown.toml");
+        fs::write(&path, "reload-on = 'HUP'").expect("our own file");
+        let config = format!("--config={}", path.display());
+        let hook =
+            "--pre-start=sh -c 'test $STEPDOWN_GENERATION = 1 || { touch begun; sleep 100; }'";
+        let mut server = serving(mode, &[&config, hook, "--hook-timeout=100s"]);
+        server.run.signal(Signal::SIGUSR2);
+        let begun = server.dir.path().join("begun");
+        server.run.wait_for("the hook to begin", |_| begun.exists());
+        let signals = "stop-on = 'QUIT'\nescalate-on = 'QUIT'\nstop-signal = 'TERM'";
+        fs::write(&path, format!("reload-on = 'HUP'\n{signals}")).expect("our own file");
+        server.run.signal(Signal::SIGHUP);
+        server.run.logs("configuration reloaded");
+        server.run.signal(Signal::SIGQUIT);
+        server.run.logs("generation 2: nothing will be started");
+        server.run.signal(Signal::SIGQUIT);
+        server.run.logs("generation 2: QUIT");
+        let ended = server.run.wait();
+        ended
+            .code(0)
+            .never_logged("generation 2: started")
+            .nothing_left();
     });
 }
 
