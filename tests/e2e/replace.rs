@@ -439,11 +439,7 @@ fn a_stop_by_what_was_read_again_reaches_the_one_in_its_pre_start_hook() {
         server.run.logs("generation 2: nothing will be started");
         server.run.signal(Signal::SIGQUIT);
         server.run.logs("generation 2: QUIT");
-        let ended = server.run.wait();
-        ended
-            .code(0)
-            .never_logged("generation 2: started")
-            .nothing_left();
+        server.run.wait().code(0).nothing_left();
     });
 }
 
