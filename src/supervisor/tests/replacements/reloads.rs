@@ -19,6 +19,7 @@ fn reload(changed: &[(&'static str, &str)]) -> Event {
         needs_restart: Vec::new(),
     }))
 }
+
 #[test]
 fn a_deadline_that_was_read_again_bounds_the_one_that_leaves_too() {
     for no_kill in ["on", "off"] {
