@@ -378,6 +378,17 @@ pub(crate) enum Record {
         signal: Signal,
         why: &'static str,
     },
+    /// The signal asks for something that is not done, and the child does not get it either.
+    NotObeyed {
+        signal: Signal,
+        /// What makes it such a request.
+        option: &'static str,
+        why: &'static str,
+    },
+    /// A generation ends, and the next one has what is in the file by then.
+    ReloadPutOff {
+        signal: Signal,
+    },
     Reaped {
         pid: i32,
         status: ExitStatus,

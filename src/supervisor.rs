@@ -134,6 +134,23 @@ impl Supervisor {
         self.act(Action::Record(record));
     }
 
+    fn drop_signal(&mut self, signal: Signal, why: &'static str) {
+        let requests = [
+            (self.supervision.restart_on, "--restart-on"),
+            (self.supervision.replace_on, "--replace-on"),
+            (self.plan().reload_on, "--reload-on"),
+        ];
+        let asked = requests.iter().find(|(on, _)| on.contains(signal));
+        self.tell(match asked {
+            Some((_, option)) => Record::NotObeyed {
+                signal,
+                option,
+                why,
+            },
+            None => Record::Dropped { signal, why },
+        });
+    }
+
     fn counts_as_stop(&self, received: Received) -> bool {
         let stops = self.plan().stop_on.contains(received.signal);
         stops && !received.ignored && self.plan().rewritten(received.signal).is_some()
@@ -190,10 +207,7 @@ impl Supervisor {
                 self.restart_asked = true;
                 self.machine.handle(now, Event::RestartAsked(received));
             }
-            Some(why) => self.tell(Record::Dropped {
-                signal: received.signal,
-                why,
-            }),
+            Some(why) => self.drop_signal(received.signal, why),
         }
     }
 
@@ -210,10 +224,10 @@ impl Supervisor {
             Event::Signal(received) if self.plan().reload_on.contains(received.signal) => {
                 self.act(Action::Reload);
             }
-            Event::Signal(received) => self.tell(Record::Dropped {
-                signal: received.signal,
-                why: "the child has ended, and the next one is not started yet",
-            }),
+            Event::Signal(received) => {
+                let why = "the child has ended, and the next one is not started yet";
+                self.drop_signal(received.signal, why);
+            }
             Event::StopTyped => {
                 self.tell(Record::SuspendedAlone);
                 self.act(Action::Suspend(Signal::TSTP));
@@ -390,8 +404,7 @@ impl Supervisor {
             // A request still makes the other one faster.
             State::Ending(_) => match event {
                 Event::Signal(received) if !self.concerns_beside(&event) => {
-                    let (signal, why) = (received.signal, "the child has ended");
-                    self.tell(Record::Dropped { signal, why });
+                    self.drop_signal(received.signal, "the child has ended");
                 }
                 event => self.tell_itself(event),
             },

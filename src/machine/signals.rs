@@ -61,7 +61,11 @@ impl Machine {
             _ if only_waits && !reloads => self.forward(now, received, signal),
             _ if stops || hurries => self.asked_again(now, received, signal, (stops, hurries)),
             // The plan of a stop that is under way does not change.
-            _ if reloads => self.drop_signal(received, "a stop is under way"),
+            _ if reloads => self.tell(Record::NotObeyed {
+                signal: received.signal,
+                option: "--reload-on",
+                why: "a stop is under way",
+            }),
             _ => self.forward(now, received, signal),
         }
     }

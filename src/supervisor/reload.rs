@@ -16,8 +16,7 @@ impl Supervisor {
             return false;
         }
         self.reload_asked = true;
-        let why = "the configuration is read again before the next start";
-        self.tell(Record::Dropped { signal, why });
+        self.tell(Record::ReloadPutOff { signal });
         true
     }
 

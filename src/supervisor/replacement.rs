@@ -36,13 +36,16 @@ impl Beside {
 }
 
 /// Why another generation is not begun now.
-const UNDER_WAY: &str = "a replacement is under way";
+const REPLACES: &str = "a replacement is under way";
+const RESTARTS: &str = "a restart is under way";
 
 impl Supervisor {
     /// Whether there is one that is not there for long, or is about to be.
     pub(super) fn why_no_other(&self) -> Option<&'static str> {
         let busy = self.beside.is_some() || self.opening.is_some();
-        busy.then_some(UNDER_WAY)
+        let restarts = self.restart_asked && !self.stop_asked;
+        busy.then_some(REPLACES)
+            .or_else(|| restarts.then_some(RESTARTS))
             .or_else(|| self.machine.why_no_restart())
     }
 
@@ -59,10 +62,7 @@ impl Supervisor {
             return self.restart_by(self.now, received);
         }
         if let Some(why) = self.why_no_other() {
-            return self.tell(Record::Dropped {
-                signal: received.signal,
-                why,
-            });
+            return self.drop_signal(received.signal, why);
         }
         self.newest = self.newest.saturating_add(1);
         self.opening = Some(received);

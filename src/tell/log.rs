@@ -120,7 +120,10 @@ impl Log {
             _ => {}
         }
         // Dropped is also what the terminal has sent to the child already.
-        if let Record::Forwarded { signal, .. } | Record::Dropped { signal, .. } = record {
+        if let Record::Forwarded { signal, .. }
+        | Record::Dropped { signal, .. }
+        | Record::NotObeyed { signal, .. } = record
+        {
             self.came.insert(*signal);
         }
         let level = self.level(record);
@@ -154,6 +157,7 @@ impl Log {
             | Record::DrainUnmet { .. }
             | Record::ReplaceFailed { .. }
             | Record::ReplaceRefused { .. }
+            | Record::NotObeyed { .. }
             | Record::GaveUp { .. } => Level::Warn,
             Record::OfGeneration { record, .. } => match &**record {
                 // Another one serves, or was meant to.
@@ -226,6 +230,7 @@ impl Log {
             | Record::Swept { .. }
             | Record::Awaited { .. }
             | Record::Reloaded { .. }
+            | Record::ReloadPutOff { .. }
             | Record::ReplaceBegan { .. }
             | Record::Replaced { .. }
             | Record::Ended(_) => Level::Info,

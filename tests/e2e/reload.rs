@@ -179,7 +179,7 @@ fn the_plan_of_a_stop_stands() {
     run.signal(Signal::SIGTERM).says("got 10");
     file.now("reload-on = 'HUP'\nladder = 'TERM:1h'");
     run.signal(Signal::SIGHUP)
-        .logs("HUP not forwarded: a stop is under way");
+        .logs("HUP (--reload-on) not obeyed: a stop is under way");
     let started = std::time::Instant::now();
     run.signal(Signal::SIGINT).logs("passed on to the child");
     run.signal(Signal::SIGINT).logs("takes the next step");

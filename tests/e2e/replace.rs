@@ -157,14 +157,17 @@ fn one_that_crashes_at_once_changes_nothing() {
 #[test]
 fn a_request_during_a_replacement_is_dropped_and_said() {
     both(|mode| {
-        let mut server = serving(mode, &["-v", "--restart-on=HUP"]);
+        let mut server = serving(mode, &["--restart-on=HUP"]);
         server.asks(2);
-        for signal in [Signal::SIGUSR2, Signal::SIGHUP] {
+        let requests = [
+            (Signal::SIGUSR2, "USR2 (--replace-on)"),
+            (Signal::SIGHUP, "HUP (--restart-on)"),
+        ];
+        for (signal, asked) in requests {
             server.run.signal(signal);
-            let name = signal.as_str().trim_start_matches("SIG");
             server
                 .run
-                .logs(&format!("{name} not forwarded: a replacement is under way"));
+                .logs(&format!("{asked} not obeyed: a replacement is under way"));
         }
         server.make("ready2");
         server.run.logs("generation 2 serves");

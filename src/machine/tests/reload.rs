@@ -81,7 +81,7 @@ fn once_a_stop_is_under_way_its_plan_stands() {
             1000 step 1 of 2: TERM to the child, waiting up to 5.0 s
             1000 -> cont to the child
             1000 configuration not reloaded: a stop is under way
-            2000 HUP not forwarded: a stop is under way
+            2000 HUP (--reload-on) not obeyed: a stop is under way
             6000 -> kill to the tree
             6000 step 2 of 2: KILL to the tree
             6000 child died of KILL on step 2 after 5.0 s

@@ -104,6 +104,8 @@ impl Batch {
                 self.answers += 1;
             }
             Record::Dropped { .. }
+            | Record::NotObeyed { .. }
+            | Record::ReloadPutOff { .. }
             | Record::StopAsked { .. }
             | Record::ReplaceBegan { .. }
             | Record::ReplaceRefused { .. }

@@ -259,12 +259,12 @@ fn a_replacement_during_a_replacement_is_dropped() {
          100 ready after 100 ms
          1000 replacing: USR2 from outside the container: generation 2 begins
          1000 generation 2: started, pid 4
-         1050 USR2 not forwarded: a replacement is under way
+         1050 USR2 (--replace-on) not obeyed: a replacement is under way
          1100 generation 2: ready after 100 ms
          1100 generation 2 serves, pid 4
          1100 generation 1: stopping: the next one serves
          1100 generation 1: step 1 of 2: TERM to the child, waiting up to 30.0 s
-         1105 USR2 not forwarded: a replacement is under way
+         1105 USR2 (--replace-on) not obeyed: a replacement is under way
          1110 generation 1: child exited with 0 on step 1 after 10 ms
          1110 generation 1: stopped in 10 ms, exit status 0
          2000 replacing: USR2 from outside the container: generation 3 begins

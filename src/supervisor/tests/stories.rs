@@ -229,7 +229,7 @@ fn a_signal_asks_for_the_whole_stop_sequence_and_the_next_start() {
         "0 started, pid 2
          1000 restarting: HUP from outside the container
          1000 pre-stop hook \"p\" started
-         1100 HUP not forwarded: a stop is under way
+         1100 HUP (--restart-on) not obeyed: a restart is under way
          1200 pre-stop hook \"p\" done (200 ms)
          1200 step 1 of 2: TERM to the child, waiting up to 30.0 s
          1210 child exited with 0 on step 1 after 210 ms

@@ -262,6 +262,15 @@ impl fmt::Display for Words<'_> {
                 write!(f, " to the {target}")
             }
             Record::Dropped { signal, why } => write!(f, "{signal} not forwarded: {why}"),
+            Record::NotObeyed {
+                signal,
+                option,
+                why,
+            } => write!(f, "{signal} ({option}) not obeyed: {why}"),
+            Record::ReloadPutOff { signal } => write!(
+                f,
+                "{signal} (--reload-on): the configuration is read again before the next start"
+            ),
             Record::Reaped { pid, status } => write!(f, "orphan {pid} reaped, {status}"),
             Record::Swept {
                 signal,
