@@ -69,8 +69,16 @@ impl Question {
                 fault.way_out("write http://HOST:PORT/readyz, or set STEPDOWN_HEALTH_LISTEN"),
             ));
         };
-        let listen =
-            Listen::parse(listen).map_err(|fault| Error::new("STEPDOWN_HEALTH_LISTEN", fault))?;
+        let listen = Listen::parse(listen).and_then(|listen| {
+            if listen.addresses.iter().any(|address| address.port() == 0) {
+                let fault = Fault::new("the kernel chooses the port");
+                return Err(
+                    fault.way_out("write http://HOST:PORT/readyz with the port that the log tells")
+                );
+            }
+            Ok(listen)
+        });
+        let listen = listen.map_err(|fault| Error::new("STEPDOWN_HEALTH_LISTEN", fault))?;
         let requests = listen.reachable().map(|at| Request::get(at, path));
         Ok(Self {
             requests: requests.collect(),

@@ -258,7 +258,8 @@ fn run(mut settings: Settings, command: Vec<OsString>, inherited: Inherited) -> 
     let troubles = troubles
         .into_iter()
         .map(|message| Record::Trouble { message });
-    for record in troubles.chain(kernel.listening()) {
+    let endpoints = outputs.endpoint.as_deref().map(Endpoint::listening);
+    for record in troubles.chain(kernel.listening()).chain(endpoints) {
         outputs.tell(Duration::ZERO, record);
     }
     let (mut machine, mut supervisor);

@@ -158,6 +158,13 @@ pub(crate) enum Record {
         #[serde(skip)]
         chosen: bool,
     },
+    /// The socket of `--health-listen` is open.
+    EndpointListening {
+        address: String,
+        /// The kernel has chosen the port.
+        #[serde(skip)]
+        chosen: bool,
+    },
     Started {
         pid: i32,
         /// It is ready from its start on: nothing was asked for with `--ready-when`.

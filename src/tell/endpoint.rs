@@ -59,6 +59,7 @@ pub(crate) struct Endpoint {
     /// The same moment, for metrics.
     began_at: SystemTime,
     not_ready: StatusCode,
+    listening: Record,
     state: Mutex<Shared>,
 }
 
@@ -102,12 +103,22 @@ impl Endpoint {
         };
         let bound = listening::tcp(&health.listen.addresses, Sharing::Alone)
             .map_err(|errno| failed(error_text(errno as i32)))?;
+        let listening = Record::EndpointListening {
+            address: listening::address(&bound)
+                .map_or_else(|| health.listen.text.clone(), |address| address.to_string()),
+            chosen: health
+                .listen
+                .addresses
+                .iter()
+                .all(|address| address.port() == 0),
+        };
         let bound = Std::from(bound);
         let endpoint = Arc::new(Self {
             began,
             began_at: SystemTime::now() - began.elapsed(),
             not_ready: StatusCode::from_u16(health.not_ready_status)
                 .unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+            listening,
             state: Mutex::new(Shared {
                 progress: Progress::default(),
                 totals,
@@ -124,6 +135,11 @@ impl Endpoint {
             .runtime()
             .spawn(serve(listener, Arc::clone(&endpoint), events));
         Ok(endpoint)
+    }
+
+    /// Where it is asked.
+    pub(crate) fn listening(&self) -> Record {
+        self.listening.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, Shared> {

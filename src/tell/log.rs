@@ -200,7 +200,8 @@ impl Log {
             } => Level::Info,
             Record::ChildExited { .. } | Record::Ended(_) if !self.asked => Level::Debug,
             // Nobody else knows the port.
-            Record::Listening { chosen: true, .. } => Level::Info,
+            Record::Listening { chosen: true, .. }
+            | Record::EndpointListening { chosen: true, .. } => Level::Info,
             // Its end, and nothing new, is told in a moment.
             Record::InFlight { requests: 0, .. } => Level::Debug,
             // What it stops for is told beside it.
@@ -244,6 +245,7 @@ impl Log {
             | Record::Started { .. }
             | Record::GenerationBegan { .. }
             | Record::Listening { .. }
+            | Record::EndpointListening { .. }
             | Record::HookStarted { .. }
             | Record::Forwarded { .. }
             | Record::Dropped { .. }

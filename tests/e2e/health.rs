@@ -318,6 +318,21 @@ fn however_many_ask_while_it_is_held_up_each_is_answered() {
 }
 
 #[test]
+fn a_port_that_the_kernel_has_chosen_is_told() {
+    both(|mode| {
+        let start = Stepdown::in_mode(mode).args(["--health-listen", "127.0.0.1:0"]);
+        let mut run = start.witness(["listen", "15:7"]).start();
+        let line = run.logs("(--health-listen)");
+        let mut words = line.split_ascii_whitespace();
+        let port = words.find_map(|word| word.strip_prefix("127.0.0.1:")?.parse().ok());
+        run.says("ready");
+        assert_eq!(status(&get(port.expect(&line), "/readyz")), "200");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(7);
+    });
+}
+
+#[test]
 fn a_port_that_is_taken_is_told_before_anything_is_started() {
     both(|mode| {
         let taken = TcpListener::bind(net::address(0)).expect("loopback");
@@ -541,6 +556,9 @@ fn stepdown_health_asks_and_exits_with_the_answer() {
     let nobody = health(&[], None);
     assert_eq!(code(&nobody), Some(125));
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("STEPDOWN_HEALTH_LISTEN"));
+    let unknown = health(&[], Some("127.0.0.1:0"));
+    assert_eq!(code(&unknown), Some(125));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("the kernel chooses the port"));
 }
 
 #[test]

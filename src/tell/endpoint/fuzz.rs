@@ -13,6 +13,10 @@ pub(crate) fn request(bytes: &[u8]) {
         began: Instant::now(),
         began_at: SystemTime::UNIX_EPOCH,
         not_ready: StatusCode::SERVICE_UNAVAILABLE,
+        listening: Record::EndpointListening {
+            address: String::new(),
+            chosen: false,
+        },
         state: Mutex::new(Shared {
             progress: Progress::default(),
             totals: Totals::default(),

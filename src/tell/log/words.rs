@@ -38,6 +38,9 @@ impl fmt::Display for Words<'_> {
             Record::Listening { name, address, .. } => {
                 write!(f, "listening on {address} ({name})")
             }
+            Record::EndpointListening { address, .. } => {
+                write!(f, "listening on {address} (--health-listen)")
+            }
             Record::Started { pid, .. } => write!(f, "started, pid {pid}"),
             Record::StartFailed(failure) => f.write_str(&failure.message),
             Record::WaitStarted {
