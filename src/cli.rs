@@ -187,7 +187,10 @@ fn parsed(
     let joined = known.with_joined_values(arguments);
     command.try_get_matches_from(joined).map_err(|error| {
         let unknown = known.unknown(&error, arguments);
-        unknown.map_or_else(|| refused(&error), |error| Err(error.to_string()))
+        unknown.map_or_else(
+            || refused(&error, arguments),
+            |error| Err(error.to_string()),
+        )
     })
 }
 
@@ -219,13 +222,33 @@ fn no_command() -> String {
 }
 
 /// Help and version are texts to print, everything else is an error.
-fn refused(error: &clap::Error) -> Result<Invocation, String> {
+fn refused(error: &clap::Error, arguments: &[OsString]) -> Result<Invocation, String> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             Ok(Invocation::Print(error.to_string()))
         }
+        ErrorKind::InvalidUtf8 => Err(not_utf8(arguments).to_string()),
         kind => Err(usage_error(kind, error)),
     }
+}
+
+/// The parser does not say which word it is.
+fn not_utf8(arguments: &[OsString]) -> Error {
+    let text = |word: &OsString| word.to_str().map(str::to_owned);
+    let at = arguments.iter().position(|word| text(word).is_none());
+    let word = at
+        .and_then(|at| arguments.get(at))
+        .map(|word| word.to_string_lossy());
+    let word = word.unwrap_or_default();
+    let before = at
+        .and_then(|at| arguments.get(at.checked_sub(1)?))
+        .and_then(text);
+    let name = match (word.split_once('='), before) {
+        (Some((name, _)), _) if name.starts_with("--") => name.to_owned(),
+        (_, Some(name)) if name.starts_with("--") => name,
+        _ => word.clone().into_owned(),
+    };
+    Error::new(name, Fault::new("the value is not UTF-8"))
 }
 
 /// One line, as every error of ours: the argument, what is wrong with it, the way out.

@@ -42,9 +42,9 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn parse(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    let matches = match command().try_get_matches_from(arguments) {
+    let matches = match command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&error, &arguments),
     };
     let files: Vec<OsString> = matches
         .get_many::<OsString>("files")

@@ -91,6 +91,7 @@ pub(super) fn explain_command() -> Command {
             Arg::new("fits")
                 .long("fits")
                 .value_name("DUR")
+                .allow_negative_numbers(true)
                 .help_heading("Explain")
                 .help("Exit with 1 if the worst case of the stop takes longer than this"),
         )
@@ -206,6 +207,7 @@ pub(super) fn health_command() -> Command {
             Arg::new("timeout")
                 .long("timeout")
                 .value_name("DUR")
+                .allow_negative_numbers(true)
                 .help(format!(
                     "How long an answer may take [default: {}]",
                     written(PATIENCE)
@@ -215,6 +217,7 @@ pub(super) fn health_command() -> Command {
             Arg::new("wait")
                 .long("wait")
                 .value_name("DUR")
+                .allow_negative_numbers(true)
                 .help("Ask again until the answer is 2xx, for this long [default: 0, ask once]"),
         )
         .arg(Arg::new("url").value_name("URL").help(
@@ -225,9 +228,9 @@ pub(super) fn health_command() -> Command {
 
 #[cfg(feature = "health")]
 pub(super) fn health(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    let matches = match health_command().try_get_matches_from(arguments) {
+    let matches = match health_command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&error, &arguments),
     };
     let listen = env::var_os("STEPDOWN_HEALTH_LISTEN");
     let listen = listen.as_ref().filter(|listen| !listen.is_empty());
@@ -259,6 +262,7 @@ pub(super) fn doctor_command() -> Command {
             Arg::new("grace")
                 .long("grace")
                 .value_name("DUR")
+                .allow_negative_numbers(true)
                 .help("How long the platform waits before it sends KILL [default: what the container is set to]"),
         )
         .arg(
@@ -285,9 +289,9 @@ pub(super) fn doctor_command() -> Command {
 
 #[cfg(feature = "doctor")]
 pub(super) fn doctor(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    let matches = match doctor_command().try_get_matches_from(arguments) {
+    let matches = match doctor_command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&error, &arguments),
     };
     let text = |id| matches.get_one::<String>(id).map(String::as_str);
     let targets = matches.get_many::<String>("target");
@@ -317,9 +321,9 @@ pub(super) fn completions_command() -> Command {
 
 #[cfg(feature = "manual")]
 pub(super) fn completions(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    let matches = match completions_command().try_get_matches_from(arguments) {
+    let matches = match completions_command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&error, &arguments),
     };
     let shell = matches.get_one::<String>("shell").map(String::as_str);
     manual::completions(shell)
@@ -337,13 +341,13 @@ pub(super) fn man_command() -> Command {
 
 #[cfg(feature = "manual")]
 pub(super) fn man(arguments: Vec<OsString>) -> Result<Invocation, String> {
-    match man_command().try_get_matches_from(arguments) {
+    match man_command().try_get_matches_from(&arguments) {
         Ok(_) => manual::page().map(Invocation::Print),
         Err(error) if error.kind() == ErrorKind::UnknownArgument => {
             let fault = Fault::new("it takes no arguments");
             let way_out = "the program man is run by stepdown -- man ...";
             Err(Error::new("man", fault.way_out(way_out)).to_string())
         }
-        Err(error) => refused(&error),
+        Err(error) => refused(&error, &arguments),
     }
 }

@@ -418,6 +418,46 @@ fn a_value_that_is_no_text_is_told() {
 }
 
 #[test]
+fn a_malformed_value_of_a_subcommands_own_option_is_told() {
+    let odd = OsStr::from_bytes(b"\xff5s");
+    let told = |words: &[&OsStr]| {
+        let ended = Stepdown::new().args(words).run();
+        ended.code(125);
+        ended.stderr.clone()
+    };
+    for (subcommand, name) in [
+        ("explain", "--fits"),
+        ("health", "--timeout"),
+        ("doctor", "--signal"),
+        ("lint", "--format"),
+    ] {
+        let [subcommand, flag] = [subcommand, name].map(OsStr::new);
+        let mut joined = OsString::from(format!("{name}="));
+        joined.push(odd);
+        for words in [&[subcommand, flag, odd][..], &[subcommand, &joined]] {
+            assert_eq!(
+                told(words),
+                format!("stepdown: {name}: the value is not UTF-8\n")
+            );
+        }
+    }
+    let words = ["completions".as_ref(), odd];
+    assert_eq!(
+        told(&words),
+        "stepdown: \u{fffd}5s: the value is not UTF-8\n"
+    );
+    for [subcommand, name, rest] in [
+        ["explain", "--fits", "true"],
+        ["health", "--timeout", ":1"],
+        ["health", "--wait", ":1"],
+        ["doctor", "--grace", "1"],
+    ] {
+        let told = told(&[subcommand, name, "-1", rest].map(OsStr::new));
+        assert!(told.starts_with(&format!("stepdown: {name}: ")), "{told}");
+    }
+}
+
+#[test]
 fn variables_that_are_almost_options_are_told() {
     for (name, near) in [
         ("STEPDOWN_GRACEE", "STEPDOWN_GRACE"),
