@@ -204,6 +204,7 @@ pub(super) fn own_path(cgroups: &[u8]) -> Option<&OsStr> {
     let mut lines = cgroups.split(|byte| *byte == b'\n');
     lines
         .find_map(|line| line.strip_prefix(b"0::"))
+        .filter(|path| path.starts_with(b"/"))
         .map(OsStr::from_bytes)
 }
 
@@ -245,7 +246,8 @@ pub(super) fn directories(mounts: &[u8], path: &OsStr, hierarchy: Hierarchy) -> 
             .ok()
             .filter(|_| is_wanted)?;
         // What lies outside the root of our cgroup namespace has no path here.
-        let is_inside = below.components().all(|part| part != Component::ParentDir);
+        let is_inside =
+            root.is_absolute() && below.components().all(|part| part != Component::ParentDir);
         is_inside.then(|| Found {
             directory: place.join(below),
             is_root: below.as_os_str().is_empty(),
@@ -290,6 +292,7 @@ mod tests {
         assert_eq!(own_path(b"0::/\n"), Some(OsStr::new("/")));
         assert_eq!(own_path(b"4:memory:/b\n"), None);
         assert_eq!(own_path(b""), None);
+        assert_eq!(own_path(b"0::.\n"), None);
     }
 
     #[test]
@@ -319,7 +322,9 @@ mod tests {
         assert!(found(above, "/").is_empty());
         let own = "31 24 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
         assert!(found(own, "/../other").is_empty());
-        for text in ["", "\n", "31 24", "31 24 0:27 / /sys/fs/cgroup rw cgroup2"] {
+        let no_root = "31 24 0:27  /sys/fs/cgroup rw - cgroup2 cgroup rw";
+        let no_kind = "31 24 0:27 / /sys/fs/cgroup rw cgroup2";
+        for text in ["", "\n", "31 24", no_root, no_kind] {
             assert!(found(text, "/").is_empty(), "{text:?}");
         }
     }
