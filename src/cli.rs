@@ -214,11 +214,13 @@ fn theirs() -> impl Iterator<Item = (OsString, OsString)> {
 
 fn no_command() -> String {
     let fault = Fault::new("no command to run");
-    Error::new(
-        "usage",
-        fault.way_out("stepdown [OPTIONS] [--] COMMAND [ARGS]... (see --help)"),
-    )
-    .to_string()
+    let way_out = if std::process::id() == 1 {
+        "write CMD again where ENTRYPOINT is written, which drops that of the image below: \
+         stepdown [OPTIONS] [--] COMMAND [ARGS]... (see --help)"
+    } else {
+        "stepdown [OPTIONS] [--] COMMAND [ARGS]... (see --help)"
+    };
+    Error::new("usage", fault.way_out(way_out)).to_string()
 }
 
 /// Help and version are texts to print, everything else is an error.

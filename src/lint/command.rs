@@ -15,6 +15,8 @@ pub(crate) struct Chain {
     pub(crate) script: Option<usize>,
     /// Where the program begins.
     pub(crate) program: Option<usize>,
+    /// What starts the words behind it, where there are none.
+    pub(crate) without_command: Option<usize>,
 }
 
 /// A shell with `-c`.
@@ -57,12 +59,14 @@ impl Chain {
         command_of: impl Fn(&[Word]) -> Option<usize>,
     ) -> Self {
         let mut chain = Self::default();
+        let mut last = None;
         let mut at = 0;
         while let Some(word) = words.get(at).filter(|word| word.is_known) {
             let name = base_name(&word.text);
             let rest = words.get(at + 1..).unwrap_or_default();
             if let Some((_, values)) = INITS.iter().find(|(init, _)| *init == name) {
                 chain.inits.push(at);
+                last = Some(at);
                 at += 1 + options(rest, values);
                 continue;
             }
@@ -73,10 +77,11 @@ impl Chain {
             match name {
                 "stepdown" => {
                     chain.stepdown = Some(at);
+                    last = Some(at);
                     let own = words.get(at..).unwrap_or_default();
                     match command_of(own) {
-                        Some(length) if length > 0 => at = words.len() - length,
-                        _ => return chain,
+                        Some(length) => at = words.len() - length,
+                        None => return chain,
                     }
                 }
                 "gosu" | "su-exec" => at += 2,
@@ -105,6 +110,7 @@ impl Chain {
                 _ if RUNS_COMMAND.contains(&name)
                     && run.known.is_some_and(|known| known.runs_command) =>
                 {
+                    last = Some(at);
                     at += 1;
                 }
                 _ => {
@@ -113,6 +119,7 @@ impl Chain {
                 }
             }
         }
+        chain.without_command = last.filter(|_| at >= words.len());
         chain
     }
 }

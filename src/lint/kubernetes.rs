@@ -44,14 +44,12 @@ pub(crate) fn containers(objects: &[Rc<Node>], all: &[Rc<Node>]) -> Vec<Containe
         };
         let template: &[&str] = match kind {
             "Pod" => &[],
-            "Deployment"
-            | "StatefulSet"
-            | "DaemonSet"
-            | "ReplicaSet"
-            | "ReplicationController"
-            | "Job" => &["spec", "template"],
+            "PodTemplate" => &["template"],
             "CronJob" => &["spec", "jobTemplate", "spec", "template"],
-            _ => continue,
+            // That of Knative has another grace period.
+            "Service" => continue,
+            // Deployment and its like, and those of others (Rollout of Argo, DeploymentConfig of OpenShift).
+            _ => &["spec", "template"],
         };
         let pod = if template.is_empty() {
             Some(object)

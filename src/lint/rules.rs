@@ -72,6 +72,12 @@ rules! {
         "CMD has no effect beside the shell form of ENTRYPOINT",
         "the shell form is run as sh -c LINE, and what follows is no argument of the program",
         "write the exec form of ENTRYPOINT, or leave out CMD";
+    NO_COMMAND "no-command" Warning:
+        "there is no command behind an init",
+        "where ENTRYPOINT is written (entrypoint in compose, command in Kubernetes), the CMD of the image below does not \
+         count any more, so the init has nothing to start, and the container ends at once",
+        "write the command as well (CMD, command in compose, args in Kubernetes): docker image inspect shows that of the \
+         image below";
     RUNNER_IN_FRONT "runner-in-front" Warning:
         "npm, yarn or pnpm stands in front of the program",
         "it starts the program through a shell, which does not pass TERM on; both end before the program, which is \

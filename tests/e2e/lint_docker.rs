@@ -52,8 +52,8 @@ fn an_exec_form_is_read_as_docker_reads_it() {
         found("FROM node\nCMD [\"npm\", \"start\"] # of package.json\n"),
         runner
     );
-    let begins =
-        "FROM node\nENTRYPOINT [\"stepdown\", \"--drain-timeout\", \"5s\", \"--\"] # the init\n";
+    let begins = "FROM node\nENTRYPOINT [\"stepdown\", \"--drain-timeout\", \"5s\", \"--\"] # the init\n\
+                  CMD [\"server\"]\n";
     assert_eq!(found(begins), ["2:12: [stepdown-options]"]);
     // What takes back the ENTRYPOINT of the image before.
     for nothing in ["[]", "[ ]", "[]  ", "[] # none"] {
@@ -93,7 +93,10 @@ fn stages_are_as_docker_has_them() {
     );
     // An ENTRYPOINT takes back the CMD of the stage before, and not that of its own.
     let tini = "ENTRYPOINT [\"tini\", \"--\"]\n";
-    assert_eq!(found(&format!("{base}FROM base\n{tini}")), [""; 0]);
+    assert_eq!(
+        found(&format!("{base}FROM base\n{tini}")),
+        ["4:14: [no-command]"]
+    );
     let own = "CMD [\"yarn\", \"start\"]\n";
     assert_eq!(
         found(&format!("{base}FROM base\n{own}{tini}")),

@@ -16,6 +16,7 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
     script(case, findings);
     program(case, findings);
     inits(case, findings);
+    nothing(case, findings);
 }
 
 impl Case<'_> {
@@ -195,6 +196,34 @@ fn program(case: &Case<'_>, findings: &mut Findings) {
             case.run.name
         );
         findings.add(&rules::NO_HANDLER, first.at, message);
+    }
+}
+
+/// An init, or a script that ends with `exec "$@"`, and nothing behind it.
+fn nothing(case: &Case<'_>, findings: &mut Findings) {
+    let ends = case.chain.script.filter(|at| {
+        let path = case.words.get(*at).map(|word| &word.text);
+        let script = case
+            .run
+            .scripts
+            .iter()
+            .find(|script| Some(&script.path) == path);
+        let text = script.and_then(|script| script.commands.as_ref());
+        let fate = text.map(Text::fate);
+        let is_last = at + 1 == case.words.len();
+        is_last && matches!(fate, Some(Fate::Execs(Some([first, ..]))) if first.text == "$@")
+    });
+    let at = case.chain.without_command.or(ends);
+    if let Some(word) = at
+        .and_then(|at| case.words.get(at))
+        .filter(|_| case.run.is_whole)
+    {
+        let message = format!(
+            "{}: {} has nothing to start",
+            case.run.name,
+            base_name(&word.text)
+        );
+        findings.add(&rules::NO_COMMAND, word.at, message);
     }
 }
 
