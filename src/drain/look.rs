@@ -23,6 +23,7 @@ use crate::drain::look::sockets::{Owners, ReadBudget, sockets};
 use crate::drain::look::waits::ThreadWaits;
 use crate::drain::rules::{Connection, LookResult, TcpState, Tracker, View, Wait, pace};
 use crate::sys::descriptors::Room;
+use crate::words::duration::Shown;
 
 /// Rule 1: the states that can hold a request.
 const SERVED: [TcpState; 3] = [
@@ -299,7 +300,9 @@ impl DrainedPorts {
                     in_flight, idle, ..
                 } = look;
                 tracing::trace!(
-                    "{in_flight} in flight, {idle} idle: looked for {took:?}, again in {next:?}"
+                    "{in_flight} in flight, {idle} idle: looked for {}, again in {}",
+                    Shown(took),
+                    Shown(next)
                 );
                 next
             }

@@ -246,7 +246,8 @@ impl NotifySocket {
             return;
         }
         let mut message = Message::parse(bytes);
-        tracing::debug!("{sender:?} said {message:?}");
+        let text = String::from_utf8_lossy(bytes);
+        tracing::debug!("{sender:?} said {text:?}");
         self.tell_cut(&message, cut);
         self.keep(&message, descriptors);
         let upward = self.hearing.upward.clone();

@@ -34,6 +34,7 @@ use crate::tell::endpoint::exchange::{Request, Response};
 use crate::tell::metrics;
 use crate::tell::metrics::totals::Totals;
 use crate::tell::progress::{Progress, ReadyState};
+use crate::words::duration::Shown;
 
 /// Connections at a time. The newest is served and the oldest closed: one that is not answered by now
 /// is slow on purpose. So it is, too, where fewer descriptors are left.
@@ -285,7 +286,7 @@ async fn talk(
     match timeout(PATIENCE, exchange).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("a client was not served: {error}"),
-        Err(_) => tracing::debug!("a client took longer than {PATIENCE:?}"),
+        Err(_) => tracing::debug!("a client took longer than {}", Shown(PATIENCE)),
     }
 }
 

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::logs::fill;
 use crate::support::drainee::{Drainee, THREADED};
-use crate::support::{Mode, Stepdown, both, wait_until};
+use crate::support::{Mode, Stepdown, binary, both, need, wait_until};
 
 /// A request that was not answered, before and after the server has read it.
 const HELD: [&str; 2] = ["unread", "unanswered"];
@@ -112,6 +112,18 @@ fn a_filter_chooses_parts_and_levels() {
         .run();
     ended.code(143).logged(&["stepdown: debug kernel::jobs: "]);
     assert!(!ended.stderr.contains("debug sys"), "{}", ended.told());
+}
+
+#[test]
+fn a_notification_is_shown_as_it_came() {
+    need!(binary::installed("/usr/bin/systemd-notify"));
+    let mut run = Stepdown::new()
+        .args(["--trace=kernel=debug", "--ready-when=notify"])
+        .shell("systemd-notify --ready X_UNKNOWN=7; exec sleep 1000")
+        .start();
+    run.logs(r#" said "READY=1\nX_UNKNOWN=7""#);
+    run.signal(Signal::SIGTERM);
+    run.wait().code(143);
 }
 
 #[test]
