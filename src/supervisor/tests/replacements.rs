@@ -317,7 +317,8 @@ fn a_signal_that_comes_when_the_one_that_served_has_ended_is_told_of() {
         .at(1000, received(named("USR2")))
         .at(2000, TERM)
         .at(2001, EXITS.of(1))
-        .at(2005, received(named("USR1")));
+        .at(2005, received(named("USR1")))
+        .at(2006, received(named("USR2")));
     story.script.ready = [Some(ms(100)), None].into();
     story.tells(
         "0 started, pid 2
@@ -331,6 +332,7 @@ fn a_signal_that_comes_when_the_one_that_served_has_ended_is_told_of() {
          2000 generation 2: step 1 of 2: TERM to the child, waiting up to 30.0 s
          2001 child exited with 3 on step 1 after 1 ms
          2005 USR1 not forwarded: the child has ended
+         2006 USR2 (--replace-on) not obeyed: the child has ended
          2010 generation 2: child exited with 0 on step 1 after 10 ms
          2010 generation 2: stopped in 10 ms, exit status 0
          2010 stopped in 1 ms, exit status 3

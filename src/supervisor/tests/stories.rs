@@ -253,10 +253,13 @@ fn a_stop_during_a_restart_ends_the_run() {
     let mut story = Story::new(supervision, &[])
         .with("pre-stop", "p")
         .at(1000, received(Signal::HUP))
-        .at(1100, TERM);
+        .at(1100, TERM)
+        .at(1150, received(Signal::HUP));
     story.script.hooks_take = Some(ms(200));
     let told = story.told();
     assert!(!told.contains("generation"), "{told}");
+    let refused = "1150 HUP (--restart-on) not obeyed: a stop is under way";
+    assert!(told.contains(refused), "{told}");
     assert!(told.ends_with("-> exit 0"), "{told}");
 }
 
