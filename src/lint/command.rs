@@ -110,7 +110,7 @@ impl Chain {
                 _ if RUNS_COMMAND.contains(&name)
                     && run.known.is_some_and(|known| known.runs_command) =>
                 {
-                    last = Some(at);
+                    last = Some(at).filter(|_| run.known.is_some_and(|known| !known.has_default));
                     at += 1;
                 }
                 _ => {

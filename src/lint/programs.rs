@@ -215,6 +215,8 @@ pub(crate) struct Known {
     pub(crate) sh: Sh,
     /// Its ENTRYPOINT, if any, is a script that replaces itself by the command.
     pub(crate) runs_command: bool,
+    /// That script has something of its own to start where there is no command.
+    pub(crate) has_default: bool,
     pub(crate) is_windows: bool,
     /// Its init must be PID 1.
     pub(crate) is_s6: bool,
@@ -273,6 +275,7 @@ impl Known {
             stop_signal: None,
             sh: Sh::Unknown,
             runs_command: false,
+            has_default: false,
             is_windows: false,
             is_s6: false,
             program: None,
@@ -301,6 +304,7 @@ impl Known {
             return known;
         };
         known.runs_command = !known.is_windows;
+        known.has_default = ["node", "jetty"].contains(official);
         known.sh = match tag {
             _ if *sh == Sh::Replaces => Sh::Replaces,
             Some(tag) if tag.contains("alpine") => Sh::Replaces,

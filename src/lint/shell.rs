@@ -11,8 +11,10 @@ use tokens::{Token, tokens};
 pub(crate) struct Text {
     pieces: Vec<Piece>,
     functions: Vec<String>,
-    /// `exec PROGRAM` somewhere, in a branch or a function, too.
-    has_exec: bool,
+    /// How often there is an `exec PROGRAM`, in a branch or a function, too.
+    execs: usize,
+    /// How many words have arguments of the script or their number in them.
+    arguments: usize,
     has_trap: bool,
     /// A trap in a branch or a function.
     has_inner_trap: bool,
@@ -139,6 +141,12 @@ impl Text {
         (is_waited_for && self.is_program(before)).then_some(&*before.words)
     }
 
+    /// Whether all that it starts at the end is its arguments: it has no other `exec`, and does not look at them before.
+    pub(crate) fn only_runs_arguments(&self) -> bool {
+        let is_it = matches!(self.fate(), Fate::Execs(Some([first, ..])) if first.text == "$@");
+        is_it && self.execs == 1 && self.arguments == 1
+    }
+
     /// What happens at the end.
     pub(crate) fn fate(&self) -> Fate<'_> {
         let Some(last) = self.pieces.last() else {
@@ -147,7 +155,7 @@ impl Text {
         let name = last.words.first().map_or("", |word| word.text.as_str());
         let start = last.words.first().map_or(0, |word| word.start);
         let is_plain = last.kind == Kind::Simple && !last.is_piped && !last.is_background;
-        if self.has_exec {
+        if self.execs > 0 {
             let is_it = is_plain && name == "exec";
             return Fate::Execs(is_it.then(|| program_of_exec(&last.words)));
         }
@@ -237,7 +245,10 @@ impl Reader {
                 text,
                 start,
                 is_bare,
-            } => self.word(text, *start, *is_bare, next),
+            } => {
+                self.text.arguments += usize::from(has_arguments(text));
+                self.word(text, *start, *is_bare, next)
+            }
             Token::Redirect => {
                 self.redirects = true;
                 Some(())
@@ -261,7 +272,7 @@ impl Reader {
             return Some(());
         }
         if std::mem::take(&mut self.last_was_exec) {
-            self.text.has_exec = true;
+            self.text.execs += 1;
         }
         if let Some(word) = self.skips_to {
             if text == word {
@@ -459,6 +470,16 @@ impl Reader {
         let is_whole = self.open.is_empty() && !self.in_test && self.skips_to.is_none();
         is_whole.then_some(self.text)
     }
+}
+
+/// `$@`, `$1`, `$#` and their like, in braces, too.
+fn has_arguments(text: &str) -> bool {
+    let mut signs = text.match_indices('$');
+    signs.any(|(at, _)| {
+        let rest = text.get(at + 1..).unwrap_or_default();
+        let rest = rest.strip_prefix('{').unwrap_or(rest);
+        rest.starts_with(['@', '*', '#', '1'])
+    })
 }
 
 fn is_assignment(text: &str) -> bool {

@@ -199,7 +199,7 @@ fn program(case: &Case<'_>, findings: &mut Findings) {
     }
 }
 
-/// An init, or a script that ends with `exec "$@"`, and nothing behind it.
+/// An init, or a script that does nothing but `exec "$@"` at its end, and nothing behind it.
 fn nothing(case: &Case<'_>, findings: &mut Findings) {
     let ends = case.chain.script.filter(|at| {
         let path = case.words.get(*at).map(|word| &word.text);
@@ -209,9 +209,7 @@ fn nothing(case: &Case<'_>, findings: &mut Findings) {
             .iter()
             .find(|script| Some(&script.path) == path);
         let text = script.and_then(|script| script.commands.as_ref());
-        let fate = text.map(Text::fate);
-        let is_last = at + 1 == case.words.len();
-        is_last && matches!(fate, Some(Fate::Execs(Some([first, ..]))) if first.text == "$@")
+        at + 1 == case.words.len() && text.is_some_and(Text::only_runs_arguments)
     });
     let at = case.chain.without_command.or(ends);
     if let Some(word) = at
