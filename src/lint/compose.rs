@@ -18,7 +18,7 @@ use crate::words::duration;
 /// How often a service may extend another one.
 const FOLLOWED: usize = 10;
 /// What compose waits where nobody says it.
-const DEFAULT_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+pub(crate) const DEFAULT_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// A compose file that is being read.
 pub(crate) struct Reader<'a> {

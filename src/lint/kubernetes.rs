@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::place::Placed;
-use super::programs::Known;
+use super::programs::{Known, seconds_of};
 use super::run::{Environment, Grace, Platform, Run, Variable, Word, Words};
 use super::shell;
 use super::yaml::Node;
@@ -305,21 +305,6 @@ fn pre_stop(node: &Node) -> Option<Placed<Duration>> {
         _ => return None,
     };
     Some(Placed::new(time, command.at)).filter(|time| !time.value.is_zero())
-}
-
-fn seconds_of(text: &str) -> Option<Duration> {
-    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
-        Some(at) => text.split_at(at),
-        None => (text, "s"),
-    };
-    let number: u64 = digits.parse().ok()?;
-    let factor = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return None,
-    };
-    Some(Duration::from_secs(number.checked_mul(factor)?))
 }
 
 /// The Service among all objects that sends to this Pod.

@@ -1,6 +1,8 @@
 //! What is known of programs and images: which signals stop a server and which cut its requests, which STOPSIGNAL
 //! an image has, which shell is its `sh`. What is not in these tables is unknown, and left alone.
 
+use std::time::Duration;
+
 use crate::words::signal::Signal;
 
 /// A server, and what it does with signals: measured (docs/benchmarks.md, "50 programs and their signals"), or as its manual says.
@@ -162,13 +164,49 @@ fn is_uwsgi_file(word: &str) -> bool {
     }) || word.contains('$')
 }
 
-/// Programs that do not handle TERM: as PID 1 they never get it.
-pub(crate) fn has_no_handler(words: &[&str]) -> bool {
+/// Programs that go on until they are ended, longer than the grace period, and do not handle the stop signal: as PID 1
+/// they never get it.
+pub(crate) fn has_no_handler(words: &[&str], signal: Signal, grace: Duration) -> bool {
     let names: Vec<&str> = words.iter().map(|word| base_name(word)).collect();
-    matches!(
-        names.as_slice(),
-        ["sleep" | "tail" | "cat" | "yes", ..] | ["python" | "python3", "-m", "http.server", ..]
-    )
+    let is_option = |word: &&str| word.starts_with('-');
+    // As -f, -F, -n0f and --follow.
+    let follows = |word: &&str| {
+        let letters = word.strip_prefix('-');
+        letters.is_some_and(|letters| match letters.strip_prefix('-') {
+            Some(long) => long.starts_with("follow"),
+            None => letters.contains(['f', 'F']),
+        })
+    };
+    match names.as_slice() {
+        ["sleep", times @ ..] => {
+            let times = times.iter().map(|text| seconds_of(text));
+            let ends = times.sum::<Option<Duration>>();
+            ends.is_none_or(|ends| ends > grace)
+        }
+        ["tail", rest @ ..] => rest.iter().any(follows),
+        // Files end; what it reads without one goes on.
+        ["cat", rest @ ..] => rest.iter().all(is_option),
+        ["yes", ..] => true,
+        // It is stopped as by Ctrl-C.
+        ["python" | "python3", "-m", "http.server", ..] => signal != Signal::INT,
+        _ => false,
+    }
+}
+
+/// A time as `sleep` takes it, in whole numbers.
+pub(crate) fn seconds_of(text: &str) -> Option<Duration> {
+    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let number: u64 = digits.parse().ok()?;
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    Some(Duration::from_secs(number.checked_mul(factor)?))
 }
 
 /// What runs a program through a shell, by npm's script of package.json.

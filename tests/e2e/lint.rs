@@ -155,7 +155,7 @@ fn a_comment_takes_a_rule_out() {
     );
     write(
         "compose.yaml",
-        "services:\n  a:\n    image: debian\n    command: sleep 9 # stepdown: ignore no-handler\n",
+        "services:\n  a:\n    image: debian\n    command: sleep 99 # stepdown: ignore no-handler\n",
     );
     write(
         "a.service",
@@ -187,13 +187,13 @@ fn an_override_counts_as_it_does_for_compose() {
         let place = |line: &str| line.split(' ').next().expect("a place").to_owned();
         (ended.status.code(), places.map(place).collect::<Vec<_>>())
     };
-    let base = "services:\n  a:\n    image: debian\n    command: sleep 9\n    \
+    let base = "services:\n  a:\n    image: debian\n    command: sleep 99\n    \
                 labels: { traefik.http.routers.a.rule: x }\n";
     write("compose.yaml", base);
     let alone = (Some(1), vec!["compose.yaml:4:14:".to_owned()]);
     assert_eq!(found("compose.yaml"), alone);
     // What stands in the override is told with its place there, whichever of both was named.
-    let text = "services:\n  a: { command: [sleep, '8'] }\n";
+    let text = "services:\n  a: { command: [sleep, '88'] }\n";
     write("compose.override.yml", text);
     let there = (Some(1), vec!["compose.override.yml:2:18:".to_owned()]);
     assert_eq!(found("compose.yaml"), there);
@@ -235,16 +235,16 @@ fn an_override_is_read_as_compose_reads_it() {
     let shell = "build: { context: ., target: shell }";
     for (base, stronger, expected) in [
         (
-            "image: debian, command: sleep 9",
+            "image: debian, command: sleep 99",
             "command: [server]",
             &[][..],
         ),
         (
             "image: debian, command: [server]",
-            "command: sleep 9",
+            "command: sleep 99",
             &["no-handler"],
         ),
-        ("image: debian, command: sleep 9", "init: true", &[]),
+        ("image: debian, command: sleep 99", "init: true", &[]),
         (
             &format!("{stepdown}, environment: [STEPDOWN_GRACE=5s]"),
             "environment: { STEPDOWN_GRACE: 30s }",
@@ -321,7 +321,7 @@ fn what_cannot_be_judged_is_told_and_the_rest_is_judged() {
     write("notes.txt", "notes\n");
     write("other.toml", "[package]\nname = \"a\"\n");
     write("Dockerfile", "FORM debian\n");
-    write("Dockerfile.web", "FROM debian\nCMD [\"sleep\", \"9\"]\n");
+    write("Dockerfile.web", "FROM debian\nCMD [\"sleep\", \"99\"]\n");
     fs::create_dir(directory.path().join("sub")).expect("ours");
     for (file, told) in [
         ("a.yaml", "stepdown lint: a.yaml:2:1:"),

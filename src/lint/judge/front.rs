@@ -2,6 +2,7 @@
 
 use super::Case;
 use crate::lint::command::{self, is_init};
+use crate::lint::compose::DEFAULT_GRACE;
 use crate::lint::dockerfile::is_broken;
 use crate::lint::finding::Findings;
 use crate::lint::place::Spot;
@@ -41,6 +42,18 @@ impl Case<'_> {
         let said = self.run.stop_signal.as_ref();
         let is_term = said.is_none_or(|said| Signal::parse(said.value.trim()) == Ok(Signal::TERM));
         self.is_alone() && self.run.is_service && is_term
+    }
+
+    /// The stop signal, where this program does not act on it as the first process.
+    fn unhandled(&self, words: &[&str]) -> Option<Signal> {
+        let said = self.run.stop_signal.as_ref();
+        let signal = said.map_or(Ok(Signal::TERM), |said| Signal::parse(said.value.trim()));
+        let grace = self.run.grace.as_ref().and_then(|grace| grace.time);
+        let grace = grace.unwrap_or(DEFAULT_GRACE);
+        let signal = signal.ok().filter(|signal| *signal != Signal::KILL)?;
+        let is_first = self.is_alone() && self.run.is_service;
+        let is_it = is_first && self.run.platform != Platform::Systemd;
+        (is_it && has_no_handler(&command::of_server(words), signal, grace)).then_some(signal)
     }
 
     fn words_of(&self, at: usize) -> Option<&Words> {
@@ -188,11 +201,10 @@ fn program(case: &Case<'_>, findings: &mut Findings) {
         let message = format!("{name} stands in front of the program");
         findings.add(&rules::RUNNER_IN_FRONT, first.at, message);
     }
-    let is_pid1 = case.is_first && case.is_alone() && case.run.platform != Platform::Systemd;
-    if is_pid1 && case.run.is_service && has_no_handler(&command::of_server(&words)) {
+    if let Some(signal) = case.unhandled(&words).filter(|_| case.is_first) {
         let name = base_name(&first.text);
         let message = format!(
-            "{}: {name} is PID 1 and has no handler for TERM",
+            "{}: {name} is PID 1 and has no handler for {signal}",
             case.run.name
         );
         findings.add(&rules::NO_HANDLER, first.at, message);
