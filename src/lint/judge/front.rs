@@ -44,7 +44,7 @@ impl Case<'_> {
         self.is_alone() && self.run.is_service && is_term
     }
 
-    /// The stop signal, where this program does not act on it as the first process.
+    /// The stop signal, where this program does not act on it as the first process, nor a shell in front of it.
     fn unhandled(&self, words: &[&str]) -> Option<Signal> {
         let said = self.run.stop_signal.as_ref();
         let signal = said.map_or(Ok(Signal::TERM), |said| Signal::parse(said.value.trim()));
@@ -92,6 +92,13 @@ fn shell(case: &Case<'_>, findings: &mut Findings) {
     {
         let message = format!("{}: {what}", words.key);
         findings.add(&rules::SHELL_STAYS, line.at, message);
+    }
+    if let Fate::Last(program) = &fate
+        && let Some(signal) = case.unhandled(&shell_texts(program))
+    {
+        let message = format!("{}: {}", words.key, no_handler(program, signal));
+        findings.add(&rules::NO_HANDLER, line.at, message);
+        return;
     }
     match fate {
         Fate::Ignores(_) if case.ignores_stop() => {
@@ -175,7 +182,11 @@ fn script(case: &Case<'_>, findings: &mut Findings) {
     }
     match fate {
         Fate::Last(words) => {
-            if let Some(first) = words.first() {
+            let Some(first) = words.first() else { return };
+            if let Some(signal) = case.unhandled(&shell_texts(words)) {
+                let message = format!("{}: {}", script.path, no_handler(words, signal));
+                findings.add(&rules::NO_HANDLER, place(first.start), message);
+            } else {
                 let message = format!("{} ends with {} without exec", script.path, first.text);
                 findings.add(&rules::SCRIPT_WITHOUT_EXEC, place(first.start), message);
             }
@@ -186,6 +197,16 @@ fn script(case: &Case<'_>, findings: &mut Findings) {
         }
         _ => {}
     }
+}
+
+fn shell_texts(words: &[shell::Word]) -> Vec<&str> {
+    words.iter().map(|word| word.text.as_str()).collect()
+}
+
+/// The shell becomes this program, or waits for it.
+fn no_handler(program: &[shell::Word], signal: Signal) -> String {
+    let name = program.first().map_or("", |word| base_name(&word.text));
+    format!("neither the shell nor {name}, one of which is PID 1, has a handler for {signal}")
 }
 
 fn texts(words: &[Word]) -> Vec<&str> {
