@@ -264,7 +264,7 @@ pub(crate) struct Known {
 
 /// Official images whose ENTRYPOINT is none, or a script that ends with `exec "$@"`; and what their `sh` is
 /// without `-alpine`.
-const OFFICIAL: [(&str, Sh); 38] = [
+const OFFICIAL: [(&str, Sh); 39] = [
     ("debian", Sh::Dash),
     ("ubuntu", Sh::Dash),
     ("buildpack-deps", Sh::Dash),
@@ -303,6 +303,23 @@ const OFFICIAL: [(&str, Sh); 38] = [
     ("almalinux", Sh::Replaces),
     ("amazonlinux", Sh::Replaces),
     ("archlinux", Sh::Replaces),
+    ("oraclelinux", Sh::Replaces),
+];
+
+/// Systems whose `sh` replaces itself, as they stand in the names of images; those of sclorg are built on Red Hat's.
+const SYSTEMS: [&str; 12] = [
+    "almalinux",
+    "alpine",
+    "amazonlinux",
+    "busybox",
+    "centos",
+    "fedora",
+    "opensuse",
+    "oraclelinux",
+    "rhel",
+    "rockylinux",
+    "sclorg",
+    "ubi",
 ];
 
 impl Known {
@@ -339,6 +356,9 @@ impl Known {
                 "nginxinc/nginx-unprivileged" | "openresty/openresty" => Some("SIGQUIT"),
                 _ => None,
             };
+            if is_of_system(&lower) {
+                known.sh = Sh::Replaces;
+            }
             return known;
         };
         known.runs_command = !known.is_windows;
@@ -370,6 +390,15 @@ impl Known {
         };
         known
     }
+}
+
+/// Whether the name or the tag says that it is built on a system whose `sh` is bash or that of busybox.
+fn is_of_system(image: &str) -> bool {
+    let words = image.split(['/', ':', '-', '.', '_']);
+    let is_digit = |c: char| c.is_ascii_digit();
+    words
+        .map(|word| word.trim_end_matches(is_digit))
+        .any(|word| SYSTEMS.contains(&word))
 }
 
 /// An image's name without its tag and digest, and the tag.
@@ -434,6 +463,9 @@ mod tests {
         assert_eq!(Known::of("node:20-alpine").sh, Sh::Replaces);
         assert_eq!(Known::of("node:20").sh, Sh::Dash);
         assert_eq!(Known::of("node:${V}").sh, Sh::Unknown);
+        assert_eq!(Known::of("example.com/ubi9/nodejs").sh, Sh::Replaces);
+        assert_eq!(Known::of("example.com/app:2-alpine3").sh, Sh::Replaces);
+        assert_eq!(Known::of("example.com/ubiquity").sh, Sh::Unknown);
         assert!(!Known::of("mycorp/node").runs_command);
     }
 }
