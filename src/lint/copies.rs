@@ -62,7 +62,11 @@ impl Copies {
         if climbs || tail.split('/').any(|part| part == "..") {
             return None;
         }
-        let here = self.context.join(from);
+        // Without a `.` in the middle, which those who read the place do not expect.
+        let parts = from.components();
+        let parts = parts.filter(|part| *part != Component::CurDir);
+        let from: PathBuf = parts.collect();
+        let here = self.context.join(&from);
         let file = if here.is_dir() {
             here.join(tail)
         } else if tail.is_empty() || is_into && from.file_name()?.to_str()? == tail {
