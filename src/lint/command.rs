@@ -2,6 +2,7 @@
 
 use super::programs::base_name;
 use super::run::{Run, Word};
+use super::shell::Text;
 
 /// What the words of a command are.
 #[derive(Debug, Default)]
@@ -11,7 +12,7 @@ pub(crate) struct Chain {
     /// Where `stepdown` stands.
     pub(crate) stepdown: Option<usize>,
     pub(crate) shell: Option<ShellLine>,
-    /// The script that is run, by the index of its word.
+    /// The script at the end, by the index of its word.
     pub(crate) script: Option<usize>,
     /// Where the program begins.
     pub(crate) program: Option<usize>,
@@ -70,10 +71,25 @@ impl Chain {
                 at += 1 + options(rest, values);
                 continue;
             }
-            let has_script = |word: &Word| {
-                let path = &word.text;
-                run.scripts.iter().any(|script| script.path == *path)
+            let is_shell = SHELLS.contains(&name);
+            let line = line_of(rest).filter(|_| is_shell);
+            let behind = match line {
+                None if is_shell => at + 1 + options(rest, &["-o", "+o"]),
+                _ => at,
             };
+            let path = words.get(behind).map(|word| &word.text);
+            let script = run.scripts.iter().find(|script| Some(&script.path) == path);
+            if let Some(script) = script {
+                // One that replaces itself by its arguments is no end.
+                let text = script.commands.as_ref();
+                if !text.is_some_and(Text::runs_arguments) {
+                    chain.script = Some(behind);
+                    return chain;
+                }
+                last = Some(behind).filter(|_| text.is_some_and(Text::only_runs_arguments));
+                at = behind + 1;
+                continue;
+            }
             match name {
                 "stepdown" => {
                     chain.stepdown = Some(at);
@@ -89,22 +105,9 @@ impl Chain {
                 "nice" => at += 1 + options(rest, &["-n", "--adjustment"]),
                 "exec" | "nohup" => at += 1,
                 "stdbuf" => at += 1 + options(rest, &["-i", "-o", "-e"]),
-                _ if SHELLS.contains(&name) => {
-                    match line_of(rest) {
-                        Some(line) => {
-                            let line = at + 1 + line;
-                            chain.shell = Some(ShellLine { name: at, line });
-                        }
-                        None => {
-                            let options = options(rest, &["-o", "+o"]);
-                            let script = rest.get(options).filter(|word| has_script(word));
-                            chain.script = script.map(|_| at + 1 + options);
-                        }
-                    }
-                    return chain;
-                }
-                _ if has_script(word) => {
-                    chain.script = Some(at);
+                _ if is_shell => {
+                    let line = line.map(|line| at + 1 + line);
+                    chain.shell = line.map(|line| ShellLine { name: at, line });
                     return chain;
                 }
                 _ if RUNS_COMMAND.contains(&name)

@@ -131,18 +131,6 @@ fn program(run: &Run, words: &[Word], chain: &Chain) -> (Vec<Word>, bool) {
             _ => (Vec::new(), false),
         };
     }
-    if let Some(at) = chain.script {
-        let path = words.get(at).map(|word| &word.text);
-        let script = run.scripts.iter().find(|script| Some(&script.path) == path);
-        let text = script.and_then(|script| script.commands.as_ref());
-        if let Some(Fate::Execs(Some(found))) = text.map(super::shell::Text::fate) {
-            let passes_on = found.first().is_some_and(|word| word.text == "$@");
-            if passes_on {
-                let rest = words.get(at + 1..).unwrap_or_default();
-                return (rest.to_vec(), starts);
-            }
-        }
-    }
     (Vec::new(), false)
 }
 

@@ -141,10 +141,14 @@ impl Text {
         (is_waited_for && self.is_program(before)).then_some(&*before.words)
     }
 
-    /// Whether all that it starts at the end is its arguments: it has no other `exec`, and does not look at them before.
+    /// Whether it replaces itself by its arguments at the end.
+    pub(crate) fn runs_arguments(&self) -> bool {
+        matches!(self.fate(), Fate::Execs(Some([first, ..])) if first.text == "$@")
+    }
+
+    /// Whether it starts nothing else: it has no other `exec`, and does not look at its arguments before.
     pub(crate) fn only_runs_arguments(&self) -> bool {
-        let is_it = matches!(self.fate(), Fate::Execs(Some([first, ..])) if first.text == "$@");
-        is_it && self.execs == 1 && self.arguments == 1
+        self.runs_arguments() && self.execs == 1 && self.arguments == 1
     }
 
     /// What happens at the end.

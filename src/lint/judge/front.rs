@@ -234,17 +234,7 @@ fn program(case: &Case<'_>, findings: &mut Findings) {
 
 /// An init, or a script that does nothing but `exec "$@"` at its end, and nothing behind it.
 fn nothing(case: &Case<'_>, findings: &mut Findings) {
-    let ends = case.chain.script.filter(|at| {
-        let path = case.words.get(*at).map(|word| &word.text);
-        let script = case
-            .run
-            .scripts
-            .iter()
-            .find(|script| Some(&script.path) == path);
-        let text = script.and_then(|script| script.commands.as_ref());
-        at + 1 == case.words.len() && text.is_some_and(Text::only_runs_arguments)
-    });
-    let at = case.chain.without_command.or(ends);
+    let at = case.chain.without_command;
     if let Some(word) = at
         .and_then(|at| case.words.get(at))
         .filter(|_| case.run.is_whole)
