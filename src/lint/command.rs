@@ -77,7 +77,8 @@ impl Chain {
                 None if is_shell => at + 1 + options(rest, &["-o", "+o"]),
                 _ => at,
             };
-            let path = words.get(behind).map(|word| &word.text);
+            let path = words.get(behind).filter(|word| word.is_known);
+            let path = path.map(|word| &word.text);
             let script = run.scripts.iter().find(|script| Some(&script.path) == path);
             if let Some(script) = script {
                 // One that replaces itself by its arguments is no end.

@@ -9,7 +9,7 @@ use super::dockerfile::Image;
 use super::interpolate::{Lookup, interpolate};
 use super::overrides::Together;
 use super::place::{Placed, Spot};
-use super::programs::Known;
+use super::programs::{Known, base_name};
 use super::run::{Environment, Grace, Platform, Run, Variable, Word, Words};
 use super::source::Sources;
 use super::yaml::{self, Node};
@@ -248,6 +248,7 @@ impl Reader<'_> {
             return None;
         }
         self.command(&mut run, service);
+        self.mounts(&mut run, service);
         if let Some(stage) = stage {
             run.scripts = stage.scripts(&run.command(), self.sources);
         }
@@ -290,6 +291,26 @@ impl Reader<'_> {
                 Some(_) => {}
                 None => run.is_whole &= !run.words.is_empty(),
             }
+        }
+    }
+
+    /// What a volume puts in the place of a script of the image is not known.
+    fn mounts(&self, run: &mut Run, service: &Service) {
+        let lists = service.all(&["volumes"]);
+        let entries = lists.iter().filter_map(|list| list.list()).flatten();
+        let targets = entries.filter_map(|entry| match entry.get("target") {
+            Some(target) => Some(self.known(target)?.value),
+            None => Some(self.text(entry)?.0.split(':').nth(1)?.to_owned()),
+        });
+        let targets: Vec<String> = targets.collect();
+        for word in run.words.iter_mut().flat_map(|words| &mut words.words) {
+            let text = &word.text;
+            let is_there = |target: &String| {
+                let has_directory = text.contains('/');
+                target == text || !has_directory && base_name(target) == text
+            };
+            let is_script = text.ends_with(".sh") || text.ends_with("entrypoint");
+            word.is_known &= !(is_script && targets.iter().any(is_there));
         }
     }
 
