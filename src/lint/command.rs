@@ -48,8 +48,18 @@ const RUNS_COMMAND: [&str; 3] = [
 
 /// Whether it is an init by its name, stepdown among them.
 pub(crate) fn is_init(word: &Word) -> bool {
-    let name = base_name(&word.text);
+    is_name_of_init(base_name(&word.text))
+}
+
+fn is_name_of_init(name: &str) -> bool {
     name == "stepdown" || INITS.iter().any(|(init, _)| *init == name)
+}
+
+/// Whether a script may put an init before its arguments.
+fn adds_init(text: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let mut words = text.split(|c| !is_name(c));
+    text.contains("set -- ") && words.any(is_name_of_init)
 }
 
 impl Chain {
@@ -81,9 +91,10 @@ impl Chain {
             let path = path.map(|word| &word.text);
             let script = run.scripts.iter().find(|script| Some(&script.path) == path);
             if let Some(script) = script {
-                // One that replaces itself by its arguments is no end.
+                // One that replaces itself by its arguments is no end, unless it may put an init before them.
                 let text = script.commands.as_ref();
-                if !text.is_some_and(Text::runs_arguments) {
+                let is_end = !text.is_some_and(Text::runs_arguments);
+                if is_end || adds_init(&script.text) {
                     chain.script = Some(behind);
                     return chain;
                 }
