@@ -1,9 +1,13 @@
 //! A compose file: its services, as far as that is known without running it (the override, `extends`, merge keys,
 //! defaults of variables, `.env`, the Dockerfile of `build:`).
 
+mod env_file;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+use env_file::assignments;
 
 use super::dockerfile::Image;
 use super::interpolate::{Lookup, interpolate};
@@ -452,52 +456,6 @@ fn files_of(node: &Rc<Node>) -> Vec<Rc<Node>> {
         path.or_else(|| entry.text().map(|_| Rc::clone(&entry)))
     });
     entries.collect()
-}
-
-/// `NAME=VALUE` lines; no value where it is not known.
-fn assignments(text: &str) -> Vec<(String, Option<String>)> {
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'));
-    let mut all: Vec<(String, Option<String>)> = Vec::new();
-    for line in lines {
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let Some((name, value)) = line.split_once('=') else {
-            continue;
-        };
-        let lookup = |name: &str| {
-            let before = all.iter().rfind(|(known, _)| known == name);
-            let value = before.and_then(|(_, value)| value.clone());
-            value.map_or(Lookup::Unknown, Lookup::Value)
-        };
-        let value = assigned(value.trim(), &lookup);
-        all.push((name.trim().to_owned(), value));
-    }
-    all
-}
-
-/// The value as compose reads it: without its quotes and a comment behind it, and with variables put in except between
-/// single quotes.
-fn assigned(text: &str, lookup: &dyn Fn(&str) -> Lookup) -> Option<String> {
-    if let Some((inner, _)) = text
-        .strip_prefix('\'')
-        .and_then(|rest| rest.split_once('\''))
-    {
-        return Some(inner.to_owned());
-    }
-    let quoted = text.strip_prefix('"').and_then(|rest| rest.split_once('"'));
-    let value = match quoted {
-        Some((inner, _)) => inner,
-        None => {
-            let is_blank = |at: usize| text[..at].ends_with([' ', '\t']);
-            let mut signs = text.match_indices('#');
-            let comment = signs.find(|(at, _)| is_blank(*at));
-            text[..comment.map_or(text.len(), |(at, _)| at)].trim_end()
-        }
-    };
-    let (value, is_known) = interpolate(value, lookup);
-    (is_known && !value.contains('\\')).then_some(value)
 }
 
 /// Without `..`, and without the `.` that a relative path begins with when it is joined.

@@ -4,7 +4,7 @@
 
 mod tokens;
 
-use tokens::{Token, tokens};
+use tokens::{Token, has_arguments, tokens};
 
 /// A text for a shell, divided into the commands at its top.
 #[derive(Debug, Default)]
@@ -474,16 +474,6 @@ impl Reader {
         let is_whole = self.open.is_empty() && !self.in_test && self.skips_to.is_none();
         is_whole.then_some(self.text)
     }
-}
-
-/// `$@`, `$1`, `$#` and their like, in braces, too.
-fn has_arguments(text: &str) -> bool {
-    let mut signs = text.match_indices('$');
-    signs.any(|(at, _)| {
-        let rest = text.get(at + 1..).unwrap_or_default();
-        let rest = rest.strip_prefix('{').unwrap_or(rest);
-        rest.starts_with(['@', '*', '#', '1'])
-    })
 }
 
 fn is_assignment(text: &str) -> bool {

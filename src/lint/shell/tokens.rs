@@ -264,3 +264,13 @@ fn unescaped(text: &str) -> String {
     }
     plain
 }
+
+/// Whether a word has `$@`, `$1`, `$#` or their like in it, in braces, too.
+pub(super) fn has_arguments(text: &str) -> bool {
+    let mut signs = text.match_indices('$');
+    signs.any(|(at, _)| {
+        let rest = text.get(at + 1..).unwrap_or_default();
+        let rest = rest.strip_prefix('{').unwrap_or(rest);
+        rest.starts_with(['@', '*', '#', '1'])
+    })
+}
