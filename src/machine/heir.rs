@@ -200,7 +200,7 @@ impl Machine {
                 self.tell(Record::Dropped { signal, why });
             }
         }
-        if search.by.is_some_and(|by| now >= by) || matches!(self.phase, Phase::AwaitHeir) {
+        if search.by.is_some() || matches!(self.phase, Phase::AwaitHeir) {
             let main_pid = self.plan.main_pid.as_ref();
             let option = main_pid.map_or_else(String::new, |main| main.text.clone());
             let why = search.why;

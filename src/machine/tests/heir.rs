@@ -102,6 +102,21 @@ fn it_is_waited_for_only_so_long() {
 }
 
 #[test]
+fn where_the_last_one_ends_meanwhile_nobody_has_taken_over() {
+    awaited(HANDS_OVER).tells(
+        300,
+        Event::NoneLeft,
+        &[
+            "-> end",
+            "nobody has taken over (--main-pid notify): unnamed",
+            "child exited with 0 after 300 ms",
+            "exit status 0",
+            "-> exit 0",
+        ],
+    );
+}
+
+#[test]
 fn what_was_kept_for_it_is_told_where_it_does_not_come() {
     let mut run = awaited(HANDS_OVER);
     run.tells(5, signal(named("USR1")), &[]).tells(
