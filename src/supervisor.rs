@@ -38,8 +38,11 @@ enum State {
         until: Duration,
         last: Outcome,
     },
-    /// Nothing follows, but the generation beside is still being stopped.
-    Ending(Outcome),
+    /// Nothing follows since then, but the generation beside is still being stopped.
+    Ending {
+        since: Duration,
+        last: Outcome,
+    },
     Ended,
 }
 
@@ -273,7 +276,10 @@ impl Supervisor {
 
     fn finish(&mut self, outcome: Outcome) {
         if self.beside.is_some() {
-            self.state = State::Ending(outcome);
+            self.state = State::Ending {
+                since: self.now,
+                last: outcome,
+            };
             return self.close_sockets();
         }
         self.state = State::Ended;
@@ -402,7 +408,7 @@ impl Supervisor {
             State::Alive => self.alive(now, event),
             State::Between { until, last } => self.between(now, until, last, event),
             // A request still makes the other one faster.
-            State::Ending(_) => match event {
+            State::Ending { .. } => match event {
                 Event::Signal(received) if !self.concerns_beside(&event) => {
                     self.drop_signal(received.signal, "the child has ended");
                 }
@@ -438,7 +444,7 @@ impl Decider for Supervisor {
         let own = match &self.state {
             State::Alive => self.machine.deadline(),
             State::Between { until, .. } => Some(*until),
-            State::Ending(_) | State::Ended => None,
+            State::Ending { .. } | State::Ended => None,
         };
         let beside = self
             .beside

@@ -232,8 +232,13 @@ impl Supervisor {
                 serving: self.generation.number,
             });
         }
-        if let State::Ending(outcome) = self.state.clone() {
-            self.finish(outcome);
+        if let State::Ending { since, last } = self.state.clone() {
+            // The stop has taken as long as the slower one.
+            let waited = self.now.saturating_sub(since);
+            self.finish(Outcome {
+                took: last.took.saturating_add(waited),
+                ..last
+            });
         }
     }
 }

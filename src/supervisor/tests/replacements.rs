@@ -335,7 +335,7 @@ fn a_signal_that_comes_when_the_one_that_served_has_ended_is_told_of() {
          2006 USR2 (--replace-on) not obeyed: the child has ended
          2010 generation 2: child exited with 0 on step 1 after 10 ms
          2010 generation 2: stopped in 10 ms, exit status 0
-         2010 stopped in 1 ms, exit status 3
+         2010 stopped in 10 ms, exit status 3
          -> exit 3",
     );
 }
