@@ -62,8 +62,16 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
     );
     if plan.replaces() {
         text.push_str(
-            "A stop during a replacement ends both at the same time, and takes no longer.\n",
+            "A stop during a replacement ends both at the same time, and takes no longer",
         );
+        if let Some(timeout) = plan.pre_start.iter().map(|hook| hook.timeout).max() {
+            let _ = write!(
+                text,
+                ",\nunless a pre-start hook of the next one is running: it may finish first, within {}",
+                Shown(timeout)
+            );
+        }
+        text.push_str(".\n");
     }
     let may_hang = plan.deadline.is_none() && plan.ladder.last().is_some_and(Step::is_kill);
     if may_hang {

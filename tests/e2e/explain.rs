@@ -410,6 +410,21 @@ fn a_replacement_is_a_timeline_of_its_own() {
     is_golden("explain-replace-assumed", &options);
 }
 
+/// It may be a migration.
+#[test]
+fn a_pre_start_hook_of_the_next_one_may_make_the_stop_longer() {
+    let hook = ["--grace=1s", "--pre-start=true", "--hook-timeout=50s"];
+    let explained = Stepdown::new()
+        .args(["explain"])
+        .args(REPLACES)
+        .args(hook)
+        .run();
+    explained.code(0);
+    let told = "takes no longer,\nunless a pre-start hook of the next one is running: \
+        it may finish first, within 50.0 s.\n";
+    assert!(explained.stdout.contains(told), "{}", explained.stdout);
+}
+
 #[test]
 fn a_replacement_is_told_as_it_is() {
     let explained = explained(&REPLACES, &["replace", "TERM"]);
