@@ -187,7 +187,7 @@ impl Kernel {
             Some(NamedBy::File(path)) => {
                 let stamp = FileStamp::of(path);
                 if stamp.is_some() && stamp == self.life.heir.file_before {
-                    return Err("the file is older than this run".to_owned());
+                    return Err("the file has not changed since the start".to_owned());
                 }
                 pid_in(path)
             }

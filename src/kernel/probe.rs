@@ -72,7 +72,7 @@ impl Probe {
     pub(crate) fn file_holds(&self, path: &Path) -> Result<(), String> {
         match FileStamp::of(path) {
             None => Err("there is no such file".to_owned()),
-            now if now == self.before => Err("the file is older than this run".to_owned()),
+            now if now == self.before => Err("the file has not changed since the start".to_owned()),
             Some(_) => Ok(()),
         }
     }

@@ -158,7 +158,12 @@ fn refused(mode: Mode, before: Option<&str>, write: &str, why: &str) {
 #[test]
 fn a_pid_file_that_names_nobody_of_ours_is_refused() {
     both(|mode| {
-        refused(mode, Some("1\n"), "", "the file is older than this run");
+        refused(
+            mode,
+            Some("1\n"),
+            "",
+            "the file has not changed since the start",
+        );
         refused(mode, None, ": >pid; sleep 0.3", "the file is empty");
         refused(mode, None, "echo main >pid", "\"main\", which is no pid");
         refused(mode, None, "echo $$ >pid", "is the one that has ended");
@@ -424,7 +429,7 @@ fn the_file_of_the_life_before_names_nobody() {
             )
             .start();
         run.logs(
-            "waiting up to 10.0 s for the one that takes over: the file is older than this run",
+            "waiting up to 10.0 s for the one that takes over: the file has not changed since the start",
         );
         run.says("ready").signal(Signal::SIGTERM);
         run.wait().code(0).nothing_left();
