@@ -162,6 +162,8 @@ impl fmt::Display for InitStep {
 pub(crate) struct InitTimes {
     /// At most, and when; `None` if it may last until the platform sends KILL.
     pub(crate) worst: Option<(Duration, &'static str)>,
+    /// What hooks and the drain may take of it, before the child is asked to end.
+    pub(crate) before: Duration,
     /// With a child, hooks and requests that end at once.
     pub(crate) least: Duration,
     /// Something follows the end of the child.

@@ -142,6 +142,7 @@ fn times(plan: &Rc<Plan>) -> InitTimes {
     let (worst, least) = explain::times::times(plan);
     InitTimes {
         worst,
+        before: explain::times::before_ladder(plan),
         least,
         has_post_stop: !plan.post_stop.is_empty() || plan.keeps_files,
     }

@@ -5,7 +5,20 @@ use std::time::Duration;
 
 use super::{asked, play, worst_case};
 use crate::plan::{Plan, StepAction};
+use crate::record::Record;
 use crate::sim::{Cue, Script};
+
+/// How long hooks and the drain may take, before the child is asked to end.
+pub(crate) fn before_ladder(plan: &Rc<Plan>) -> Duration {
+    let played = play(plan, worst_case::stubborn(plan), None);
+    let mut steps = played
+        .records
+        .iter()
+        .filter(|(_, record)| matches!(record, Record::Step { .. }));
+    steps
+        .next()
+        .map_or(Duration::ZERO, |(at, _)| at.saturating_sub(played.t0))
+}
 
 /// How long a stop takes: at most, and when, `None` where it may last without end; and at least, with a child,
 /// hooks and requests that end at once.

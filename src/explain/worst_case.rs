@@ -14,14 +14,19 @@ pub(crate) struct Worst {
     pub(crate) when: &'static str,
 }
 
-/// The longest stop that is possible; `None` if it may last without end.
-pub(crate) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
-    let stubborn = Script {
+/// Nothing ends before it has to.
+pub(super) fn stubborn(plan: &Plan) -> Script {
+    Script {
         asked: asked(plan, &Script::default(), None).into_iter().collect(),
         leftover: Leftover::Kill,
         clients_hang: true,
         ..Script::default()
-    };
+    }
+}
+
+/// The longest stop that is possible; `None` if it may last without end.
+pub(crate) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
+    let stubborn = stubborn(plan);
     let ignores = play(plan, stubborn.clone(), None);
     if ignores.endless {
         return None;

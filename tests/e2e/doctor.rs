@@ -310,6 +310,13 @@ fn the_plan_of_a_stepdown_is_read_and_measured() {
         1,
         &["needs 15.0 s to stop even if its child ends at once"],
     );
+    // Nothing says how long the child has, but KILL comes before it is asked.
+    let mut run = start(&["--no-kill", "--drain-port", "9"]);
+    let pid = run.pid().to_string();
+    let before = "may take 30.0 s to stop (when hooks and requests use up their time, before the child is asked to end)";
+    answers(&["--grace", "10s", &pid], 0, &[before]);
+    let fits = answers(&["--grace", "40s", &pid], 0, &["will stop"]);
+    assert!(!fits.stdout.contains("may take"), "{}", fits.told());
     // Another signal than those of --stop-on.
     let mut run = start(&["--stop-on", "INT", "--pre-stop", "true"]);
     let told = judged(

@@ -48,6 +48,15 @@ impl Judge<'_> {
                     by,
                 },
             )),
+            None if times.before > grace.time => Some((
+                Level::Warning,
+                Before::MayTakeLonger {
+                    worst: times.before,
+                    when: "hooks and requests use up their time, before the child is asked to end",
+                    grace: grace.time,
+                    by,
+                },
+            )),
             None if times.has_post_stop => Some((
                 Level::Warning,
                 Before::NoTimeLeft {

@@ -82,6 +82,7 @@ fn the_plan_is_measured_against_the_platform() {
     };
     let times = |worst: Option<u64>, least, has_post_stop| InitTimes {
         worst: worst.map(|worst| (seconds(worst), "all hangs")),
+        before: Duration::ZERO,
         least: seconds(least),
         has_post_stop,
     };
@@ -91,6 +92,11 @@ fn the_plan_is_measured_against_the_platform() {
     );
     assert_eq!(told(times(Some(12), 11, true), Some(10)), ["!7 too-long"]);
     assert_eq!(told(times(None, 0, true), Some(10)), ["7 no-time-left"]);
+    let late = InitTimes {
+        before: seconds(11),
+        ..times(None, 0, true)
+    };
+    assert_eq!(told(late, Some(10)), ["7 may-take-longer"]);
     for (times, grace) in [
         (times(Some(9), 0, true), Some(10)),
         (times(None, 0, false), Some(10)),
