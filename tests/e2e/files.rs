@@ -397,12 +397,28 @@ fn a_run_that_was_killed_is_found_to_be_lost() {
     assert_eq!(state["last_runs"][1]["reason"], "lost");
 }
 
+/// As touch(1) makes one: to mount a single file into a container there has to be one.
+#[test]
+fn an_empty_state_file_is_a_fresh_one() {
+    let dir = directory();
+    fs::write(dir.path().join("state.json"), "").expect("our own file");
+    run_in(&dir, &STATE, TELL)
+        .code(0)
+        .said("0|||||")
+        .was_silent();
+    assert_eq!(names(&dir), ["state.json"]);
+    run_in(&dir, &STATE, TELL)
+        .code(0)
+        .said("1|exit||0|1|0")
+        .was_silent();
+}
+
 #[test]
 fn a_corrupt_state_file_is_put_aside_with_one_line() {
     let large = vec![b' '; 2 << 20];
     for text in [
         &b"{\"schema\": 1"[..],
-        b"",
+        b"\n",
         b"[]",
         b"{\"schema\": 2, \"running\": null}",
         b"\0\x01",
@@ -432,7 +448,7 @@ fn a_corrupt_state_file_is_put_aside_with_one_line() {
 fn what_is_told_before_the_start_is_in_the_report_too() {
     both(|mode| {
         let dir = directory();
-        fs::write(dir.path().join("state.json"), "").expect("our own file");
+        fs::write(dir.path().join("state.json"), "[").expect("our own file");
         let ended = Stepdown::in_mode(mode)
             .dir(dir.path())
             .args(["--report=run.json", "--state-file=state.json"])

@@ -270,6 +270,8 @@ struct Unusable;
 /// The state that is there, or a fresh one. A file that makes no sense is put aside.
 fn read(named: &NamedFile, troubles: &mut Vec<String>) -> Result<StateFile, Unusable> {
     let why = match file::read(&named.path) {
+        // One that was made to be mounted.
+        Ok(text) if text.is_empty() => return Ok(StateFile::new()),
         Ok(text) => match serde_json::from_str::<StateFile>(&text) {
             Ok(state) if state.schema == SCHEMA => return Ok(state),
             Ok(state) => format!("schema {} is not known here", state.schema),
