@@ -119,7 +119,7 @@ fn replace_now(path: &Path, text: &str) -> io::Result<()> {
     if old.as_ref().is_some_and(|old| !old.is_file()) {
         return write_in_place(&path, text);
     }
-    let mode = old.map_or(0o644, |old| old.mode() & 0o777);
+    let mode = old.map(|old| old.mode() & 0o777);
     let fresh = beside(&path);
     match write_fresh(&fresh, text, mode).and_then(|()| fs::rename(&fresh, &path)) {
         Ok(()) => Ok(()),
@@ -146,11 +146,13 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}.new", std::process::id()))
 }
 
-fn write_fresh(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+/// Without a mode of an old one it has what the umask leaves.
+fn write_fresh(path: &Path, text: &str, mode: Option<u32>) -> io::Result<()> {
     let create = || {
         OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(0o644)
             .custom_flags(FLAGS)
             .open(path)
     };
@@ -165,7 +167,9 @@ fn write_fresh(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     };
     file.write_all(text.as_bytes())?;
     // Where it cannot be set it is not worth losing the file for.
-    if let Err(error) = file.set_permissions(fs::Permissions::from_mode(mode)) {
+    if let Some(mode) = mode
+        && let Err(error) = file.set_permissions(fs::Permissions::from_mode(mode))
+    {
         tracing::warn!("{}: mode {mode:o}: {error}", path.display());
     }
     Ok(())

@@ -114,6 +114,27 @@ fn a_single_file_that_is_mounted_is_written_in_place() {
 }
 
 #[test]
+fn a_new_file_has_the_mode_that_the_umask_leaves() {
+    let dir = directory();
+    let stepdown = binary::under_test();
+    for (umask, mode) in [("077", 0o600), ("0", 0o644)] {
+        let name = format!("run-{umask}.json");
+        Stepdown::new()
+            .program("sh")
+            .dir(dir.path())
+            .args(["-c".to_owned()])
+            .args([format!(
+                "umask {umask} && exec {} --report {name} -- true",
+                stepdown.display()
+            )])
+            .run()
+            .code(0);
+        let made = fs::metadata(dir.path().join(name)).expect("a report");
+        assert_eq!(made.mode() & 0o777, mode, "umask {umask}");
+    }
+}
+
+#[test]
 fn a_corrupt_state_file_behind_a_link_is_put_aside_where_it_lies() {
     let dir = directory();
     let volume = dir.path().join("volume");
