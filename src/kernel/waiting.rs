@@ -20,6 +20,8 @@ use crate::sys::fork::Said;
 pub(super) struct WaitLooks {
     condition: usize,
     probe: Probe,
+    /// When to say that the first look is not over yet.
+    slow_at: Option<Duration>,
     /// The environment of a look that is a command.
     environment: Vec<CString>,
     /// What a look that is no command says about why the answer is no.
@@ -32,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A server has so long to take a connection, and to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// Somebody who looks at a start that does not go on has to see why.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// No time at all is no time limit to the library.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -40,6 +45,7 @@ impl Kernel {
         self.life.waiting = Some(WaitLooks {
             condition,
             probe: Probe::new(self.now(), None),
+            slow_at: Some(self.now().saturating_add(SLOW)),
             environment: hooks::environment(facts, &self.start.last),
             said: None,
         });
@@ -47,10 +53,10 @@ impl Kernel {
 
     /// When to call `look_at_wait` at the latest.
     pub(super) fn wait_look_at(&self) -> Option<Duration> {
-        self.life
-            .waiting
-            .as_ref()
-            .map(|waiting| waiting.probe.due())
+        self.life.waiting.as_ref().map(|waiting| {
+            let due = waiting.probe.due();
+            waiting.slow_at.map_or(due, |at| at.min(due))
+        })
     }
 
     /// The next look, or the end of one that takes too long.
@@ -60,6 +66,10 @@ impl Kernel {
             return;
         };
         let condition = waiting.condition;
+        if waiting.slow_at.take_if(|at| *at <= now).is_some() {
+            let why = "the first check is not over".to_owned();
+            return self.queue.push_back(Event::HoldsNot { condition, why });
+        }
         if let Some(look) = waiting.probe.running() {
             self.end_job(Job::Wait { condition, look });
             return self.wait_seen(Err(format!("no end of it within {PATIENCE:?}")));
@@ -119,6 +129,7 @@ impl Kernel {
             return;
         };
         let condition = waiting.condition;
+        waiting.slow_at = None;
         self.queue.push_back(match holds {
             Ok(()) => {
                 self.life.waiting = None;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -168,6 +168,27 @@ fn a_silent_server_is_told_of_in_time() {
         .shell("echo started")
         .run();
     ended.code(125).logged(&["no answer in time"]);
+}
+
+#[test]
+fn a_first_look_that_hangs_is_told_of_long_before_it_has_failed() {
+    let told = |mode| {
+        let dir = dir();
+        let gate = dir.path().join("gate");
+        let hangs = format!(
+            "exec:sh -c 'until test -e {}; do sleep 0.02; done'",
+            gate.display()
+        );
+        let begun = Instant::now();
+        let mut run = waiting(mode, &hangs).shell("exit 3").start();
+        let line = run.logs("waiting up to");
+        let took = begun.elapsed();
+        assert!(line.contains("the first check is not over"), "{line}");
+        touch(&gate);
+        run.wait().code(3).logged(&[" holds after "]).nothing_left();
+        took
+    };
+    both(|mode| once_within(Duration::from_secs(5), || told(mode)));
 }
 
 #[test]
