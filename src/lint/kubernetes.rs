@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::place::Placed;
-use super::programs::{Known, seconds_of};
+use super::programs::{Known, slept};
 use super::run::{Environment, Grace, Platform, Run, Variable, Word, Words};
 use super::shell;
 use super::yaml::Node;
@@ -295,12 +295,10 @@ fn pre_stop(node: &Node) -> Option<Placed<Duration>> {
     let (first, rest) = words.split_first()?;
     let name = first.rsplit('/').next()?;
     let time = match rest {
-        [seconds] if name == "sleep" => seconds_of(seconds)?,
+        times if name == "sleep" => slept(times.iter().copied())?,
         [option, line] if super::command::SHELLS.contains(&name) && option.ends_with('c') => {
             let text = shell::Text::read(line)?;
-            let sleeps = text.sleeps();
-            let times = sleeps.iter().map(|text| seconds_of(text));
-            times.sum::<Option<Duration>>()?
+            slept(text.sleeps().into_iter())?
         }
         _ => return None,
     };

@@ -179,8 +179,7 @@ pub(crate) fn has_no_handler(words: &[&str], signal: Signal, grace: Duration) ->
     };
     match names.as_slice() {
         ["sleep", times @ ..] => {
-            let times = times.iter().map(|text| seconds_of(text));
-            let ends = times.sum::<Option<Duration>>();
+            let ends = slept(times.iter().copied());
             ends.is_none_or(|ends| ends > grace)
         }
         ["tail", rest @ ..] => rest.iter().any(follows),
@@ -193,8 +192,15 @@ pub(crate) fn has_no_handler(words: &[&str], signal: Signal, grace: Duration) ->
     }
 }
 
+/// How long these arguments of `sleep` are together.
+pub(crate) fn slept<'a>(mut times: impl Iterator<Item = &'a str>) -> Option<Duration> {
+    times.try_fold(Duration::ZERO, |sum, text| {
+        Some(sum.saturating_add(seconds_of(text)?))
+    })
+}
+
 /// A time as `sleep` takes it, in whole numbers.
-pub(crate) fn seconds_of(text: &str) -> Option<Duration> {
+fn seconds_of(text: &str) -> Option<Duration> {
     let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
         Some(at) => text.split_at(at),
         None => (text, "s"),
