@@ -46,7 +46,7 @@ pub(crate) static POST_STOP: Opt = Opt {
     name: "post-stop",
     elsewhere: &["on-exit", "after-stop", "exec-stop-post"],
     kind: Kind::Many("HOOK"),
-    help: "Run at the end, however it came",
+    help: "Run at the end, however it came; the last one first",
     reload: Some(|plan, fresh| {
         plan.post_stop.clone_from(&fresh.post_stop);
         Ok(())
