@@ -1,11 +1,14 @@
 """Whether a stop of scripts/chaos has kept the promises."""
 
 import collections
+import itertools
 import json
+import re
 import signal
 
 from look import marked, send, until
-from programs import PROGRAMS
+from programs import NOTES, PROGRAMS
+from watch import first_untold
 
 # Nobody has more grace than 300 ms, and no hook more time than a second; an heir is waited for two seconds.
 LONGEST = 8
@@ -56,43 +59,125 @@ def judge(stop):
 
 def judge_report(stop):
     breaks = stop.broken.append
-    hooks = stop.directory / "hooks"
-    runs = collections.Counter(hooks.read_text().split() if hooks.exists() else [])
     try:
         report = json.loads(stop.report.read_text())
     except (OSError, ValueError):
         # Where nothing could be written, or stepdown has not got as far.
         if stop.status != 125 and stop.short not in ("full-disk", "descriptors", "memory"):
             breaks("there is no report")
-        report = None
-    for phase, there in stop.hooks.items():
-        # Each is noted with its generation, where there may be several.
-        of_phase = {name: count for name, count in runs.items() if name.startswith(f"{phase}-")}
-        twice = [name for name, count in of_phase.items() if count > there]
-        if twice:
-            breaks(f"more than once: {', '.join(twice)}")
-        lives = max(len(report["generations"]), 1) if report and not report["generations_omitted"] else 10**6
-        if len(of_phase) > lives:
-            breaks(f"{len(of_phase)} × {phase} in {lives} lives")
-    if not report:
+        judge_hooks(stop, [], None)
         return
-    records = report["records"]
-    ran = lambda phase: any(name.startswith(f"{phase}-") for name in runs)
-    events = [one["event"] for one in records]
-    if not stop.short and stop.hooks["post-stop"] and not stop.deadline and not ran("post-stop"):
-        # A further INT may kill it before it has written anything: then its start is in the report.
-        begun = any(one["event"] == "hook-started" and one["phase"] == "post-stop" for one in records)
-        if "started" in events and not begun and not report["records_omitted"]:
-            breaks("the post-stop hook has not run")
-    outcome, last = report["outcome"], records[-1] if records else {}
+    records, outcome = report["records"], report["outcome"]
     if outcome["code"] != stop.status:
         breaks(f"the report says {outcome['code']}, and the exit status is {stop.status}")
-    took_over = "handed-over" in events and not stop.restarts and not stop.replaces and not report["records_omitted"]
+    last = records[-1]["event"] if records else None
+    if last != "ended":
+        breaks(f"the last record is {last}")
+    # What follows looks for records that have to be there.
+    if report["records_omitted"]:
+        judge_hooks(stop, [], None)
+        return
+    judge_hooks(stop, records, len(report["generations"]))
+    judge_signals(stop, records)
+    judge_metrics(stop, records)
+    untold = first_untold(stop.said, records)
+    if untold:
+        breaks(f"/status says {untold}, and the records do not, after {stop.said[: stop.said.index(untold)]}")
+    events = [one["event"] for one in records]
+    took_over = "handed-over" in events and not stop.restarts and not stop.replaces
     if took_over and stop.status == 0:
         breaks("the exit status is not that of the one that took over")
-    if last.get("event") != "ended":
-        breaks(f"the last record is {last.get('event')}")
     if stop.status == 137 and stop.short != "memory":
-        steps = [one for one in records if one.get("signal") == "KILL" or one["event"] in ("deadline", "deadline-over")]
-        if not steps and not report["records_omitted"]:
+        if not any(one.get("signal") == "KILL" or one["event"] in ("deadline", "deadline-over") for one in records):
             breaks("killed, and no record says by whom")
+
+
+def judge_hooks(stop, records, lives):
+    """What the hooks have noted, in this order; each with its generation, where there may be several."""
+    breaks = stop.broken.append
+    noted = stop.directory / "hooks"
+    lines = noted.read_text().split() if noted.exists() else []
+    twice = [line for line, count in collections.Counter(lines).items() if count > 1]
+    if twice:
+        breaks(f"more than once: {', '.join(twice)}")
+    # Those after the stop run in the opposite order.
+    which = {phase: range(count)[:: -1 if phase == "post-stop" else 1] for phase, count in stop.hooks.items()}
+    order = [f"{phase}-{one}" for phase in stop.hooks for one in which[phase]]
+    runs = {}
+    for line in lines:
+        hook, _, generation = line.rpartition("-")
+        runs.setdefault(generation, []).append(order.index(hook))
+    for generation, ran in runs.items():
+        if ran != sorted(ran):
+            breaks(f"not in their order: {' '.join(lines)}")
+    if lives is None:
+        return
+    if len(runs) > max(lives, 1):
+        breaks(f"hooks of {len(runs)} lives, and there were {lives}")
+    events = [one["event"] for one in records]
+    of_phase = lambda event, phase: [one for one in records if one["event"] == event and one.get("phase") == phase]
+    for phase in stop.hooks:
+        ran = sum(line.startswith(f"{phase}-") for line in lines)
+        begun, ended = of_phase("hook-started", phase), of_phase("hook-ended", phase)
+        # A further INT may kill it before it has written anything.
+        done = sum(one["result"] == {"ended": {"exited": 0}} for one in ended if "hooks" in one["name"])
+        if not done <= ran <= len(begun):
+            breaks(f"{ran} × {phase} noted, {len(begun)} begun and {done} done by the report")
+    if "started" in events and not stop.short and not stop.deadline and stop.hooks["post-stop"]:
+        if not of_phase("hook-started", "post-stop"):
+            breaks("the post-stop hook has not run")
+    asked = next((index for index, event in enumerate(events) if event in ("stop-asked", "replaced")), len(events))
+    if any(one["event"] == "hook-started" and one["phase"] == "pre-stop" for one in records[:asked]):
+        breaks("a pre-stop hook was begun before a stop was asked for")
+
+
+def judge_signals(stop, records):
+    """What the program got, if it notes it: nothing that nobody sent, and all that is told as forwarded once it was up."""
+    breaks = stop.broken.append
+    if stop.program not in NOTES:
+        return
+    names = {signal.Signals(one).name.removeprefix("SIG") for one in stop.sent}
+    by_itself = {"TERM"} if stop.replaces or stop.restarts else set()
+    noted = stop.directory / "got"
+    got = set(noted.read_text().split() if noted.exists() else []) - {"up"}
+    if got - names - by_itself:
+        breaks(f"the program got {sorted(got - names)}, and {sorted(names)} was sent")
+    # A shell notes what it gets between two commands, and one that is killed notes nothing more.
+    killed = any(one.get("signal") == "KILL" for one in records)
+    if not stop.is_up or killed or stop.restarts or stop.replaces or stop.hands_over or stop.short:
+        return
+    # What is forwarded after a step may find it gone.
+    until_step = list(itertools.takewhile(lambda one: one["event"] != "step", records))
+    forwarded = {one["signal"] for one in until_step if one["event"] == "forwarded"} & {"HUP", "USR1", "WINCH"}
+    if forwarded - got:
+        breaks(f"forwarded, and the program did not get it: {sorted(forwarded - got)}")
+    first = next(index for index, one in enumerate(stop.sent) if one in (signal.SIGTERM, signal.SIGINT))
+    before = {signal.Signals(one).name.removeprefix("SIG") for one in stop.sent[:first]}
+    before -= {"HUP"} if stop.reloads else set()
+    told = {one.get("received") for one in records} | {one.get("signal") for one in records}
+    if before - told:
+        breaks(f"sent before the stop, and no record says what became of it: {sorted(before - told)}")
+
+
+def judge_metrics(stop, records):
+    """The file with the metrics, where there is one, counts what the report lists."""
+    try:
+        text = stop.metrics.read_text()
+    except OSError:
+        return
+    total = collections.Counter()
+    for name, value in re.findall(r"^stepdown_(\w+?)(?:_total)?(?:{[^}]*})? ([0-9.]+)$", text, re.MULTILINE):
+        total[name] += float(value)
+    count = lambda *events: sum(one["event"] in events for one in records)
+    failed = [one for one in records if one["event"] == "hook-ended" and one["result"] != {"ended": {"exited": 0}}]
+    listed = {
+        "runs": 1,
+        "restarts": count("generation-ended", "replaced"),
+        "orphans_reaped": count("reaped"),
+        "config_reloads": count("reloaded", "reload-refused"),
+        "hook_failures": len(failed),
+        "generation": max([1, *(one["generation"] for one in records if one["event"] in ("generation-began", "replaced"))]),
+    }
+    differs = {name: (total[name], number) for name, number in listed.items() if total[name] != number}
+    if differs:
+        stop.broken.append(f"the metrics are not what the report lists: {differs}")

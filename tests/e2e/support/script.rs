@@ -17,7 +17,17 @@ pub(crate) struct Told {
 
 pub(crate) fn command(name: &str) -> Command {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-    let mut command = Command::new(folder.join(name));
+    piped(Command::new(folder.join(name)))
+}
+
+/// This text, which arguments can follow.
+pub(crate) fn python(text: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-c", text]);
+    piped(command)
+}
+
+fn piped(mut command: Command) -> Command {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
