@@ -13,7 +13,7 @@ use crate::machine::{Action, Event, HookId, Received, Unopened};
 use crate::plan::liveness::Liveness;
 use crate::plan::{HookPhase, Target};
 use crate::record::{ExitStatus, HookResult, Process, Sender, StartFailure};
-use crate::words::signal::Signal;
+use crate::words::signal::{Signal, SignalSet};
 use beside::{Living, own};
 
 /// What makes the imaginary child end.
@@ -82,6 +82,10 @@ pub(crate) struct Script {
     pub(crate) ready: VecDeque<Option<Duration>>,
     /// Why the kernel lets no generation begin beside another one.
     pub(crate) beside_refused: Option<Unopened>,
+    /// The child exits with 0 as soon as it is ready, and only then the stop is asked for.
+    pub(crate) ends_first: bool,
+    /// When its heir is there, if ever.
+    pub(crate) heir_at: Option<Duration>,
 }
 
 /// See the module's first sentence.
@@ -100,6 +104,7 @@ pub(crate) struct Sim {
 /// The imaginary pids.
 pub(crate) const CHILD: i32 = 2;
 const LEFTOVER: i32 = 3;
+const HEIR: i32 = 4;
 
 const KILLED: ExitStatus = ExitStatus::Killed {
     signal: Signal::KILL,
@@ -164,6 +169,9 @@ impl Sim {
             Some(Life::Ends(after, status)) => return self.child_ends(after, status),
             Some(Life::Hangs(after)) => return self.will_hang(after),
             None => {}
+        }
+        if self.script.ends_first {
+            return;
         }
         if self.life.ready.is_none() {
             self.ask();
@@ -273,6 +281,7 @@ impl Sim {
         }
         match event.itself() {
             Event::ChildExited(_) => self.life.child = false,
+            Event::HeirFound { .. } => self.life.child = true,
             Event::HookEnded { .. } | Event::StopCommandEnded { .. } => {
                 self.life.jobs = self.life.jobs.saturating_sub(1);
             }
@@ -334,7 +343,7 @@ impl World for Sim {
             }
             Action::Switch => self.swap(),
             Action::CloseBeside => self.close_beside(),
-            Action::AwaitReady(_) if self.life.hangs_at.is_some() => {
+            Action::AwaitReady(_) if self.life.hangs_at.is_some() || self.script.ends_first => {
                 self.happens(self.now, Event::Ready);
             }
             Action::AwaitReady(_) => {
@@ -347,14 +356,30 @@ impl World for Sim {
             Action::WaitFor { condition, .. } => {
                 self.happens_after(Duration::ZERO, Event::Holds(condition));
             }
-            // Who takes over has not been imagined.
             Action::FindHeir => {
                 let why = "nobody is named".to_owned();
                 self.happens(self.now, Event::NoHeir(why));
+                if self.script.ends_first {
+                    self.ask();
+                }
+                if let Some(at) = self.script.heir_at.take() {
+                    let heir = Process::new(HEIR, "heir");
+                    let had = SignalSet::default();
+                    self.happens(at, Event::HeirFound { heir, had });
+                }
             }
             Action::Start => self.start(),
             Action::Watch(_) => self.watch(),
-            Action::StopLooking | Action::NotReady => self.life.watched = false,
+            Action::Ready if self.script.ends_first => {
+                self.happens(self.now, Event::ChildExited(ExitStatus::Exited(0)));
+            }
+            Action::StopLooking => self.life.watched = false,
+            Action::NotReady => {
+                self.life.watched = false;
+                if self.script.ends_first {
+                    self.ask();
+                }
+            }
             Action::Send { target, signal } => self.send(target, signal),
             Action::WriteStdin { .. } => self.cue(Cue::Stdin),
             Action::CloseStdin => self.cue(Cue::Eof),

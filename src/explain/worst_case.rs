@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{asked, play};
 use crate::plan::Plan;
 use crate::plan::drain::DrainPorts;
+use crate::record::Record;
 use crate::sim::{Leftover, Script};
 
 /// What may go wrong, and how long the stop takes then.
@@ -39,12 +40,19 @@ pub(crate) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
     // If KILL goes to the whole tree, no process is left to be asked and waited for.
     if let Some(at) = ignores.killed_at {
         cases.push(Worst {
-            took: play(plan, stubborn.clone(), Some(at)).took(),
+            took: ends_before(plan, &stubborn, at, ignores.t0),
             when: if counts_requests {
                 "the child ends just before KILL, what it leaves behind ignores TERM, and a client does not take its answer"
             } else {
                 "the child ends just before KILL, and what it leaves behind ignores TERM"
             },
+        });
+    }
+    if plan.main_pid.is_some() {
+        cases.push(Worst {
+            took: comes_late(plan, &stubborn),
+            when: "the process that takes over (--main-pid) comes at the last moment and ends just before KILL, \
+                and what it leaves behind ignores TERM",
         });
     }
     if plan.deadline.is_some() {
@@ -64,6 +72,36 @@ pub(crate) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
             if case.took > worst.took { case } else { worst }
         },
     )
+}
+
+/// The child ends a moment before the ladder sends KILL; that may be at once.
+fn ends_before(plan: &Rc<Plan>, stubborn: &Script, kill: Duration, t0: Duration) -> Duration {
+    if kill > t0 {
+        return play(plan, stubborn.clone(), Some(kill)).took();
+    }
+    let ends = Script {
+        ends_first: true,
+        ..stubborn.clone()
+    };
+    play(plan, ends, None).took()
+}
+
+/// The child has handed over before the request, and the ladder has to wait for the process that takes over.
+fn comes_late(plan: &Rc<Plan>, stubborn: &Script) -> Duration {
+    let heir_at = |at| Script {
+        ends_first: true,
+        heir_at: at,
+        ..stubborn.clone()
+    };
+    let never = play(plan, heir_at(None), None);
+    let given_up = never.records.iter().find_map(|(at, record)| {
+        let is_end = matches!(record, Record::ChildExited { .. });
+        is_end.then_some(*at)
+    });
+    let last_moment = heir_at(given_up);
+    let ignores = play(plan, last_moment.clone(), None);
+    let ends = play(plan, last_moment, ignores.killed_at);
+    ignores.took().max(ends.took()).max(never.took())
 }
 
 /// The least grace that is safe for a worst case, in whole seconds.
@@ -102,6 +140,10 @@ mod tests {
         assert_eq!(seconds(&[]), Some(30.0 + 2.0));
         assert_eq!(seconds(&[("sweep-grace", "0")]), Some(30.0));
         assert_eq!(seconds(&[("left", "leave")]), Some(30.0));
+        // KILL at once ends all; but the child may have ended a moment before, and then the others have their time.
+        assert_eq!(seconds(&[("grace", "0")]), Some(2.0));
+        assert_eq!(seconds(&[("grace", "0"), ("left", "wait")]), Some(2.0));
+        assert_eq!(seconds(&[("grace", "0"), ("sweep-grace", "0")]), Some(0.0));
         assert_eq!(
             seconds(&[
                 ("ladder", "TERM:1s,INT:2s,QUIT:3s"),
@@ -133,6 +175,26 @@ mod tests {
             seconds(&[("max-runtime", "9s"), ("grace", "1s")]),
             Some(1.0 + 2.0)
         );
+    }
+
+    #[test]
+    fn the_one_that_takes_over_may_come_two_seconds_late() {
+        let main_pid = ("main-pid", "file:/run/pid");
+        let grace = ("grace", "1s");
+        assert_eq!(seconds(&[main_pid, grace]), Some(2.0 + 1.0 + 2.0));
+        // Hooks and drain go on meanwhile.
+        let hook = [("pre-stop", "a"), ("hook-timeout", "3s"), grace, main_pid];
+        assert_eq!(seconds(&hook), Some(3.0 + 2.0 + 1.0 + 2.0));
+        // It had become ready long before.
+        let ready = [
+            ("ready-when", "tcp:80"),
+            ("ready-timeout", "100ms"),
+            grace,
+            main_pid,
+        ];
+        assert_eq!(seconds(&ready), Some(2.0 + 1.0 + 2.0));
+        let deadline = [("deadline", "10s"), main_pid];
+        assert!(seconds(&deadline).is_some_and(|worst| worst <= 10.0));
     }
 
     #[test]

@@ -426,6 +426,22 @@ fn a_pre_start_hook_of_the_next_one_may_make_the_stop_longer() {
 }
 
 #[test]
+fn a_pre_start_hook_may_make_the_stop_longer() {
+    let told = "A pre-start hook that is running then may finish first, within 50.0 s; nothing is started.\n";
+    let hook = ["explain", "--pre-start=true", "--hook-timeout=50s"];
+    for (bound, is_told) in [("--grace=1s", true), ("--deadline=9s", false)] {
+        let explained = Stepdown::new().args(hook).args([bound]).run();
+        explained.code(0);
+        assert_eq!(
+            explained.stdout.contains(told),
+            is_told,
+            "{bound}: {}",
+            explained.stdout
+        );
+    }
+}
+
+#[test]
 fn a_replacement_is_told_as_it_is() {
     let explained = explained(&REPLACES, &["replace", "TERM"]);
     both(|mode| {

@@ -351,9 +351,8 @@ fn where_the_one_that_serves_hands_over_it_serves_on() {
     let mut story = replaced(replaces())
         .with("main-pid", "notify")
         .at(1000, received(named("USR2")))
-        .at(1050, exits.clone().of(1))
+        .at(1050, exits.of(1))
         .at(1060, heir.of(1))
-        .at(1300, exits.of(1))
         .at(3000, TERM);
     story.script.leftover = Leftover::Term;
     story.tells(
@@ -367,10 +366,10 @@ fn where_the_one_that_serves_hands_over_it_serves_on() {
          1100 generation 2 serves, pid 4
          1100 generation 1: stopping: the next one serves
          1100 generation 1: step 1 of 2: TERM to the child, waiting up to 30.0 s
-         1300 generation 1: child exited with 0 on step 1 after 200 ms
-         1300 generation 1: TERM to 1 process left: 3 left behind
-         1300 generation 1: nothing is left (0 s)
-         1300 generation 1: stopped in 200 ms, exit status 0
+         1110 generation 1: child exited with 0 on step 1 after 10 ms
+         1110 generation 1: TERM to 1 process left: 3 left behind
+         1110 generation 1: nothing is left (0 s)
+         1110 generation 1: stopped in 10 ms, exit status 0
          3000 stopping: TERM from outside the container
          3000 not ready: a stop was asked for
          3000 step 1 of 2: TERM to the child, waiting up to 30.0 s
