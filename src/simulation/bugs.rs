@@ -16,6 +16,7 @@ pub(super) enum Bug {
     ForgetsTheDeadline,
     LeavesWhatIsLeft,
     LosesItsTimersInAStop,
+    WaitsTwiceAsLong,
     EndsWithAnotherStatus,
     RunsPostStopTwice,
     LetsHooksTakeTheirTime,
@@ -40,10 +41,11 @@ pub(super) enum Bug {
 }
 
 /// What each of them breaks.
-pub(super) const BUGS: [(Bug, Promise); 24] = [
+pub(super) const BUGS: [(Bug, Promise); 25] = [
     (Bug::ForgetsTheDeadline, Promise::TheDeadlineHolds),
     (Bug::LeavesWhatIsLeft, Promise::NothingSurvives),
     (Bug::LosesItsTimersInAStop, Promise::AStopEnds),
+    (Bug::WaitsTwiceAsLong, Promise::NoLongerThanExplained),
     (
         Bug::EndsWithAnotherStatus,
         Promise::TheStatusIsThatOfTheTable,
@@ -89,7 +91,7 @@ impl Bug {
             Self::TakesHoldsNotForHolds => "wait-for",
             Self::CountsNoRestarts | Self::RestartsAtOnce => "restart",
             Self::SwitchesBeforeReady => "replace-on",
-            Self::WaitsHalfAsLong => "grace",
+            Self::WaitsHalfAsLong | Self::WaitsTwiceAsLong => "grace",
             _ => "",
         }
     }
@@ -113,6 +115,11 @@ impl Bug {
             Self::WaitsHalfAsLong => {
                 for step in &mut wrong.ladder {
                     step.wait = step.wait.map(|wait| wait / 2);
+                }
+            }
+            Self::WaitsTwiceAsLong => {
+                for step in &mut wrong.ladder {
+                    step.wait = step.wait.map(|wait| wait * 2);
                 }
             }
             Self::KillsInSpiteOfNoKill if !wrong.ladder.iter().any(Step::is_kill) => {

@@ -28,6 +28,8 @@ impl Judge {
         let plan = self.plan_of(generation);
         let kills = plan.ladder.iter().any(Step::is_kill);
         let is_forwarded = self.batch.forwards_kill(&plan);
+        let now = self.now;
+        self.life_mut(generation).killed_from.get_or_insert(now);
         if target.is_none_or(|target| target == Target::Tree) {
             self.killed_at = self.now;
         }
@@ -40,7 +42,6 @@ impl Judge {
             self.life_mut(generation).tree_killed |= target == Target::Tree;
             return;
         }
-        let now = self.now;
         let due = self.is_kill_due(generation);
         let by_hand = self.batch.by_hand();
         let life = self.life_mut(generation);

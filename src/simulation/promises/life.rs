@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Judge, Promise};
+use crate::explain::worst_case;
 use crate::machine::{Action, Event, HookId};
 use crate::plan::{HookPhase, Left, OWN_GRACE, Plan, Step, StepAction};
 use crate::record::{Again, ExitStatus, HookResult, Outcome, Reason, Record};
@@ -48,6 +49,8 @@ pub(super) struct Life {
     next_hook: [usize; 3],
     /// The step that is under way, from when on, and whether the platform had asked by then.
     pub(super) step: Option<(usize, Duration, bool)>,
+    /// When KILL was sent for the first time.
+    pub(super) killed_from: Option<Duration>,
     pub(super) tree_killed: bool,
     pub(super) told_left_at: Option<Duration>,
     pub(super) sweep_killed: bool,
@@ -58,6 +61,8 @@ pub(super) struct Life {
     pub(super) serves_never: bool,
     /// It is over, but for the one beside, whose end is waited for.
     waits_for_other: bool,
+    /// What `explain` says of its stop, once that was asked for: none where it may last without end.
+    explained: Option<Option<Duration>>,
 }
 
 impl Life {
@@ -89,6 +94,7 @@ impl Life {
             hook_began: (Duration::ZERO, Duration::ZERO),
             next_hook: [0; 3],
             step: None,
+            killed_from: None,
             tree_killed: false,
             told_left_at: None,
             sweep_killed: false,
@@ -97,6 +103,7 @@ impl Life {
             over: false,
             serves_never: false,
             waits_for_other: false,
+            explained: None,
         }
     }
 
@@ -410,8 +417,49 @@ impl Judge {
         self.holds(Promise::AStopEnds, now <= by, || {
             format!("life {number}: {:?}", now - t0)
         });
+        if by_signal {
+            self.check_explained(generation, t0);
+        }
+    }
+
+    /// A stop that a signal has asked for is as long as `explain` has said, at most.
+    fn check_explained(&mut self, generation: Option<u32>, t0: Duration) {
+        let (now, lost) = (self.now, self.lost);
+        let plan = self.plan_of(generation);
+        let life = self.life_mut(generation);
+        let worst = || worst_case::worst(&plan).map(|worst| worst.took);
+        let Some(worst) = *life.explained.get_or_insert_with(worst) else {
+            return;
+        };
+        let first = plan.pre_start.iter().map(|hook| hook.timeout).max();
+        // What hangs in the kernel: the child, and after it what it has left.
+        let last = plan.ladder.last().and_then(|step| step.wait);
+        let hung = life.killed_from.map(|at| now.saturating_sub(at));
+        let hung = hung
+            .unwrap_or_default()
+            .min(HUNG + HUNG.max(last.unwrap_or_default()));
+        // Each action takes its moment in a slow world.
+        let moments = Duration::from_millis(100);
+        let besides = [
+            first.unwrap_or_default(),
+            life.extended,
+            lost,
+            hung,
+            moments,
+        ];
+        let most = worst + besides.into_iter().sum::<Duration>();
+        let number = life.number;
+        self.holds(Promise::NoLongerThanExplained, now <= t0 + most, || {
+            format!(
+                "life {number}: {:?}, where explain says {worst:?}",
+                now - t0
+            )
+        });
     }
 }
+
+/// What not even KILL ends is waited for so long.
+const HUNG: Duration = Duration::from_secs(10);
 
 /// How long a stop may take at most, added up here once more; `None` is without end.
 fn longest(plan: &Plan, by_signal: bool) -> Option<Duration> {
@@ -419,7 +467,7 @@ fn longest(plan: &Plan, by_signal: bool) -> Option<Duration> {
         return Some(deadline);
     }
     let kills = plan.ladder.last().is_some_and(Step::is_kill);
-    let patience = Duration::from_secs(10);
+    let patience = HUNG;
     let by_platform = plan.as_pid1 && by_signal;
     let mut most = Duration::ZERO;
     for step in &plan.ladder {
