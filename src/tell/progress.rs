@@ -237,7 +237,7 @@ impl Progress {
     pub(crate) fn is_clean(&self, outcome: &Outcome) -> bool {
         let by_ladder = outcome.status.map_or(self.asked, |status| {
             let mut sent = self.sent.iter();
-            sent.any(|signal| status.code() == killed_by(signal))
+            sent.any(|signal| signal != Signal::KILL && status.code() == killed_by(signal))
         });
         let ended = !outcome.escalated && !self.left;
         ended && (outcome.code == 0 || self.asked && by_ladder)

@@ -279,6 +279,30 @@ fn a_run_that_ends_between_two_generations_has_no_life_more_in_its_report() {
     });
 }
 
+/// The stop had nothing to do any more; the command had been killed before.
+#[test]
+fn a_stop_in_the_delay_after_kill_is_not_clean() {
+    both(|mode| {
+        let dir = directory();
+        let mut run = restarting(
+            mode,
+            &dir,
+            &["--report=run.json", "--state-file=state.json"],
+        )
+        .args(["--restart-delay=1h", "--restart-max-delay=2h"])
+        .args(["--max-runtime=100ms", "--grace=10ms"])
+        .shell("trap '' TERM; exec sleep 1000")
+        .start();
+        run.logs("restarted in");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(124);
+        let report = file(&dir.path().join("run.json"));
+        assert_eq!(report["outcome"]["clean"], false, "{report}");
+        let state = file(&dir.path().join("state.json"));
+        assert_eq!(state["last_runs"][0]["clean"], false, "{state}");
+    });
+}
+
 #[test]
 fn a_stop_during_a_restart_is_a_stop_and_no_restart() {
     both(|mode| {
