@@ -241,7 +241,7 @@ impl Machine {
             (Phase::Starting { kept }, Event::ParentDied) => kept.push(Event::ParentDied),
             (_, Event::Signal(received)) => self.signal(now, received),
             (_, Event::PassedOn(signal)) => {
-                self.child.forwarded = Some((signal, now));
+                self.child.forwarded = Some((signal, signal, now));
                 let (received, target) = (signal, Target::Child);
                 self.tell(Record::Forwarded {
                     signal,

@@ -25,8 +25,8 @@ pub(super) struct Child {
     pub(super) failure: Option<StartFailure>,
     /// The kernel has killed for lack of memory.
     pub(super) out_of_memory: bool,
-    /// The last signal that was only forwarded, by the name it came by, and when.
-    pub(super) forwarded: Option<(Signal, Duration)>,
+    /// The last signal that was only forwarded: by the name it came by, as it was sent, and when.
+    pub(super) forwarded: Option<(Signal, Signal, Duration)>,
     /// How often it wants to say that it is alive, where it says so itself: it may be not at all.
     pub(super) watchdog: Option<Option<Duration>>,
     /// How many it says that it has in flight.

@@ -221,7 +221,7 @@ impl Machine {
         } else {
             return self.tell(dropped("the child has got it as well"));
         }
-        self.child.forwarded = Some((received.signal, now));
+        self.child.forwarded = Some((received.signal, signal, now));
         self.tell(Record::Forwarded {
             signal,
             received: received.signal,

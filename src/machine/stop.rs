@@ -282,13 +282,13 @@ impl Machine {
     /// An image with STOPSIGNAL SIGQUIT or SIGWINCH: the child ends by it, and the stop sequence does not
     /// begin.
     fn tell_what_was_no_stop(&mut self, now: Duration, status: ExitStatus) {
-        let Some((signal, at)) = self.child.forwarded else {
+        let Some((signal, sent, at)) = self.child.forwarded else {
             return;
         };
         let after = now.saturating_sub(at);
         let obeyed = match status {
-            ExitStatus::Exited(code) => code == 0 || code == killed_by(signal),
-            ExitStatus::Killed { signal: by, .. } => by == signal,
+            ExitStatus::Exited(code) => code == 0 || code == killed_by(sent),
+            ExitStatus::Killed { signal: by, .. } => by == sent,
         };
         // One that asks for the stop was ignored when we were started: no option makes it count.
         let can_be_asked_for = !self.plan.stop_on.contains(signal);

@@ -330,3 +330,19 @@ fn a_child_that_ends_by_a_signal_that_is_no_stop_is_told_about_with_the_way_out(
         }
     });
 }
+
+/// An image with STOPSIGNAL SIGWINCH and a program that knows TERM alone.
+#[test]
+fn a_child_that_ends_by_what_a_signal_was_rewritten_to_is_told_about_as_well() {
+    both(|mode| {
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--rewrite=WINCH:TERM", "--post-stop=true"])
+            .shell("echo ready; exec sleep 1000")
+            .start();
+        run.says("ready").signal(Signal::SIGWINCH);
+        let way_out = "WINCH was only forwarded";
+        run.wait()
+            .code(143)
+            .logged(&[way_out, "--stop-on INT,TERM,WINCH"]);
+    });
+}
