@@ -388,9 +388,10 @@ fn a_run_that_was_killed_is_found_to_be_lost() {
     run.says("ready").signal(Signal::SIGKILL);
     run.wait();
     let ended = run_in(&dir, &STATE, TELL);
-    ended
-        .code(0)
-        .logged(&["the run before this one", "was lost"]);
+    ended.code(0).logged(&[
+        "the run before this one",
+        "was lost: it was killed before its end",
+    ]);
     assert_eq!(told(&ended), "1|lost|||0|0");
     let state = json(&dir.path().join("state.json"));
     assert_eq!(state["totals"]["runs"]["lost"], 1);

@@ -92,7 +92,7 @@ impl Keeper {
         });
         if let Some(lost) = state.running.take() {
             troubles.push(format!(
-                "the run before this one (pid {}) was lost: it was killed without a stop",
+                "the run before this one (pid {}) was lost: it was killed before its end",
                 lost.pid
             ));
             state.totals.lost();
