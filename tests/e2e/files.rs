@@ -392,7 +392,7 @@ fn a_run_that_was_killed_is_found_to_be_lost() {
         "the run before this one",
         "was lost: it was killed before its end",
     ]);
-    assert_eq!(told(&ended), "1|lost|||0|0");
+    assert_eq!(told(&ended), "1|lost|||0|");
     let state = json(&dir.path().join("state.json"));
     assert_eq!(state["totals"]["runs"]["lost"], 1);
     assert_eq!(state["last_runs"][1]["reason"], "lost");

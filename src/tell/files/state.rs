@@ -190,6 +190,7 @@ impl Keeper {
     /// | `STEPDOWN_LAST_GAVE_UP` | 1 if they were so many that no other followed |
     pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
         let last = self.state.last_runs.first();
+        let ended = last.filter(|run| run.reason != LOST);
         let runs = self.state.totals.runs.values();
         let runs = runs.fold(0, |sum: u64, more| sum.saturating_add(*more));
         let flag = |flag: bool| u8::from(flag).to_string();
@@ -206,15 +207,15 @@ impl Keeper {
             ("STEPDOWN_LAST_CLEAN", last.map(|run| flag(run.clean))),
             (
                 "STEPDOWN_LAST_ESCALATED",
-                last.map(|run| flag(run.escalated)),
+                ended.map(|run| flag(run.escalated)),
             ),
             ("STEPDOWN_LAST_STOP_MS", number(|run| run.stop_ms)),
             ("STEPDOWN_LAST_ENDED_AT", number(|run| run.ended_at)),
             (
                 "STEPDOWN_LAST_RESTARTS",
-                number(|run| Some(u64::from(run.restarts))),
+                ended.map(|run| run.restarts.to_string()),
             ),
-            ("STEPDOWN_LAST_GAVE_UP", last.map(|run| flag(run.gave_up))),
+            ("STEPDOWN_LAST_GAVE_UP", ended.map(|run| flag(run.gave_up))),
         ]
         .into_iter()
         // A file that another program has written may hold anything; an environment may not.
