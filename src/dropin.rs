@@ -107,18 +107,21 @@ impl Tool {
                 not_found: 127,
                 not_permitted: 126,
                 not_executable: 1,
+                can_be_success: true,
             },
             Self::DumbInit => FailureCodes {
                 own: 1,
                 not_found: 2,
                 not_permitted: 2,
                 not_executable: 2,
+                can_be_success: false,
             },
             Self::Catatonit => FailureCodes {
                 own: 1,
                 not_found: 1,
                 not_permitted: 1,
                 not_executable: 1,
+                can_be_success: false,
             },
         }
     }

@@ -190,6 +190,8 @@ pub(crate) struct FailureCodes {
     pub(crate) not_permitted: u8,
     /// Anything else that exec says.
     pub(crate) not_executable: u8,
+    /// `--success-exit` counts for what exec says, too: tini's child has exited so.
+    pub(crate) can_be_success: bool,
 }
 
 impl Default for FailureCodes {
@@ -200,6 +202,7 @@ impl Default for FailureCodes {
             not_found: 127,
             not_permitted: 126,
             not_executable: 126,
+            can_be_success: false,
         }
     }
 }

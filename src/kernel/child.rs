@@ -280,6 +280,8 @@ fn start_failure(
                 libc::EACCES => codes.not_permitted,
                 _ => codes.not_executable,
             };
+            let is_success = codes.can_be_success && plan.success_exit.codes.contains(&code);
+            let code = if is_success { 0 } else { code };
             let attempt = FailedExec {
                 command,
                 errno: failure.errno,

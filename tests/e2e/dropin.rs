@@ -93,7 +93,7 @@ fn run(program: &Path, args: &[&str], variables: Variables) -> Ended {
 
 #[test]
 fn the_same_command_line_has_the_same_exit_status() {
-    let lines: [(Peer, &[&str], Variables, i32); 56] = [
+    let lines: [(Peer, &[&str], Variables, i32); 58] = [
         (TINI, &["--", "sh", "-c", "exit 9"], &[], 9),
         (TINI, &["true"], &[], 0),
         (TINI, &["-gvv", "true"], &[], 0),
@@ -129,6 +129,8 @@ fn the_same_command_line_has_the_same_exit_status() {
         (TINI, &["--"], &[], 1),
         (TINI, &["no-such-program"], &[], 127),
         (TINI, &["/etc"], &[], 126),
+        (TINI, &["-e", "127", "no-such-program"], &[], 0),
+        (TINI, &["-e", "126", "/etc"], &[], 0),
         (TINI, &["/etc/passwd"], &[], 126),
         // glibc's getopt looks for options behind the command, too.
         (TINI, &["sh", "-e", "3", "--", "-c", "exit 3"], &[], 0),
