@@ -124,6 +124,13 @@ impl Machine {
         // If it was passed on to the child before, it is not sent again.
         let passed_on = step.target == self.plan.target
             && signal.is_some_and(|signal| self.stop.requests.passed_on.contains(signal));
+        // Where no KILL follows, the child is waited for when the time of the last step is over, too.
+        let is_last = index + 1 == self.plan.ladder.len();
+        let until = if is_last {
+            self.stop.limits.map(|limits| limits.kill_by)
+        } else {
+            self.until
+        };
         self.tell(Record::Step {
             step: index + 1,
             of: self.plan.ladder.len(),
@@ -132,8 +139,7 @@ impl Machine {
             target: step.target,
             by_terminal,
             passed_on,
-            wait: self
-                .until
+            wait: until
                 .filter(|_| !step.is_kill())
                 .map(|until| until.saturating_sub(now)),
         });

@@ -20,7 +20,7 @@ fn without_kill_the_last_step_waits_for_the_child() {
             0 step 1 of 2: TERM:1s to the child, waiting up to 1.0 s
             0 -> cont to the child
             1000 -> int to the child
-            1000 step 2 of 2: INT:1s to the child, waiting up to 1.0 s
+            1000 step 2 of 2: INT:1s to the child, waiting until it has ended
             1000 -> cont to the child
             3000 INT from pid 9: another one makes the stop faster
             3100 -> int to the child
