@@ -335,6 +335,10 @@ fn subcommand(program: &str) -> Option<String> {
         return Some(" (for help: stepdown --help)".to_owned());
     }
     let near = suggest::nearest(program, options::SUBCOMMANDS)?;
-    let place = if near == program { ", without --" } else { "" };
+    let place = if near == program {
+        ", as the first word"
+    } else {
+        ""
+    };
     Some(format!(" (for the subcommand: stepdown {near}{place})"))
 }

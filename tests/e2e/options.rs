@@ -99,7 +99,14 @@ fn options_end_at_the_command() {
             .env("PATH", "/nowhere")
             .args(["--", name])
             .run();
-        let told = format!("{name}: not found (for the subcommand: stepdown {name}, without --)");
+        let told =
+            format!("{name}: not found (for the subcommand: stepdown {name}, as the first word)");
+        ended.code(127).logged(&[&told]);
+        // Behind an option it is one, too.
+        let ended = Stepdown::new()
+            .env("PATH", "/nowhere")
+            .args(["--grace=3s", name])
+            .run();
         ended.code(127).logged(&[&told]);
     }
 }
