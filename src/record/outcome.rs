@@ -22,10 +22,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether this signal ended the child, and the exit status says so.
+    /// Whether this signal ended the child, or what came before its start, and the exit status says so.
     pub(crate) fn died_of(&self, signal: Signal) -> bool {
-        let killed =
-            matches!(self.status, Some(ExitStatus::Killed { signal: by, .. }) if by == signal);
+        let killed = self.status.is_none_or(
+            |status| matches!(status, ExitStatus::Killed { signal: by, .. } if by == signal),
+        );
         killed && self.code == killed_by(signal)
     }
 }

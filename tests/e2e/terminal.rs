@@ -154,6 +154,21 @@ fn ctrl_c_ends_the_loop_or_script_of_a_shell() {
     }
 }
 
+/// While something else is waited for, too.
+#[test]
+fn ctrl_c_before_the_start_ends_the_loop_of_a_shell() {
+    for (option, waits) in [
+        ("--wait-for=file:/no/such/file", "waiting up to"),
+        ("--pre-start='sh -c \"echo hook; sleep 0.3\"'", "hook"),
+    ] {
+        let mut pty = Pty::shell();
+        let command = stepdown(&format!("{option} -- true"));
+        pty.enters(&format!("for i in 1 2; do {command}; echo on; done"));
+        pty.shows(waits).types(CTRL_C).shows(&prompt(130));
+        pty.showed_times("on", 0);
+    }
+}
+
 #[test]
 fn ctrl_c_that_comes_before_the_child_is_not_lost() {
     // Typed while a program that blocks INT runs in the same process before stepdown does.
