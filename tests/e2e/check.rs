@@ -177,6 +177,11 @@ fn kill_may_be_allowed() {
     // It comes in time for what is promised.
     let options = ["--ready-line=ready", "--within=2s", "--allow-kill"];
     check(&options).shell(script).run().code(0).nothing_left();
+    // It comes too late by the options, and the program has not ended by itself all the same.
+    let options = ["--ready-line=ready", "--within=200ms", "--grace=500ms"];
+    let ended = check(&options).args(["--allow-kill"]).shell(script).run();
+    ended.code(1).said("within: broken");
+    ended.said("  probably: sh ignores TERM").nothing_left();
 }
 
 #[test]

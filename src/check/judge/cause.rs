@@ -223,6 +223,13 @@ pub(crate) fn slow(history: &History, promise: &Promise) -> Option<Cause> {
         }
         _ => {}
     }
+    if history
+        .facts
+        .iter()
+        .any(|fact| fact.what == What::Step { kill: true })
+    {
+        return Some(not_stopped(history, promise));
+    }
     Some(cause(
         format!(
             "it acts on {}, and its way down takes longer than was promised",
