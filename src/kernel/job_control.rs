@@ -201,7 +201,7 @@ impl Kernel {
         }
         // The one that serves may have got it.
         let is_aside = self.is_aside && self.swap().is_some();
-        while let Some(taken) = signals::take(Some(Duration::ZERO)) {
+        for taken in signals::take_pending() {
             if let Some(event) = self.received(taken) {
                 self.queue.push_back(event);
             }

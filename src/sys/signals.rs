@@ -33,6 +33,9 @@ pub(crate) struct Inherited {
 /// The signals that ask a program to end, and that a terminal or a service manager sends.
 pub(crate) const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
+/// How many signals are taken before something else gets its turn.
+const AT_ONCE: usize = 256;
+
 /// What we were started with, before `entry` blocked every signal that can be blocked.
 pub(crate) fn inherited() -> Inherited {
     Inherited {
@@ -190,9 +193,10 @@ pub(crate) fn take_only(signal: Signal, timeout: Duration) -> Option<Taken> {
     take_of(1 << (signal.number() - 1), Some(timeout))
 }
 
-/// Takes all that is pending. Async-signal-safe.
-pub(crate) fn drop_all_pending() {
-    while take(Some(Duration::ZERO)).is_some() {}
+/// Takes what is pending, but not without end: whoever sends may be faster. The kernel gives the lowest number first, so
+/// what a terminal sends comes before all that can be pending more than once (signal(7)). Async-signal-safe.
+pub(crate) fn take_pending() -> impl Iterator<Item = Taken> {
+    std::iter::from_fn(|| take(Some(Duration::ZERO))).take(AT_ONCE)
 }
 
 fn take_of(set: u64, timeout: Option<Duration>) -> Option<Taken> {
@@ -319,5 +323,27 @@ pub(crate) fn pending_descriptor() -> std::io::Result<std::os::fd::OwnedFd> {
         // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
         Ok(fd) if fd >= 0 => Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }),
         _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_without_end_do_not_hold_up_a_start() {
+        block_all();
+        // To this thread alone: the other tests have not blocked it.
+        let more = AT_ONCE + 10;
+        for _ in 0..more {
+            // SAFETY: raise touches no memory of ours.
+            unsafe { libc::raise(libc::SIGRTMIN()) };
+        }
+        let interrupt = Signal::INT;
+        // SAFETY: as above.
+        unsafe { libc::raise(interrupt.number()) };
+        let taken: Vec<Signal> = take_pending().map(|taken| taken.signal).collect();
+        assert_eq!((taken.len(), taken[0]), (AT_ONCE, interrupt));
+        assert_eq!(take_pending().count(), more + 1 - AT_ONCE);
     }
 }

@@ -342,7 +342,7 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (SetupStep, i32)> {
             libc::setpgid(0, 0);
             // Until then it was one of our group, and may have got what was meant for us: a hangup, a
             // Ctrl-C. A hook must not die of it, and the child gets it from us.
-            signals::drop_all_pending();
+            signals::take_pending().for_each(drop);
         }
         if options.own_namespaces {
             let none = ptr::null::<c_char>();
