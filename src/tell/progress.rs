@@ -73,8 +73,6 @@ pub(crate) struct Progress {
     held_up: Option<HeldUp>,
     /// Who was still there after a while of the ladder, and why.
     still_there: Vec<Waited>,
-    /// Requests that were in flight when the drain ended early.
-    interrupted: u32,
     /// The step of the ladder that was taken last, counted from one.
     step: Option<usize>,
     /// What the child was sent to stop.
@@ -107,7 +105,6 @@ impl Default for Progress {
             in_flight: None,
             held_up: None,
             still_there: Vec::new(),
-            interrupted: 0,
             step: None,
             sent: SignalSet::default(),
             left: false,
@@ -218,10 +215,6 @@ impl Progress {
 
     pub(crate) fn still_there(&self) -> &[Waited] {
         &self.still_there
-    }
-
-    pub(crate) fn interrupted(&self) -> u32 {
-        self.interrupted
     }
 
     pub(crate) fn step(&self) -> Option<usize> {
@@ -354,7 +347,6 @@ impl Progress {
             Record::DrainEnded { interrupted, .. } => {
                 // With the child its connections have ended.
                 self.in_flight = Some(*interrupted).filter(|_| self.ended.is_none());
-                self.interrupted = *interrupted;
                 self.held_up = None;
             }
             Record::StillThere { processes, .. } => self.still_there.clone_from(processes),

@@ -61,7 +61,8 @@ struct PastRun {
     escalated: bool,
     /// From the request to stop to the end.
     stop_ms: Option<u64>,
-    requests_interrupted: u32,
+    /// By all lives of the command.
+    requests_interrupted: u64,
     /// How often the command was started.
     #[serde(default)]
     generations: u32,
@@ -137,14 +138,21 @@ impl Keeper {
         let Record::Ended(outcome) = record else {
             return Ok(());
         };
-        let run = self.run(at, outcome, progress);
+        let run = self.run(at, outcome, progress, totals);
         self.state.running = None;
         self.state.remember(run);
         self.state.totals = totals.clone();
         self.write()
     }
 
-    fn run(&self, at: Duration, outcome: &Outcome, progress: &Progress) -> PastRun {
+    fn run(
+        &self,
+        at: Duration,
+        outcome: &Outcome,
+        progress: &Progress,
+        totals: &Totals,
+    ) -> PastRun {
+        let interrupted_before = self.state.totals.requests_interrupted;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         PastRun {
             started_at: seconds(self.began),
@@ -157,7 +165,9 @@ impl Keeper {
             clean: progress.is_clean(outcome),
             escalated: outcome.escalated,
             stop_ms: progress.was_asked().then(|| millis(outcome.took)),
-            requests_interrupted: progress.interrupted(),
+            requests_interrupted: totals
+                .requests_interrupted
+                .saturating_sub(interrupted_before),
             generations: progress.generation(),
             restarts: progress.restarts(),
             gave_up: progress.gave_up(),
@@ -312,34 +322,71 @@ pub(in crate::tell) mod fuzz;
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::options::Settings;
     use crate::options::told::STATE_FILE;
-    use crate::record::Reason;
+    use crate::record::{DrainEnd, Reason};
 
-    #[test]
-    fn the_end_is_told_by_the_clock_as_it_is_then() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("state");
+    fn file(directory: &Path) -> NamedFile {
         let mut settings = Settings::default();
-        settings.set("state-file", path.to_str().unwrap());
-        let file = || settings.file(&STATE_FILE).unwrap();
-        // Since then the machine has slept.
-        let present = SystemTime::now();
-        let began = present - Duration::from_secs(7_200);
-        let mut keeper = Keeper::open(file(), began, &mut Vec::new());
-        let ended = Record::Ended(Outcome {
+        settings.set("state-file", directory.join("state").to_str().unwrap());
+        settings.file(&STATE_FILE).unwrap()
+    }
+
+    fn ended() -> Record {
+        Record::Ended(Outcome {
             code: 0,
             reason: Reason::Exit,
             status: None,
             escalated: false,
             took: Duration::ZERO,
-        });
+        })
+    }
+
+    #[test]
+    fn the_end_is_told_by_the_clock_as_it_is_then() {
+        let directory = tempfile::tempdir().unwrap();
+        // Since then the machine has slept.
+        let present = SystemTime::now();
+        let began = present - Duration::from_secs(7_200);
+        let mut keeper = Keeper::open(file(directory.path()), began, &mut Vec::new());
         let (progress, totals) = (Progress::default(), Totals::default());
         let at = Duration::from_secs(3);
-        keeper.tell(at, &ended, &progress, &totals).unwrap();
+        keeper.tell(at, &ended(), &progress, &totals).unwrap();
         let last = &keeper.state.last_runs[0];
         assert_eq!(last.ran_ms, Some(3_000));
         assert!(last.ended_at >= Some(seconds(present)), "{last:?}");
+    }
+
+    #[test]
+    fn requests_that_any_life_has_interrupted_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let present = SystemTime::now();
+        let mut keeper = Keeper::open(file(directory.path()), present, &mut Vec::new());
+        // By runs before this one.
+        keeper.state.totals.requests_interrupted = 10;
+        let (mut progress, mut totals) = (Progress::default(), keeper.totals().clone());
+        let drain_ended = |interrupted| Record::DrainEnded {
+            end: DrainEnd::TimedOut,
+            interrupted,
+            took: Duration::ZERO,
+        };
+        for record in [
+            drain_ended(1),
+            Record::GenerationBegan { generation: 2 },
+            Record::OfGeneration {
+                generation: 1,
+                record: Box::new(drain_ended(2)),
+            },
+            drain_ended(4),
+        ] {
+            progress.tell(Duration::ZERO, &record);
+            totals.tell(&record, &progress);
+        }
+        let told = keeper.tell(Duration::ZERO, &ended(), &progress, &totals);
+        told.unwrap();
+        assert_eq!(keeper.state.last_runs[0].requests_interrupted, 7);
     }
 }
