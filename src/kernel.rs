@@ -254,6 +254,7 @@ impl Kernel {
         self.life.listeners = last.listeners;
         self.life.jobs = last.jobs.of_next_life();
         self.life.told_none = last.told_none;
+        self.life.oom_kills_before = self.memory.told;
         self.life.began = clock::ticks_since_boot(Instant::now());
         self.passed_on = self.plan.passed_on();
         // What the last one has said is not meant for the next one.

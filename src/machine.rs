@@ -296,6 +296,7 @@ impl Machine {
                 _,
                 Event::OomKilled {
                     kills,
+                    before_this_life,
                     counted_from,
                     limit,
                 },
@@ -303,6 +304,7 @@ impl Machine {
                 self.child.out_of_memory |= counted_from == CountedFrom::Start;
                 self.tell(Record::OomKilled {
                     kills,
+                    before_this_life,
                     counted_from,
                     limit,
                 });

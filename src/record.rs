@@ -367,6 +367,8 @@ pub(crate) enum Record {
     OomKilled {
         /// How many, in all.
         kills: u64,
+        /// How many of these were known when this life of the command began.
+        before_this_life: u64,
         counted_from: CountedFrom,
         /// What the cgroup may have.
         #[serde(rename = "limit_bytes")]

@@ -51,6 +51,7 @@ impl Kernel {
             number: generation,
             plan: Some(Rc::clone(&self.plan)),
             began: clock::ticks_since_boot(Instant::now()),
+            oom_kills_before: self.memory.told,
             listeners,
             told_none: true,
             ..Life::default()

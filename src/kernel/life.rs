@@ -24,6 +24,8 @@ pub(super) struct Life {
     pub(super) plan: Option<Rc<Plan>>,
     /// When it began, in hundredths of a second since boot; not of the first one, before which there was none.
     pub(super) began: u64,
+    /// How many kills for lack of memory were known then.
+    pub(super) oom_kills_before: u64,
     /// The sockets of `--listen`. Their numbers are above those that they have in the child.
     pub(super) listeners: Vec<OwnedFd>,
     pub(super) child: Child,

@@ -23,7 +23,7 @@ pub(super) struct OomKills {
     watched: bool,
     /// The counter at the start.
     before: Option<u64>,
-    told: u64,
+    pub(super) told: u64,
 }
 
 impl OomKills {
@@ -91,6 +91,7 @@ impl Kernel {
             let limit = self.memory.counter().and_then(Counter::limit);
             self.queue.push_back(Event::OomKilled {
                 kills,
+                before_this_life: self.life.oom_kills_before,
                 counted_from,
                 limit,
             });

@@ -85,6 +85,7 @@ pub(crate) enum Event {
     /// The kernel has killed for lack of memory; told before the death that it explains.
     OomKilled {
         kills: u64,
+        before_this_life: u64,
         counted_from: CountedFrom,
         limit: Option<u64>,
     },
@@ -289,10 +290,12 @@ impl Event {
             Self::Reaped { pid, status } => Record::Reaped { pid, status },
             Self::OomKilled {
                 kills,
+                before_this_life,
                 counted_from,
                 limit,
             } => Record::OomKilled {
                 kills,
+                before_this_life,
                 counted_from,
                 limit,
             },

@@ -121,9 +121,10 @@ fn each_life_that_the_kernel_kills_is_told_of() {
     for kills in 1..=3 {
         ended.said(&format!("STEPDOWN_OOM_KILLS={kills}"));
     }
+    // The line of each life has its own.
     for (said, text) in [
         ("SERVICE_RESULT=oom-kill", &ended.stdout),
-        ("out of memory: ", &ended.stderr),
+        (OUT_OF_MEMORY, &ended.stderr),
     ] {
         assert_eq!(text.matches(said).count(), 3, "{}", ended.told());
     }
@@ -193,6 +194,21 @@ fn the_counter_of_version_2_may_be_older_than_a_run_that_did_not_read_it_before(
     ended
         .code(137)
         .logged(&["out of memory, perhaps: the kernel has killed 4 processes"]);
+    // Of the next life it is known.
+    let ended = in_a_cgroup(
+        dir.path(),
+        &[
+            "--restart=on-failure",
+            "--restart-delay=1ms",
+            "--restart-limit=1/1h",
+        ],
+        "kills=$(sed -n 's/^oom_kill //p' memory.events); \
+         echo oom_kill $((kills + 1)) >memory.events; kill -KILL $$",
+    );
+    ended
+        .code(137)
+        .logged(&["killed 5 processes of this cgroup since it was made, whose"])
+        .logged(&["out of memory, perhaps: the kernel has killed 1 process of this cgroup, whose"]);
     // Any other end is none of its business.
     in_a_cgroup(dir.path(), &[], "exit 3").code(3).was_silent();
 }

@@ -57,6 +57,7 @@ fn result_of(counted_from: CountedFrom, end: Event) -> &'static str {
         0,
         Event::OomKilled {
             kills: 1,
+            before_this_life: 0,
             counted_from,
             limit: None,
         },

@@ -106,6 +106,7 @@ impl World {
             let limit = Some(32 << 20);
             self.queue.push_back(Event::OomKilled {
                 kills,
+                before_this_life: 0,
                 counted_from,
                 limit,
             });

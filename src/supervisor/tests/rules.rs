@@ -290,12 +290,14 @@ fn an_orphan_that_ends_between_two_lives_is_told() {
 
 const OUT_OF_MEMORY: Event = Event::OomKilled {
     kills: 1,
+    before_this_life: 0,
     counted_from: CountedFrom::Start,
     limit: None,
 };
 
 const TOLD_OUT_OF_MEMORY: Action = Action::Record(Record::OomKilled {
     kills: 1,
+    before_this_life: 0,
     counted_from: CountedFrom::Start,
     limit: None,
 });

@@ -68,6 +68,7 @@ impl LastWords {
                 self.child = None;
                 self.killed = 0;
                 self.left = false;
+                self.memory = None;
                 // That stop is over, and what comes now may end without one.
                 if std::mem::take(&mut self.unfinished) {
                     return Some(self.message(&format!("{}; {UNFINISHED}", log::text(record))));
@@ -161,7 +162,7 @@ impl LastWords {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{ExitStatus, Outcome, Process, Sender};
+    use crate::record::{CountedFrom, ExitStatus, Outcome, Process, Sender};
 
     fn ended(code: u8) -> Record {
         Record::Ended(Outcome {
@@ -223,6 +224,13 @@ mod tests {
             deadline: None,
         };
         assert!(words.tell(at, &asked).is_some());
+        let killed = Record::OomKilled {
+            kills: 1,
+            before_this_life: 0,
+            counted_from: CountedFrom::Start,
+            limit: None,
+        };
+        assert_eq!(words.tell(at, &killed), None);
         let message = words.tell(at, &begins(3)).expect("it is not true any more");
         assert!(message.starts_with("generation 3 begins; not ended yet.\n"));
         assert_eq!(words.tell(at, &begins(4)), None);

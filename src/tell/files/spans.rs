@@ -234,7 +234,12 @@ impl Spans {
                         .push(text("stepdown.exit_signal", signal.to_string())),
                 }
             }
-            Record::OomKilled { kills, .. } => {
+            Record::OomKilled {
+                kills,
+                before_this_life,
+                ..
+            } => {
+                let kills = kills.saturating_sub(*before_this_life);
                 let stop = self.begun(at);
                 stop.events.push((at, log::text(record)));
                 stop.attributes.push(number("stepdown.oom_kills", kills));

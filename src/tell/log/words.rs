@@ -247,9 +247,10 @@ impl fmt::Display for Words<'_> {
             Record::StillThere { after, processes } => still_there(f, Shown(*after), processes),
             Record::OomKilled {
                 kills,
+                before_this_life,
                 counted_from,
                 limit,
-            } => out_of_memory(f, *kills, *counted_from, *limit),
+            } => out_of_memory(f, *kills, *before_this_life, *counted_from, *limit),
             Record::ChildLeft { pid } => {
                 write!(f, "child {pid} is still there, ending without it")
             }
@@ -458,6 +459,7 @@ fn stop_asked(
 fn out_of_memory(
     f: &mut fmt::Formatter<'_>,
     kills: u64,
+    before: u64,
     counted_from: CountedFrom,
     limit: Option<u64>,
 ) -> fmt::Result {
@@ -465,14 +467,15 @@ fn out_of_memory(
         CountedFrom::Start => "",
         CountedFrom::Cgroup => ", perhaps",
     };
+    let since_made = counted_from == CountedFrom::Cgroup && before == 0;
+    let kills = kills.saturating_sub(before);
     let processes = if kills == 1 { "process" } else { "processes" };
     write!(
         f,
-        "out of memory{perhaps}: the kernel has killed {kills} {processes}"
+        "out of memory{perhaps}: the kernel has killed {kills} {processes} of this cgroup"
     )?;
-    match counted_from {
-        CountedFrom::Start => f.write_str(" of this cgroup")?,
-        CountedFrom::Cgroup => f.write_str(" of this cgroup since it was made")?,
+    if since_made {
+        f.write_str(" since it was made")?;
     }
     match limit {
         Some(bytes) => write!(f, ", whose limit is {} MiB", bytes.div_ceil(1 << 20)),

@@ -81,6 +81,7 @@ fn a_kill_for_lack_of_memory_long_before_begins_no_stop() {
         Duration::ZERO,
         &Record::OomKilled {
             kills,
+            before_this_life: 0,
             counted_from,
             limit,
         },
