@@ -1,8 +1,9 @@
 //! The state file: what the last runs were, and the sums over all of them, kept from one run to the next.
 //!
 //! It is written at the start and at the end. A run that is still marked as running when the next one
-//! starts was lost: stepdown itself was killed (the runtime's own timeout, out of memory) or the machine
-//! went down. One file belongs to one container at a time; replicas must not share it.
+//! starts was lost: stepdown itself was killed (the runtime's own timeout, out of memory), the machine
+//! went down, or the end could not be written (a full disk). Which of them it was, nobody knows any more.
+//! One file belongs to one container at a time; replicas must not share it.
 
 use std::ffi::OsString;
 use std::io;
@@ -93,7 +94,7 @@ impl Keeper {
         });
         if let Some(lost) = state.running.take() {
             troubles.push(format!(
-                "the run before this one (pid {}) was lost: it was killed before its end",
+                "the run before this one (pid {}) was lost: it was killed before its end, or could not write how it ended",
                 lost.pid
             ));
             state.totals.lost();
@@ -358,6 +359,34 @@ mod tests {
         let last = &keeper.state.last_runs[0];
         assert_eq!(last.ran_ms, Some(3_000));
         assert!(last.ended_at >= Some(seconds(present)), "{last:?}");
+    }
+
+    #[test]
+    fn a_run_whose_end_could_not_be_written_may_not_have_been_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (there, away) = (
+            directory.path().join("there"),
+            directory.path().join("away"),
+        );
+        std::fs::create_dir(&there).unwrap();
+        let mut troubles = Vec::new();
+        let mut keeper = Keeper::open(file(&there), SystemTime::now(), &mut troubles);
+        keeper.begin().unwrap();
+        std::fs::rename(&there, &away).unwrap();
+        let (progress, totals) = (Progress::default(), Totals::default());
+        let told = keeper.tell(Duration::ZERO, &ended(), &progress, &totals);
+        assert!(told.is_err() && troubles.is_empty(), "{troubles:?}");
+        std::fs::rename(&away, &there).unwrap();
+        let next = Keeper::open(file(&there), SystemTime::now(), &mut troubles);
+        assert_eq!(next.state.last_runs[0].reason, LOST);
+        let pid = std::process::id();
+        assert_eq!(
+            troubles,
+            [format!(
+                "the run before this one (pid {pid}) was lost: it was killed before its end, or could not write how it \
+                 ended"
+            )]
+        );
     }
 
     #[test]
