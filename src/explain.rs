@@ -169,10 +169,10 @@ impl Played {
     }
 }
 
-fn play(plan: &Rc<Plan>, script: Script, ends_at: Option<Duration>) -> Played {
+fn play(plan: &Rc<Plan>, script: Script, happens: Option<(Duration, Event)>) -> Played {
     let mut world = Sim::new(script);
-    if let Some(at) = ends_at {
-        world.happens(at, Event::ChildExited(ExitStatus::Exited(0)));
+    if let Some((at, event)) = happens {
+        world.happens(at, event);
     }
     play_in(world, &mut Machine::new(Rc::clone(plan)))
 }

@@ -65,15 +65,8 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
     let first = first.filter(|_| plan.deadline.is_none()).map(Shown);
     if plan.replaces() {
         text.push_str(
-            "A stop during a replacement ends both at the same time, and takes no longer",
+            "A stop during a replacement ends both at the same time, and takes no longer.\n",
         );
-        if let Some(timeout) = &first {
-            let _ = write!(
-                text,
-                ",\nunless a pre-start hook of the next one is running: it may finish first, within {timeout}"
-            );
-        }
-        text.push_str(".\n");
     } else if let Some(timeout) = &first {
         let _ = writeln!(
             text,

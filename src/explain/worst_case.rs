@@ -1,13 +1,15 @@
 //! How long the stop of a plan can take at most, played in the simulated world.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::{asked, play};
-use crate::plan::Plan;
+use crate::machine::{Event, HookId};
 use crate::plan::drain::DrainPorts;
-use crate::record::Record;
-use crate::sim::{Leftover, Script};
+use crate::plan::{HookPhase, Plan};
+use crate::record::{ExitStatus, HookResult, Record};
+use crate::sim::{Leftover, Script, outside};
 
 /// What may go wrong, and how long the stop takes then.
 pub(crate) struct Worst {
@@ -55,6 +57,7 @@ pub(crate) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
                 and what it leaves behind ignores TERM",
         });
     }
+    cases.extend(in_replacement(plan, &stubborn));
     if plan.deadline.is_some() {
         let hangs = Script {
             immortal: true,
@@ -74,16 +77,20 @@ pub(crate) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
     )
 }
 
+fn ends() -> Event {
+    Event::ChildExited(ExitStatus::Exited(0))
+}
+
 /// The child ends a moment before the ladder sends KILL; that may be at once.
 fn ends_before(plan: &Rc<Plan>, stubborn: &Script, kill: Duration, t0: Duration) -> Duration {
     if kill > t0 {
-        return play(plan, stubborn.clone(), Some(kill)).took();
+        return play(plan, stubborn.clone(), Some((kill, ends()))).took();
     }
-    let ends = Script {
+    let at_once = Script {
         ends_first: true,
         ..stubborn.clone()
     };
-    play(plan, ends, None).took()
+    play(plan, at_once, None).took()
 }
 
 /// The child has handed over before the request, and the ladder has to wait for the process that takes over.
@@ -100,8 +107,33 @@ fn comes_late(plan: &Rc<Plan>, stubborn: &Script) -> Duration {
     });
     let last_moment = heir_at(given_up);
     let ignores = play(plan, last_moment.clone(), None);
-    let ends = play(plan, last_moment, ignores.killed_at);
-    ignores.took().max(ends.took()).max(never.took())
+    let ended = ignores.killed_at.map(|at| (at, ends()));
+    let ended = play(plan, last_moment, ended);
+    ignores.took().max(ended.took()).max(never.took())
+}
+
+/// A stop that is asked for while the longest pre-start hook is running, which may finish. While the command runs there is
+/// one in a replacement alone, where all else is as in a stop without it.
+fn in_replacement(plan: &Rc<Plan>, stubborn: &Script) -> Option<Worst> {
+    let hooks = plan.pre_start.iter().filter(|_| plan.replaces());
+    let (index, _) = hooks.enumerate().max_by_key(|(_, hook)| hook.timeout)?;
+    let hook = HookId {
+        phase: HookPhase::PreStart,
+        index,
+    };
+    let script = Script {
+        hooks: vec![(hook, None, HookResult::TimedOut)],
+        asked: VecDeque::new(),
+        ..stubborn.clone()
+    };
+    // Once those before it have ended, at time 0.
+    const BEGUN: Duration = Duration::from_nanos(1);
+    let asks = Event::Signal(outside(asked(plan, &Script::default(), None)?));
+    let played = play(plan, script, Some((BEGUN, asks)));
+    Some(Worst {
+        took: played.took().saturating_add(BEGUN),
+        when: "a pre-start hook of the next one is running in a replacement, and hooks use up their time",
+    })
 }
 
 /// The least grace that is safe for a worst case, in whole seconds.
@@ -171,6 +203,18 @@ mod tests {
             ("grace", "1s"),
         ];
         assert_eq!(seconds(&drain), Some(20.0 + 1.0 + 2.0 + 2.0));
+        // A pre-start hook of the next one has its time, and what the longest leaves behind has its grace.
+        let replaces = [
+            ("replace-on", "USR2"),
+            ("listen", ":8080"),
+            ("ready-when", "notify"),
+            ("grace", "1s"),
+            ("pre-start", "a"),
+            ("pre-start", "b"),
+            ("hook-timeout", "50s"),
+        ];
+        assert_eq!(seconds(&replaces), Some(50.0 + 2.0));
+        assert_eq!(seconds(&replaces[1..]), Some(1.0 + 2.0));
         assert_eq!(
             seconds(&[("max-runtime", "9s"), ("grace", "1s")]),
             Some(1.0 + 2.0)

@@ -420,9 +420,22 @@ fn a_pre_start_hook_of_the_next_one_may_make_the_stop_longer() {
         .args(hook)
         .run();
     explained.code(0);
-    let told = "takes no longer,\nunless a pre-start hook of the next one is running: \
-        it may finish first, within 50.0 s.\n";
+    let told = "Worst case: 52.0 s from the request to stop, if\na pre-start hook of the next one is running \
+        in a replacement, and hooks use up their time.\n";
     assert!(explained.stdout.contains(told), "{}", explained.stdout);
+    let fits = |grace: &str| {
+        let explain = ["explain", "--fits", grace];
+        Stepdown::new()
+            .args(explain)
+            .args(REPLACES)
+            .args(hook)
+            .run()
+    };
+    fits("53s").code(0);
+    let told = "It does not fit: the worst case is 52.0 s, the grace period is 10.0 s.";
+    let short = fits("10s");
+    short.code(1);
+    assert!(short.stdout.contains(told), "{}", short.stdout);
 }
 
 #[test]
