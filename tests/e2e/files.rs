@@ -377,6 +377,25 @@ fn without_the_option_nobody_is_told_anything() {
     assert_eq!(names(&dir), Vec::<String>::new());
 }
 
+/// What a run has counted up to its last restart is not lost with it.
+#[test]
+fn a_run_that_was_killed_has_counted_its_restarts() {
+    let dir = directory();
+    let restarts = ["--restart=always", "--restart-delay=1ms"];
+    let mut run = Stepdown::new()
+        .dir(dir.path())
+        .args(STATE)
+        .args(restarts)
+        .shell("echo >>lives; test $(wc -l <lives) -lt 3 || { echo ready; exec sleep 1000; }")
+        .start();
+    run.says("ready").signal(Signal::SIGKILL);
+    run.wait();
+    run_in(&dir, &STATE, "true").code(0);
+    let totals = &json(&dir.path().join("state.json"))["totals"];
+    assert_eq!(totals["restarts"]["success"], 2, "{totals}");
+    assert_eq!(totals["runs"]["lost"], 1, "{totals}");
+}
+
 #[test]
 fn a_run_that_was_killed_is_found_to_be_lost() {
     let dir = directory();

@@ -1,9 +1,9 @@
 //! The state file: what the last runs were, and the sums over all of them, kept from one run to the next.
 //!
-//! It is written at the start and at the end. A run that is still marked as running when the next one
-//! starts was lost: stepdown itself was killed (the runtime's own timeout, out of memory), the machine
-//! went down, or the end could not be written (a full disk). Which of them it was, nobody knows any more.
-//! One file belongs to one container at a time; replicas must not share it.
+//! It is written at the start, at the end of each life of the command, and at the end. A run that is still
+//! marked as running when the next one starts was lost: stepdown itself was killed (the runtime's own timeout,
+//! out of memory), the machine went down, or the end could not be written (a full disk). Which of them it was,
+//! nobody knows any more. One file belongs to one container at a time; replicas must not share it.
 
 use std::ffi::OsString;
 use std::io;
@@ -82,6 +82,8 @@ pub(crate) struct Keeper {
     writes: bool,
     state: StateFile,
     began: SystemTime,
+    /// Requests that were interrupted by the runs before this one.
+    interrupted_before: u64,
 }
 
 impl Keeper {
@@ -100,11 +102,13 @@ impl Keeper {
             state.totals.lost();
             state.remember(PastRun::lost(lost.started_at));
         }
+        let interrupted_before = state.totals.requests_interrupted;
         Self {
             file,
             writes,
             state,
             began,
+            interrupted_before,
         }
     }
 
@@ -125,7 +129,8 @@ impl Keeper {
         self.write()
     }
 
-    /// Takes in a record; the last one has the file written.
+    /// Takes in a record. The file is written at the end of the run, and of each life before, so that a run that is lost
+    /// has counted what it has told.
     ///
     /// # Errors
     /// As for `begin`.
@@ -136,12 +141,15 @@ impl Keeper {
         progress: &Progress,
         totals: &Totals,
     ) -> Result<(), String> {
-        let Record::Ended(outcome) = record else {
-            return Ok(());
-        };
-        let run = self.run(at, outcome, progress, totals);
-        self.state.running = None;
-        self.state.remember(run);
+        match record {
+            Record::Ended(outcome) => {
+                let run = self.run(at, outcome, progress, totals);
+                self.state.running = None;
+                self.state.remember(run);
+            }
+            Record::GenerationEnded { .. } | Record::Replaced { .. } => {}
+            _ => return Ok(()),
+        }
         self.state.totals = totals.clone();
         self.write()
     }
@@ -153,7 +161,6 @@ impl Keeper {
         progress: &Progress,
         totals: &Totals,
     ) -> PastRun {
-        let interrupted_before = self.state.totals.requests_interrupted;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         PastRun {
             started_at: seconds(self.began),
@@ -168,7 +175,7 @@ impl Keeper {
             stop_ms: progress.was_asked().then(|| millis(outcome.took)),
             requests_interrupted: totals
                 .requests_interrupted
-                .saturating_sub(interrupted_before),
+                .saturating_sub(self.interrupted_before),
             generations: progress.generation(),
             restarts: progress.restarts(),
             gave_up: progress.gave_up(),
@@ -394,9 +401,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let present = SystemTime::now();
         let mut keeper = Keeper::open(file(directory.path()), present, &mut Vec::new());
-        // By runs before this one.
-        keeper.state.totals.requests_interrupted = 10;
+        keeper.interrupted_before = 10;
         let (mut progress, mut totals) = (Progress::default(), keeper.totals().clone());
+        totals.requests_interrupted = 10;
         let drain_ended = |interrupted| Record::DrainEnded {
             end: DrainEnd::TimedOut,
             interrupted,
