@@ -4,6 +4,7 @@ mod kill;
 mod life;
 mod signals;
 mod status;
+mod time;
 
 use std::rc::Rc;
 use std::time::Duration;
