@@ -1,9 +1,11 @@
 """Serves the socket that it is passed, or hands over to a process of its own; notes in $OUT what comes to it.
 
-`serve` answers each connection with its generation, and is ready once it says so; `hand-over` says MAINPID= and ends.
+`serve` answers each connection with its generation, is ready once it says so, and answers whom it has accepted before it
+ends: a restart in place can promise no more. `hand-over` says MAINPID= and ends.
 """
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -27,12 +29,15 @@ def say(message):
 
 def serve():
     listener = socket.socket(fileno=3)
+    told, tells = os.pipe()
+    signal.signal(signal.SIGTERM, lambda *_: os.write(tells, b"."))
     say("READY=1")
     note("up")
-    while True:
+    while told not in select.select([told, listener], [], [])[0]:
         client, _ = listener.accept()
         with client:
             client.sendall(GENERATION.encode())
+    sys.exit(3)
 
 
 def hand_over():
