@@ -133,8 +133,13 @@ impl Draining {
     /// When it ends at the latest: after its timeout, but never before its delay or while the checks may
     /// still come, nor before the child wants it to.
     fn end(&self) -> Duration {
-        let until = self.timeout_at.max(self.told_by()).max(self.extended_until);
-        self.limit.map_or(until, |limit| limit.min(until))
+        let own = self.own_end();
+        self.limit.map_or(own, |limit| limit.min(own))
+    }
+
+    /// Without what the deadline leaves.
+    fn own_end(&self) -> Duration {
+        self.timeout_at.max(self.told_by()).max(self.extended_until)
     }
 
     fn waits(&self, now: Duration) -> DrainPart {
@@ -261,7 +266,12 @@ impl Draining {
             return Break(DrainEnd::Drained);
         }
         if now >= end {
-            return Break(DrainEnd::TimedOut);
+            let is_cut = end < self.own_end();
+            return Break(if is_cut {
+                DrainEnd::Deadline
+            } else {
+                DrainEnd::TimedOut
+            });
         }
         if is_idle && !self.asked_again {
             self.asked_again = true;
@@ -337,7 +347,7 @@ impl Draining {
             self.held_up.told_at = None;
             self.tell_held_up(now, outbox);
         }
-        if end == DrainEnd::TimedOut {
+        if matches!(end, DrainEnd::TimedOut | DrainEnd::Deadline) {
             self.tell_unmet(plan, outbox);
         }
         interrupted

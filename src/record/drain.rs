@@ -13,6 +13,8 @@ pub(crate) enum DrainEnd {
     /// No request was in flight any more.
     Drained,
     TimedOut,
+    /// The deadline has left it less time than its own.
+    Deadline,
     CutShort,
     ChildExited,
 }

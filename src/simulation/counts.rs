@@ -148,7 +148,8 @@ impl Counts {
             }
             Record::DrainEnded { end, .. } => {
                 features.drains += 1;
-                features.drains_timed_out += u64::from(*end == DrainEnd::TimedOut);
+                features.drains_timed_out +=
+                    u64::from(matches!(end, DrainEnd::TimedOut | DrainEnd::Deadline));
             }
             Record::Step { step, signal, .. } => {
                 features.steps += 1;

@@ -47,7 +47,7 @@ fn the_deadline_cuts_the_drain() {
             0 drain: waiting 7.5 s, load balancers do not know yet (--drain-delay)
             7500 -> enddrain
             7500 -> term to the child
-            7500 drain ended by its timeout after 7.5 s
+            7500 drain ended after 7.5 s: the deadline leaves no more time for it
             7500 step 1 of 2: TERM to the child, waiting up to 2.0 s
             7500 -> cont to the child
             9500 -> kill to the tree
@@ -270,7 +270,7 @@ fn a_deadline_of_nothing_is_a_kill_at_once() {
             0 drain: waiting 0 s, load balancers do not know yet (--drain-delay)
             0 -> enddrain
             0 -> kill to the tree
-            0 drain ended by its timeout after 0 s
+            0 drain ended after 0 s: the deadline leaves no more time for it
             0 step 1 of 2: TERM skipped: the deadline leaves no time for it
             0 step 2 of 2: KILL to the tree
             0 child died of KILL on step 2 after 0 s

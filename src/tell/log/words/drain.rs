@@ -74,6 +74,10 @@ pub(super) fn drain_ended(
     match end {
         DrainEnd::Drained => return write!(f, "drained in {took}"),
         DrainEnd::TimedOut => write!(f, "drain ended by its timeout after {took}")?,
+        DrainEnd::Deadline => write!(
+            f,
+            "drain ended after {took}: the deadline leaves no more time for it"
+        )?,
         DrainEnd::CutShort => write!(f, "drain cut short after {took}")?,
         DrainEnd::ChildExited => write!(f, "drain ended after {took}: the child has exited")?,
     }
