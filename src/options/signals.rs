@@ -34,6 +34,12 @@ pub(crate) static STOP_ON: Opt = Opt {
         Ok(())
     },
     shown: |plan| Some(plan.stop_on.to_string()),
+    idle: Some(Idle {
+        when: |_, plan| plan.stop_on.is_empty() && cannot_be_stopped(plan),
+        why: "it names no signal, and with --restart always nothing but KILL stops the run",
+        because: Because::Beside(&RESTART, "name one, as TERM"),
+        is_missed: true,
+    }),
     reload: Some(|plan, fresh| {
         plan.stop_on = fresh.stop_on;
         Ok(())
@@ -71,7 +77,7 @@ pub(crate) static REWRITE: Opt = Opt {
         Ok(())
     },
     idle: Some(Idle {
-        when: |_, plan| cannot_be_stopped(plan),
+        when: |_, plan| !plan.stop_on.is_empty() && cannot_be_stopped(plan),
         why: "it drops every signal of --stop-on, and with --restart always nothing but KILL stops the run",
         because: Because::Beside(
             &RESTART,

@@ -185,6 +185,8 @@ fn a_run_that_no_signal_can_stop_is_refused() {
     let why = "nothing but KILL stops the run";
     let start = || Stepdown::new().args(drops);
     refused(start, "--rewrite", &[why, "name one more in --stop-on"]);
+    let names_none = || Stepdown::new().args(["--restart=always", "--stop-on="]);
+    refused(names_none, "--stop-on", &[why, "name one, as TERM"]);
     // Where both do not stand on the command line it is worth a line.
     let ended = Stepdown::new()
         .env("STEPDOWN_REWRITE", "TERM:0,INT:0")
@@ -210,6 +212,7 @@ fn a_run_that_no_signal_can_stop_is_refused() {
             "--rewrite=TERM:0,INT:0",
         ],
         &["--rewrite=TERM:0,INT:0"],
+        &["--stop-on="],
     ] {
         let start = Stepdown::new().args(options).witness(["exit", "3"]);
         start.run().never_logged("stops the run");
