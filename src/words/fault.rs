@@ -56,7 +56,11 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        let column = |text: &str, byte: usize| text[..byte].chars().count();
+        // Whoever points at one sign may not know how many bytes it has: a blank from a web page has two.
+        let column = |text: &str, byte: usize| {
+            let before = text.char_indices().take_while(|(at, _)| *at < byte);
+            before.count()
+        };
         if let Some((text, start, _)) = &self.place {
             write!(f, " at column {}", column(text, *start) + 1)?;
         }

@@ -261,6 +261,12 @@ fn a_list_with_other_signs_than_commas_is_told() {
             "TERM:8s KILL",
             &["steps are divided by commas at column 8: write TERM:8s,KILL"],
         ),
+        // As a web page has it.
+        (
+            "--ladder",
+            "TERM:8s\u{a0}KILL",
+            &["steps are divided by commas at column 8: write TERM:8s,KILL"],
+        ),
         (
             "--ladder",
             "HUP,TERM->KILL",
