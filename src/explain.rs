@@ -20,6 +20,7 @@ use crate::machine::{Event, Machine};
 use crate::options::parse_choice;
 use crate::plan::Plan;
 use crate::plan::liveness::LiveWhen;
+use crate::plan::supervision::Restart;
 use crate::plan::voice::{Format, Level, Voice};
 use crate::record::{ExitStatus, Record};
 use crate::sim::{Cue, Life, Script, Sim};
@@ -80,10 +81,11 @@ pub(crate) fn script(values: &[OsString], plan: &Plan) -> Result<Script, Error> 
 /// The word for a life that hangs.
 const HANG: &str = "hang";
 
-/// Refuses a hang that nobody would notice, and gives the simulated world what it needs to notice one.
+/// Refuses a hang that nobody would notice, and lives without end; gives the simulated world what it needs to notice one.
 ///
 /// # Errors
-/// Nobody looks whether the child is alive, or not in a way that tells a child that hangs from another one.
+/// Nobody looks whether the child is alive, or not in a way that tells a child that hangs from another one; or there would
+/// be no last life.
 pub(crate) fn prepare(script: &mut Script, plan: &Plan) -> Result<(), Error> {
     let hangs = |life: &Life| matches!(life, Life::Hangs(_));
     let why = match plan.liveness.as_ref().map(|liveness| &liveness.when) {
@@ -94,6 +96,18 @@ pub(crate) fn prepare(script: &mut Script, plan: &Plan) -> Result<(), Error> {
     if !why.is_empty() && script.lives.iter().any(hangs) {
         let fault = Fault::new(format!("{HANG}: {why}"));
         let way_out = "ask it: add --live-when http:URL, exec:COMMAND, file:PATH or watchdog:DUR";
+        return Err(Error::new("--assume", fault.way_out(way_out)));
+    }
+    let by_itself = script.exits_on.iter().any(|(cue, _)| *cue == Cue::Start);
+    let several = !(script.lives.is_empty() && script.asked.is_empty());
+    let restart = plan
+        .supervision
+        .as_ref()
+        .map(|supervision| supervision.restart);
+    if by_itself && several && restart == Some(Restart::Always) {
+        let fault =
+            Fault::new("start: with --restart always one life would follow the other without end");
+        let way_out = "leave it out: the last life is the one that is stopped";
         return Err(Error::new("--assume", fault.way_out(way_out)));
     }
     script.liveness.clone_from(&plan.liveness);
@@ -228,6 +242,12 @@ fn asked(plan: &Plan, script: &Script, first: Option<Signal>) -> Option<Signal> 
     }
 }
 
+/// Whether a signal begins the stop: without one the lives of a command would follow each other for ever.
+fn can_be_stopped(plan: &Plan) -> bool {
+    let mut signals = plan.stop_on.iter();
+    signals.any(|signal| plan.rewritten(signal).is_some())
+}
+
 /// The signal that asks for the stop.
 fn stop_signal(plan: &Plan) -> Option<Signal> {
     if plan.stop_on.contains(Signal::TERM) {
@@ -255,7 +275,8 @@ pub(crate) fn explain(plan: Plan, mut script: Script, fits: Fits, json: bool) ->
     if !is_replaced {
         script.asked = asked.into_iter().collect();
     }
-    let mut played = if lives {
+    let can_be_stopped = can_be_stopped(&plan);
+    let mut played = if lives && can_be_stopped {
         play_lives(&plan, Sim::new(script))
     } else {
         play(&plan, script, None)
@@ -285,7 +306,7 @@ pub(crate) fn explain(plan: Plan, mut script: Script, fits: Fits, json: bool) ->
     };
     let _ = writeln!(text, "{event}{}:\n", children(&plan, assumed));
     timeline(&mut text, &plan, &played);
-    if !assumed {
+    if !assumed && can_be_stopped {
         restarts::timelines(&mut text, &plan, hooks_take);
         replacements::timeline(&mut text, &plan, hooks_take);
     }

@@ -410,6 +410,42 @@ fn a_replacement_is_a_timeline_of_its_own() {
     is_golden("explain-replace-assumed", &options);
 }
 
+/// Its lives would follow each other without end.
+#[test]
+fn a_run_that_no_signal_ends_is_explained_as_well() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let none = ["stop-on = \"\"", "rewrite = [\"TERM:0\", \"INT:0\"]"];
+    for (restart, none) in [
+        ("always", none[0]),
+        ("on-failure", none[0]),
+        ("on-failure", none[1]),
+    ] {
+        let text = format!("{none}\nrestart = \"{restart}\"\n");
+        let file = dir.path().join("stepdown.toml");
+        std::fs::write(&file, text).expect("it is ours");
+        for assumed in [&[][..], &["--assume=fail:1s"]] {
+            let explained = Stepdown::new()
+                .args(["explain", "--config"])
+                .args([&file])
+                .args(assumed.iter().copied())
+                .run();
+            explained.code(0);
+        }
+    }
+}
+
+#[test]
+fn lives_without_a_last_one_are_refused() {
+    let lives = ["explain", "--assume=fail:1s", "--assume=start:2s"];
+    let always = Stepdown::new().args(lives).args(["--restart=always"]).run();
+    let told = "--assume: start: with --restart always one life would follow the other without end: leave it out";
+    always.code(125);
+    assert!(always.stderr.contains(told), "{}", always.stderr);
+    // It exits with 0, and that is the end.
+    let on_failure = Stepdown::new().args(lives).args(["--restart=on-failure"]);
+    on_failure.run().code(0);
+}
+
 /// It may be a migration.
 #[test]
 fn a_pre_start_hook_of_the_next_one_may_make_the_stop_longer() {
