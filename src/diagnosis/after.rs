@@ -155,13 +155,6 @@ mod tests {
                 "hangs in the kernel: state D",
             ),
             (
-                &|look: &mut ProcessLook| {
-                    look.ignored = TERM;
-                    (look.state, look.waits_in) = ("D".to_owned(), "kernel_clone".to_owned());
-                },
-                "ignores TERM",
-            ),
-            (
                 &|look: &mut ProcessLook| look.state = "T".to_owned(),
                 "is stopped by job control: state T",
             ),

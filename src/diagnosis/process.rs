@@ -58,10 +58,6 @@ const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"]
 /// Those that a stop may begin with, the usual one first.
 const STOPS: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
 
-/// Where a process waits for its child by vfork(2) to begin another program: in state D, but KILL ends it (kernel/fork.c,
-/// `wait_for_vfork_done`; the name is that of its caller).
-const VFORK: [&str; 3] = ["kernel_clone", "_do_fork", "wait_for_vfork_done"];
-
 impl ProcessLook {
     pub(crate) fn has(set: u64, signal: Signal) -> bool {
         let bit = u32::try_from(signal.number() - 1).unwrap_or(0);
@@ -90,7 +86,7 @@ impl ProcessLook {
 
     pub(crate) fn action(&self, signal: Signal) -> SignalAction {
         match &*self.state {
-            "D" if !VFORK.contains(&&*self.waits_in) => SignalAction::InKernel,
+            "D" => SignalAction::InKernel,
             "T" => SignalAction::Stopped,
             "t" => SignalAction::Traced,
             _ if Self::has(self.ignored, signal) => SignalAction::Ignores,
