@@ -242,12 +242,6 @@ fn asked(plan: &Plan, script: &Script, first: Option<Signal>) -> Option<Signal> 
     }
 }
 
-/// Whether a signal begins the stop: without one the lives of a command would follow each other for ever.
-fn can_be_stopped(plan: &Plan) -> bool {
-    let mut signals = plan.stop_on.iter();
-    signals.any(|signal| plan.rewritten(signal).is_some())
-}
-
 /// The signal that asks for the stop.
 fn stop_signal(plan: &Plan) -> Option<Signal> {
     if plan.stop_on.contains(Signal::TERM) {
@@ -275,7 +269,8 @@ pub(crate) fn explain(plan: Plan, mut script: Script, fits: Fits, json: bool) ->
     if !is_replaced {
         script.asked = asked.into_iter().collect();
     }
-    let can_be_stopped = can_be_stopped(&plan);
+    // Otherwise the lives of the command would follow each other for ever.
+    let can_be_stopped = plan.can_be_asked_to_stop();
     let mut played = if lives && can_be_stopped {
         play_lives(&plan, Sim::new(script))
     } else {

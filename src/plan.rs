@@ -462,6 +462,12 @@ impl Plan {
         until.into_iter().any(|until| is_wanted(&until.when))
     }
 
+    /// Whether a signal begins the stop: one of `--stop-on` that `--rewrite` does not drop.
+    pub(crate) fn can_be_asked_to_stop(&self) -> bool {
+        let mut signals = self.stop_on.iter();
+        signals.any(|signal| self.rewritten(signal).is_some())
+    }
+
     /// The signal after `--rewrite`; `None` where it is dropped.
     pub(crate) fn rewritten(&self, signal: Signal) -> Option<Signal> {
         let rule = self.rewrite.iter().rfind(|(from, _)| *from == signal);

@@ -138,8 +138,7 @@ fn cannot_be_stopped(plan: &Plan) -> bool {
     let is_endless = supervision.is_some_and(|supervision| {
         supervision.restart == Restart::Always && supervision.never_on == SuccessExit::default()
     });
-    let is_dropped = |signal| plan.rewritten(signal).is_none();
-    is_endless && plan.parent_death_signal.is_none() && plan.stop_on.iter().all(is_dropped)
+    is_endless && plan.parent_death_signal.is_none() && !plan.can_be_asked_to_stop()
 }
 
 /// Whom signals go to where a step does not say it.
