@@ -29,6 +29,11 @@ pub(crate) fn at(pid: i32) -> Option<ProcessLook> {
     Some(look)
 }
 
+/// The same one now, unless it has ended or has another parent.
+pub(crate) fn again(look: &ProcessLook) -> Option<ProcessLook> {
+    at(look.pid).filter(|now| now.parent == look.parent)
+}
+
 /// The name that runtimes give to their first thread, which is that of the process (comm).
 const UNNAMED: [&str; 2] = ["MainThread", "node-MainThread"];
 

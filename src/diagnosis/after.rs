@@ -12,14 +12,17 @@ pub(crate) fn after(
     signal: Option<Signal>,
     child: Option<&ProcessLook>,
 ) -> Option<Finding> {
-    if let Some(state) = state(look, None) {
+    // A shell that starts one program after the other is there whenever one looks.
+    let does = signal.map(|signal| look.disposition(signal));
+    let is_passing = look.is_in_vfork() && does.is_some_and(|does| does != SignalAction::Default);
+    if !is_passing && let Some(state) = state(look, None) {
         return Some(state);
     }
     let signal = signal?;
     let child = child.filter(|_| look.is_shell()).map(Named::of);
     let acts_on = look.other_stop(signal);
     let (threads, function) = (look.threads, look.waits_in.clone());
-    Some(match (look.action(signal), child) {
+    Some(match (look.disposition(signal), child) {
         (SignalAction::Ignores, _) => Finding::Ignores {
             signal,
             acts_on,
@@ -153,6 +156,19 @@ mod tests {
             (
                 &|look: &mut ProcessLook| (look.ignored, look.state) = (TERM, "D".to_owned()),
                 "hangs in the kernel: state D",
+            ),
+            (
+                &|look: &mut ProcessLook| {
+                    look.ignored = TERM;
+                    (look.state, look.waits_in) = ("D".to_owned(), "kernel_clone".to_owned());
+                },
+                "ignores TERM",
+            ),
+            (
+                &|look: &mut ProcessLook| {
+                    (look.state, look.waits_in) = ("D".to_owned(), "kernel_clone".to_owned());
+                },
+                "hangs in the kernel, in kernel_clone: state D",
             ),
             (
                 &|look: &mut ProcessLook| look.state = "T".to_owned(),

@@ -89,13 +89,32 @@ impl ProcessLook {
             "D" => SignalAction::InKernel,
             "T" => SignalAction::Stopped,
             "t" => SignalAction::Traced,
-            _ if Self::has(self.ignored, signal) => SignalAction::Ignores,
-            _ if Self::has(self.blocked & self.pending, signal) => SignalAction::Pending,
-            _ if Self::has(self.blocked, signal) => SignalAction::Blocks,
-            _ if Self::has(self.caught, signal) => SignalAction::Handles,
-            _ if self.is_init => SignalAction::Dropped,
-            _ => SignalAction::Default,
+            _ => self.disposition(signal),
         }
+    }
+
+    /// What it does with a signal once it takes one, whatever keeps it from that now.
+    pub(crate) fn disposition(&self, signal: Signal) -> SignalAction {
+        if Self::has(self.ignored, signal) {
+            SignalAction::Ignores
+        } else if Self::has(self.blocked & self.pending, signal) {
+            SignalAction::Pending
+        } else if Self::has(self.blocked, signal) {
+            SignalAction::Blocks
+        } else if Self::has(self.caught, signal) {
+            SignalAction::Handles
+        } else if self.is_init {
+            SignalAction::Dropped
+        } else {
+            SignalAction::Default
+        }
+    }
+
+    /// It waits for its child by vfork(2) to begin another program: in state D for a moment, and KILL ends it
+    /// (kernel/fork.c, `wait_for_vfork_done`; what the kernel shows is the name of its caller).
+    pub(crate) fn is_in_vfork(&self) -> bool {
+        let functions = ["kernel_clone", "_do_fork", "wait_for_vfork_done"];
+        self.state == "D" && functions.contains(&&*self.waits_in)
     }
 
     /// Another signal than this one that it has a handler for, and that a stop may begin with.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::target::Target;
 use super::{ReadLine, USUAL, init};
 use crate::diagnosis::snapshot::{Grace, Seen, Snapshot};
-use crate::diagnosis::{Named, ProcessLook, go};
+use crate::diagnosis::{Named, go};
 use crate::drain::look::listening;
 use crate::look;
 use crate::sys::stat::Stat;
@@ -221,8 +221,7 @@ fn settle(processes: &mut Vec<Seen>) {
         if !is_passing(seen) {
             return true;
         }
-        let is_same = |look: &ProcessLook| look.parent == seen.look.parent;
-        match look::at(seen.look.pid).filter(is_same) {
+        match look::again(&seen.look) {
             Some(look) => {
                 seen.look = look;
                 true

@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::containers::{self, Containers, Engine};
@@ -27,6 +28,9 @@ use crate::sys::signals::Inherited;
 use crate::sys::{self, namespaces};
 use crate::tell::endpoint::Endpoint;
 use crate::words::signal::Signal;
+
+/// After so long a process that was in state D is looked at again.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// What one run needs.
 pub(crate) struct Stage<'a> {
@@ -187,7 +191,7 @@ impl Guarded<'_> {
     /// What the child does with the signal that is about to come, and who is there that KILL is about to end.
     /// Signals overtake the records about them, so that a record would be too late.
     fn look_before(&self, action: &Action) {
-        let looks = match action {
+        let mut looks = match action {
             Action::Beside(action) => return self.look_before(action),
             Action::NotReady => match self.main.and_then(look::at) {
                 Some(look) => vec![look],
@@ -197,6 +201,13 @@ impl Guarded<'_> {
             _ => return,
         };
         let at = self.now().saturating_add(self.offset);
+        // A process that reads from a disk is in state D as well, but not for long.
+        if looks.iter().any(|look| look.state == "D") {
+            thread::sleep(MOMENT);
+            for look in looks.iter_mut().filter(|look| look.state == "D") {
+                *look = look::again(look).unwrap_or_else(|| look.clone());
+            }
+        }
         tell(self.ends, at, What::Looked(looks));
     }
 }
