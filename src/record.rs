@@ -129,7 +129,7 @@ pub(crate) enum NotReady {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Again {
-    /// The child had not had it: it was sent to it.
+    /// The child had not had it, or may hurry in the last step, which is none of KILL: it was sent to it.
     PassedOn,
     /// The child had not had it: it is sent to it once the ladder begins.
     Waits,

@@ -327,8 +327,11 @@ impl Machine {
     }
 
     fn hurry_child(&mut self, received: Received, signal: Signal) {
+        let steps = self.plan.ladder.len();
+        let mut is_last_step = false;
         if let Phase::Ladder(ladder) = &mut self.phase {
             ladder.hurried = true;
+            is_last_step = ladder.step + 1 >= steps;
         }
         let target = self.plan.target;
         let has_it = received.reached_child && signal == received.signal;
@@ -339,6 +342,8 @@ impl Machine {
         }
         let again = if has_it {
             Again::ByTerminal
+        } else if is_last_step {
+            Again::PassedOn
         } else {
             Again::Hurried
         };

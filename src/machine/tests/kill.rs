@@ -25,7 +25,7 @@ fn without_kill_the_last_step_waits_for_the_child() {
             3000 INT from pid 9: another one makes the stop faster
             3100 -> int to the child
             3100 -> cont to the child
-            3100 INT from pid 9: passed on to the child; another INT takes the next step
+            3100 INT from pid 9: passed on to the child
             3200 INT not forwarded: there is no next step to take
             8000 -> lookwhoisthere { signal: some(int), target: child }
             60000 child exited with 0 on step 2 after 60.0 s
