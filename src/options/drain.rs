@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::definition::{Because, Idle, Kind, Opt, Preset, TakeOver, written};
 use super::parse::parse_choice;
-use super::readiness::HEALTH_LISTEN;
+use super::readiness::{self, HEALTH_LISTEN};
 use super::restart::REPLACE_ON;
 use super::settings::{Given, Settings};
 use crate::plan::Plan;
@@ -42,6 +42,11 @@ pub(crate) static PORT: Opt = Opt {
                 Some(texts.join(","))
             }
         }
+    },
+    // A server that is going to be drained is ready when it listens on its ports.
+    put: |given, plan| {
+        readiness::put(given, plan)?;
+        put(given, plan)
     },
     ..SECTION
 };
@@ -194,6 +199,7 @@ const RELOAD: TakeOver = |plan, fresh| {
         );
     }
     plan.drain.clone_from(&fresh.drain);
+    readiness::take_over_ports(plan, fresh);
     Ok(())
 };
 

@@ -71,7 +71,7 @@ pub(crate) static NOT_READY_STATUS: Opt = Opt {
     ..SECTION
 };
 
-fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
+pub(super) fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
     let settings = given.settings;
     let timeout = settings.one(&READY_TIMEOUT, parse_limit)?;
     let when = settings.one(&READY_WHEN, |text| {
@@ -89,11 +89,11 @@ fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
         let way_out = "use http:URL, or notify; without a condition connections wait until the child takes them";
         return Err(settings.error(&READY_WHEN, fault.way_out(way_out)));
     }
-    let is_asked = timeout.is_some() || listen.is_some();
+    let of_drain_ports = when.is_none();
     let condition = match (when, drain::ports(settings)?) {
         (Some(condition), _) => Some(condition),
-        // A server that is going to be drained is ready when it listens on its ports.
-        (None, Some(DrainPorts::List(ports))) if is_asked => {
+        // See `drain::PORT`.
+        (None, Some(DrainPorts::List(ports))) => {
             let ports = ports.into_iter().map(|(port, _)| port);
             let ports: Vec<u16> = ports.filter(|port| !ours.contains(port)).collect();
             let names: Vec<String> = ports.iter().map(u16::to_string).collect();
@@ -105,6 +105,7 @@ fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
         when,
         timeout,
         text,
+        of_drain_ports,
     });
     let status = settings.one(&NOT_READY_STATUS, parse_status)?;
     plan.health = listen.map(|listen| Health {
@@ -112,6 +113,19 @@ fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
         not_ready_status: status.unwrap_or(DEFAULT_NOT_READY_STATUS),
     });
     Ok(())
+}
+
+/// Takes over the ports of `--drain-port`, where they say when the child is ready. Where the file has none any more, those
+/// before still count: a child may be waiting for them.
+pub(super) fn take_over_ports(plan: &mut Plan, fresh: &Plan) {
+    let is_written = |readiness: &Readiness| !readiness.of_drain_ports;
+    if let Some(next) = fresh.readiness.clone()
+        && !is_written(&next)
+        && !plan.readiness.as_ref().is_some_and(is_written)
+    {
+        let timeout = plan.readiness.as_ref().and_then(|now| now.timeout);
+        plan.readiness = Some(Readiness { timeout, ..next });
+    }
 }
 
 fn parse_status(text: &str) -> Result<u16, Fault> {

@@ -139,6 +139,31 @@ fn each_option_takes_over_all_that_it_puts() {
     }
 }
 
+/// The next child is ready when it listens on the ports that are drained by then.
+#[test]
+fn the_ports_of_a_file_that_is_read_again_say_when_the_next_child_is_ready() {
+    let plan = |ready_when: &str, port: &str| {
+        let mut settings = Settings::default();
+        for (name, value) in [("ready-when", ready_when), ("drain-port", port)] {
+            if !value.is_empty() {
+                settings.set(name, value);
+            }
+        }
+        settings.plan().unwrap()
+    };
+    for (ready_when, before, after, expected) in [
+        ("", "80", "81", "tcp:81"),
+        ("", "", "81", "tcp:81"),
+        ("", "80", "auto", "tcp:80"),
+        ("", "80", "", "tcp:80"),
+        ("tcp:90", "80", "81", "tcp:90"),
+    ] {
+        let read_again = reloaded(&plan(ready_when, before), &plan(ready_when, after)).unwrap();
+        let text = read_again.readiness.map(|readiness| readiness.text);
+        assert_eq!(text.as_deref(), Some(expected), "{before:?} to {after:?}");
+    }
+}
+
 #[test]
 fn what_takes_fixed_words_says_them() {
     for option in all().filter(|option| !option.words.is_empty()) {

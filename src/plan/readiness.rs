@@ -9,7 +9,7 @@ use crate::plan::condition::{self, Condition, missing};
 use crate::words::fault::Fault;
 use crate::words::list::list;
 
-/// When the child is ready (`--ready-when`); without it, it is ready from its start.
+/// When the child is ready (`--ready-when`, or else the ports of `--drain-port`); without it, it is ready from its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Readiness {
     pub(crate) when: ReadyWhen,
@@ -17,6 +17,8 @@ pub(crate) struct Readiness {
     pub(crate) timeout: Option<Duration>,
     /// The condition as the user would write it.
     pub(crate) text: String,
+    /// Nobody has written it: these are the ports of `--drain-port`.
+    pub(crate) of_drain_ports: bool,
 }
 
 /// What tells that the child is ready.

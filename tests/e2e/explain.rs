@@ -649,7 +649,7 @@ fn values(options: &[&str]) -> String {
 fn values_that_follow_from_others_are_shown() {
     for (options, row) in [
         (
-            &["--drain-port", "80,443", "--health-listen", ":9000"][..],
+            &["--drain-port", "80,443"][..],
             "ready-when tcp:80,443 default",
         ),
         (
@@ -673,8 +673,7 @@ fn values_that_follow_from_others_are_shown() {
         let last = values.lines().last().unwrap_or_default();
         assert!(last.starts_with("No other option is set"), "{values}");
     }
-    // Nothing asks when it is ready; no step asks how long.
-    assert!(!values(&["--drain-port", "80"]).contains("\nready-when "));
+    // No step asks how long.
     assert!(!values(&["--ladder", "TERM:1s,INT:2s"]).contains("\ngrace "));
 }
 

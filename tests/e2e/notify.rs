@@ -16,7 +16,7 @@ use crate::identity::is_root;
 use crate::support::running::Running;
 use crate::support::stepdown::can_be_pid1;
 use crate::support::{
-    BOUND, Mode, Stepdown, binary, both, holds_within, need, proc, uninterrupted, wait_until,
+    BOUND, Mode, Stepdown, binary, both, holds_within, need, net, proc, uninterrupted, wait_until,
 };
 
 /// The service manager above and the pipe to the child below.
@@ -164,9 +164,38 @@ fn the_manager_hears_that_the_file_is_read_again() {
 }
 
 #[test]
+fn a_server_that_is_to_be_drained_is_ready_once_it_listens() {
+    need!(binary::installed("/usr/bin/python3"));
+    both(|mode| {
+        let stage = Stage::new();
+        let gate = stage.dir.path().join("orders");
+        let port = net::free_port();
+        let server = format!(
+            "import signal, socket\n\
+             print('waits', flush=True)\n\
+             open({gate:?}).read()\n\
+             listening = socket.create_server(('127.0.0.1', {port}))\n\
+             signal.pause()"
+        );
+        let mut run = Stepdown::in_mode(mode)
+            .args([format!("--drain-port={port}")])
+            .env("NOTIFY_SOCKET", stage.dir.path().join("manager"))
+            .child(["/usr/bin/python3", "-c", &server])
+            .start();
+        run.says("waits");
+        stage.told_nothing();
+        drop(OpenOptions::new().write(true).open(&gate));
+        assert_eq!(stage.told(), "READY=1");
+        run.signal(Signal::SIGTERM);
+        assert_eq!(stage.told(), "STOPPING=1");
+        run.wait().code(143).nothing_left();
+    });
+}
+
+#[test]
 fn a_manager_that_is_gone_costs_one_line() {
     let mut stage = Stage::new();
-    let port = crate::support::net::free_port();
+    let port = net::free_port();
     let listen = format!("127.0.0.1:{port}");
     let notify = Stepdown::new().args(["--ready-when", "notify", "--health-listen", &listen]);
     let (mut run, mut orders) = stage.start(notify);
@@ -177,9 +206,9 @@ fn a_manager_that_is_gone_costs_one_line() {
     }
     // All of it has been taken.
     wait_until("the last status counts", || {
-        let mut stream = crate::support::net::connect(port);
+        let mut stream = net::connect(port);
         let asked = b"GET /status HTTP/1.0\r\n\r\n";
-        let answer = crate::support::net::ask(&mut stream, asked, |a| a.ends_with(b"\n"));
+        let answer = net::ask(&mut stream, asked, |a| a.ends_with(b"\n"));
         String::from_utf8_lossy(&answer).contains(r#""status":"4""#)
     });
     run.logs("NOTIFY_SOCKET");
@@ -281,7 +310,7 @@ fn a_message_with_descriptors_is_taken_and_they_are_closed() {
 fn a_barrier_is_kept_until_all_before_it_counts() {
     both(|mode| {
         let stage = Stage::new();
-        let port = crate::support::net::free_port();
+        let port = net::free_port();
         let listen = format!("127.0.0.1:{port}");
         let notify =
             Stepdown::in_mode(mode).args(["--ready-when=notify", "--health-listen", &listen]);
@@ -459,15 +488,14 @@ fn systemd_notify_from_a_shell_is_heard() {
 #[test]
 fn a_child_that_stops_on_its_own_account_is_not_ready_any_more() {
     let stage = Stage::new();
-    let port = crate::support::net::free_port();
+    let port = net::free_port();
     let listen = format!("127.0.0.1:{port}");
     let notify = Stepdown::new().args(["--ready-when", "notify", "--health-listen", &listen]);
     let (mut run, mut orders) = stage.start(notify);
     let check = |path: &str| {
-        let mut stream = crate::support::net::connect(port);
+        let mut stream = net::connect(port);
         let asked = format!("GET {path} HTTP/1.0\r\n\r\n");
-        let answer =
-            crate::support::net::ask(&mut stream, asked.as_bytes(), |a| a.ends_with(b"\n"));
+        let answer = net::ask(&mut stream, asked.as_bytes(), |a| a.ends_with(b"\n"));
         String::from_utf8_lossy(&answer).into_owned()
     };
     assert!(check("/readyz").starts_with("HTTP/1.0 503"));
@@ -487,7 +515,7 @@ fn a_child_that_stops_on_its_own_account_is_not_ready_any_more() {
 fn what_the_child_says_has_one_name_in_the_log_in_the_report_and_in_the_status() {
     both(|mode| {
         let stage = Stage::new();
-        let port = crate::support::net::free_port();
+        let port = net::free_port();
         let report = stage.dir.path().join("report.json");
         let notify = Stepdown::in_mode(mode)
             .args(["--ready-when=notify", "-v", "--log-format=json"])
@@ -553,16 +581,16 @@ fn what_the_child_says_has_one_name_in_the_log_in_the_report_and_in_the_status()
 #[test]
 fn balancers_that_were_told_of_a_stop_that_did_not_come_are_told_again() {
     let stage = Stage::new();
-    let port = crate::support::net::free_port();
+    let port = net::free_port();
     let listen = format!("127.0.0.1:{port}");
     let notify = Stepdown::new()
         .args(["--ready-when", "notify", "--health-listen", &listen])
         .args(["--drain-checks=2", "--drain-checks-timeout=2s"]);
     let (mut run, mut orders) = stage.start(notify);
     let status = || {
-        let mut stream = crate::support::net::connect(port);
+        let mut stream = net::connect(port);
         let asked = b"GET /readyz HTTP/1.0\r\n\r\n";
-        let answer = crate::support::net::ask(&mut stream, asked, |a| a.ends_with(b"\n"));
+        let answer = net::ask(&mut stream, asked, |a| a.ends_with(b"\n"));
         String::from_utf8_lossy(&answer)[9..12].to_owned()
     };
     order(&mut run, &mut orders, "say READY=1");

@@ -241,8 +241,8 @@ pub(super) const VALUES: &[Values] = &[
             ("file:PATH", "the file is made or changed"),
             ("notify", "it says READY=1 (sd_notify(3))"),
         ],
-        more: "Without this option the command is ready from its start, and with --health-listen once it listens on \
-               the ports of --drain-port.",
+        more: "Without this option the command is ready once it listens on the ports of --drain-port, and without such \
+               ports, or with auto, from its start.",
     },
     Values {
         options: &[&liveness::LIVE_WHEN],
