@@ -130,8 +130,9 @@ fn each_generation_has_a_cgroup_of_its_own_and_none_is_left() {
             .args(["--restart-on=USR2", "--sweep-grace=100ms"])
             // A daemon that nobody but the cgroup knows, and that ignores TERM.
             .shell(
-                "(setsid sh -c 'trap \"\" TERM; echo deaf; while :; do sleep 0.05; done' &); \
-                 trap 'exit 0' TERM; while :; do sleep 0.02; done",
+                "trap 'exit 0' TERM; \
+                 (setsid sh -c 'trap \"\" TERM; echo deaf; while :; do sleep 0.05; done' &); \
+                 while :; do sleep 0.02; done",
             )
             .start();
         run.says("deaf");
