@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use nix::sys::signal::Signal;
 use crate::support::docker::{self, Image};
 use crate::support::ended::Ended;
 use crate::support::mark::Mark;
-use crate::support::{BOUND, Stepdown, binary, need, wait_until};
+use crate::support::{BOUND, Stepdown, binary, holds_within, need, wait_until};
 
 fn gallery() -> String {
     Image::from_scratch("gallery")
@@ -146,6 +147,30 @@ fn a_container_without_its_client_is_found_and_removed() {
     assert!(!name.is_there(), "it has been removed");
 }
 
+/// As one that is being removed already, or an engine that is too busy.
+#[test]
+fn a_removal_that_fails_is_tried_again() {
+    need!(docker::available());
+    let dir = tempfile::tempdir().expect("a directory");
+    let client = dir.path().join("docker");
+    let script = "#!/bin/sh\ncase $1 in rm) mkdir \"$0.failed\" && exit 1;; esac\n\
+                  PATH=${PATH#*:} exec docker \"$@\"\n";
+    fs::write(&client, script).expect("a file of our own");
+    fs::set_permissions(&client, fs::Permissions::from_mode(0o755)).expect("as before");
+    let path = std::env::var("PATH").expect("it is set");
+    let name = Name::new();
+    let command = run(&name, &["--rm"], ["hanging-handler", "broken"]);
+    let ended = check(&["--within=2s"])
+        .env("PATH", format!("{}:{path}", dir.path().display()))
+        .child(&command)
+        .start()
+        .wait_within(ENGINE_BOUND);
+    ended.code(1).nothing_left();
+    ended.said(&format!("  happened: 1 left behind: container {}", name.0));
+    assert!(dir.path().join("docker.failed").exists());
+    assert!(!name.is_there(), "it has been removed");
+}
+
 /// The command is a script: which container it starts is said by its name.
 #[test]
 fn a_named_container_counts_whoever_has_started_it() {
@@ -200,7 +225,8 @@ fn killed_it_leaves_no_container() {
     checking.mark().wait_until_gone();
     checking.wait().died_of(Signal::SIGKILL);
     // The engine takes it away by itself once it has ended (--rm).
-    wait_until("the container is gone", || !name.is_there());
+    let gone = holds_within(ENGINE_BOUND, || !name.is_there());
+    assert!(gone, "the container is still there");
 }
 
 /// `docker-compose up` of two programs in this state, described by a file in `dir`.

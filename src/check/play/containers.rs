@@ -20,6 +20,9 @@ use crate::words::signal::Signal;
 /// How long the engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So often the removal of a container is tried: it may come to its end meanwhile, or its engine be too busy.
+const REMOVALS: u32 = 3;
+
 /// Options of the clients, before their subcommand, that take a value as a word of its own.
 const WITH_VALUE: [&str; 12] = [
     "--config",
@@ -137,11 +140,23 @@ impl Containers {
         if self.names.is_empty() && self.starts == Starts::Nothing {
             return Ok(Vec::new());
         }
-        let found = self.find(id.as_deref().map(str::trim), engine)?;
-        for (id, _) in &found {
-            let remove = ["rm", "--force", id].map(OsString::from);
-            let words = self.client.iter().cloned().chain(remove);
-            engine.output(&words.collect::<Vec<_>>())?;
+        let id = id.as_deref().map(str::trim);
+        let found = self.find(id, engine)?;
+        let mut still_there = found.clone();
+        for tried in 1..=REMOVALS {
+            let mut failed = None;
+            for (id, _) in &still_there {
+                let remove = ["rm", "--force", id].map(OsString::from);
+                let words = self.client.iter().cloned().chain(remove);
+                failed = failed.or(engine.output(&words.collect::<Vec<_>>()).err());
+            }
+            let Some(why) = failed else {
+                break;
+            };
+            still_there = self.find(id, engine)?;
+            if tried == REMOVALS && !still_there.is_empty() {
+                return Err(why);
+            }
         }
         Ok(found.into_iter().map(|(_, left)| left).collect())
     }
