@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
@@ -19,6 +20,10 @@ const LONGEST: usize = 64 * 1024;
 const FIELDS: usize = 100;
 /// What may stand between the parts of a body.
 const MARGIN: usize = 16 * 1024;
+/// So much of a body that nobody wants is read, for so long: a server that is left within its answer logs an error. (The
+/// kubelet reads 10 KB.)
+const REST: usize = 16 * 1024;
+const FOR_THE_REST: Duration = Duration::from_millis(200);
 
 /// What is sent, and what is to be read of the answer.
 pub(super) struct Question {
@@ -44,28 +49,52 @@ pub(super) fn ask(
         Listener::Serving => first_that_connects(addresses, patience)?,
         Listener::Beside => marked(addresses, patience)?,
     };
+    reset_at_close(&stream, true);
+    let answered = answered(&mut stream, question, &limit);
+    reset_at_close(&stream, answered.is_err());
+    answered
+}
+
+/// Given up, or killed, we end the connection by a reset: otherwise it would stay with the server with a request that
+/// nobody waits for, and count as one that is in flight. (socket(7), SO_LINGER.)
+fn reset_at_close(stream: &TcpStream, resets: bool) {
+    let linger = libc::linger {
+        l_onoff: i32::from(resets),
+        l_linger: 0,
+    };
+    let _ = setsockopt(stream, sockopt::Linger, &linger);
+}
+
+fn answered(
+    stream: &mut TcpStream,
+    question: &Question,
+    limit: &Limit,
+) -> Result<HttpResponse, String> {
     let sent = stream.set_write_timeout(Some(limit.left()?));
     sent.and_then(|()| stream.write_all(&question.text))
         .map_err(|error| why(&error))?;
     let mut bytes = Vec::new();
     let (status, framing) = loop {
-        if read(&mut stream, &mut bytes, &limit)? == 0 {
+        if read(stream, &mut bytes, limit)? == 0 {
             return Err("the connection was closed before the answer".to_owned());
         }
         if let Some(found) = parsed(&mut bytes)? {
             break found;
         }
     };
-    if question.most == 0 || question.is_head || [204, 304].contains(&status.as_u16()) {
-        let body = Vec::new();
+    let mut body = Vec::new();
+    if question.is_head || [204, 304].contains(&status.as_u16()) {
         return Ok(HttpResponse { status, body });
     }
-    let mut body = Vec::new();
+    if question.most == 0 {
+        read_rest(stream, bytes, framing, limit);
+        return Ok(HttpResponse { status, body });
+    }
     while !framing.is_whole(&mut bytes, &mut body)? {
         if bytes.len().saturating_add(body.len()) > question.most.saturating_add(MARGIN) {
             return Err("the answer is too long".to_owned());
         }
-        if read(&mut stream, &mut bytes, &limit)? == 0 {
+        if read(stream, &mut bytes, limit)? == 0 {
             if framing != Framing::ToTheEnd {
                 return Err("the connection was closed within the answer".to_owned());
             }
@@ -77,6 +106,22 @@ pub(super) fn ask(
         return Err("the answer is too long".to_owned());
     }
     Ok(HttpResponse { status, body })
+}
+
+/// Reads what nobody wants, as far as it comes soon.
+fn read_rest(stream: &mut TcpStream, mut bytes: Vec<u8>, framing: Framing, limit: &Limit) {
+    let Ok(left) = limit.left() else {
+        return;
+    };
+    let limit = Limit {
+        began: Instant::now(),
+        patience: left.min(FOR_THE_REST),
+    };
+    let mut body = Vec::new();
+    while bytes.len().saturating_add(body.len()) < REST
+        && matches!(framing.is_whole(&mut bytes, &mut body), Ok(false))
+        && read(stream, &mut bytes, &limit).is_ok_and(|count| count > 0)
+    {}
 }
 
 /// A connection to the one beside that which serves.
@@ -262,6 +307,8 @@ pub(super) fn parsed(head: &mut Vec<u8>) -> Result<Option<(StatusCode, Framing)>
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -283,6 +330,46 @@ mod tests {
             code(200)
         );
         assert_eq!(status("HTTP/1.1 101 Other\r\n\r\n"), code(101));
+    }
+
+    fn asked(server: &TcpListener, patience: u64) -> Result<StatusCode, String> {
+        let question = Question {
+            text: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            is_head: false,
+            most: 0,
+        };
+        let addresses = [server.local_addr().unwrap()];
+        let patience = Duration::from_millis(patience);
+        let answer = ask(&question, &addresses, patience, Listener::Serving)?;
+        Ok(answer.status)
+    }
+
+    #[test]
+    fn an_answer_is_not_cut_off_within_its_body() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (answer, end) = std::thread::scope(|scope| {
+            let serves = scope.spawn(|| {
+                let (mut stream, _) = server.accept().unwrap();
+                let _ = stream.read(&mut [0; 64]).unwrap();
+                let head = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc";
+                stream.write_all(head).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+                stream.write_all(b"def").unwrap();
+                stream.read(&mut [0; 64])
+            });
+            (asked(&server, 10_000), serves.join().unwrap())
+        });
+        assert_eq!(answer, Ok(StatusCode::OK));
+        assert_eq!(end.unwrap(), 0);
+    }
+
+    #[test]
+    fn a_question_that_is_given_up_leaves_no_request_behind() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(asked(&server, 50), Err(TOO_LATE.to_owned()));
+        let (mut stream, _) = server.accept().unwrap();
+        let end = stream.read_to_end(&mut Vec::new());
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 
     #[test]

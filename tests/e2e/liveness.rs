@@ -141,6 +141,26 @@ fn one_that_was_stopped_by_a_signal_is_found_and_ended() {
     });
 }
 
+/// The questions that it has not answered are no requests that are waited for.
+#[test]
+fn one_that_hangs_is_not_drained_of_our_own_questions() {
+    both(|mode| {
+        let port = net::free_port();
+        let mut run = watched(mode, &format!("http://127.0.0.1:{port}/status/200"))
+            .args(["--live-timeout", "300ms", "--live-failures", "3"])
+            .args([&*format!("--drain-port={port}"), "--drain-timeout=1h"])
+            .child([binary::http().as_os_str(), "registry".as_ref()])
+            .args([port.to_string()])
+            .start();
+        run.logs("ready after");
+        let child = run.children().first().expect("the server").pid;
+        proc::kill(child, Signal::SIGSTOP as i32).expect("it is alive");
+        let ended = run.wait();
+        ended.code(125).nothing_left();
+        ended.logged(&["not alive, 3 of 3"]).logged(&["drained in"]);
+    });
+}
+
 #[test]
 fn a_command_is_asked_once_the_child_is_ready_and_not_before() {
     both(|mode| {
