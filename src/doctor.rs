@@ -58,7 +58,7 @@ impl Examination {
         grace: Option<&str>,
         json: bool,
     ) -> Result<Self, Error> {
-        let signal = signal.map(parse_signal).transpose();
+        let signal = signal.map(|text| ending(parse_signal(text)?)).transpose();
         let grace = grace.map(parse_duration).transpose();
         let names_all = names.is_empty() && !target::is_in_container();
         if names_all {
@@ -158,6 +158,15 @@ impl Examination {
 }
 
 /// The worst of all of them.
+/// A signal that a stop can begin with.
+fn ending(signal: Signal) -> Result<Signal, Fault> {
+    if signal.stops_a_process() {
+        let fault = Fault::new(format!("{signal} does not end a process, it only stops it"));
+        return Err(fault.way_out("name the signal that asks for the end, for example TERM"));
+    }
+    Ok(signal)
+}
+
 fn verdict(examined: &[Examined], failed: &[(String, String)]) -> Verdict {
     let is = |verdict| examined.iter().any(|one| one.diagnosis.verdict == verdict);
     if is(Verdict::StopsNot) {

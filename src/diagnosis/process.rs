@@ -103,6 +103,8 @@ impl ProcessLook {
             SignalAction::Blocks
         } else if Self::has(self.caught, signal) {
             SignalAction::Handles
+        } else if signal.is_ignored_by_default() {
+            SignalAction::Ignores
         } else if self.is_init {
             SignalAction::Dropped
         } else {

@@ -129,6 +129,12 @@ impl Signal {
         of_keys_and_size.contains(&self) || (self.is_job_control() && self != Self::STOP)
     }
 
+    /// Whether its default action ends no process and stops none (signal(7)).
+    pub(crate) fn is_ignored_by_default(self) -> bool {
+        let urgent = Self::of(Standard::SIGURG);
+        [Self::CHLD, Self::CONT, urgent, Self::WINCH].contains(&self)
+    }
+
     /// Whether the default action of the signal is to stop the process (signal(7)).
     pub(crate) fn stops_a_process(self) -> bool {
         [Self::STOP, Self::TSTP, Self::TTIN, Self::TTOU].contains(&self)

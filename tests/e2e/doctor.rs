@@ -237,6 +237,8 @@ fn an_ignored_signal_is_inherited() {
     let mut run = runs(Mode::Ordinary, "/bin/sh", ["-c", &nohup]);
     let pid = run.pid().to_string();
     answers(&["--signal", "HUP", &pid], 1, &["ignores HUP"]);
+    // Its default action ends nobody.
+    answers(&["--signal", "WINCH", &pid], 1, &["ignores WINCH"]);
     answers(&[&pid], 0, &["ends on TERM"]);
     let script = format!(
         "trap '' TERM; {} -- {stuck} plain",
@@ -433,6 +435,10 @@ fn by_name_each_of_several_and_by_what_is_no_name() {
     doctor(&[""]).code(125).logged(&["an empty name"]);
     for (words, place) in [
         (["--signal", "TREM", "1"], "stepdown: --signal"),
+        (
+            ["--signal", "TSTP", "1"],
+            "stepdown: --signal: TSTP does not end a process",
+        ),
         (["--grace", "soon", "1"], "stepdown: --grace"),
     ] {
         doctor(&words).code(125).logged(&[place]);
