@@ -360,10 +360,11 @@ impl Supervisor {
         if self.beside.is_none() {
             self.act(Action::RestoreTerminal);
         }
-        self.reload_if_asked();
         let until = now.saturating_add(delay);
         self.state = State::Between { until, last };
-        if delay.is_zero() {
+        // What has been read comes as an event, before what is due.
+        let is_read_first = self.reload_if_asked();
+        if delay.is_zero() && !is_read_first {
             self.next_generation(now);
         }
     }

@@ -190,12 +190,12 @@ const RELOAD: TakeOver = |plan, fresh| {
     let drain = fresh.drain.as_ref();
     if plan.health.is_none() && drain.is_some_and(|drain| drain.checks.is_some()) {
         return Err(
-            "drain-checks: nobody answers the checks, and only a restart sets up the endpoint",
+            "drain-checks: nobody answers the checks, and only a restart of stepdown sets up the endpoint",
         );
     }
     if !plan.awaits_notification() && fresh.drains_until(|when| *when == UntilWhen::Notify) {
         return Err(
-            "drain-until: notify needs a socket for the child, which only a restart sets up",
+            "drain-until: notify needs a socket for the child, which only a restart of stepdown sets up",
         );
     }
     plan.drain.clone_from(&fresh.drain);

@@ -281,7 +281,9 @@ fn shown_grace(plan: &Plan) -> Option<String> {
 
 pub(super) fn reload_ladder(plan: &mut Plan, fresh: &Plan) -> Result<(), &'static str> {
     if plan.stdin == Stdin::Inherit && fresh.ladder.iter().any(writes) {
-        return Err("ladder: a stdin= or eof step needs the relay, which only a restart sets up");
+        return Err(
+            "ladder: a stdin= or eof step needs the relay, which only a restart of stepdown sets up",
+        );
     }
     plan.ladder.clone_from(&fresh.ladder);
     plan.stop_signal = fresh.stop_signal;

@@ -177,7 +177,7 @@ impl Reader<'_> {
             match name {
                 "run" | "http" | "udp" | "mdns" => {
                     if let Some((first, ..)) = does {
-                        let message = format!("the hook has {first} already");
+                        let message = format!("the hook has a {first:?} already");
                         let way_out = "give each hook one of run, http, udp and mdns";
                         return Err(fault(Fault::new(message).way_out(way_out)));
                     }

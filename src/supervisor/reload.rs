@@ -20,10 +20,12 @@ impl Supervisor {
         true
     }
 
-    /// The next one follows.
-    pub(super) fn reload_if_asked(&mut self) {
-        if std::mem::take(&mut self.reload_asked) {
+    /// The next one follows. Tells whether the file is read before.
+    pub(super) fn reload_if_asked(&mut self) -> bool {
+        let is_asked = std::mem::take(&mut self.reload_asked);
+        if is_asked {
             self.act(Action::Reload);
         }
+        is_asked
     }
 }

@@ -291,7 +291,7 @@ fn mistakes_name_file_line_column_key_and_the_way_out() {
         ),
         (
             "pre-stop = [{ run = 'true', udp = 'h:1/x' }]",
-            vec!["1:35: pre-stop.udp: the hook has run already"],
+            vec!["1:35: pre-stop.udp: the hook has a \"run\" already"],
         ),
         (
             "[[post-stop]]\nrun = 'true'\ntimeout = 'soon'",

@@ -471,7 +471,7 @@ fn a_reload_changes_it_but_gives_the_child_no_socket() {
     run.says("ready");
     now("drain-until = 'notify'");
     run.signal(Signal::SIGHUP);
-    run.logs("drain-until: notify needs a socket for the child, which only a restart sets up");
+    run.logs("drain-until: notify needs a socket for the child, which only a restart of stepdown sets up");
     now("drain-until = 'exec:false'");
     run.signal(Signal::SIGHUP);
     run.logs("configuration reloaded: drain-until changed");

@@ -104,7 +104,7 @@ fn a_bad_file_is_refused_and_the_old_one_counts() {
             ),
             (
                 "ladder = 'stdin=stop'",
-                "the relay, which only a restart sets up",
+                "the relay, which only a restart of stepdown sets up",
             ),
         ] {
             file.now(bad);
@@ -136,8 +136,9 @@ fn what_only_a_restart_changes_is_said() {
         .start();
     run.says("ready");
     file.now("env = ['A=2']\ngrace = 3\nlog-level = 'warn'\nreload-on = 'HUP'");
-    run.signal(Signal::SIGHUP)
-        .logs("configuration reloaded: grace changed; only a restart changes env, log-level");
+    run.signal(Signal::SIGHUP).logs(
+        "configuration reloaded: grace changed; only a restart of stepdown changes env, log-level",
+    );
     run.signal(Signal::SIGHUP)
         .logs("configuration reloaded: nothing changed");
     // As it was at the start, and so as it is.
@@ -262,9 +263,15 @@ fn a_reload_while_one_life_ends_counts_for_the_next_one() {
         run.signal(Signal::SIGHUP)
             .logs("the configuration is read again before the next start");
         fs::write(file.dir.path().join("go"), "").expect("our own directory");
-        run.wait()
-            .code(0)
-            .logged(&["configuration reloaded: post-stop changed"]);
+        let ended = run.wait();
+        ended.code(0);
+        let at = |line: &str| ended.stderr.find(line);
+        let read = at("configuration reloaded: post-stop changed");
+        assert!(
+            read.is_some() && read < at("generation 2 begins"),
+            "{}",
+            ended.told()
+        );
         assert!(file.dir.path().join("new").exists());
     });
 }

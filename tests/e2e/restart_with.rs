@@ -283,7 +283,7 @@ fn the_file_may_be_read_again_between_two_generations() {
         )
         .expect("our own directory");
         run.signal(Signal::SIGHUP);
-        run.logs("configuration reloaded: ladder changed; only a restart changes restart-limit");
+        run.logs("configuration reloaded: ladder changed; only a restart of stepdown changes restart-limit");
         run.signal(Signal::SIGUSR2).says("lives");
         run.signal(Signal::SIGTERM);
         run.wait().code(0).said("got USR1");

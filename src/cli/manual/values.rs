@@ -104,9 +104,9 @@ pub(super) const VALUES: &[Values] = &[
         page: "configuration.md",
         heading: "",
         forms: &[],
-        more: "Everything about the stop changes: ladder, times, hooks, drain, sweep. The running command, its \
-               settings and the listeners do not; one line names the options that need a restart. A faulty file is \
-               refused, and nothing changes.",
+        more: "Everything about the stop changes: ladder, times, pre-stop and post-stop hooks, drain, sweep. The command, its \
+               settings, pre-start hooks and the listeners do not; one line names the options that need a restart of \
+               stepdown, also where it restarts the command. A faulty file is refused, and nothing changes.",
     },
     Values {
         options: &[&stop::LADDER],

@@ -29,7 +29,7 @@ fn the_new_plan_counts_from_the_next_request_on() {
             0 started, pid 2
             1000 -> reload
             1001 -> take the new plan
-            1001 configuration reloaded: grace changed; only a restart changes user
+            1001 configuration reloaded: grace changed; only a restart of stepdown changes user
             10000 -> notready
             10000 -> term to the child
             10000 stopping: --max-runtime is over
@@ -127,7 +127,7 @@ fn a_new_plan_that_comes_before_the_start_counts_from_the_start_on() {
             1000 -> start
             1000 started, pid 2
             1000 -> take the new plan
-            1000 configuration reloaded: grace changed; only a restart changes user
+            1000 configuration reloaded: grace changed; only a restart of stepdown changes user
             2000 -> notready
             2000 -> term to the child
             2000 stopping: TERM from pid 9

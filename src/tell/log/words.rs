@@ -427,7 +427,11 @@ fn reloaded(f: &mut fmt::Formatter<'_>, changed: &[&str], needs_restart: &[&str]
     }
     match needs_restart {
         [] => Ok(()),
-        _ => write!(f, "; only a restart changes {}", needs_restart.join(", ")),
+        _ => write!(
+            f,
+            "; only a restart of stepdown changes {}",
+            needs_restart.join(", ")
+        ),
     }
 }
 
