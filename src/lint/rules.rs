@@ -95,7 +95,8 @@ rules! {
         "name a signal that the program handles, for example SIGTERM";
     SIGNAL_NOT_TAKEN "signal-not-taken" Error:
         "the program does not stop on this signal",
-        "the program goes on running, and is killed when the grace period is over",
+        "the program goes on running, and is killed when the grace period is over; where stepdown only forwards the signal, \
+         hooks and drain are left out",
         "name a signal on which the program stops (STOPSIGNAL, stop_signal); for a shell, remove the trap; for stepdown, \
          add the signal to --stop-on";
     SIGNAL_CUTS "signal-cuts" Note:

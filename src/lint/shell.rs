@@ -159,9 +159,12 @@ impl Text {
         let name = last.words.first().map_or("", |word| word.text.as_str());
         let start = last.words.first().map_or(0, |word| word.start);
         let is_plain = last.kind == Kind::Simple && !last.is_piped && !last.is_background;
-        if self.execs > 0 {
-            let is_it = is_plain && name == "exec";
-            return Fate::Execs(is_it.then(|| program_of_exec(&last.words)));
+        if is_plain && name == "exec" {
+            return Fate::Execs(Some(program_of_exec(&last.words)));
+        }
+        // One that stands before is in a branch, or only redirects: what comes last may still be reached.
+        if self.execs > 0 && !(is_plain && self.is_program(last)) {
+            return Fate::Execs(None);
         }
         if self.has_trap {
             let ignores = self.ignores_term().filter(|_| !self.has_inner_trap);
