@@ -138,7 +138,10 @@ impl ReadLog {
             },
             "started" => "running",
             "start-failed" if self.child.is_none() => "sweep",
-            "stop-asked" if !self.asked && self.child.is_some() => "stopping",
+            // Also while nobody has taken over from it yet.
+            "stop-asked" if !self.asked && (self.child.is_some() || self.phase == "running") => {
+                "stopping"
+            }
             "drain-started" => "drain",
             "aborted" | "step" => "ladder",
             "child-exited" | "child-left" if self.phase != "pre-stop" => "sweep",

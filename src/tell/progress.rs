@@ -436,7 +436,12 @@ impl Progress {
             Record::Started { .. } => "running",
             // One that was not ready in time is there, and stopped.
             Record::StartFailed(_) if self.child.is_none() => "sweep",
-            Record::StopAsked { .. } if !self.asked && self.child.is_some() => "stopping",
+            // Also while the process that takes over is waited for.
+            Record::StopAsked { .. }
+                if !self.asked && (self.child.is_some() || self.phase == "running") =>
+            {
+                "stopping"
+            }
             Record::DrainStarted(_) => "drain",
             Record::Step { .. } | Record::Aborted { .. } => "ladder",
             Record::ChildExited { .. } | Record::ChildLeft { .. } => {

@@ -201,7 +201,7 @@ impl Keeper {
     /// | `STEPDOWN_LAST_SIGNAL` | the signal that asked for its stop |
     /// | `STEPDOWN_LAST_EXIT_CODE` | what stepdown exited with |
     /// | `STEPDOWN_LAST_CLEAN` | 1 for status 0 or an end by the ladder's signal, 0 for anything else |
-    /// | `STEPDOWN_LAST_ESCALATED` | 1 if KILL was needed |
+    /// | `STEPDOWN_LAST_ESCALATED` | 1 if the command needed KILL |
     /// | `STEPDOWN_LAST_STOP_MS` | how long the stop took, in milliseconds |
     /// | `STEPDOWN_LAST_ENDED_AT` | when it ended, in seconds since 1970 |
     /// | `STEPDOWN_LAST_RESTARTS` | how many restarts nobody had asked for |
