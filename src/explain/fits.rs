@@ -144,6 +144,10 @@ fn told(plan: &Plan, asked: Fits, grace: Duration, took: Option<Duration>, neede
     }
     let shown = Shown(grace);
     let _ = match took {
+        _ if grace.is_zero() => writeln!(
+            text,
+            "It does not fit: with a grace period of 0 s the platform sends KILL at once."
+        ),
         None if plan.waits_for_platform() => writeln!(
             text,
             "It does not fit: without --grace and --deadline the command alone may take {shown} and longer, and what\n\
@@ -196,6 +200,8 @@ mod tests {
         assert!(!fits("9.9s") && fits("10s") && fits("11s"));
         let tight = judged(&plan, asked("10s")).text;
         assert!(tight.contains("11 s would be safe"), "{tight}");
+        let at_once = judged(&plan, asked("0"));
+        assert!(!at_once.fits && at_once.text.ends_with("the platform sends KILL at once.\n"));
         let never = judged(&[("no-kill", "on")], asked("1h"));
         assert!(!never.fits && never.text.contains("without end"));
         // Within its deadline it is with a margin.
