@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -90,8 +91,15 @@ fn a_leftover_that_hides_its_environment_is_seen_by_its_session() {
     mark.wait_until_gone();
 }
 
+/// A run of its own removes the images of runs that are over as well, also while another story builds one.
+fn no_other_run() -> MutexGuard<'static, ()> {
+    static RUNS: Mutex<()> = Mutex::new(());
+    RUNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A run of its own of one of the stories below, which nobody else tells; started by these words.
 fn run_by(words: &[&str], story: &str, variables: &[(&str, &str)]) -> (Output, String) {
+    let _alone = no_other_run();
     let ran = Command::new("env")
         .args(words)
         .arg(std::env::current_exe().expect("the tests"))
@@ -224,6 +232,7 @@ fn images_are_gone_after_the_run_and_the_next_one_has_its_own() {
 #[test]
 fn images_of_runs_that_are_over_go_and_no_others() {
     need!(docker::available());
+    let _alone = no_other_run();
     let labelled = |name, run: &str| {
         let line = format!("LABEL {}={run}", machine::LABEL);
         Image::from_scratch(name)
