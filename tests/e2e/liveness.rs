@@ -122,22 +122,31 @@ fn only_failures_in_a_row_count() {
     });
 }
 
+/// A server that is stopped by a signal once it listens on its port, with these options besides, is found at the second
+/// check.
+fn stopped_server(mode: Mode, options: &dyn Fn(u16) -> [String; 2]) -> Ended {
+    let port = net::free_port();
+    let mut run = watched(mode, &format!("http://127.0.0.1:{port}/status/200"))
+        .args(["--live-timeout", "300ms", "--live-failures", "2"])
+        .args(options(port))
+        .child([binary::http().as_os_str(), "registry".as_ref()])
+        .args([port.to_string()])
+        .start();
+    run.logs("ready after");
+    let child = run.children().first().expect("the server").pid;
+    proc::kill(child, Signal::SIGSTOP as i32).expect("it is alive");
+    let ended = run.wait();
+    ended.code(125).nothing_left();
+    ended.logged(&["not alive, 2 of 2"]).logged(&["unhealthy"]);
+    ended
+}
+
 #[test]
 fn one_that_was_stopped_by_a_signal_is_found_and_ended() {
     both(|mode| {
-        let port = net::free_port();
-        let mut run = watched(mode, &format!("http://127.0.0.1:{port}/status/200"))
-            .args(["--live-timeout", "300ms", "--live-failures", "2"])
-            .args(["--ready-when", &format!("tcp:{port}")])
-            .child([binary::http().as_os_str(), "registry".as_ref()])
-            .args([port.to_string()])
-            .start();
-        run.logs("ready after");
-        let child = run.children().first().expect("the server").pid;
-        proc::kill(child, Signal::SIGSTOP as i32).expect("it is alive");
-        let ended = run.wait();
-        ended.code(125).nothing_left();
-        ended.logged(&["not alive, 2 of 2"]).logged(&["unhealthy"]);
+        stopped_server(mode, &|port| {
+            ["--ready-when".to_owned(), format!("tcp:{port}")]
+        });
     });
 }
 
@@ -145,19 +154,13 @@ fn one_that_was_stopped_by_a_signal_is_found_and_ended() {
 #[test]
 fn one_that_hangs_is_not_drained_of_our_own_questions() {
     both(|mode| {
-        let port = net::free_port();
-        let mut run = watched(mode, &format!("http://127.0.0.1:{port}/status/200"))
-            .args(["--live-timeout", "300ms", "--live-failures", "3"])
-            .args([&*format!("--drain-port={port}"), "--drain-timeout=1h"])
-            .child([binary::http().as_os_str(), "registry".as_ref()])
-            .args([port.to_string()])
-            .start();
-        run.logs("ready after");
-        let child = run.children().first().expect("the server").pid;
-        proc::kill(child, Signal::SIGSTOP as i32).expect("it is alive");
-        let ended = run.wait();
-        ended.code(125).nothing_left();
-        ended.logged(&["not alive, 3 of 3"]).logged(&["drained in"]);
+        let drained = |port| {
+            [
+                format!("--drain-port={port}"),
+                "--drain-timeout=1h".to_owned(),
+            ]
+        };
+        stopped_server(mode, &drained).logged(&["drained in"]);
     });
 }
 
