@@ -232,7 +232,10 @@ impl Kernel {
                 Ok(opened) => self.life.listeners.push(opened),
                 Err(errno) => {
                     self.close_sockets();
-                    let why = error_text(errno as i32);
+                    let why = match socket.port() {
+                        Some(_) => listening::refusal(errno),
+                        None => error_text(errno as i32),
+                    };
                     return Err(format!("--listen {}: cannot listen: {why}", socket.text));
                 }
             }

@@ -177,7 +177,9 @@ fn plain_step(
             );
             match nearest_step(upper) {
                 Some(near) => fault.way_out(format!("did you mean {near}?")),
-                None => fault.way_out("a step is a signal, SAME, eof, stdin=TEXT or exec=COMMAND"),
+                None => fault.way_out(
+                    "a step is a signal, SAME, eof, stdin=TEXT or exec=COMMAND; where TEXT or COMMAND holds a comma, quote it",
+                ),
             }
         })?),
     };

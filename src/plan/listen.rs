@@ -32,9 +32,13 @@ impl Listen {
             (_, Ok(address)) => vec![address],
             _ => {
                 let fault = Fault::new(format!("{text:?} is no address with a port"));
-                return Err(fault.way_out(
-                    "write ADDR:PORT, as 127.0.0.1:9000, or :9000 for all; ports go up to 65535",
-                ));
+                return Err(fault.way_out(bracketed(text).map_or_else(
+                    || {
+                        "write ADDR:PORT, as 127.0.0.1:9000, or :9000 for all; ports go up to 65535"
+                            .into()
+                    },
+                    |bracketed| format!("an IPv6 address stands in brackets: write {bracketed}"),
+                )));
             }
         };
         Ok(Self {
@@ -55,4 +59,11 @@ impl Listen {
             SocketAddr::new(own, address.port())
         })
     }
+}
+
+/// What was probably meant, if the brackets of an IPv6 address are missing.
+fn bracketed(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.rsplit_once(':')?;
+    let ip: Ipv6Addr = ip.parse().ok()?;
+    Some(SocketAddr::from((ip, port.parse().ok()?)))
 }

@@ -10,6 +10,7 @@ use nix::sys::socket::{
     getsockname, listen, setsockopt, socket, sockopt,
 };
 
+use super::error_text;
 use super::steering::{Steering, steer};
 
 /// Whether others may listen on the same address (socket(7), SO_REUSEPORT).
@@ -37,6 +38,19 @@ pub(crate) fn tcp(addresses: &[SocketAddr], sharing: Sharing) -> nix::Result<Own
         }
     }
     result
+}
+
+/// The text of what [`tcp`] was refused with, and the way out where there is one.
+pub(crate) fn refusal(errno: Errno) -> String {
+    let why = error_text(errno as i32);
+    let way_out = match errno {
+        Errno::EADDRINUSE => "`ss -ltnp` shows who listens there",
+        // ip(7), ip_unprivileged_port_start.
+        Errno::EACCES => "a port below 1024 needs the capability NET_BIND_SERVICE",
+        Errno::EADDRNOTAVAIL => "this machine has no such address; :PORT is all that it has",
+        _ => return why,
+    };
+    format!("{why}: {way_out}")
 }
 
 fn tcp_at(address: SocketAddr, sharing: Sharing) -> nix::Result<OwnedFd> {

@@ -28,7 +28,7 @@ use crate::plan::{Health, Plan};
 use crate::reactor::Reactor;
 use crate::record::Record;
 use crate::sys::listening::Sharing;
-use crate::sys::{descriptors, error_text, listening};
+use crate::sys::{descriptors, listening};
 use crate::tell::endpoint::checkers::Checkers;
 use crate::tell::endpoint::exchange::{Request, Response};
 use crate::tell::metrics;
@@ -103,7 +103,7 @@ impl Endpoint {
             )
         };
         let bound = listening::tcp(&health.listen.addresses, Sharing::Alone)
-            .map_err(|errno| failed(error_text(errno as i32)))?;
+            .map_err(|errno| failed(listening::refusal(errno)))?;
         let listening = Record::EndpointListening {
             address: listening::address(&bound)
                 .map_or_else(|| health.listen.text.clone(), |address| address.to_string()),

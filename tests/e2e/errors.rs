@@ -261,6 +261,17 @@ const MALFORMED: &[Malformed] = &[
         "nowhere",
         &["is no address with a port", "ports go up to 65535"],
     ),
+    ("listen", "::1:80", &["write [::1]:80"]),
+    (
+        "health-listen",
+        "fe80::1:9000",
+        &["stands in brackets: write [fe80::1]:9000"],
+    ),
+    (
+        "ladder",
+        "stdin=bye,now:5s,KILL",
+        &["unknown step \"now\"", "holds a comma, quote it"],
+    ),
     (
         "fd-store-max",
         "many",

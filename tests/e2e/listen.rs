@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
+use nix::libc;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -15,7 +16,7 @@ use crate::identity::is_root;
 use crate::support::binary;
 use crate::support::net::{free_port, ipv6};
 use crate::support::running::Running;
-use crate::support::{BOUND, Stepdown, both, need, wait_until};
+use crate::support::{BOUND, Stepdown, both, need, seccomp, wait_until};
 
 /// A run of `listener` that listens on a port of 127.0.0.1, in a directory of its own.
 pub(crate) struct Server {
@@ -358,11 +359,14 @@ fn what_cannot_be_listened_on_fails_before_anything_is_started() {
     let unix = |path: &PathBuf| format!("unix:{}", path.display());
     both(|mode| {
         for (address, why) in [
-            (&taken, "in use"),
+            (&taken, "in use: `ss -ltnp` shows who listens there"),
             (&unix(&live), "in use"),
             (&unix(&file), "in use"),
             (&unix(&missing), "No such file or directory"),
-            (&"192.0.2.1:80".to_owned(), "Cannot assign"),
+            (
+                &"192.0.2.1:80".to_owned(),
+                "Cannot assign requested address: this machine has no such address",
+            ),
         ] {
             let ended = Stepdown::in_mode(mode)
                 .args(["--listen=127.0.0.1:0", "--listen", address])
@@ -375,6 +379,21 @@ fn what_cannot_be_listened_on_fails_before_anything_is_started() {
     });
     assert_eq!(fs::read_to_string(&file).expect("still there"), "mine");
     UnixStream::connect(&live).expect("it still listens");
+}
+
+#[test]
+fn who_may_not_listen_on_a_port_is_told_which_capability_is_missing() {
+    for option in ["--listen", "--health-listen"] {
+        let ended = Stepdown::new()
+            .prepared(|| seccomp::refuse(libc::SYS_bind, None, libc::EACCES))
+            .args([option, "127.0.0.1:80"])
+            .shell("echo child")
+            .run();
+        ended.code(125).never_said("child").logged(&[
+            &format!("{option} 127.0.0.1:80: cannot listen: Permission denied"),
+            "the capability NET_BIND_SERVICE",
+        ]);
+    }
 }
 
 #[test]
