@@ -28,7 +28,7 @@ struct Piece {
     /// Part of a pipeline, or not alone otherwise (`!`, a redirection of a group).
     is_piped: bool,
     is_background: bool,
-    /// What follows on the same line is run however this ends (`;`, `||`).
+    /// What follows is run however this ends: on the same line (`;`, `||`), or it takes the exit status (`$?`).
     is_followed: bool,
 }
 
@@ -239,6 +239,8 @@ struct Reader {
     skips_to: Option<&'static str>,
     last_was_exec: bool,
     awaits_condition: bool,
+    /// The command before is asked for its exit status.
+    takes_status: bool,
 }
 
 impl Reader {
@@ -308,6 +310,7 @@ impl Reader {
         }
         // Assignments before the command.
         if is_assignment(text) {
+            self.takes_status |= self.open.is_empty() && text.ends_with("=$?");
             return Some(());
         }
         self.at_command = false;
@@ -463,6 +466,11 @@ impl Reader {
         let mut piece = std::mem::take(&mut self.piece);
         piece.is_background = is_background;
         piece.is_piped |= pipes;
+        let words = piece.words.iter().map(|word| word.text.as_str());
+        let takes_status = std::mem::take(&mut self.takes_status) || words.eq(["exit", "$?"]);
+        if takes_status && let Some(before) = self.text.pieces.last_mut() {
+            before.is_followed = true;
+        }
         if !piece.words.is_empty() || piece.kind != Kind::Simple {
             self.text.pieces.push(piece);
         }

@@ -65,6 +65,10 @@ fn lines_and_scripts() {
         ("node x; true", "in front of node x"),
         ("node x || true", "in front of node x"),
         ("cd /app; node x; echo $?; exit 1", "in front of node x"),
+        ("node x\nrc=$?\necho $rc\nexit $rc", "in front of node x"),
+        ("node x\nexit $?", "in front of node x"),
+        ("node x\necho $?\nexit 0", "unknown"),
+        ("node x &\nrc=$?\nexit $rc", "unknown"),
         // It was over soon, as what follows says, or it is not known what it is.
         ("a && echo done", "unknown"),
         ("a\necho done", "unknown"),

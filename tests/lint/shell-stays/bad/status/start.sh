@@ -1,0 +1,5 @@
+#!/bin/sh
+node server.js
+status=$?
+echo "node ended with $status"
+exit $status
