@@ -67,15 +67,28 @@ impl Copies {
         let parts = parts.filter(|part| *part != Component::CurDir);
         let from: PathBuf = parts.collect();
         let here = self.context.join(&from);
-        let file = if here.is_dir() {
+        // None where all of the directory is copied.
+        let name = from.file_name().map_or(Some(""), |name| name.to_str())?;
+        let file = if name.contains('*') {
+            is_one_of(name, tail).then(|| here.with_file_name(tail))?
+        } else if here.is_dir() {
             here.join(tail)
-        } else if tail.is_empty() || is_into && from.file_name()?.to_str()? == tail {
+        } else if tail.is_empty() || is_into && name == tail {
             here
         } else {
             return None;
         };
         file.is_file().then_some(Found::File(file))
     }
+}
+
+/// Whether a file has a name as this pattern with a single `*`.
+fn is_one_of(pattern: &str, name: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return false;
+    };
+    let rest = name.strip_prefix(before);
+    !name.contains('/') && rest.is_some_and(|rest| rest.ends_with(after))
 }
 
 /// The directory that the file is copied into, where that is one of PATH.
@@ -155,6 +168,11 @@ mod tests {
         assert!(find(".", "/app", true, "./run.sh"));
         assert!(find(".", "/app", true, "/app/scripts/go"));
         assert!(find("scripts", "/x", false, "/x/go"));
+        assert!(find("*.sh", "/", true, "/run.sh"));
+        assert!(find("./r*.sh", "/usr/local/bin/", true, "run.sh"));
+        assert!(find("scripts/*", "/x", false, "/x/go"));
+        assert!(!find("*.py", "/", true, "/run.sh"));
+        assert!(!find("*", "/", true, "/scripts/go"));
         assert!(!find("../run.sh", "/entry", false, "/entry"));
         assert!(!find(".", "/app", true, "/app/../../run.sh"));
         assert!(!find("run.sh", "/app/", true, "run.sh"));

@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use parse_dockerfile::{Command, Flag, Instruction, Source as CopySource, UnescapedString};
 
+use super::command::SHELLS;
 use super::copies::{CopiedFile, Copies, Found, From, absolute};
 use super::interpolate::{Lookup, interpolate};
 use super::place::{Lines, Placed, Spot};
-use super::programs::Known;
+use super::programs::{Known, base_name};
 use super::run::{Environment, Platform, Run, Script, Variable, Word, Words};
 use super::shell;
 use super::source::Sources;
@@ -209,7 +210,7 @@ impl Stage {
             let from = match source {
                 CopySource::Path(path) => {
                     let (path, is_known) = self.put_in(&path.value);
-                    if !is_known || path.contains(['*', '?', '[']) || path.contains("://") {
+                    if !is_known || path.contains(['?', '[']) || path.contains("://") {
                         continue;
                     }
                     From::Path(path)
@@ -317,12 +318,18 @@ impl Stage {
     /// The scripts among the first words, where they are here and are for a shell.
     pub(crate) fn scripts(&self, words: &[Word], sources: &mut Sources) -> Vec<Rc<Script>> {
         let mut scripts = Vec::new();
+        let mut is_behind_shell = false;
         for word in words.iter().take(6) {
             let path = word.text.as_str();
             if path.starts_with('-') || path.contains(' ') || path.is_empty() {
                 continue;
             }
-            let Some(found) = self.copies.find(path, &self.workdir) else {
+            let was_behind_shell = is_behind_shell;
+            is_behind_shell = SHELLS.contains(&base_name(path));
+            let find = |path: &str| self.copies.find(path, &self.workdir);
+            // A shell looks for its script in the working directory before it looks in PATH.
+            let here = (was_behind_shell && !path.contains('/')).then(|| format!("./{path}"));
+            let Some(found) = here.and_then(|here| find(&here)).or_else(|| find(path)) else {
                 continue;
             };
             let (text, at) = match found {
