@@ -1,6 +1,6 @@
 //! Hooks without a shell: HTTP requests and UDP datagrams against real servers, in scratch images too.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -334,6 +334,28 @@ fn a_name_that_nobody_resolves_costs_the_timeout_and_no_more() {
         .code(1)
         .logged(&["stepdown health: http://name.test/readyz: no answer in time"]);
     assert!(began.elapsed() < Duration::from_secs(9));
+}
+
+#[test]
+fn an_answer_whose_body_never_ends_is_in_time() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port of loopback");
+    let url = format!("http://{}/", server.local_addr().expect("it is bound"));
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut client in server.incoming().flatten() {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+            let _ = client.read(&mut [0; 1024]).and(client.write_all(head));
+            kept.push(client);
+        }
+    });
+    let asks = || {
+        let question = ["health", "--timeout=150ms", &url];
+        let began = Instant::now();
+        Stepdown::new().args(question).run().status.code() == Some(0)
+            && began.elapsed() < Duration::from_millis(125)
+    };
+    // The machine may be too busy to answer so soon, but not always.
+    assert!((0..50).any(|_| asks()));
 }
 
 /// A name server that takes every question and answers none; then what follows is executed.
