@@ -58,8 +58,10 @@ pub(super) struct Child {
     pub(super) told: Delivered,
     /// Which processes have got KILL from us, ascending: the next round names and counts only others.
     pub(super) killed: Vec<i32>,
-    /// Whether we have sent KILL to any process.
+    /// Whether we have sent KILL to any process but a job.
     pub(super) sent_kill: bool,
+    /// Whether a job was killed, which may have had processes of its own.
+    pub(super) killed_job: bool,
 }
 
 impl Kernel {

@@ -215,7 +215,7 @@ impl Kernel {
         for pid in self.life.jobs.give_up(chosen) {
             // The leader is not reaped yet, so its group is still its own.
             signals::send_if_there(-pid, Signal::KILL);
-            self.life.child.sent_kill = true;
+            self.life.child.killed_job = true;
         }
     }
 }

@@ -76,7 +76,9 @@ impl Kernel {
         // A master reaps its workers itself and then exits with a status of its own. Where the counter is
         // that of the container, there is no doubt.
         let gave_up = self.own_pid == 1 && matches!(status, ExitStatus::Exited(1..=125));
-        if is_kill && !self.life.child.sent_kill || is_main && (self.memory.watched || gave_up) {
+        let child = &self.life.child;
+        let is_not_ours = !child.sent_kill && (is_main || !child.killed_job);
+        if is_kill && is_not_ours || is_main && (self.memory.watched || gave_up) {
             self.look_at_memory();
         }
     }

@@ -1,6 +1,7 @@
 //! Deaths for lack of memory are told as what they are, from the counters of both versions of cgroups.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 
 use crate::support::docker::{available, container, scratch};
@@ -211,6 +212,34 @@ fn the_counter_of_version_2_may_be_older_than_a_run_that_did_not_read_it_before(
         .logged(&["out of memory, perhaps: the kernel has killed 1 process of this cgroup, whose"]);
     // Any other end is none of its business.
     in_a_cgroup(dir.path(), &[], "exit 3").code(3).was_silent();
+}
+
+/// Our KILL was for the check alone.
+#[test]
+fn after_a_check_that_was_given_up_the_child_is_still_told_why() {
+    need!(can_be_pid1());
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port of loopback");
+    let port = server.local_addr().expect("it is bound").port();
+    let asked = dir.path().join("asked");
+    let keeps = std::thread::spawn(move || {
+        // It is never answered.
+        let client = server.accept();
+        fs::write(asked, "").expect("our directory");
+        client
+    });
+    let check = format!("--live-when=http://127.0.0.1:{port}/");
+    let stop = "until [ -e asked ]; do sleep 0.01; done; kill -TERM $PPID";
+    let ended = in_a_cgroup(
+        dir.path(),
+        &[&check, "--live-every=50ms", "--live-timeout=60s"],
+        &format!("trap '{KILLED}' TERM; {stop}; while :; do sleep 0.01; done"),
+    );
+    drop(keeps);
+    ended
+        .code(137)
+        .logged(&["out of memory, perhaps: the kernel has killed 5 processes"])
+        .never_logged("killed 4 processes");
 }
 
 #[test]
