@@ -33,6 +33,7 @@ use life::Life;
 use reaping::Reaping;
 use relay::Order;
 
+mod apart;
 mod asking;
 mod beside;
 mod cannot_start;

@@ -9,15 +9,27 @@ use crate::sys::tree;
 /// Of so many threads it is asked which signals they block.
 const THREADS: usize = 512;
 
-/// One process; `None` when it is gone or there is no /proc.
+/// One process; `None` when it is gone or there is no /proc. Without a command line where one of its threads hangs: to
+/// read it might hang as well.
 pub(crate) fn at(pid: i32) -> Option<ProcessLook> {
+    let argv = if hangs(pid) { Vec::new() } else { argv(pid) };
+    with_argv(pid, argv)
+}
+
+/// The words of its command line. The kernel reads them in the memory of the process, and waits where that is being
+/// changed: for ever, if mmap(2) or a page fault of the process hangs with its file system.
+pub(crate) fn argv(pid: i32) -> Vec<String> {
+    words(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())
+}
+
+/// One process whose command line is known, or is not asked for: this does not hang.
+pub(crate) fn with_argv(pid: i32, argv: Vec<String>) -> Option<ProcessLook> {
     let stat = Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let waits_in = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    let argv = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let mut look = of(pid, stat, &status);
     look.waits_in = waits_in.trim_matches(['\0', '0', '\n']).to_owned();
-    look.argv = words(&argv);
+    look.argv = argv;
     if look.threads > 1 && look.blocked != 0 {
         look.blocked &= blocked_by_all(pid);
     }
@@ -27,6 +39,17 @@ pub(crate) fn at(pid: i32) -> Option<ProcessLook> {
         name.clone_into(&mut look.command);
     }
     Some(look)
+}
+
+/// Whether one of its threads cannot be interrupted (state D).
+pub(crate) fn hangs(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let mut threads = threads.into_iter().flatten().flatten().take(THREADS);
+    threads.any(|thread| {
+        let stat = fs::read(thread.path().join("stat")).ok();
+        stat.and_then(|stat| Stat::parse(&stat))
+            .is_some_and(|stat| stat.state == 'D')
+    })
 }
 
 /// The same one now, unless it has ended or has another parent.

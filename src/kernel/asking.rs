@@ -45,7 +45,7 @@ impl Kernel {
             .filter(|(_, until)| until.when != UntilWhen::Notify)
             .map(|(condition, _)| Ask {
                 condition,
-                probe: Probe::new(now, None),
+                probe: Probe::new(now),
                 outdated: false,
                 said: None,
             })
@@ -61,7 +61,7 @@ impl Kernel {
         for ask in &mut self.life.asking.asks {
             match ask.probe.running() {
                 Some(_) => ask.outdated = true,
-                None => ask.probe = Probe::new(now, None),
+                None => ask.probe = Probe::new(now),
             }
         }
     }
@@ -156,7 +156,7 @@ impl Kernel {
         };
         ask.probe.again(now);
         if std::mem::take(&mut ask.outdated) {
-            ask.probe = Probe::new(now, None);
+            ask.probe = Probe::new(now);
             return;
         }
         let condition = ask.condition;

@@ -14,6 +14,7 @@ use super::relay::Order;
 use super::sockets::steer_all;
 use crate::call::Listener;
 use crate::drive::World;
+use crate::look;
 use crate::machine::{Action, Event, Unopened};
 use crate::plan::Left;
 use crate::sys::descriptors::with_room;
@@ -308,8 +309,12 @@ impl Kernel {
     }
 }
 
-/// What the process was told when it was started (proc_pid_environ(5)).
+/// What the process was told when it was started (proc_pid_environ(5)). It is not asked where a thread hangs: the
+/// kernel reads the memory of the process, and might wait as long.
 fn generation_of(pid: i32) -> Option<u32> {
+    if look::hangs(pid) {
+        return None;
+    }
     let environment = with_room(|| std::fs::read(format!("/proc/{pid}/environ"))).ok()?;
     let mut entries = environment.split(|byte| *byte == 0);
     entries.find_map(|entry| {

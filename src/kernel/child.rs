@@ -22,6 +22,7 @@ use crate::plan::Left;
 use crate::plan::liveness::Liveness;
 use crate::plan::{Plan, Stdin, StepAction};
 use crate::record::StartFailure;
+use crate::sys::descriptors::with_room;
 use crate::sys::signals::Inherited;
 use crate::sys::spawn::{Directory, Failure, Null, Passed, SetupStep};
 use crate::sys::terminal::Terminal;
@@ -68,6 +69,8 @@ impl Kernel {
     pub(super) fn start(&mut self) {
         self.remember_ready_file();
         self.remember_pid_file();
+        self.make_cgroup();
+        // Last of all: a Ctrl-C that comes between this and the start reaches nobody.
         self.take_what_came_before_the_child();
         match self.spawn_child() {
             Ok(pid) => {
@@ -92,14 +95,13 @@ impl Kernel {
             .map_err(|_| failed("an argument holds a NUL byte".to_owned()))?;
         let pipe = match self.plan.stdin {
             Stdin::Inherit => None,
-            Stdin::Relay => Some(descriptors::pipe().map_err(|errno| {
+            Stdin::Relay => Some(with_room(|| Ok(descriptors::pipe()?)).map_err(|error| {
                 failed(format!(
                     "no pipe for the child's stdin: {}",
-                    error_text(errno as i32)
+                    error_text(error.raw_os_error().unwrap_or(0))
                 ))
             })?),
         };
-        self.make_cgroup();
         let refused = AtomicI32::new(0);
         let settings = &self.plan.child;
         let environment = child_environment(&self.plan, &self.start, &self.life, self.own_pid);
@@ -136,6 +138,8 @@ impl Kernel {
             no_new_privs: settings.no_new_privs,
             own_namespaces: settings.own_namespaces,
             cgroup: self.life.child.cgroup.entry(&refused),
+            // However long it takes: why it could not be started decides the exit status.
+            patience: None,
             tell_in_copy: Some(&tell_in_copy),
         };
         let started = spawn::spawn(&argv, path.as_deref(), &self.start.inherited, &options)

@@ -7,12 +7,13 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::Kernel;
 use super::job_control::Halt;
 use super::notify::Socket;
-use super::probe::FileStamp;
+use super::probe::file_holds;
 use crate::drain::look;
 use crate::drive::World;
 use crate::machine::Event;
@@ -27,7 +28,7 @@ use crate::sys::{error_text, last_resort, reap};
 #[derive(Default)]
 pub(super) struct Heir {
     /// The file as it was before the start: what an earlier run has left names nobody.
-    file_before: Option<FileStamp>,
+    file_before: Option<String>,
     /// The main process that has ended.
     ended: Option<i32>,
     /// Since when its heir is looked for, and when to look again.
@@ -78,8 +79,9 @@ impl Heir {
 
 impl Kernel {
     pub(super) fn remember_pid_file(&mut self) {
-        if let Some(NamedBy::File(path)) = self.plan.main_pid.as_ref().map(|main| &main.from) {
-            self.life.heir.file_before = FileStamp::of(path);
+        let plan = Rc::clone(&self.plan);
+        if let Some(NamedBy::File(path)) = plan.main_pid.as_ref().map(|main| &main.from) {
+            self.life.heir.file_before = self.state_before(path);
         }
     }
 
@@ -140,7 +142,7 @@ impl Kernel {
         }
     }
 
-    fn heir(&self) -> Result<Found, String> {
+    fn heir(&mut self) -> Result<Found, String> {
         let pid = self.named_heir()?;
         let known = &self.life.heir;
         if pid == self.own_pid {
@@ -181,15 +183,19 @@ impl Kernel {
                 .is_some_and(|member| self.is_of_this(member, &[]))
     }
 
-    fn named_heir(&self) -> Result<i32, String> {
-        let main_pid = self.plan.main_pid.as_ref().map(|main| &main.from);
+    fn named_heir(&mut self) -> Result<i32, String> {
+        let plan = Rc::clone(&self.plan);
+        let main_pid = plan.main_pid.as_ref().map(|main| &main.from);
         match main_pid {
             Some(NamedBy::File(path)) => {
-                let stamp = FileStamp::of(path);
-                if stamp.is_some() && stamp == self.life.heir.file_before {
-                    return Err("the file has not changed since the start".to_owned());
-                }
-                pid_in(path)
+                let before = self.life.heir.file_before.clone();
+                let named = self.look_apart(|| {
+                    file_holds(path, before.as_deref())?;
+                    pid_in(path).map(|pid| pid.to_string())
+                })?;
+                named
+                    .parse()
+                    .map_err(|_| "the look was cut short".to_owned())
             }
             Some(NamedBy::Notify) | None => {
                 let socket = self.life.notify_socket.as_ref();

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use super::Kernel;
+use super::apart;
 use super::cannot_start::FailedExec;
 use crate::call::Listener;
 use crate::kernel::hooks;
@@ -44,6 +45,8 @@ pub(super) enum Job {
         index: usize,
         look: u32,
     },
+    /// A look that was waited for in vain.
+    Late,
 }
 
 impl fmt::Display for Job {
@@ -57,6 +60,7 @@ impl fmt::Display for Job {
             Self::Probe { look } => write!(f, "look {look} at readiness"),
             Self::Watch { look } => write!(f, "look {look} at liveness"),
             Self::Ask { index, look } => write!(f, "question {look} of condition {}", index + 1),
+            Self::Late => f.write_str("late look"),
         }
     }
 }
@@ -149,15 +153,18 @@ impl Kernel {
             close_above_stderr: true,
             null: match job {
                 // The output of a check is of no use, and there are many checks.
-                Job::Wait { .. } | Job::Probe { .. } | Job::Watch { .. } | Job::Ask { .. } => {
-                    Null::All
-                }
+                Job::Wait { .. }
+                | Job::Probe { .. }
+                | Job::Watch { .. }
+                | Job::Ask { .. }
+                | Job::Late => Null::All,
                 // Our input is the child's.
                 Job::Hook(_) | Job::StopCommand { .. } => Null::Input,
             },
             directory: directory.map_or(Directory::Inherited, |fd| {
                 Directory::Descriptor(fd.as_raw_fd())
             }),
+            patience: Some(apart::PATIENCE),
             ..spawn::Options::default()
         };
         let path = path_of(Some(environment));

@@ -2,10 +2,12 @@
 //!
 //! Looking is the kernel's business; what is here has no clock of its own.
 
-use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
+
+use crate::sys::error_text;
 
 /// How the looking goes on: when the next look is due, and the one that is under way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,21 +18,21 @@ pub(crate) struct Probe {
     /// it is due.
     looks: u32,
     running: bool,
-    /// The file as it was before the start.
-    before: Option<FileStamp>,
 }
 
 /// A look that takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Who looks has so much more time than what it looks at: it is to say why the answer is no.
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(250);
+
 impl Probe {
-    pub(crate) fn new(now: Duration, before: Option<FileStamp>) -> Self {
+    pub(crate) fn new(now: Duration) -> Self {
         Self {
             since: now,
             due: now,
             looks: 0,
             running: false,
-            before,
         }
     }
 
@@ -67,34 +69,31 @@ impl Probe {
         let lasted = now.saturating_sub(self.since);
         self.due = now.saturating_add((lasted / 8).clamp(shortest, longest));
     }
+}
 
-    /// Whether the file is there and not simply what an earlier run left.
-    pub(crate) fn file_holds(&self, path: &Path) -> Result<(), String> {
-        match FileStamp::of(path) {
-            None => Err("there is no such file".to_owned()),
-            now if now == self.before => Err("the file has not changed since the start".to_owned()),
-            Some(_) => Ok(()),
+/// Whether the file is there and not simply what was there before the start.
+pub(crate) fn file_holds(path: &Path, before: Option<&str>) -> Result<(), String> {
+    match state_of(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err("there is no such file".to_owned())
         }
+        Err(error) => Err(error_text(error.raw_os_error().unwrap_or(0))),
+        Ok(now) if Some(&*now) == before => {
+            Err("the file has not changed since the start".to_owned())
+        }
+        Ok(_) => Ok(()),
     }
 }
 
-/// Which file, and in which state: it changes when the file is touched, written or replaced.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct FileStamp {
-    device: u64,
-    inode: u64,
-    changed: (i64, i64),
-}
-
-impl FileStamp {
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        let of = |file: Metadata| Self {
-            device: file.dev(),
-            inode: file.ino(),
-            changed: (file.ctime(), file.ctime_nsec()),
-        };
-        std::fs::metadata(path).ok().map(of)
-    }
+/// Which file, and in which state: what changes when the file is touched, written or replaced.
+///
+/// # Errors
+/// Those of stat(2).
+pub(crate) fn state_of(path: &Path) -> io::Result<String> {
+    let file = std::fs::metadata(path)?;
+    let (seconds, nanoseconds) = (file.ctime(), file.ctime_nsec());
+    let (device, inode) = (file.dev(), file.ino());
+    Ok(format!("{device} {inode} {seconds} {nanoseconds}"))
 }
 
 #[cfg(test)]
@@ -104,7 +103,7 @@ mod tests {
     #[test]
     fn looks_get_rarer() {
         let at = Duration::from_millis;
-        let mut probe = Probe::new(at(0), None);
+        let mut probe = Probe::new(at(0));
         probe.again(at(0));
         assert_eq!(probe.due(), at(25));
         probe.again(at(800));

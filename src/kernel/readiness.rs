@@ -12,7 +12,7 @@ use crate::drain::look::Missing;
 use crate::drive::World;
 use crate::kernel::hooks;
 use crate::kernel::probe;
-use crate::kernel::probe::{FileStamp, Probe};
+use crate::kernel::probe::{Probe, file_holds};
 use crate::machine::{Event, Facts};
 use crate::plan::Plan;
 use crate::plan::readiness::ReadyWhen;
@@ -25,7 +25,7 @@ use crate::sys::fork::Said;
 pub(super) struct ReadyLooks {
     probe: Option<Probe>,
     /// The file of `file:PATH` as it was before the start.
-    file_before: Option<FileStamp>,
+    file_before: Option<String>,
     /// The environment of a look that is a command.
     environment: Vec<CString>,
     /// What a look that is a request says about why the answer is no.
@@ -52,8 +52,9 @@ impl Kernel {
 
     /// The file of `file:PATH` as it is before the start.
     pub(super) fn remember_ready_file(&mut self) {
-        if let Some(ReadyWhen::File(path)) = when(&self.plan) {
-            self.life.readiness.file_before = FileStamp::of(path);
+        let plan = Rc::clone(&self.plan);
+        if let Some(ReadyWhen::File(path)) = when(&plan) {
+            self.life.readiness.file_before = self.state_before(path);
         }
     }
 
@@ -69,7 +70,7 @@ impl Kernel {
             }
             Some(_) => {}
         }
-        self.life.readiness.probe = Some(Probe::new(self.now(), self.life.readiness.file_before));
+        self.life.readiness.probe = Some(Probe::new(self.now()));
     }
 
     /// When to call `probe` at the latest.
@@ -98,13 +99,16 @@ impl Kernel {
                 return self.seen(listens);
             }
             ReadyWhen::File(path) => {
-                let holds = probe.file_holds(path);
+                let before = self.life.readiness.file_before.clone();
+                let look = || file_holds(path, before.as_deref()).map(|()| String::new());
+                let holds = self.look_apart(look).map(drop);
                 return self.seen(holds);
             }
             ReadyWhen::Http(request) => {
                 // The other one would answer for it.
                 let which = self.listener();
-                let ask = || call::ask_one_of(request, probe::PATIENCE, which);
+                let patience = probe::PATIENCE - probe::LAST_WORDS;
+                let ask = || call::ask_one_of(request, patience, which);
                 let asked = self.ask_forked(job, || match ask() {
                     Ok(()) => (0, String::new()),
                     Err(why) => (1, why),

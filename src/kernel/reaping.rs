@@ -126,6 +126,7 @@ impl Kernel {
                 self.ask_ended(index, look, status);
                 return self.queue.pop_front();
             }
+            Some(Job::Late) => return self.queue.pop_front(),
             None => {
                 self.orphan_ended(pid, status);
                 Event::Reaped { pid, status }

@@ -135,8 +135,19 @@ impl Kernel {
             !self.life.jobs.has(member.group) && self.is_of_this(member, &members)
         });
         let others = others.map(|member| member.pid).filter(|pid| *pid != main);
-        let pids = iter::once(main).chain(others.take(ENOUGH));
-        let looks: Vec<_> = pids.filter_map(look::at).collect();
+        let pids: Vec<i32> = iter::once(main).chain(others.take(ENOUGH)).collect();
+        let argvs = self.look_apart(|| {
+            let argvs: Vec<_> = pids.iter().map(|pid| look::argv(*pid)).collect();
+            serde_json::to_string(&argvs).map_err(|error| error.to_string())
+        });
+        // Without them less is known of the reason.
+        let argvs = argvs.ok().and_then(|text| serde_json::from_str(&text).ok());
+        let argvs: Vec<Vec<String>> = argvs.unwrap_or_default();
+        let argvs = argvs.into_iter().chain(iter::repeat(Vec::new()));
+        let looks = pids.iter().zip(argvs);
+        let looks: Vec<_> = looks
+            .filter_map(|(pid, argv)| look::with_argv(*pid, argv))
+            .collect();
         let waited = after::waited(&looks, main, signal, target);
         self.queue.push_back(Event::StillThere(waited));
     }

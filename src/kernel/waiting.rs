@@ -44,7 +44,7 @@ impl Kernel {
     pub(super) fn wait_for(&mut self, condition: usize, facts: &Facts) {
         self.life.waiting = Some(WaitLooks {
             condition,
-            probe: Probe::new(self.now(), None),
+            probe: Probe::new(self.now()),
             slow_at: Some(self.now().saturating_add(SLOW)),
             environment: hooks::environment(facts, &self.start.last),
             said: None,

@@ -1,8 +1,6 @@
 //! Looks again and again whether a child that is ready is alive. What may block is looked at by another process.
 
 use std::ffi::CString;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,9 +9,11 @@ use super::jobs::Job;
 use crate::call;
 use crate::drive::World;
 use crate::kernel::hooks;
+use crate::kernel::probe::{LAST_WORDS, state_of};
 use crate::machine::{Event, Facts};
 use crate::plan::liveness::{LiveWhen, Liveness};
 use crate::record::ExitStatus;
+use crate::sys::error_text;
 use crate::sys::fork::Said;
 
 /// How the looking goes on.
@@ -31,9 +31,6 @@ pub(super) struct LiveLooks {
     /// The file of `file:PATH` as it was at the last look.
     file: Option<String>,
 }
-
-/// Who looks has so much more time than what it looks at: it is to say why the answer is no.
-const LAST_WORDS: Duration = Duration::from_millis(250);
 
 impl Kernel {
     pub(super) fn watch(&mut self, facts: &Facts) {
@@ -98,7 +95,7 @@ impl Kernel {
             }
             LiveWhen::File(path) => self.ask_forked(job, || match state_of(path) {
                 Ok(state) => (0, state),
-                Err(why) => (1, why),
+                Err(error) => (1, error_text(error.raw_os_error().unwrap_or(0))),
             }),
         };
         match (begun, &mut self.life.watching) {
@@ -153,19 +150,5 @@ impl Kernel {
             Ok(()) => Event::Alive,
             Err(why) => Event::NotAlive(why),
         });
-    }
-}
-
-/// What changes when the file is touched, written or replaced.
-fn state_of(path: &Path) -> Result<String, String> {
-    match std::fs::metadata(path) {
-        Ok(file) => Ok(format!(
-            "{} {} {} {}",
-            file.dev(),
-            file.ino(),
-            file.ctime(),
-            file.ctime_nsec()
-        )),
-        Err(error) => Err(crate::sys::error_text(error.raw_os_error().unwrap_or(0))),
     }
 }

@@ -3,10 +3,12 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::chdir;
@@ -240,6 +242,43 @@ pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
 pub(crate) fn pipe_with(flags: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | flags)?;
     Ok((above_stderr(read)?, above_stderr(write)?))
+}
+
+/// What was read of a pipe, and whether that is all of it.
+#[derive(Debug)]
+pub(crate) struct ReadText {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is_whole: bool,
+}
+
+/// Reads a pipe to its end, or until this time.
+pub(crate) fn read_within(from: &OwnedFd, until: Instant) -> ReadText {
+    let mut text = ReadText {
+        bytes: Vec::new(),
+        is_whole: false,
+    };
+    let mut buffer = [0; 4096];
+    loop {
+        // Rounded up: it would be asked again and again within the last millisecond.
+        let left = until.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+        let left = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
+        let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::from(left)) {
+            Ok(0) if left < u16::MAX => return text,
+            Ok(0) | Err(Errno::EINTR) => continue,
+            Ok(_) => {}
+            Err(_) => return text,
+        }
+        match nix::unistd::read(from, &mut buffer) {
+            Ok(0) => {
+                text.is_whole = true;
+                return text;
+            }
+            Ok(count) => text.bytes.extend(buffer.iter().take(count)),
+            Err(Errno::EINTR) => {}
+            Err(_) => return text,
+        }
+    }
 }
 
 /// Moves a descriptor above 2: if our stdio was closed, it could be taken for that.

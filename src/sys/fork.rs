@@ -2,12 +2,13 @@
 //! PID 1, and needs no helper program.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal as Nix;
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
-use super::{descriptors, last_resort, signals};
+use super::{descriptors, last_resort, reap, signals};
 use crate::words::signal::Signal;
 
 /// Runs `job` in a forked copy of this process that changes nothing: same descriptors. All signals are
@@ -52,6 +53,38 @@ pub(crate) fn ask(job: impl FnOnce() -> (u8, String)) -> Result<(i32, Option<Sai
         code
     })?;
     Ok((pid, read.map(Said)))
+}
+
+/// Runs `look` in such a copy and waits for what it says, for `patience` at most.
+///
+/// # Errors
+/// The errno of what was refused; `look` has not run.
+pub(crate) fn look(patience: Duration, look: impl FnOnce() -> Vec<u8>) -> Result<Looked, i32> {
+    let pipe = descriptors::with_room(|| Ok(descriptors::pipe()?));
+    let (read, write) = pipe.map_err(|error| error.raw_os_error().unwrap_or(0))?;
+    let pid = led(Some(&write), || {
+        let text = look();
+        let mut rest = text.as_slice();
+        while let Ok(count @ 1..) = nix::unistd::write(&write, rest) {
+            rest = rest.get(count..).unwrap_or_default();
+        }
+        0
+    })?;
+    drop(write);
+    let text = descriptors::read_within(&read, Instant::now() + patience);
+    if !text.is_whole {
+        return Ok(Looked::Late(pid));
+    }
+    // It has nothing left to do.
+    reap::take_ending(pid);
+    Ok(Looked::Said(text.bytes))
+}
+
+/// What a look that was waited for has come to.
+pub(crate) enum Looked {
+    Said(Vec<u8>),
+    /// This copy is still looking.
+    Late(i32),
 }
 
 /// What a copy has said, to be read once it has ended.

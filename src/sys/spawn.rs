@@ -6,22 +6,28 @@
 //! between clone and exec the child neither allocates nor takes a lock, and it writes only to its own
 //! stack and to `ExecAttempt`.
 //!
+//! Where exec itself may hang (a program on a file system that does not answer), and we must not, the child is a
+//! plain copy instead, which tells the error through a pipe, and is waited for only so long.
+//!
 //! qemu's user mode (`docker run --platform`) makes a fork of it (linux-user/syscall.c, do_fork): the parent goes on at
 //! once and never sees what the child writes. There the child itself says why exec has failed.
 //!
 //! posix_spawn and std's Command are not used: they reset SIGPIPE, touch signals 32 and 33 and have no
 //! fallback to /bin/sh.
 
+mod copy;
 mod parent;
 mod script;
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::time::Duration;
 
+use super::descriptors::{self, with_room};
 use super::signals::{self, Inherited};
 use crate::plan::Identity;
 use parent::is_waited_for;
@@ -49,6 +55,9 @@ pub(crate) struct Options<'a> {
     /// PID 1 of a PID namespace of its own, with a /proc that shows it (pid_namespaces(7)).
     pub(crate) own_namespaces: bool,
     pub(crate) cgroup: Option<CgroupEntry<'a>>,
+    /// Exec is waited for at most so long. Whoever has not come to it then counts as started: if it fails
+    /// later, that is told by its exit code alone, 127 or 126.
+    pub(crate) patience: Option<Duration>,
     /// Tells why no process was started, in a copy of this process whose parent cannot know; its exit code.
     pub(crate) tell_in_copy: Option<&'a dyn Fn(&Failure) -> u8>,
 }
@@ -140,6 +149,8 @@ struct ExecAttempt<'a> {
     own_pid: [*mut c_char; NAMES_US.len()],
     stage: AtomicU8,
     errno: AtomicI32,
+    /// Where a plain copy tells both; closed by exec.
+    failure_to: Option<RawFd>,
 }
 
 /// Room for the child until exec, and for `tell_in_copy`, which took up to 11 KiB without optimization. It lies
@@ -182,16 +193,32 @@ pub(crate) fn spawn(
         own_pid,
         stage: AtomicU8::new(0),
         errno: AtomicI32::new(0),
+        failure_to: None,
     };
+    let pipe = match options.patience {
+        None => None,
+        Some(_) => {
+            let pipe = with_room(|| Ok(descriptors::pipe()?));
+            Some(pipe.map_err(|error| Failure {
+                stage: SetupStep::Clone,
+                errno: error.raw_os_error().unwrap_or(0),
+            })?)
+        }
+    };
+    let (failure_from, failure_to) = pipe.unzip();
+    attempt.failure_to = failure_to.as_ref().map(AsRawFd::as_raw_fd);
     let mut stack = Box::<Stack>::new_uninit();
     let top = stack.as_mut_ptr().wrapping_add(1);
-    let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let mut flags = libc::SIGCHLD;
+    if failure_to.is_none() {
+        flags |= libc::CLONE_VM | libc::CLONE_VFORK;
+    }
     if options.own_namespaces {
         flags |= libc::CLONE_NEWPID | libc::CLONE_NEWNS;
     }
     let dumpable = Dumpable::now();
     // SAFETY: `child` keeps to the rules of this module's second paragraph; its stack is its own, and
-    // CLONE_VFORK keeps stack and attempt alive until it no longer needs them.
+    // CLONE_VFORK keeps stack and attempt alive until it no longer needs them. A plain copy has its own of all.
     let pid = unsafe {
         libc::clone(
             child,
@@ -208,6 +235,15 @@ pub(crate) fn spawn(
             stage: SetupStep::Clone,
             errno: super::errno(),
         });
+    }
+    drop(failure_to);
+    if let (Some(from), Some(patience)) = (failure_from, options.patience)
+        && let Some([stage, errno @ ..]) = copy::failure(&from, patience)
+    {
+        attempt.stage.store(stage, Ordering::Relaxed);
+        attempt
+            .errno
+            .store(i32::from_ne_bytes(errno), Ordering::Relaxed);
     }
     match attempt.errno.load(Ordering::Relaxed) {
         0 => Ok(pid),
@@ -302,10 +338,12 @@ extern "C" fn child(attempt: *mut c_void) -> c_int {
         Err(failed) => failed,
     };
     let index = STAGES.iter().position(|known| *known == stage).unwrap_or(0);
-    attempt
-        .stage
-        .store(u8::try_from(index).unwrap_or(0), Ordering::Relaxed);
+    let index = u8::try_from(index).unwrap_or(0);
+    attempt.stage.store(index, Ordering::Relaxed);
     attempt.errno.store(errno, Ordering::Relaxed);
+    if let Some(to) = attempt.failure_to {
+        copy::tell_failure(to, index, errno);
+    }
     let mut code = if errno == libc::ENOENT { 127 } else { 126 };
     if let Some(tell) = attempt.options.tell_in_copy
         && !is_waited_for()
@@ -389,7 +427,16 @@ fn prepare(attempt: &mut ExecAttempt<'_>) -> Result<(), (SetupStep, i32)> {
             }
         }
         if options.close_above_stderr {
-            super::descriptors::close_from(3);
+            let first = match attempt.failure_to {
+                None => 3,
+                Some(to) => {
+                    if to != 3 {
+                        attempt.failure_to = Some(libc::dup3(to, 3, libc::O_CLOEXEC));
+                    }
+                    4
+                }
+            };
+            descriptors::close_from(first);
         }
         // From here on nothing of ours is needed that may lie at these numbers.
         for (number, ours) in (options.passed.from..).zip(options.passed.descriptors) {

@@ -69,6 +69,7 @@ mod hook_bodies;
 mod hooks;
 mod hostile;
 mod http_hooks;
+mod hung;
 mod identity;
 mod idle;
 mod init_build;

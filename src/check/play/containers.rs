@@ -2,12 +2,9 @@
 //! with docker, podman or compose. They are listed and removed with the client of their engine.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::kill_all::kill_all;
 use crate::check::fact::LeftProcess;
@@ -308,24 +305,9 @@ impl<'a> Engine<'a> {
 
 /// Reads to the end; no signal is looked at.
 pub(crate) fn read_undisturbed(from: OwnedFd, until: Instant) -> Result<String, Unread> {
-    let mut text = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let left = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
-        let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::from(left)) {
-            Ok(0) => return Err(Unread::Late),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return Err(Unread::Late),
-        }
-        match nix::unistd::read(&from, &mut buffer) {
-            Ok(0) => return Ok(String::from_utf8_lossy(&text).into_owned()),
-            Ok(count) => text.extend(buffer.iter().take(count)),
-            Err(Errno::EINTR) => {}
-            Err(_) => return Err(Unread::Late),
-        }
-    }
+    let text = descriptors::read_within(&from, until);
+    let whole = text.is_whole.then_some(text.bytes).ok_or(Unread::Late)?;
+    Ok(String::from_utf8_lossy(&whole).into_owned())
 }
 
 #[cfg(test)]

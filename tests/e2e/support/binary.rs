@@ -205,6 +205,12 @@ pub(crate) fn stuck() -> &'static Path {
     BUILT.get_or_init(|| compiled("stuck"))
 }
 
+/// `children/hung.c` as a static program: a file system that does not answer.
+pub(crate) fn hung() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compiled("hung"))
+}
+
 /// `children/deeds.c` as a static program: sockets, signals and exec, as its arguments say.
 pub(crate) fn deeds() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
