@@ -366,7 +366,7 @@ fn is_for_a_shell(text: &str, path: &str) -> bool {
     let Some(program) = first.strip_prefix("#!") else {
         return path.ends_with(".sh");
     };
-    let shells = super::command::SHELLS;
+    let shells = SHELLS;
     let mut words = program
         .split([' ', '/', '\t'])
         .filter(|word| !word.is_empty());

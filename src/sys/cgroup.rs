@@ -64,12 +64,13 @@ impl Cgroup {
         let name = new_directory(own).map_err(|error| shown(own, &error))?;
         let directory = own.join(&name);
         let open = |file: &str| {
-            let opened = File::options().write(true).open(directory.join(file));
+            let path = directory.join(file);
+            let opened = with_room(|| File::options().write(true).open(&path));
             let opened = opened.map_err(|error| match error.raw_os_error() {
                 Some(libc::ENOENT) if file == "cgroup.kill" => {
                     format!("{}: no cgroup.kill (Linux 5.14)", own.display())
                 }
-                _ => shown(&directory.join(file), &error),
+                _ => shown(&path, &error),
             })?;
             descriptors::above_stderr(opened.into()).map_err(|errno| error_text(errno as i32))
         };
@@ -190,7 +191,7 @@ fn new_directory(own: &Path) -> io::Result<String> {
 }
 
 fn read(path: &str) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| shown(Path::new(path), &error))
+    with_room(|| fs::read(path)).map_err(|error| shown(Path::new(path), &error))
 }
 
 fn shown(path: &Path, error: &io::Error) -> String {

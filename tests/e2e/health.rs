@@ -427,6 +427,24 @@ fn where_descriptors_are_short_the_newest_client_is_served() {
 }
 
 #[test]
+fn where_descriptors_are_short_the_next_life_has_its_input() {
+    both(|mode| {
+        let (stepdown, _port) = with_endpoint(Stepdown::in_mode(mode));
+        let mut run = stepdown
+            .args(["--stdin=relay", "--restart=always", "--restart-delay=1ms"])
+            .shell("echo alive; exec sleep 1000")
+            .start();
+        run.says("alive");
+        proc::leave_no_descriptor(run.pid());
+        for child in run.children() {
+            let _ = nix::sys::signal::kill(child.pid, Signal::SIGKILL);
+        }
+        run.says_times("alive", 2).signal(Signal::SIGTERM);
+        run.wait().code(143);
+    });
+}
+
+#[test]
 fn its_own_descriptors_stay_open_where_the_kernel_does_not_tell_which_are_inherited() {
     let inherited = tempfile::tempfile().expect("a temporary file");
     let from = std::os::fd::AsRawFd::as_raw_fd(&inherited);
