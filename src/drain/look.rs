@@ -325,8 +325,10 @@ impl DrainedPorts {
         self.source
             .dump(&SERVED, Some(&self.drained), &mut self.found)?;
         let untaken = if self.is_steered {
+            // One that was reset stays in the queue, but is no connection any more.
+            let without_socket = self.found.iter().filter(|c| c.inode == 0).count();
             self.leave_out_those_of_others(now);
-            self.untaken()?
+            self.untaken()?.min(without_socket)
         } else {
             0
         };

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::libc;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 
 use crate::identity::is_root;
@@ -100,6 +101,28 @@ fn the_next_one_takes_over_and_what_the_other_one_has_is_finished() {
         server.run.signal(Signal::SIGTERM);
         let ended = server.run.wait();
         ended.code(0).never_logged("killed").nothing_left();
+    });
+}
+
+/// They stay in the queue of who does not accept.
+#[test]
+fn connections_that_were_reset_do_not_hold_up_the_one_that_hangs() {
+    both(|mode| {
+        let mut server = serving(mode, &["--drain-timeout=1h"]);
+        let hangs = server.run.children().first().expect("the server").pid;
+        proc::kill(hangs, Signal::SIGSTOP as i32).expect("it is alive");
+        for _ in 0..3 {
+            let client = server.connect();
+            let reset = libc::linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            setsockopt(&client, sockopt::Linger, &reset).expect("a socket");
+        }
+        server.replaces(2);
+        server.run.logs("generation 1: drained in");
+        server.run.signal(Signal::SIGTERM);
+        server.run.wait().code(0).nothing_left();
     });
 }
 
