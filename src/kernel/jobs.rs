@@ -168,7 +168,11 @@ impl Kernel {
             ..spawn::Options::default()
         };
         let path = path_of(Some(environment));
-        match spawn::spawn(&argv, path.as_deref(), &self.start.inherited, &options) {
+        let mut inherited = self.start.inherited;
+        if self.terminal.is_some() {
+            inherited = inherited.in_background();
+        }
+        match spawn::spawn(&argv, path.as_deref(), &inherited, &options) {
             Ok(pid) => {
                 tracing::debug!("{job}: pid {pid} runs {command:?}");
                 self.life.jobs.begin(pid, job);

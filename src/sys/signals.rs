@@ -28,6 +28,8 @@ pub(crate) struct Inherited {
     child_ignored: bool,
     /// Whether there are handlers of ours for `ENDING` (`interrupts`).
     handlers: bool,
+    /// Whether the terminal is not to stop it.
+    in_background: bool,
 }
 
 /// The signals that ask a program to end, and that a terminal or a service manager sends.
@@ -42,6 +44,19 @@ pub(crate) fn inherited() -> Inherited {
         mask: entry::inherited_mask(),
         child_ignored: false,
         handlers: false,
+        in_background: false,
+    }
+}
+
+impl Inherited {
+    /// For a process in the background of our terminal, which nobody would continue: TTIN and TTOU are ignored. So it may
+    /// write to the terminal and change it, and its reads fail with EIO (setpgid(2), tcsetattr(3)). To block them is not
+    /// enough: dash lets all signals through.
+    pub(crate) fn in_background(self) -> Self {
+        Self {
+            in_background: true,
+            ..self
+        }
     }
 }
 
@@ -121,6 +136,10 @@ impl Inherited {
         }
         if self.child_ignored {
             set_disposition(Signal::CHLD, libc::SIG_IGN);
+        }
+        if self.in_background {
+            set_disposition(Signal::TTIN, libc::SIG_IGN);
+            set_disposition(Signal::TTOU, libc::SIG_IGN);
         }
         set_mask(self.mask);
     }

@@ -94,6 +94,18 @@ fn ctrl_c_stops_a_server_with_its_hooks_and_reaches_it_once() {
     pty.showed_times("got 2", 1);
 }
 
+/// It is in the background there, where it would be stopped, and nobody would continue it.
+#[test]
+fn a_hook_may_change_the_terminal_and_cannot_read_from_it() {
+    let mut pty = Pty::shell();
+    let changes = "sh -c 'stty tostop </dev/tty && echo changed'";
+    let reads = "sh -c 'read line </dev/tty || echo refused'";
+    let command = format!("--pre-start \"{changes}\" --pre-start \"{reads}\" -- echo started");
+    pty.enters(&stepdown(&command));
+    pty.shows("changed").shows("refused").shows("started");
+    pty.shows(&prompt(0));
+}
+
 #[test]
 fn ctrl_c_reaches_each_process_of_the_target_once() {
     for (target, outside) in [("group", 0), ("tree", 1)] {
