@@ -10,7 +10,7 @@ use super::place::Spot;
 use super::run::{Environment, Word};
 use crate::explain::worst_case::worst;
 use crate::options::config::CONFIG;
-use crate::options::drain::TIMEOUT;
+use crate::options::drain::{CHECKS_TIMEOUT, TIMEOUT};
 use crate::options::{PREFIX, Settings, Source, find};
 use crate::plan::Plan;
 
@@ -187,20 +187,30 @@ impl Own {
         }
     }
 
-    /// How long the phases that were asked for take, where each of them says it itself.
+    /// How long the phases that were asked for take, where they say it themselves. Of a drain only what was said counts, and
+    /// that counts alone where the ladder says no time.
     pub(crate) fn asked_for(&self) -> Option<Duration> {
         let plan = self.plan.as_ref()?;
         plan.deadline?;
+        let mut without = Plan::clone(plan);
+        without.deadline = None;
+        if let Some(drain) = &mut without.drain {
+            if !self.settings.has(&TIMEOUT) {
+                drain.timeout = Duration::ZERO;
+            }
+            if !self.settings.has(&CHECKS_TIMEOUT) {
+                drain.checks = None;
+            }
+        }
         let says = plan
             .ladder
             .iter()
             .all(|step| step.is_kill() || step.wait.is_some());
-        let says_drain = plan.drain.is_none() || self.settings.has(&TIMEOUT);
-        if !says || !says_drain {
-            return None;
+        if !says {
+            return without.drain.map(|drain| drain.longest());
         }
-        let mut without = Plan::clone(plan);
-        without.deadline = None;
+        // They are phases of the start.
+        without.pre_start.clear();
         worst(&Rc::new(without)).map(|worst| worst.took)
     }
 }
