@@ -51,8 +51,8 @@ rules! {
     SHELL_FORM "shell-form" Warning:
         "a shell stands in front of the program",
         "the stop signal goes to the shell, which does not pass it on: dash (sh on Debian and Ubuntu) waits for the \
-         program instead of becoming it, and as PID 1 it does not end on TERM either, so the program is killed when \
-         the grace period is over",
+         program instead of becoming it. As PID 1 it does not end on TERM either, so the program is killed when \
+         the grace period is over; behind an init it ends, and the program is killed at once",
         "write the exec form, [\"PROGRAM\", \"ARGUMENT\"], or exec before the program";
     SHELL_STAYS "shell-stays" Error:
         "a shell waits for something else than one program, and has no trap",
@@ -62,7 +62,7 @@ rules! {
     SCRIPT_WITHOUT_EXEC "script-without-exec" Error:
         "the entrypoint script starts the program without exec",
         "the stop signal goes to the shell of the script, which waits for the program and does not pass the signal \
-         on, so the program is killed when the grace period is over",
+         on, so the program is killed: as PID 1 when the grace period is over, behind an init at once",
         "write exec before that command: exec PROGRAM";
     EXEC_FORM_BROKEN "exec-form-broken" Error:
         "an exec form is not valid JSON, so a shell runs it",

@@ -56,6 +56,18 @@ impl Case<'_> {
         (is_it && has_no_handler(&command::of_server(words), signal, grace)).then_some(signal)
     }
 
+    /// What is left when a shell ends on the signal gets it as well: stepdown asks it, and these inits signal the group.
+    fn tells_all(&self) -> bool {
+        let signals_group = |at: &usize| {
+            let option = self.words.get(at + 1).map(|word| word.text.as_str());
+            let name = self.words.get(*at).map(|word| base_name(&word.text));
+            name == Some("dumb-init") || option == Some("-g")
+        };
+        self.own.is_some()
+            || self.chain.stepdown.is_some()
+            || self.chain.inits.iter().any(signals_group)
+    }
+
     fn words_of(&self, at: usize) -> Option<&Words> {
         let mut before = 0;
         self.run.words.iter().find(|words| {
@@ -108,8 +120,8 @@ fn shell(case: &Case<'_>, findings: &mut Findings) {
         Fate::Last(program) if sh != Sh::Replaces => {
             let program = program.first().map_or("", |word| word.text.as_str());
             let program = base_name(program);
-            if is_broken(&line.text) {
-                // That has a rule of its own.
+            if is_broken(&line.text) || case.tells_all() {
+                // The one has a rule of its own, the other one stops all of them.
             } else if words.is_shell_form {
                 let message = format!(
                     "{} is in the shell form: sh stands in front of {program}",
@@ -186,7 +198,7 @@ fn script(case: &Case<'_>, findings: &mut Findings) {
             if let Some(signal) = case.unhandled(&shell_texts(words)) {
                 let message = format!("{}: {}", script.path, no_handler(words, signal));
                 findings.add(&rules::NO_HANDLER, place(first.start), message);
-            } else {
+            } else if !case.tells_all() {
                 let message = format!("{} ends with {} without exec", script.path, first.text);
                 findings.add(&rules::SCRIPT_WITHOUT_EXEC, place(first.start), message);
             }
