@@ -78,6 +78,8 @@ pub(crate) struct Script {
     /// The signals that ask for something: the first as soon as the child runs, in the first life that is not one of
     /// `lives`, or as soon as it is ready; each other one when a replacement is over.
     pub(crate) asked: VecDeque<Signal>,
+    /// The child says that it hangs, just before the first of `asked`.
+    pub(crate) misses_watchdog: bool,
     /// How long after its start each life is ready, if ever; those that are not listed never are.
     pub(crate) ready: VecDeque<Option<Duration>>,
     /// Why the kernel lets no generation begin beside another one.
@@ -233,6 +235,9 @@ impl Sim {
     }
 
     fn run_hook(&mut self, hook: HookId) {
+        if hook.phase == HookPhase::PreStart {
+            self.life.leftover = self.script.leftover != Leftover::Nobody;
+        }
         let scripted = self.script.hooks.iter().find(|(known, ..)| *known == hook);
         let done = HookResult::Ended(ExitStatus::Exited(0));
         let (takes, result) = match (scripted, hook.phase) {

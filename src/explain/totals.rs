@@ -60,17 +60,9 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
         "\nWorst case: {} from the request to stop, if\n{when}.",
         Shown(took)
     );
-    // The deadline is for a pre-start hook, too.
-    let first = plan.pre_start.iter().map(|hook| hook.timeout).max();
-    let first = first.filter(|_| plan.deadline.is_none()).map(Shown);
     if plan.replaces() {
         text.push_str(
             "A stop during a replacement ends both at the same time, and takes no longer.\n",
-        );
-    } else if let Some(timeout) = &first {
-        let _ = writeln!(
-            text,
-            "A pre-start hook that is running then may finish first, within {timeout}; nothing is started."
         );
     }
     let may_hang = plan.deadline.is_none() && plan.ladder.last().is_some_and(Step::is_kill);

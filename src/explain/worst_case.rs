@@ -30,34 +30,9 @@ pub(super) fn stubborn(plan: &Plan) -> Script {
 /// The longest stop that is possible; `None` if it may last without end.
 pub(crate) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
     let stubborn = stubborn(plan);
-    let ignores = play(plan, stubborn.clone(), None);
-    if ignores.endless {
-        return None;
-    }
-    let mut cases = vec![Worst {
-        took: ignores.took(),
-        when: "nothing but KILL ends the child and what it leaves behind, and hooks use up their time",
-    }];
-    let counts_requests = matches!(&plan.drain, Some(drain) if drain.ports != DrainPorts::None);
-    // If KILL goes to the whole tree, no process is left to be asked and waited for.
-    if let Some(at) = ignores.killed_at {
-        cases.push(Worst {
-            took: ends_before(plan, &stubborn, at, ignores.t0),
-            when: if counts_requests {
-                "the child ends just before KILL, what it leaves behind ignores TERM, and a client does not take its answer"
-            } else {
-                "the child ends just before KILL, and what it leaves behind ignores TERM"
-            },
-        });
-    }
-    if plan.main_pid.is_some() {
-        cases.push(Worst {
-            took: comes_late(plan, &stubborn),
-            when: "the process that takes over (--main-pid) comes at the last moment and ends just before KILL, \
-                and what it leaves behind ignores TERM",
-        });
-    }
-    cases.extend(in_replacement(plan, &stubborn));
+    let mut cases = while_it_runs(plan, &stubborn)?;
+    cases.extend(with_abort(plan, &stubborn));
+    cases.extend(in_pre_start(plan, &stubborn));
     if plan.deadline.is_some() {
         let hangs = Script {
             immortal: true,
@@ -75,6 +50,38 @@ pub(crate) fn worst(plan: &Rc<Plan>) -> Option<Worst> {
             if case.took > worst.took { case } else { worst }
         },
     )
+}
+
+/// What may go wrong once the command runs; `None` if a stop may last without end.
+fn while_it_runs(plan: &Rc<Plan>, stubborn: &Script) -> Option<Vec<Worst>> {
+    let ignores = play(plan, stubborn.clone(), None);
+    if ignores.endless {
+        return None;
+    }
+    let mut cases = vec![Worst {
+        took: ignores.took(),
+        when: "nothing but KILL ends the child and what it leaves behind, and hooks use up their time",
+    }];
+    let counts_requests = matches!(&plan.drain, Some(drain) if drain.ports != DrainPorts::None);
+    // If KILL goes to the whole tree, no process is left to be asked and waited for.
+    if let Some(at) = ignores.killed_at {
+        cases.push(Worst {
+            took: ends_before(plan, stubborn, at, ignores.t0),
+            when: if counts_requests {
+                "the child ends just before KILL, what it leaves behind ignores TERM, and a client does not take its answer"
+            } else {
+                "the child ends just before KILL, and what it leaves behind ignores TERM"
+            },
+        });
+    }
+    if plan.main_pid.is_some() {
+        cases.push(Worst {
+            took: comes_late(plan, stubborn),
+            when: "the process that takes over (--main-pid) comes at the last moment and ends just before KILL, \
+                and what it leaves behind ignores TERM",
+        });
+    }
+    Some(cases)
 }
 
 fn ends() -> Event {
@@ -112,11 +119,29 @@ fn comes_late(plan: &Rc<Plan>, stubborn: &Script) -> Duration {
     ignores.took().max(ended.took()).max(never.took())
 }
 
-/// A stop that is asked for while the longest pre-start hook is running, which may finish. While the command runs there is
-/// one in a replacement alone, where all else is as in a stop without it.
-fn in_replacement(plan: &Rc<Plan>, stubborn: &Script) -> Option<Worst> {
-    let hooks = plan.pre_start.iter().filter(|_| plan.replaces());
-    let (index, _) = hooks.enumerate().max_by_key(|(_, hook)| hook.timeout)?;
+/// A stop that is asked for just after the child has missed its watchdog: one is under way then, which begins the ladder
+/// with ABRT.
+fn with_abort(plan: &Rc<Plan>, stubborn: &Script) -> Option<Worst> {
+    plan.liveness.as_ref()?.watchdog()?;
+    let ready = plan.readiness.iter().map(|_| Some(Duration::ZERO));
+    let missed = Script {
+        misses_watchdog: true,
+        ready: ready.collect(),
+        ..stubborn.clone()
+    };
+    let cases = while_it_runs(plan, &missed)?;
+    let took = cases.iter().map(|case| case.took).max()?;
+    Some(Worst {
+        took,
+        when: "the child has just missed its watchdog and gets ABRT first, and all that follows takes its longest",
+    })
+}
+
+/// A stop that is asked for while the longest pre-start hook is running, which may finish: before the start, where nothing
+/// else is there to be stopped, or in a replacement, where all else is as in a stop without it.
+fn in_pre_start(plan: &Rc<Plan>, stubborn: &Script) -> Option<Worst> {
+    let hooks = plan.pre_start.iter().enumerate();
+    let (index, _) = hooks.max_by_key(|(_, hook)| hook.timeout)?;
     let hook = HookId {
         phase: HookPhase::PreStart,
         index,
@@ -132,7 +157,7 @@ fn in_replacement(plan: &Rc<Plan>, stubborn: &Script) -> Option<Worst> {
     let played = play(plan, script, Some((BEGUN, asks)));
     Some(Worst {
         took: played.took().saturating_add(BEGUN),
-        when: "a pre-start hook of the next one is running in a replacement, and hooks use up their time",
+        when: "a pre-start hook is running, hooks use up their time, and what they leave behind ignores TERM",
     })
 }
 
@@ -203,7 +228,7 @@ mod tests {
             ("grace", "1s"),
         ];
         assert_eq!(seconds(&drain), Some(20.0 + 1.0 + 2.0 + 2.0));
-        // A pre-start hook of the next one has its time, and what the longest leaves behind has its grace.
+        // A pre-start hook of the next one has its time, what the longest leaves behind its grace, and a client two seconds.
         let replaces = [
             ("replace-on", "USR2"),
             ("listen", ":8080"),
@@ -213,8 +238,13 @@ mod tests {
             ("pre-start", "b"),
             ("hook-timeout", "50s"),
         ];
-        assert_eq!(seconds(&replaces), Some(50.0 + 2.0));
-        assert_eq!(seconds(&replaces[1..]), Some(1.0 + 2.0));
+        assert_eq!(seconds(&replaces), Some(50.0 + 2.0 + 2.0));
+        // So has one before the start; the command does not follow.
+        assert_eq!(seconds(&replaces[1..]), Some(50.0 + 2.0));
+        let short = [("pre-start", "a"), ("grace", "9s")];
+        assert_eq!(seconds(&short), Some(9.0 + 2.0));
+        let bounded = [&replaces[1..], &[("deadline", "9s")]].concat();
+        assert!(seconds(&bounded).is_some_and(|worst| worst <= 9.0));
         assert_eq!(
             seconds(&[("max-runtime", "9s"), ("grace", "1s")]),
             Some(1.0 + 2.0)
@@ -239,6 +269,25 @@ mod tests {
         assert_eq!(seconds(&ready), Some(2.0 + 1.0 + 2.0));
         let deadline = [("deadline", "10s"), main_pid];
         assert!(seconds(&deadline).is_some_and(|worst| worst <= 10.0));
+    }
+
+    /// It has the time of the first step for its core.
+    #[test]
+    fn abrt_comes_before_the_ladder_where_a_watchdog_was_missed_just_then() {
+        let watchdog = ("live-when", "watchdog:500ms");
+        let grace = ("grace", "4s");
+        assert_eq!(seconds(&[watchdog, grace]), Some(4.0 + 4.0 + 2.0));
+        let ready = [watchdog, grace, ("ready-when", "exec:true")];
+        assert_eq!(seconds(&ready), Some(4.0 + 4.0 + 2.0));
+        let steps = [watchdog, ("ladder", "TERM:3s,QUIT:1s,KILL")];
+        assert_eq!(seconds(&steps), Some(3.0 + 3.0 + 1.0 + 2.0));
+        // The one that takes over gets it as well.
+        let heir = [watchdog, grace, ("main-pid", "file:/run/pid")];
+        assert_eq!(seconds(&heir), Some(2.0 + 4.0 + 4.0 + 2.0));
+        let looks = [("live-when", "file:/run/alive"), grace];
+        assert_eq!(seconds(&looks), Some(4.0 + 2.0));
+        let deadline = [watchdog, grace, ("deadline", "5s")];
+        assert!(seconds(&deadline).is_some_and(|worst| worst <= 5.0));
     }
 
     #[test]

@@ -105,6 +105,9 @@ impl Sim {
         if self.beside.is_none()
             && let Some(signal) = self.script.asked.pop_front()
         {
+            if std::mem::take(&mut self.script.misses_watchdog) {
+                self.add(self.now, Event::SaysItHangs);
+            }
             self.add(self.now, Event::Signal(outside(signal)));
         }
     }

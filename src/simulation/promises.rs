@@ -48,8 +48,8 @@ promises! {
         "Every stop ends by itself, in the time that the plan gives it; only --no-kill, and PID 1 without a time, \
          wait for the command or the platform.",
     NoLongerThanExplained:
-        "A stop that a signal asks for takes no longer than explain says; besides, a pre-start hook may end first, the \
-         command may ask for more time, and what hangs in the kernel is waited for.",
+        "A stop that a signal asks for takes no longer than explain says; besides, the command may ask for more time, \
+         and what hangs in the kernel is waited for.",
     TheStatusIsThatOfTheTable:
         "The exit status is the one that the table of exit statuses has for what happened.",
     HooksRunOnceInOrder:

@@ -3,6 +3,7 @@
 //! The texts are in `tests/golden`; with the variable `UPDATE_GOLDEN` set they are written anew.
 
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -448,46 +449,61 @@ fn lives_without_a_last_one_are_refused() {
 
 /// It may be a migration.
 #[test]
-fn a_pre_start_hook_of_the_next_one_may_make_the_stop_longer() {
+fn a_pre_start_hook_may_make_the_stop_longer() {
     let hook = ["--grace=1s", "--pre-start=true", "--hook-timeout=50s"];
-    let explained = Stepdown::new()
-        .args(["explain"])
-        .args(REPLACES)
-        .args(hook)
-        .run();
-    explained.code(0);
-    let told = "Worst case: 52.0 s from the request to stop, if\na pre-start hook of the next one is running \
-        in a replacement, and hooks use up their time.\n";
-    assert!(explained.stdout.contains(told), "{}", explained.stdout);
-    let fits = |grace: &str| {
-        let explain = ["explain", "--fits", grace];
-        Stepdown::new()
-            .args(explain)
-            .args(REPLACES)
-            .args(hook)
-            .run()
-    };
-    fits("53s").code(0);
-    let told = "It does not fit: the worst case is 52.0 s, the grace period is 10.0 s.";
-    let short = fits("10s");
-    short.code(1);
-    assert!(short.stdout.contains(told), "{}", short.stdout);
+    // While the next one comes there may be clients, too.
+    let cases: [(&[&str], &str, &str); 2] = [(&[], "52.0 s", "53s"), (&REPLACES, "54.0 s", "55s")];
+    for (options, worst, enough) in cases {
+        let explain = |options: &[&str]| {
+            let explain = Stepdown::new().args(["explain"]).args(hook);
+            explain.args(options.iter().copied()).run()
+        };
+        let fits = |grace| explain(&[options, &["--fits", grace]].concat());
+        let told = format!(
+            "Worst case: {worst} from the request to stop, if\na pre-start hook is running, hooks use up their time, \
+             and what they leave behind ignores TERM.\n"
+        );
+        let enough = fits(enough);
+        enough.code(0);
+        assert!(enough.stdout.contains(&told), "{}", enough.stdout);
+        let told =
+            format!("It does not fit: the worst case is {worst}, the grace period is 10.0 s.");
+        let short = fits("10s");
+        short.code(1);
+        assert!(short.stdout.contains(&told), "{}", short.stdout);
+        let bounded = explain(&[options, &["--deadline=9s", "--fits=10s"]].concat());
+        bounded.code(0);
+    }
 }
 
+/// The child dies of neither.
 #[test]
-fn a_pre_start_hook_may_make_the_stop_longer() {
-    let told = "A pre-start hook that is running then may finish first, within 50.0 s; nothing is started.\n";
-    let hook = ["explain", "--pre-start=true", "--hook-timeout=50s"];
-    for (bound, is_told) in [("--grace=1s", true), ("--deadline=9s", false)] {
-        let explained = Stepdown::new().args(hook).args([bound]).run();
-        explained.code(0);
-        assert_eq!(
-            explained.stdout.contains(told),
-            is_told,
-            "{bound}: {}",
-            explained.stdout
-        );
-    }
+fn a_watchdog_that_was_missed_just_before_makes_the_stop_longer() {
+    let options = [
+        "--live-when=watchdog:500ms",
+        "--grace=1s",
+        "--ready-when=exec:true",
+    ];
+    let explained = Stepdown::new()
+        .args(["explain", "--fits=3s"])
+        .args(options)
+        .run();
+    explained.code(1);
+    let told = "Worst case: 4.0 s from the request to stop, if\nthe child has just missed its watchdog and gets ABRT \
+        first, and all that follows takes its longest.\n";
+    assert!(explained.stdout.contains(told), "{}", explained.stdout);
+    both(|mode| {
+        let mut run = Stepdown::in_mode(mode)
+            .args(options)
+            .shell("trap '' TERM ABRT; while :; do sleep 0.02; done")
+            .start();
+        run.logs("before the ladder: ABRT");
+        run.signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.logged(&["step 2 of 2: KILL"]);
+        ended.stopped_no_sooner_than(Duration::from_millis(1_500));
+        ended.stopped_within(Duration::from_secs(4));
+    });
 }
 
 #[test]

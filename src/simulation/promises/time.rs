@@ -43,6 +43,7 @@ impl Judge {
         let between = self.not_before.is_some() || self.ended.is_some();
         let life = self.life_mut(generation);
         let by_signal = matches!(life.reason, Some(Reason::Signal));
+        let unhealthy = matches!(life.reason, Some(Reason::Unhealthy));
         let Some(t0) = life
             .t0
             .filter(|_| life.asked && !between && !life.over && !life.waits_for_other)
@@ -60,12 +61,13 @@ impl Judge {
         self.holds(Promise::AStopEnds, now <= by, || {
             format!("life {number}: {:?}", now - t0)
         });
-        if by_signal {
+        // A signal may come just after a watchdog was missed.
+        if by_signal || unhealthy {
             self.check_explained(generation, t0);
         }
     }
 
-    /// A stop that a signal has asked for is as long as `explain` has said, at most.
+    /// A stop that a signal has asked for, or may ask for while it is under way, is as long as `explain` has said, at most.
     fn check_explained(&mut self, generation: Option<u32>, t0: Duration) {
         let (now, lost) = (self.now, self.lost);
         let plan = self.plan_of(generation);
@@ -74,7 +76,6 @@ impl Judge {
         let Some(worst) = *life.explained.get_or_insert_with(worst) else {
             return;
         };
-        let first = plan.pre_start.iter().map(|hook| hook.timeout).max();
         // What hangs in the kernel: the child, and after it what it has left.
         let last = plan.ladder.last().and_then(|step| step.wait);
         let hung = life.killed_from.map(|at| now.saturating_sub(at));
@@ -83,13 +84,7 @@ impl Judge {
             .min(HUNG + HUNG.max(last.unwrap_or_default()));
         // Each action takes its moment in a slow world.
         let moments = Duration::from_millis(100);
-        let besides = [
-            first.unwrap_or_default(),
-            life.extended,
-            lost,
-            hung,
-            moments,
-        ];
+        let besides = [life.extended, lost, hung, moments];
         let most = worst + besides.into_iter().sum::<Duration>();
         let number = life.number;
         self.holds(Promise::NoLongerThanExplained, now <= t0 + most, || {
