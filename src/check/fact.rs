@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::ProcessLook;
+use crate::plan::HookPhase;
 use crate::record::{ExitStatus, HookResult, Process, Reason, Record};
 use crate::tell::log;
 use crate::words::signal::Signal;
@@ -69,6 +70,10 @@ pub(crate) enum What {
     },
     /// Not even KILL ended the child.
     Undead,
+    /// A post-stop hook has begun.
+    PostStop {
+        hook: String,
+    },
     Ended,
     /// The next one serves; `ready` is whether it was ready by then.
     Replaced {
@@ -132,6 +137,10 @@ pub(crate) fn what(record: &Record) -> What {
         } => left(*signal == Signal::KILL, processes),
         Record::Awaited { processes, .. } => left(false, processes),
         Record::ChildLeft { .. } => What::Undead,
+        Record::HookStarted {
+            phase: HookPhase::PostStop,
+            name,
+        } => What::PostStop { hook: name.clone() },
         Record::Ended(_) => What::Ended,
         Record::Replaced { pid, ready, .. } => What::Replaced {
             pid: *pid,

@@ -48,6 +48,8 @@ pub(crate) enum Part {
     Kill,
     /// What it left.
     Left,
+    /// The post-stop hooks.
+    After,
 }
 
 /// All that is known about one run.
@@ -143,6 +145,8 @@ impl History {
             ]),
         }
         parts.extend(swept.map(|swept| (Part::Left, swept)));
+        let hooks = self.post_stop_began();
+        parts.extend(hooks.map(|began| (Part::After, ended.saturating_sub(began))));
         // The moment between two records is not a phase.
         parts.retain(|(part, took)| *part != Part::Before || *took >= Duration::from_millis(1));
         parts
@@ -154,12 +158,30 @@ impl History {
         self.find(step).map(|(at, ())| at)
     }
 
-    /// From the end of the child to the end of what it left, if it left anything.
+    /// From the end of the child to the end of what it left, if it left anything: then the post-stop hooks begin.
     pub(crate) fn swept(&self) -> Option<(Duration, Duration)> {
         let (exited, _) = self.exited()?;
         let mut after = self.facts.iter().filter(|fact| fact.at() >= exited);
         after.find(|fact| matches!(fact.what, What::Left { .. }))?;
-        Some((exited, self.ended()?))
+        Some((exited, self.post_stop_began().or_else(|| self.ended())?))
+    }
+
+    fn post_stop_began(&self) -> Option<Duration> {
+        let hook = |what: &What| matches!(what, What::PostStop { .. }).then_some(());
+        self.find(hook).map(|(at, ())| at)
+    }
+
+    /// The post-stop hook that took longest: until the next one began, or all was over.
+    pub(crate) fn longest_post_stop(&self) -> Option<(&str, Duration)> {
+        let mut until = self.ended()?;
+        let mut hooks = Vec::new();
+        for fact in self.facts.iter().rev() {
+            if let What::PostStop { hook } = &fact.what {
+                hooks.push((hook.as_str(), until.saturating_sub(fact.at())));
+                until = fact.at();
+            }
+        }
+        hooks.into_iter().max_by_key(|(_, took)| *took)
     }
 
     /// From the request to stop to the end of everything.

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::history::History;
+use super::history::{History, Part};
 use crate::check::fact::{Fact, LeftProcess, What};
 use crate::check::judge::cause::Cause;
 use crate::words::duration::Shown;
@@ -325,9 +325,15 @@ impl Judge<'_> {
             return self.not_judged("within", promised, "KILL was needed");
         }
         let held = took <= within;
+        let last = self.history.parts().last().map(|(part, _)| *part);
+        let last = match last {
+            Some(Part::Left) => "what it left",
+            Some(Part::After) => "the post-stop hooks",
+            _ => "all",
+        };
         let happened = if exit_took <= within && !held {
             format!(
-                "the command ended after {}, what it left after {}",
+                "the command ended after {}, {last} after {}",
                 Shown(exit_took),
                 Shown(took)
             )

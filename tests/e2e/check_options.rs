@@ -179,6 +179,22 @@ fn hooks_and_drain_are_told_apart_from_the_program() {
     ] {
         assert!(ended.stdout.contains(told), "{told}: {}", ended.told());
     }
+    // Nor are hooks after its end what it left.
+    let hooks = ["--post-stop=true", "--post-stop=sleep 2", "--within=1s"];
+    let ended = shell(&hooks, "echo ready; exec sleep 1000");
+    ended.code(1).said("within: broken").nothing_left();
+    for told in [
+        ", the post-stop hooks after ",
+        "  probably: the post-stop hook \"sleep 2\" took ",
+        "  way out:  let it do less, give it less time (--hook-timeout)",
+        "+ post-stop hooks",
+    ] {
+        assert!(ended.stdout.contains(told), "{told}: {}", ended.told());
+    }
+    let json = [&hooks[..], &["--json=-"]].concat();
+    let json = shell(&json, "echo ready; exec sleep 1000");
+    let told = r#""way_out":"let it do less, give it less time (--hook-timeout)"#;
+    assert!(json.stdout.contains(told), "{}", json.told());
     // Nor is what it left its own way down.
     let stubborn = "trap 'sleep 0.2; exit 0' TERM; \
                     setsid sh -c 'trap \"\" TERM; echo ready; while :; do sleep 0.02; done' & \

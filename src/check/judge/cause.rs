@@ -195,15 +195,34 @@ pub(crate) fn slow(history: &History, promise: &Promise) -> Option<Cause> {
     if let Some(reason) = killed_by_engine(promise).filter(|_| by_kill) {
         return Some(reason);
     }
-    if exit_took <= promise.within {
-        return Some(cause(
-            "the command itself was in time; processes that it left were not",
-            "let it stop its children before it ends, or shorten --sweep-grace",
-        ));
-    }
     let took = history.took().unwrap_or_default();
-    let longest = history.parts().into_iter().max_by_key(|(_, took)| *took);
-    match longest {
+    let was_in_time = exit_took <= promise.within;
+    let mut parts = history.parts();
+    parts.retain(|(part, _)| !was_in_time || matches!(part, Part::Left | Part::After));
+    match parts.into_iter().max_by_key(|(_, took)| *took) {
+        Some((Part::After, _)) => {
+            let (hook, longest) = history.longest_post_stop()?;
+            return Some(cause(
+                format!(
+                    "the post-stop hook {hook:?} took {} of {}",
+                    Shown(longest),
+                    Shown(took)
+                ),
+                "let it do less, give it less time (--hook-timeout), or promise more (--within)",
+            ));
+        }
+        Some((Part::Left, _)) if was_in_time => {
+            return Some(cause(
+                "the command itself was in time; processes that it left were not",
+                "let it stop its children before it ends, or shorten --sweep-grace",
+            ));
+        }
+        None if was_in_time => {
+            return Some(cause(
+                "the command itself was in time; a client that does not take its answer was waited for",
+                "promise more (--within)",
+            ));
+        }
         Some((Part::Before, before)) => {
             return Some(cause(
                 format!("hooks and drain took {} of {}", Shown(before), Shown(took)),

@@ -93,6 +93,39 @@ fn too_late_is_slow() {
 }
 
 #[test]
+fn what_follows_the_end_of_the_command_is_named() {
+    let hook = |name: &str| What::PostStop {
+        hook: name.to_owned(),
+    };
+    let left = What::Left {
+        kill: false,
+        processes: Vec::new(),
+    };
+    let cases = [
+        (vec![], "all after", "a client that does not take"),
+        (
+            vec![fact(20, left.clone())],
+            "what it left after",
+            "processes that it left",
+        ),
+        (
+            vec![fact(20, left), fact(30, hook("a")), fact(40, hook("b"))],
+            "the post-stop hooks after",
+            "the post-stop hook \"b\" took 1.",
+        ),
+    ];
+    for (facts, happened, why) in cases {
+        let all = [fact(20, exited(0))].into_iter().chain(facts);
+        let history = history(all.chain([fact(1500, What::Ended)]).collect());
+        let verdict = judge(&history, &promise());
+        let finding = verdict.broken().next().expect("a broken promise");
+        assert!(finding.happened.contains(happened), "{finding:?}");
+        let reason = finding.reason.as_ref().expect("a reason");
+        assert!(reason.why.contains(why), "{finding:?}");
+    }
+}
+
+#[test]
 fn what_is_left_breaks_a_promise_unless_allowed() {
     let left = What::Left {
         kill: false,

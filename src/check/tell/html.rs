@@ -225,6 +225,7 @@ fn legend(page: &mut Html, runs: &[&JudgedRun]) {
         Part::Vain,
         Part::Kill,
         Part::Left,
+        Part::After,
     ] {
         if there.contains(&part) {
             let (class, about) = told(part);
@@ -259,6 +260,7 @@ fn told(part: Part) -> (&'static str, &'static str) {
         Part::Vain => ("vain", "in vain, until KILL"),
         Part::Kill => ("kill", "after KILL"),
         Part::Left => ("left", "what it left"),
+        Part::After => ("after", "post-stop hooks"),
     }
 }
 

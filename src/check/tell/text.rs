@@ -336,6 +336,7 @@ fn timelines(text: &mut String, result: &CheckResult, layout: Layout) {
         ('=', "= until the command had ended"),
         ('!', "! after KILL"),
         ('~', "~ what it left"),
+        ('+', "+ post-stop hooks"),
     ];
     let seen = signs
         .into_iter()
@@ -372,6 +373,7 @@ fn timeline(run: &JudgedRun, longest: Duration, width: usize) -> String {
             Part::Ladder | Part::Vain => '=',
             Part::Kill => '!',
             Part::Left => '~',
+            Part::After => '+',
         };
         // Each part is visible, however short it was.
         let length = end.saturating_sub(line.len()).max(1);
