@@ -26,7 +26,7 @@ use crate::plan::budget::total;
 use crate::plan::call;
 use crate::plan::drain::Drain;
 use crate::plan::voice::Level;
-use crate::plan::{Plan, StepAction};
+use crate::plan::{Plan, StepAction, Target};
 use crate::words::fault::{Error, Fault};
 use crate::words::list::list;
 use crate::words::signal::Signal;
@@ -118,6 +118,7 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
         signal,
         steps: Vec::new(),
         signals: Vec::new(),
+        target: Target::Child,
         within,
         expect: settings.one(&EXPECT_EXIT, parse_expected)?,
         allow_kill: settings.switch(&ALLOW_KILL)?,
@@ -159,7 +160,7 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
     }
     let limit = longest(&plan).max(within);
     let limit = limit.saturating_add(Duration::from_secs(20));
-    (promise.steps, promise.signals) = steps(&plan, signal);
+    (promise.steps, promise.signals, promise.target) = steps(&plan, signal);
     let variants = if compare {
         both(&plan, &promise, &command, typed, &settings)?
     } else {
@@ -211,8 +212,8 @@ fn in_time(within: Duration) -> Duration {
 }
 
 /// The steps of the stop before KILL, and the signals among them.
-fn steps(plan: &Plan, signal: Signal) -> (Vec<String>, Vec<Signal>) {
-    let (mut steps, mut signals) = (Vec::new(), Vec::new());
+fn steps(plan: &Plan, signal: Signal) -> (Vec<String>, Vec<Signal>, Target) {
+    let (mut steps, mut signals, mut target) = (Vec::new(), Vec::new(), None);
     for step in plan.ladder.iter().filter(|step| !step.is_kill()) {
         let sent = match &step.action {
             StepAction::Same => plan.rewritten(signal),
@@ -229,8 +230,9 @@ fn steps(plan: &Plan, signal: Signal) -> (Vec<String>, Vec<Signal>) {
         };
         steps.extend(sent.map(|sent| sent.to_string()));
         signals.extend(sent);
+        target = target.or(sent.map(|_| step.target));
     }
-    (steps, signals)
+    (steps, signals, target.unwrap_or(Target::Child))
 }
 
 /// The command alone, and with stepdown as its init. In both the outer machine only starts it, sends the
@@ -267,7 +269,7 @@ fn both(
     watching.child.own_namespaces = true;
     let mut alone = watching.clone();
     alone.child = plan.child.clone();
-    let (before_kill, signals) = steps(&alone, signal);
+    let (before_kill, signals, target) = steps(&alone, signal);
     let mut words = vec![program.into_os_string()];
     words.extend(typed);
     words.push(format!("--stop-on=TERM,INT,QUIT,{signal}").into());
@@ -281,6 +283,7 @@ fn both(
             promise: Promise {
                 steps: before_kill,
                 signals,
+                target,
                 ..promise.clone()
             },
         },

@@ -6,11 +6,13 @@ use crate::plan::Target;
 use crate::record::waited::Waited;
 use crate::words::signal::Signal;
 
-/// What shows of a process after this signal was sent to it, or to nobody; `child` is one of its own children.
+/// What shows of a process after this signal was sent to it, or to nobody; `child` is one of its own children, and `target`
+/// whom the signal was sent to.
 pub(crate) fn after(
     look: &ProcessLook,
     signal: Option<Signal>,
     child: Option<&ProcessLook>,
+    target: Target,
 ) -> Option<Finding> {
     // A shell that starts one program after the other is there whenever one looks.
     let does = signal.map(|signal| look.disposition(signal));
@@ -19,6 +21,7 @@ pub(crate) fn after(
         return Some(state);
     }
     let signal = signal?;
+    let reached = child.is_some_and(|child| reaches(target, look, child));
     let child = child.filter(|_| look.is_shell()).map(Named::of);
     let acts_on = look.other_stop(signal);
     let (threads, function) = (look.threads, look.waits_in.clone());
@@ -44,6 +47,7 @@ pub(crate) fn after(
             signal,
             child,
             known: true,
+            reached,
         },
         (SignalAction::Handles, None) => Finding::NotDone {
             signal,
@@ -52,6 +56,15 @@ pub(crate) fn after(
         },
         _ => Finding::Dying { signal },
     })
+}
+
+/// Whether what is sent to this target, of which this process is, is sent to its child as well.
+pub(super) fn reaches(target: Target, look: &ProcessLook, child: &ProcessLook) -> bool {
+    match target {
+        Target::Child => false,
+        Target::Group => child.group == look.group,
+        Target::Tree => true,
+    }
 }
 
 /// What no signal changes.
@@ -84,12 +97,13 @@ pub(crate) fn waited(
     let waited = |look: &&ProcessLook| {
         let had = signal.filter(|_| look.pid == main || target != Target::Child);
         let child = others.iter().find(|child| child.parent == look.pid);
-        let why = after(look, had, child.copied()).map(|finding| match (&finding, target) {
-            (Finding::TrapWaits { .. }, Target::Child) => {
-                format!("{finding}; --target group reaches both")
-            }
-            _ => finding.to_string(),
-        });
+        let why =
+            after(look, had, child.copied(), target).map(|finding| match (&finding, target) {
+                (Finding::TrapWaits { .. }, Target::Child) => {
+                    format!("{finding}; --target group reaches both")
+                }
+                _ => finding.to_string(),
+            });
         Waited {
             pid: look.pid,
             command: look.command.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::after::state;
+use super::after::{reaches, state};
 use super::before_finding::Before;
 use super::finding::{Finding, Named};
 use super::go::{self, GoAction};
@@ -10,7 +10,6 @@ use super::process::{ProcessLook, SignalAction};
 use super::shell::trap_waits;
 use super::snapshot::{Init, InitStep, Seen, Snapshot};
 use super::verdict::{Diagnosis, Fate, Found, Judged, Level, Verdict};
-use crate::plan::Target;
 use crate::words::signal::Signal;
 
 #[cfg(test)]
@@ -243,7 +242,8 @@ impl<'a> Judge<'a> {
 
     /// What this one does with the signal, and what that means for those below it.
     fn told_by(&mut self, seen: &'a Seen, signal: Signal, above: Above<'a>) -> Told {
-        if let Some(finding) = self.obstacle(seen, signal) {
+        let is_told = |other: &Seen| matches!(self.told.get(&other.pid()), Some(Told::By(_)));
+        if let Some(finding) = self.obstacle(seen, signal, &is_told) {
             let (fate, level) = if finding.is_unclear() {
                 (Fate::Unclear, Level::Unclear)
             } else {
@@ -315,8 +315,13 @@ impl<'a> Judge<'a> {
         Told::LeftTo(seen.named())
     }
 
-    /// Why the signal does not end it, if it does not.
-    fn obstacle(&self, seen: &'a Seen, signal: Signal) -> Option<Finding> {
+    /// Why the signal does not end it, if it does not; `is_told` is who else gets it at that moment.
+    fn obstacle(
+        &self,
+        seen: &'a Seen,
+        signal: Signal,
+        is_told: &dyn Fn(&Seen) -> bool,
+    ) -> Option<Finding> {
         let look = &seen.look;
         if let Some(state) = state(look, seen.traced_by.clone()) {
             return Some(state);
@@ -363,7 +368,15 @@ impl<'a> Judge<'a> {
             SignalAction::Handles if go::action(seen, signal) == Some(GoAction::Nothing) => {
                 Some(Finding::from(Before::GoUnasked { signal }))
             }
-            SignalAction::Handles if look.is_shell() => trap_waits(seen, &children, signal),
+            SignalAction::Handles if look.is_shell() => {
+                // Its trap runs once these have ended.
+                let ends = |child: &&Seen| {
+                    is_told(child) && self.obstacle(child, signal, is_told).is_none()
+                };
+                let mut waited = children;
+                waited.retain(|child| !ends(child));
+                trap_waits(seen, &waited, signal, is_told)
+            }
             _ => None,
         }
     }
@@ -402,9 +415,13 @@ impl<'a> Judge<'a> {
         self.row(seen, Fate::Stops, steps.join(", then "));
         // The first step that the child acts on; without one the first one says why not. What is no signal
         // cannot be judged, and is taken for a way that works.
+        let is_reached = |step: &InitStep, other: &Seen| {
+            other.pid() == main.pid() || reaches(step.target, &main.look, &other.look)
+        };
         let works = |step: &&InitStep| {
+            let is_told = |other: &Seen| is_reached(step, other);
             step.signal
-                .is_none_or(|signal| self.obstacle(main, signal).is_none())
+                .is_none_or(|signal| self.obstacle(main, signal, &is_told).is_none())
         };
         let Some(step) = init.steps.iter().find(works).or(init.steps.first()) else {
             return Told::Nothing;
@@ -415,13 +432,7 @@ impl<'a> Judge<'a> {
         };
         let below = self.below(seen);
         for other in below {
-            let reached = match step.target {
-                _ if other.pid() == main.pid() => true,
-                Target::Child => false,
-                Target::Group => other.look.group == main.look.group,
-                Target::Tree => true,
-            };
-            if reached {
+            if is_reached(step, other) {
                 self.told.insert(other.pid(), Told::By(sent));
             }
         }

@@ -78,6 +78,8 @@ pub(crate) enum Finding {
         child: Named,
         /// It is known that the child was not started with `&`.
         known: bool,
+        /// The child gets the signal as well.
+        reached: bool,
     },
     /// It was sent, and is handled.
     NotDone {
@@ -200,10 +202,22 @@ impl Finding {
             Self::ShellAsInit { .. } => "put stepdown in front, which stops what the shell leaves behind (ENTRYPOINT \
                  [\"stepdown\", \"--\"]); or run each of the programs in a container of its own"
                 .to_owned(),
-            Self::TrapWaits { .. } => format!(
-                "start the program with exec (exec PROGRAM) if nothing has to follow it; or start it in the \
-                 background, and wait for it (PROGRAM & wait $!); or {GROUP}"
-            ),
+            Self::TrapWaits {
+                signal,
+                child,
+                reached,
+                ..
+            } => {
+                let with_child = if *reached {
+                    format!("let {child} end on {signal}, which it gets as well")
+                } else {
+                    GROUP.to_owned()
+                };
+                format!(
+                    "start the program with exec (exec PROGRAM) if nothing has to follow it; or start it in the \
+                     background, and wait for it (PROGRAM & wait $!); or {with_child}"
+                )
+            }
             Self::Dying { .. } => "ask again in a moment".to_owned(),
             #[cfg(feature = "doctor")]
             Self::Before(before) => before.way_out(),
@@ -275,6 +289,7 @@ impl fmt::Display for Finding {
                 signal,
                 child,
                 known,
+                ..
             } => {
                 write!(
                     f,

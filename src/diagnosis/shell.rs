@@ -6,14 +6,20 @@ use super::snapshot::Seen;
 use crate::words::signal::Signal;
 
 /// Whether a shell runs its trap only once a child has ended. One that was started with `&` is not waited for,
-/// or in a way that a signal interrupts.
-pub(super) fn trap_waits(shell: &Seen, children: &[&Seen], signal: Signal) -> Option<Finding> {
+/// or in a way that a signal interrupts. `is_told` is whether a child gets the signal as well.
+pub(super) fn trap_waits(
+    shell: &Seen,
+    children: &[&Seen],
+    signal: Signal,
+    is_told: &dyn Fn(&Seen) -> bool,
+) -> Option<Finding> {
     let mut unclear = None;
     for child in children.iter().filter(|child| !child.is_short_sleep()) {
         let finding = |known| Finding::TrapWaits {
             signal,
             child: child.named(),
             known,
+            reached: is_told(child),
         };
         match is_background(shell, child) {
             Some(true) => {}

@@ -209,6 +209,46 @@ fn hooks_and_drain_are_told_apart_from_the_program() {
 }
 
 #[test]
+fn what_is_set_already_is_no_way_out() {
+    let script =
+        "trap 'exit 0' TERM; (trap '' TERM; echo ready; while :; do sleep 0.02; done); true";
+    for (target, way_out) in [
+        (["--target", "child"], "stepdown --target group -- COMMAND"),
+        (["--target", "group"], " end on TERM, which it gets as well"),
+        (["--target", "tree"], " end on TERM, which it gets as well"),
+        (
+            ["--ladder", "TERM@group:300ms,KILL"],
+            " end on TERM, which it gets as well",
+        ),
+    ] {
+        let grace: &[&str] = match target {
+            ["--ladder", _] => &[],
+            _ => &["--grace=300ms"],
+        };
+        let ended = shell(&[&target, grace].concat(), script);
+        ended.code(1).said("no-kill: broken").nothing_left();
+        let is_set = way_out.contains("as well");
+        assert!(ended.stdout.contains(way_out), "{}", ended.told());
+        let names_group = ended.stdout.contains("--target group --");
+        assert_ne!(names_group, is_set, "{}", ended.told());
+    }
+    // Nor is it where something is left that had the signal.
+    let left = "trap '' TERM; (while :; do sleep 0.02; done) & trap - TERM; echo ready; wait";
+    for target in ["group", "tree"] {
+        let ended = shell(
+            &["--target", target, "--grace=300ms", "--sweep-grace=0"],
+            left,
+        );
+        ended.code(1).said("nothing-left: broken").nothing_left();
+        assert!(
+            !ended.stdout.contains("never gets") && !ended.stdout.contains("--target"),
+            "{}",
+            ended.told()
+        );
+    }
+}
+
+#[test]
 fn times_that_no_clock_reaches_are_taken() {
     const LONGEST: &str = "18446744073709551615s";
     let program = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done";

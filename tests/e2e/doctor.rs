@@ -159,6 +159,38 @@ fn shells_with_and_without_exec_and_trap() {
     }
 }
 
+#[test]
+fn a_trap_runs_where_the_program_gets_the_signal_as_well() {
+    let stuck = binary::stuck().display();
+    both(|mode| {
+        let starts = |options: &[&str], trap: &str| {
+            Stepdown::in_mode(mode)
+                .args(options.iter().copied())
+                .shell(&format!("{trap}; echo ready; {stuck} plain; true"))
+                .start()
+        };
+        let trap = "trap 'exit 0' TERM";
+        for options in [
+            ["--target", "group"],
+            ["--target", "tree"],
+            ["--ladder", "TERM@group,KILL"],
+            ["--ladder", "HUP@child:1s,TERM@tree,KILL"],
+        ] {
+            let words = ["has a trap for TERM", "ends on TERM"];
+            judged(
+                &mut starts(&options, &format!("trap '' HUP; {trap}")),
+                0,
+                &words,
+            );
+        }
+        let words = [
+            "is a shell, whose trap for TERM runs only once ",
+            "stepdown --target group -- COMMAND",
+        ];
+        judged(&mut starts(&["--target", "child"], trap), 1, &words);
+    });
+}
+
 /// A script that is executed has its own name.
 #[test]
 fn a_script_is_a_shell() {

@@ -11,6 +11,7 @@ use crate::check::history::{History, Part};
 use crate::diagnosis::after::after;
 use crate::diagnosis::finding::{INIT, add_handler};
 use crate::diagnosis::{Finding, Named, ProcessLook};
+use crate::plan::Target;
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
@@ -146,7 +147,7 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
     }
     let mut others = looks.iter().filter(|look| !look.is_zombie());
     let child = others.find(|look| look.parent == main_pid);
-    match after(main, Some(signal), child) {
+    match after(main, Some(signal), child, promise.target) {
         None | Some(Finding::Dying { .. }) => cause(
             format!(
                 "{name} has not ended, and nothing shows why (state {})",
@@ -320,7 +321,9 @@ pub(crate) fn left(history: &History, left: &[LeftProcess], promise: &Promise) -
     let first = left
         .first()
         .map_or("a process", |left| left.command.as_str());
-    let away = left.iter().find(|left| {
+    // Such a target reaches it there, too.
+    let may_be_away = promise.target != Target::Tree;
+    let away = left.iter().filter(|_| may_be_away).find(|left| {
         let session = session(left.pid);
         main.zip(session)
             .is_some_and(|(main, session)| session != main.session)
@@ -332,7 +335,7 @@ pub(crate) fn left(history: &History, left: &[LeftProcess], promise: &Promise) -
         );
     }
     match main {
-        Some(main) if main.is_shell() => {
+        Some(main) if main.is_shell() && promise.target == Target::Child => {
             let alone = Finding::Alone {
                 signal: promise.first_signal(),
                 by: Named::of(main),
@@ -343,7 +346,12 @@ pub(crate) fn left(history: &History, left: &[LeftProcess], promise: &Promise) -
         }
         _ => cause(
             format!("the command ended without waiting for {first}, which it had started"),
-            "let it stop its children and wait for them, or signal all of them (--target group or tree)",
+            match promise.target {
+                Target::Child => {
+                    "let it stop its children and wait for them, or signal all of them (--target group or tree)"
+                }
+                Target::Group | Target::Tree => "let it stop its children and wait for them",
+            },
         ),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::plan::Target;
 use crate::words::signal::Signal;
 
 /// What the command promises.
@@ -13,6 +14,8 @@ pub(crate) struct Promise {
     pub(crate) steps: Vec<String>,
     /// The signals among them: ending by one of them is expected.
     pub(crate) signals: Vec<Signal>,
+    /// Whom the first of them is sent to.
+    pub(crate) target: Target,
     pub(crate) within: Duration,
     /// `None`: 0, or the end by the signal that was sent.
     pub(crate) expect: Option<Expected>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::check::history::RequestTotals;
 use crate::diagnosis::ProcessLook;
+use crate::plan::Target;
 
 const MS: u64 = 1_000;
 
@@ -13,6 +14,7 @@ pub(super) fn promise() -> Promise {
         signal: Signal::TERM,
         steps: vec!["TERM".to_owned()],
         signals: vec![Signal::TERM],
+        target: Target::Child,
         within: Duration::from_secs(1),
         expect: None,
         allow_kill: false,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::diagnosis::snapshot::{GoesOn, Grace, InitTimes, Next};
+use crate::plan::Target;
 
 mod inits;
 

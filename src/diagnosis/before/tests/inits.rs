@@ -26,6 +26,37 @@ fn an_init_tells_its_child_its_group_or_all() {
 }
 
 #[test]
+fn a_trap_runs_once_a_child_has_ended_that_gets_the_signal_as_well() {
+    let family = |target, change: &dyn Fn(&mut Seen)| {
+        let stepdown = with(pid1("stepdown"), |seen| {
+            seen.init = Some(init(target, true))
+        });
+        let program = with(process(9, 8, "server"), change);
+        vec![stepdown, handles(process(8, 7, "sh")), program]
+    };
+    let plain: &dyn Fn(&mut Seen) = &|_| {};
+    broken(family(Target::Child, plain), &["!8 trap-waits"]);
+    for target in [Target::Group, Target::Tree] {
+        clean(family(target, plain));
+        clean(family(target, &|seen| seen.look.caught = TERM));
+        // What the child does is to be mended, not who is told.
+        let told = broken(
+            family(target, &|seen| seen.look.ignored = TERM),
+            &["!8 trap-waits", "!9 ignored"],
+        );
+        let way_out = told.findings[0].finding.way_out();
+        assert!(
+            way_out.ends_with("or let 9 server end on TERM, which it gets as well"),
+            "{way_out}"
+        );
+    }
+    let elsewhere: &dyn Fn(&mut Seen) = &|seen| seen.look.group = 9;
+    clean(family(Target::Tree, elsewhere));
+    let group = judge(&snapshot(family(Target::Group, elsewhere)));
+    assert_eq!(kinds(&group)[0], "?8 trap-waits");
+}
+
+#[test]
 fn two_inits_in_a_row_are_one_too_many() {
     let init = || Some(init(Target::Child, true));
     let outer = || with(pid1("docker-init"), |seen| seen.init = init());
