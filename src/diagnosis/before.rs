@@ -326,9 +326,10 @@ impl<'a> Judge<'a> {
         if let Some(state) = state(look, seen.traced_by.clone()) {
             return Some(state);
         }
+        let by_root = self.snapshot.by_root;
         if let Some(why) = &seen.init_unseen {
             let why = why.clone();
-            return Some(Finding::from(Before::InitUnseen { why }));
+            return Some(Finding::from(Before::InitUnseen { why, by_root }));
         }
         if seen.init.is_some() || waits_for(seen, signal) {
             return None;
@@ -348,6 +349,7 @@ impl<'a> Judge<'a> {
                 None => Some(Finding::from(Before::TakerUnseen {
                     signal,
                     blocked: true,
+                    by_root,
                 })),
             },
             SignalAction::Dropped => Some(match children.first().filter(|_| look.is_shell()) {
@@ -359,6 +361,7 @@ impl<'a> Judge<'a> {
                 None if seen.sigwaits.is_none() => Finding::from(Before::TakerUnseen {
                     signal,
                     blocked: false,
+                    by_root,
                 }),
                 None => Finding::Dropped { signal, acts_on },
             }),

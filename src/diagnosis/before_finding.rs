@@ -9,6 +9,15 @@ use super::snapshot::{GoesOn, Next};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
+/// As whom to ask to see what did not show, if it was root, or not, that has asked.
+pub(crate) fn who_sees(by_root: bool) -> &'static str {
+    if by_root {
+        "with the capability SYS_PTRACE (docker run --cap-add SYS_PTRACE), or as their user"
+    } else {
+        "as root, or as their user"
+    }
+}
+
 /// As [`Finding`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Before {
@@ -21,6 +30,7 @@ pub(crate) enum Before {
     TakerUnseen {
         signal: Signal,
         blocked: bool,
+        by_root: bool,
     },
     /// Node.js catches it itself, to die of it by the default action, which PID 1 has not.
     NodeAsInit {
@@ -33,6 +43,7 @@ pub(crate) enum Before {
     /// An init of which nothing shows what it will do.
     InitUnseen {
         why: String,
+        by_root: bool,
     },
     /// A debugger gets each signal first.
     Watched {
@@ -144,7 +155,7 @@ impl Before {
             Self::Blocks { signal } => {
                 format!("unblock {signal} in the program; or wait for it there with sigwait or a signalfd")
             }
-            Self::TakerUnseen { .. } => "ask again as root, or as the user of the process".to_owned(),
+            Self::TakerUnseen { by_root, .. } => format!("ask again {}", who_sees(*by_root)),
             Self::NodeAsInit { signal } => format!(
                 "make sure that the program has process.on('SIG{signal}', ...); or put an init in front (ENTRYPOINT \
                  [\"stepdown\", \"--\"], docker run --init)"
@@ -153,8 +164,10 @@ impl Before {
                 "ask for it in the program (signal.Notify with syscall.SIG{signal}); or stop it with TERM (STOPSIGNAL \
                  SIGTERM), on which it ends"
             ),
-            Self::InitUnseen { .. } => "ask again as root, or as the user of the process; or correct its command line (stepdown explain checks it)"
-                .to_owned(),
+            Self::InitUnseen { by_root, .. } => format!(
+                "ask again {}; or correct its command line (stepdown explain checks it)",
+                who_sees(*by_root)
+            ),
             Self::Watched { .. } => "detach the debugger before the stop".to_owned(),
             Self::PassedOver { .. } => {
                 "let the init signal the whole group (tini -g), or all below it (stepdown --target tree); or let stepdown stop \
@@ -202,7 +215,9 @@ impl fmt::Display for Before {
                     "blocks {signal} in every thread, and nothing waits for it"
                 )
             }
-            Self::TakerUnseen { signal, blocked } => {
+            Self::TakerUnseen {
+                signal, blocked, ..
+            } => {
                 let but = match blocked {
                     true => format!("blocks {signal} in every thread"),
                     false => format!("is PID 1 and has no handler for {signal}"),
@@ -222,7 +237,7 @@ impl fmt::Display for Before {
                 "is a Go program that has not asked for {signal} (signal.Notify): Go's runtime takes {signal}, and \
                  nothing follows"
             ),
-            Self::InitUnseen { why } => {
+            Self::InitUnseen { why, .. } => {
                 write!(f, "is an init, and what it will do does not show: {why}")
             }
             Self::Watched { signal, by } => write!(

@@ -186,6 +186,8 @@ pub(crate) struct Snapshot {
     pub(crate) signal: Signal,
     /// The root is PID 1 of its namespace: its end is that of all others.
     pub(crate) contained: bool,
+    /// It was root that looked.
+    pub(crate) by_root: bool,
     pub(crate) grace: Option<Grace>,
     pub(crate) processes: Vec<Seen>,
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::target::Target;
 use super::{ReadLine, USUAL, init};
+use crate::diagnosis::before_finding::who_sees;
 use crate::diagnosis::snapshot::{Grace, Seen, Snapshot};
 use crate::diagnosis::{Named, go};
 use crate::drain::look::listening;
@@ -162,7 +163,8 @@ pub(super) fn snapshot(target: &Target, read: ReadLine) -> Result<(Snapshot, Vec
         }
     }
     settle(&mut processes);
-    let mut notes = told(&unseen);
+    let by_root = nix::unistd::geteuid().is_root();
+    let mut notes = told(&unseen, by_root);
     let parents = processes.iter().map(|seen| (seen.look.parent, seen.pid()));
     let children: BTreeMap<i32, i32> = parents.rev().collect();
     for seen in &mut processes {
@@ -189,6 +191,7 @@ pub(super) fn snapshot(target: &Target, read: ReadLine) -> Result<(Snapshot, Vec
         root,
         signal,
         contained: first.is_init,
+        by_root,
         grace,
         processes,
     };
@@ -234,12 +237,12 @@ fn settle(processes: &mut Vec<Seen>) {
 /// What could not be seen, and of whom.
 type Unseen = BTreeMap<&'static str, Vec<i32>>;
 
-fn told(unseen: &Unseen) -> Vec<String> {
+fn told(unseen: &Unseen, by_root: bool) -> Vec<String> {
     let told = unseen.iter().map(|(what, pids)| {
         let some = pids.iter().take(5).map(i32::to_string);
         let more = if pids.len() > 5 { ", ..." } else { "" };
         let pids = some.collect::<Vec<_>>().join(", ");
-        format!("{what} of {pids}{more}: ask as root, or as their user")
+        format!("{what} of {pids}{more}: ask {}", who_sees(by_root))
     });
     told.collect()
 }
@@ -286,8 +289,11 @@ fn descriptors(seen: &mut Seen, ports: &BTreeMap<u64, u16>) {
     };
     let mut taken = 0;
     for entry in entries.flatten().take(DESCRIPTORS) {
-        let Ok(link) = fs::read_link(entry.path()) else {
-            continue;
+        let link = match fs::read_link(entry.path()) {
+            Ok(link) => link,
+            // Root may list them without the right to look at them.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return,
+            Err(_) => continue,
         };
         let link = link.to_string_lossy();
         let info = || {

@@ -584,6 +584,32 @@ fn what_cannot_be_seen_is_said() {
     assert!(told.contains("ask as root"), "{told}");
 }
 
+/// As in a container, where root has few capabilities.
+#[test]
+fn what_root_cannot_see_needs_a_capability() {
+    if !nix::unistd::geteuid().is_root() {
+        return crate::support::skipped::skip("not root: cannot leave out a capability");
+    }
+    let other = "exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" signalfd";
+    let stuck = binary::stuck().display().to_string();
+    let mut other = runs(Mode::Ordinary, "/bin/sh", ["-c", other, &stuck]);
+    other.says("ready");
+    let asked = Stepdown::new()
+        .program("/usr/bin/setpriv")
+        .args(["--bounding-set", "-sys_ptrace", "--"])
+        .args([binary::under_test().as_os_str(), "doctor".as_ref()])
+        .args([&other.pid().to_string()])
+        .run();
+    asked.code(125);
+    let way_out =
+        "with the capability SYS_PTRACE (docker run --cap-add SYS_PTRACE), or as their user";
+    for told in ["way out: ask again ", ": ask "] {
+        let told = format!("{told}{way_out}");
+        assert!(asked.stdout.contains(&told), "{told}: {}", asked.told());
+    }
+    assert!(!asked.stdout.contains("as root"), "{}", asked.told());
+}
+
 /// With hidepid other users' processes are not in /proc at all (proc(5)).
 #[test]
 fn what_proc_hides_is_said() {

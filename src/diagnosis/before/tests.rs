@@ -58,6 +58,7 @@ fn snapshot(processes: Vec<Seen>) -> Snapshot {
         root: 7,
         signal: Signal::TERM,
         contained: processes[0].look.is_init,
+        by_root: false,
         grace: None,
         processes,
     }
