@@ -7,6 +7,7 @@ use super::{drain, sockets};
 use crate::plan::drain::DrainPorts;
 use crate::plan::listen::Listen;
 use crate::plan::readiness::{self, Readiness, ReadyWhen};
+use crate::plan::sockets::Socket;
 use crate::plan::{Health, Plan};
 use crate::words::fault::{Error, Fault};
 
@@ -79,7 +80,8 @@ pub(super) fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
     })?;
     let listen = settings.one(&HEALTH_LISTEN, Listen::parse)?;
     // They are listened on before the child is there, and say nothing about it.
-    let ours = sockets::ports(settings)?;
+    let sockets = sockets::all(settings)?;
+    let ours: Vec<u16> = sockets.iter().filter_map(Socket::port).collect();
     if let Some((ReadyWhen::Tcp(ports), _)) = &when
         && let Some(port) = ports.iter().find(|port| ours.contains(port))
     {
@@ -88,6 +90,16 @@ pub(super) fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
         ));
         let way_out = "use http:URL, or notify; without a condition connections wait until the child takes them";
         return Err(settings.error(&READY_WHEN, fault.way_out(way_out)));
+    }
+    if let Some(listen) = &listen
+        && let Some(socket) = sockets.iter().find(|socket| socket.listens_at(listen))
+    {
+        let fault = Fault::new(format!(
+            "{} is listened on by --listen {} already",
+            listen.text, socket.text
+        ));
+        let way_out = "take another port for the endpoint";
+        return Err(settings.error(&HEALTH_LISTEN, fault.way_out(way_out)));
     }
     let of_drain_ports = when.is_none();
     let condition = match (when, drain::ports(settings)?) {

@@ -18,6 +18,18 @@ pub(crate) static LISTEN: Opt = Opt {
     help: "Listen there, or on unix:PATH, before the start, and pass the socket on (LISTEN_FDS)",
     put: |given, plan| {
         plan.sockets = given.each(sockets::parse)?;
+        let mut others = plan.sockets.iter();
+        while let Some(socket) = others.next() {
+            if let Some(other) = others.clone().find(|other| other.overlaps(socket)) {
+                let fault = Fault::new(format!(
+                    "{} is listened on by --listen {} already",
+                    other.text, socket.text
+                ));
+                return Err(
+                    given.error(fault.way_out("leave one of them out, or take another port"))
+                );
+            }
+        }
         Ok(())
     },
     ..SECTION
@@ -55,8 +67,7 @@ fn parse_count(text: &str) -> Result<usize, Fault> {
     })
 }
 
-/// TCP ports on which we listen ourselves.
-pub(super) fn ports(settings: &Settings) -> Result<Vec<u16>, Error> {
-    let sockets = settings.many(&LISTEN, sockets::parse)?;
-    Ok(sockets.iter().filter_map(Socket::port).collect())
+/// The sockets on which we listen ourselves for the command.
+pub(super) fn all(settings: &Settings) -> Result<Vec<Socket>, Error> {
+    settings.many(&LISTEN, sockets::parse)
 }

@@ -61,9 +61,59 @@ impl Listen {
     }
 }
 
+/// Whether nobody can listen on the one beside the other: the port is the same, and so is the address, or one is all
+/// addresses. Of port 0 the kernel finds a free one each time.
+pub(crate) fn overlap(one: &[SocketAddr], other: &[SocketAddr]) -> bool {
+    // `[::]` takes IPv4, too.
+    let has =
+        |all: &SocketAddr, ip: IpAddr| all.ip().is_unspecified() && (all.is_ipv6() || ip.is_ipv4());
+    one.iter().any(|one| {
+        other.iter().any(|other| {
+            let is_same = one == other || has(one, other.ip()) || has(other, one.ip());
+            one.port() != 0 && one.port() == other.port() && is_same
+        })
+    })
+}
+
 /// What was probably meant, if the brackets of an IPv6 address are missing.
 fn bracketed(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.rsplit_once(':')?;
     let ip: Ipv6Addr = ip.parse().ok()?;
     Some(SocketAddr::from((ip, port.parse().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_overlap_on_one_port_where_one_is_all_of_them() {
+        let overlap = |one: &str, other: &str| {
+            let addresses = |text| Listen::parse(text).unwrap().addresses;
+            let (one, other) = (addresses(one), addresses(other));
+            assert_eq!(overlap(&one, &other), overlap(&other, &one));
+            overlap(&one, &other)
+        };
+        for (one, other) in [
+            (":80", ":80"),
+            ("*:80", "80"),
+            (":80", "127.0.0.1:80"),
+            (":80", "[::1]:80"),
+            ("[::]:80", "127.0.0.1:80"),
+            ("[::]:80", "0.0.0.0:80"),
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+        ] {
+            assert!(overlap(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            (":0", ":0"),
+            (":80", ":81"),
+            ("127.0.0.1:80", "127.0.0.2:80"),
+            ("127.0.0.1:80", "[::1]:80"),
+            ("0.0.0.0:80", "[::1]:80"),
+        ] {
+            assert!(!overlap(one, other), "{one} {other}");
+        }
+    }
 }

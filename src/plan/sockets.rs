@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::plan::listen::Listen;
+use crate::plan::listen::{self, Listen};
 use crate::words::fault::Fault;
 
 /// A socket that listens before the command is started.
@@ -38,6 +38,20 @@ impl Socket {
         match &self.address {
             Address::Tcp(addresses) => addresses.first().map(SocketAddr::port),
             Address::Unix(_) => None,
+        }
+    }
+
+    /// Whether an endpoint cannot listen there beside it.
+    pub(crate) fn listens_at(&self, endpoint: &Listen) -> bool {
+        matches!(&self.address, Address::Tcp(own) if listen::overlap(own, &endpoint.addresses))
+    }
+
+    /// Whether it cannot be opened beside the other one.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        match (&self.address, &other.address) {
+            (Address::Tcp(own), Address::Tcp(others)) => listen::overlap(own, others),
+            (Address::Unix(own), Address::Unix(other)) => own == other,
+            _ => false,
         }
     }
 }

@@ -346,6 +346,35 @@ fn all_addresses_are_those_of_both_protocols() {
 }
 
 #[test]
+fn what_stepdown_itself_listens_on_is_refused_a_second_time() {
+    let port = free_port();
+    let (all, own) = (format!(":{port}"), format!("127.0.0.1:{port}"));
+    let (v6, other) = (format!("[::1]:{port}"), format!("127.0.0.2:{port}"));
+    let run = |options: &[&str]| {
+        let run = Stepdown::new().args(options.iter().copied());
+        run.shell("echo child").run()
+    };
+    for (first, second) in [(&all, &all), (&own, &own), (&all, &own), (&v6, &all)] {
+        for option in ["--listen", "--health-listen"] {
+            let ended = run(&["--listen", first, option, second]);
+            ended.code(125).never_said("child");
+            let told = format!("{second} is listened on by --listen {first} already: ");
+            ended.logged(&[option, &told, "another port"]);
+        }
+    }
+    let ended = run(&["--listen=unix:@h1-twice", "--listen=a=unix:@h1-twice"]);
+    ended.code(125).never_said("child");
+    ended.logged(&["unix:@h1-twice is listened on by --listen unix:@h1-twice already"]);
+    for (first, second) in [(&own, &other), (&":0".to_owned(), &":0".to_owned())] {
+        for option in ["--listen", "--health-listen"] {
+            run(&["--listen", first, option, second])
+                .code(0)
+                .said("child");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_listened_on_fails_before_anything_is_started() {
     let dir = dir();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port of loopback");
