@@ -175,19 +175,34 @@ impl Cgroup {
 /// Makes a directory with a name of our own; returns the name.
 fn new_directory(own: &Path) -> io::Result<String> {
     let pid = std::process::id();
-    let mut number = 1;
-    loop {
-        let name = match number {
-            1 => format!("stepdown-{pid}"),
-            _ => format!("stepdown-{pid}-{number}"),
-        };
-        match fs::create_dir(own.join(&name)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < NAMES => {
-                number += 1;
+    let name = |number| match number {
+        1 => format!("stepdown-{pid}"),
+        _ => format!("stepdown-{pid}-{number}"),
+    };
+    let make = || {
+        let mut made = Err(io::ErrorKind::AlreadyExists.into());
+        for number in 1..=NAMES {
+            made = fs::create_dir(own.join(name(number))).map(|()| name(number));
+            if !made.as_ref().is_err_and(is_there) {
+                break;
             }
-            made => return made.map(|()| name),
         }
+        made
+    };
+    match make() {
+        Err(error) if is_there(&error) => {
+            // Lives before may have left processes there (`--left leave`) that have ended since.
+            for number in 1..=NAMES {
+                let _ = fs::remove_dir(own.join(name(number)));
+            }
+            make()
+        }
+        made => made,
     }
+}
+
+fn is_there(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AlreadyExists
 }
 
 fn read(path: &str) -> Result<Vec<u8>, String> {
@@ -284,6 +299,19 @@ mod tests {
     fn found(mounts: &str, path: &str) -> Vec<PathBuf> {
         let found = directories(mounts.as_bytes(), OsStr::new(path), Hierarchy::Unified);
         found.into_iter().map(|found| found.directory).collect()
+    }
+
+    #[test]
+    fn a_name_whose_processes_have_ended_is_free_again() {
+        let own = tempfile::tempdir().unwrap();
+        for _ in 0..NAMES {
+            let name = new_directory(own.path()).unwrap();
+            std::fs::write(own.path().join(name).join("process"), "").unwrap();
+        }
+        assert!(new_directory(own.path()).is_err());
+        let ended = format!("stepdown-{}-40", std::process::id());
+        std::fs::remove_file(own.path().join(&ended).join("process")).unwrap();
+        assert_eq!(new_directory(own.path()).unwrap(), ended);
     }
 
     #[test]
