@@ -12,14 +12,19 @@ const THREADS: usize = 512;
 /// One process; `None` when it is gone or there is no /proc. Without a command line where one of its threads hangs: to
 /// read it might hang as well.
 pub(crate) fn at(pid: i32) -> Option<ProcessLook> {
-    let argv = if hangs(pid) { Vec::new() } else { argv(pid) };
-    with_argv(pid, argv)
+    let text = if hangs(pid) {
+        String::new()
+    } else {
+        command_line(pid)
+    };
+    with_argv(pid, words(&text))
 }
 
-/// The words of its command line. The kernel reads them in the memory of the process, and waits where that is being
+/// Its command line, for [`words`]. The kernel reads it in the memory of the process, and waits where that is being
 /// changed: for ever, if mmap(2) or a page fault of the process hangs with its file system.
-pub(crate) fn argv(pid: i32) -> Vec<String> {
-    words(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())
+pub(crate) fn command_line(pid: i32) -> String {
+    let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// One process whose command line is known, or is not asked for: this does not hang.
@@ -83,10 +88,9 @@ pub(crate) fn descendants() -> Vec<ProcessLook> {
     members.iter().filter_map(|member| at(member.pid)).collect()
 }
 
-/// What `cmdline` holds: words that end with a zero byte. What a program has written over them may be one text.
-pub(crate) fn words(cmdline: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(cmdline);
-    let text = text.trim_end_matches('\0');
+/// What a command line holds: words that end with a zero byte. What a program has written over them may be one text.
+pub(crate) fn words(command_line: &str) -> Vec<String> {
+    let text = command_line.trim_end_matches('\0');
     let words = (!text.is_empty()).then(|| text.split('\0').map(str::to_owned));
     words.into_iter().flatten().collect()
 }
@@ -166,9 +170,9 @@ mod tests {
 
     #[test]
     fn words_end_with_a_zero_byte() {
-        assert_eq!(words(b"a\0b c\0\0d\0"), ["a", "b c", "", "d"]);
-        assert_eq!(words(b"npm start\0\0\0"), ["npm start"]);
-        assert_eq!(words(b""), [""; 0]);
+        assert_eq!(words("a\0b c\0\0d\0"), ["a", "b c", "", "d"]);
+        assert_eq!(words("npm start\0\0\0"), ["npm start"]);
+        assert_eq!(words(""), [""; 0]);
     }
 
     #[test]

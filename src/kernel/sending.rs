@@ -127,6 +127,8 @@ impl Kernel {
     pub(super) fn look_who_is_there(&mut self, signal: Option<Signal>, target: Target) {
         // Enough to see why; thousands of processes are not read for one line of the log.
         const ENOUGH: usize = 256;
+        // Two command lines.
+        const BETWEEN: &str = "\u{1}";
         let Some(main) = self.life.child.pid else {
             return;
         };
@@ -137,17 +139,16 @@ impl Kernel {
         let others = others.map(|member| member.pid).filter(|pid| *pid != main);
         let pids: Vec<i32> = iter::once(main).chain(others.take(ENOUGH)).collect();
         let argvs = self.look_apart(|| {
-            let argvs: Vec<_> = pids.iter().map(|pid| look::argv(*pid)).collect();
-            serde_json::to_string(&argvs).map_err(|error| error.to_string())
+            let texts = pids.iter().map(|pid| look::command_line(*pid));
+            let texts = texts.map(|text| text.replace(BETWEEN, " ") + BETWEEN);
+            Ok(texts.collect())
         });
         // Without them less is known of the reason.
-        let argvs = argvs.ok().and_then(|text| serde_json::from_str(&text).ok());
-        let argvs: Vec<Vec<String>> = argvs.unwrap_or_default();
-        let argvs = argvs.into_iter().chain(iter::repeat(Vec::new()));
-        let looks = pids.iter().zip(argvs);
-        let looks: Vec<_> = looks
-            .filter_map(|(pid, argv)| look::with_argv(*pid, argv))
-            .collect();
+        let argvs = argvs.unwrap_or_default();
+        let argvs = argvs.split(BETWEEN).map(look::words);
+        let looks = pids.iter().zip(argvs.chain(iter::repeat(Vec::new())));
+        let looks = looks.filter_map(|(pid, argv)| look::with_argv(*pid, argv));
+        let looks: Vec<_> = looks.collect();
         let waited = after::waited(&looks, main, signal, target);
         self.queue.push_back(Event::StillThere(waited));
     }

@@ -11,7 +11,7 @@ use crate::look;
 /// The files stat, status and cmdline.
 pub(crate) fn process(bytes: &[u8]) {
     let [stat, status, cmdline] = parts(bytes);
-    let words = look::words(cmdline);
+    let words = look::words(&String::from_utf8_lossy(cmdline));
     assert!(words.iter().all(|word| !word.contains('\0')));
     let Some(stat) = Stat::parse(stat) else {
         return;
