@@ -272,6 +272,12 @@ pub(crate) enum Record {
         connections: u32,
         oldest: Vec<HeldConnection>,
     },
+    /// The time for the checks is over, and not every balancer was told as often as it needs (`--drain-checks`).
+    DrainUntold {
+        times: u32,
+        #[serde(rename = "within_ms", serialize_with = "millis")]
+        within: Duration,
+    },
     /// The drain has ended although this `--drain-until` did not hold, and why.
     DrainUnmet {
         until: String,

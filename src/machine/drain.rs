@@ -30,6 +30,8 @@ pub(super) struct Draining {
     /// Until then balancers are given time to learn of the stop: the delay, and their checks.
     delay_until: Duration,
     checks_until: Duration,
+    /// They are waited for, and not all balancers know yet.
+    awaits_checks: bool,
     /// What was said to be waited for.
     waits: DrainPart,
     /// The child has asked for time until then (`EXTEND_TIMEOUT_USEC`).
@@ -110,6 +112,7 @@ impl Draining {
             limit,
             delay_until: now.saturating_add(delay),
             checks_until: now.saturating_add(checks),
+            awaits_checks: !checks.is_zero(),
             waits: DrainPart::Requests,
             extended_until: now,
             requests: 0,
@@ -256,6 +259,7 @@ impl Draining {
         plan: &Drain,
         outbox: &mut Outbox,
     ) -> ControlFlow<DrainEnd, Duration> {
+        self.tell_untold(now, plan, outbox);
         let end = self.end();
         let told_by = self.told_by();
         let is_idle = now >= told_by && self.settled && self.all_hold(plan, Duration::ZERO);
@@ -287,6 +291,19 @@ impl Draining {
         let held = self.tell_held_up(now, outbox);
         let times = [next, tell, held].into_iter().flatten();
         Continue(times.fold(end, Duration::min))
+    }
+
+    /// Tells that the time for the checks is over before all balancers know. The drain goes on: what came from them is
+    /// still answered.
+    fn tell_untold(&mut self, now: Duration, plan: &Drain, outbox: &mut Outbox) {
+        let is_over = self.awaits_checks && now >= self.checks_until;
+        if let Some(checks) = plan.checks.filter(|_| is_over) {
+            self.awaits_checks = false;
+            outbox.tell(Record::DrainUntold {
+                times: checks.times,
+                within: checks.timeout,
+            });
+        }
     }
 
     /// Tells how many requests are in flight, when that has changed; or when it is to be told. Under load
@@ -428,6 +445,7 @@ impl Machine {
     pub(super) fn balancers_told(&mut self, now: Duration) {
         self.balancers_told = true;
         if let Phase::Drain(draining) = &mut self.phase {
+            draining.awaits_checks = false;
             draining.checks_until = draining.checks_until.min(now);
             self.look_at_drain(now);
         }

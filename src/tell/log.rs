@@ -154,6 +154,7 @@ impl Log {
             | Record::LeftListening { .. }
             | Record::OomKilled { .. }
             | Record::Trouble { .. }
+            | Record::DrainUntold { .. }
             | Record::DrainUnmet { .. }
             | Record::ReplaceFailed { .. }
             | Record::ReplaceRefused { .. }

@@ -103,7 +103,48 @@ fn the_delay_ends_when_the_balancer_was_told_often_enough() {
         let run = &mut checked.server.run;
         assert!(run.stderr_has(waits) && !run.stderr_has("waiting until no request"));
         assert_eq!(checked.check(A), "503");
+        let ended = checked.server.run.wait();
+        ended.code(143).logged(&["drained in"]);
+        ended.never_logged("not every checker");
+    });
+}
+
+#[test]
+fn a_balancer_that_was_not_told_often_enough_in_time_is_logged_and_reported() {
+    both(|mode| {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("report.json");
+        let report = format!("--report={}", path.display());
+        let options = [
+            "--drain-checks=2",
+            "--drain-checks-timeout=1500ms",
+            "--drain-timeout=1h",
+            &report,
+        ];
+        let mut checked = Checked::start(mode, &options);
+        let mut client = checked.server.connect();
+        client.say("slow");
+        checked.stop();
+        assert_eq!(checked.check(A), "503");
+        let untold = "drain: not every checker was told \"not ready\" 2 times within 1.5 s (--drain-checks-timeout)";
+        checked.server.logs(untold);
+        // What is in flight is still waited for.
+        checked
+            .server
+            .logs("drain: waiting until no request is in flight");
+        checked.server.release();
+        client.hears("done");
         checked.server.run.wait().code(143).logged(&["drained in"]);
+        let report = std::fs::read_to_string(&path).expect("a report");
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        let records = report["records"].as_array().expect("records").iter();
+        let mut untold = records.filter(|record| record["event"] == "drain-untold");
+        let record = untold.next().expect("a record of it");
+        assert_eq!(
+            (&record["times"], &record["within_ms"]),
+            (&2.into(), &1500.into())
+        );
+        assert!(untold.next().is_none());
     });
 }
 
@@ -194,7 +235,8 @@ fn with_no_balancer_asking_the_delay_is_waited_out() {
         let mut checked = Checked::start(mode, &options);
         checked.stop();
         let ended = checked.server.run.wait();
-        ended.code(143).logged(&["drained in"]);
+        ended.code(143).logged(&["not every checker was told"]);
+        ended.logged(&["drained in"]);
         ended.stopped_no_sooner_than(Duration::from_millis(1500));
     });
 }

@@ -228,6 +228,7 @@ fn checks_are_waited_for_after_the_delay_and_each_wait_is_told() {
             0 drain: waiting 1.0 s, load balancers do not know yet (--drain-delay)
             100 drain: 1 in flight, 3.9 s left
             1000 drain: waiting until each checker was told "not ready" once, up to 3.0 s (--drain-checks)
+            4000 drain: not every checker was told "not ready" once within 4.0 s (--drain-checks-timeout)
             4000 -> enddrain
             4000 -> term to the child
             4000 drain ended by its timeout after 4.0 s, 1 request interrupted
@@ -236,6 +237,40 @@ fn checks_are_waited_for_after_the_delay_and_each_wait_is_told() {
             4005 child exited with 0 on step 1 after 4.0 s
             4005 stopped in 4.0 s, exit status 0
             4005 -> exit 0
+            "#,
+        );
+}
+
+#[test]
+fn that_not_all_balancers_know_is_told_and_the_drain_goes_on() {
+    Story::of("--grace 1s")
+        .drain(0, 9_000)
+        .checks(2, 3_000)
+        .asked(Signal::TERM)
+        .exits_on(Cue::Signal(Signal::TERM), 5)
+        .at(100, in_flight(1, false))
+        .at(3_500, in_flight(0, true))
+        // The wait for them is over: they change nothing.
+        .at(3_400, Event::BalancersTold)
+        .tells(
+            r#"
+            0 -> start
+            0 started, pid 2
+            0 -> notready
+            0 stopping: TERM from outside the container
+            0 -> startdrain
+            0 drain: waiting until each checker was told "not ready" 2 times, up to 3.0 s (--drain-checks)
+            100 drain: 1 in flight, 8.9 s left
+            3000 drain: not every checker was told "not ready" 2 times within 3.0 s (--drain-checks-timeout)
+            3000 drain: waiting until no request is in flight
+            3500 -> enddrain
+            3500 -> term to the child
+            3500 drained in 3.5 s
+            3500 step 1 of 2: TERM to the child, waiting up to 1.0 s
+            3500 -> cont to the child
+            3505 child exited with 0 on step 1 after 3.5 s
+            3505 stopped in 3.5 s, exit status 0
+            3505 -> exit 0
             "#,
         );
 }

@@ -16,7 +16,7 @@ mod processes;
 mod step;
 mod values;
 
-use drain::{drain_ended, drain_waits, held_up};
+use drain::{Times, drain_ended, drain_waits, held_up};
 use processes::{names, noun, still_there};
 use step::StepText;
 
@@ -116,6 +116,12 @@ impl fmt::Display for Words<'_> {
                 connections,
                 oldest,
             } => held_up(f, *connections, oldest),
+            Record::DrainUntold { times, within } => write!(
+                f,
+                "drain: not every checker was told \"not ready\" {} within {} (--drain-checks-timeout)",
+                Times(*times),
+                Shown(*within)
+            ),
             Record::DrainUnmet { until, why } => {
                 write!(f, "--drain-until {until} does not hold: {why}")
             }

@@ -6,6 +6,18 @@ use crate::record::held::HeldConnection;
 use crate::record::{DrainEnd, DrainWait};
 use crate::words::duration::Shown;
 
+/// How often.
+pub(super) struct Times(pub(super) u32);
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("once"),
+            times => write!(f, "{times} times"),
+        }
+    }
+}
+
 pub(super) fn drain_waits(f: &mut fmt::Formatter<'_>, wait: &DrainWait) -> fmt::Result {
     match wait {
         DrainWait::Delay { left } => write!(
@@ -13,17 +25,12 @@ pub(super) fn drain_waits(f: &mut fmt::Formatter<'_>, wait: &DrainWait) -> fmt::
             "drain: waiting {}, load balancers do not know yet (--drain-delay)",
             Shown(*left)
         ),
-        DrainWait::Checks { times, left } => {
-            let times = match times {
-                1 => "once".to_owned(),
-                times => format!("{times} times"),
-            };
-            write!(
-                f,
-                "drain: waiting until each checker was told \"not ready\" {times}, up to {} (--drain-checks)",
-                Shown(*left)
-            )
-        }
+        DrainWait::Checks { times, left } => write!(
+            f,
+            "drain: waiting until each checker was told \"not ready\" {}, up to {} (--drain-checks)",
+            Times(*times),
+            Shown(*left)
+        ),
         DrainWait::Requests { ports, until } => {
             f.write_str("drain: waiting until ")?;
             if *ports || until.is_empty() {
