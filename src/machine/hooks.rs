@@ -156,7 +156,7 @@ impl Machine {
             sender: received.map(|received| received.sender),
             child: self.child.pid(),
             status: self.child.status(),
-            escalated: self.stop.escalated,
+            escalated: self.needed_kill(),
             remaining: self
                 .stop
                 .limits
@@ -180,7 +180,7 @@ impl Machine {
             return "watchdog";
         }
         let timed_out = begun.is_some_and(|begun| begun.reason == Reason::MaxRuntime);
-        if timed_out || self.stop.escalated {
+        if timed_out || self.needed_kill() {
             return "timeout";
         }
         match self.child.life {

@@ -171,7 +171,7 @@ impl Machine {
         passed_on: bool,
     ) {
         if signal == Signal::KILL {
-            self.stop.escalated = true;
+            self.stop.got_kill = true;
             self.stop.tree_killed |= target == Target::Tree;
         }
         if by_terminal {

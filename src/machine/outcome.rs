@@ -43,9 +43,15 @@ impl Machine {
             code,
             reason,
             status,
-            escalated: self.stop.escalated,
+            escalated: self.needed_kill(),
             took,
         }
+    }
+
+    /// Whether the child got KILL, and has not ended of something else in the same moment.
+    pub(super) fn needed_kill(&self) -> bool {
+        let by_kill = |status: ExitStatus| status.code() == killed_by(Signal::KILL);
+        self.stop.got_kill && self.child.status().is_none_or(by_kill)
     }
 
     fn exit_code(&self, reason: Reason, status: Option<ExitStatus>) -> u8 {

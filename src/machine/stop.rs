@@ -21,7 +21,8 @@ pub(super) struct Stop {
     pub(super) requests: SignalRequests,
     /// Stop signals that the child was sent: by the ladder, and those that were passed on.
     pub(super) sent: SignalSet,
-    pub(super) escalated: bool,
+    /// The child got KILL by a step.
+    pub(super) got_kill: bool,
     /// The child gets ABRT before the ladder, and has not got it yet.
     pub(super) aborts: bool,
     /// KILL went to the whole tree by a step.

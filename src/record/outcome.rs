@@ -14,7 +14,7 @@ pub(crate) struct Outcome {
     pub(crate) code: u8,
     pub(crate) reason: Reason,
     pub(crate) status: Option<ExitStatus>,
-    /// Whether KILL was needed.
+    /// Whether the child needed KILL.
     pub(crate) escalated: bool,
     /// From t0, or from the child's own exit.
     #[serde(rename = "took_ms", serialize_with = "millis")]

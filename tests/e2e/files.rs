@@ -71,6 +71,33 @@ fn the_files_are_written_without_a_free_descriptor_too() {
 }
 
 #[test]
+fn a_command_that_was_ending_when_it_got_kill_has_not_needed_it() {
+    both(|mode| {
+        let dir = directory();
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(["--report=run.json", "--state-file=state.json"])
+            .args(["--metrics-file=run.prom", "--ladder=TERM:0"])
+            .args(["--post-stop", "sh -c 'echo escalated $STEPDOWN_ESCALATED'"])
+            // It dies of TERM at once, and takes some time to give its memory back.
+            .shell("x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ready; sleep 1000 & wait")
+            .start();
+        run.says("ready").signal(Signal::SIGTERM);
+        let ended = run.wait();
+        ended.code(143).logged(&["stopped in", "exit status 143"]);
+        ended.said("escalated 0");
+        let report = json(&dir.path().join("run.json"));
+        assert_eq!(report["outcome"]["escalated"], false);
+        assert_eq!(report["outcome"]["clean"], true);
+        let state = json(&dir.path().join("state.json"));
+        assert_eq!(state["last_runs"][0]["escalated"], false);
+        assert_eq!(state["last_runs"][0]["clean"], true);
+        let metrics = fs::read_to_string(dir.path().join("run.prom")).expect("metrics");
+        assert!(metrics.contains("stepdown_stops_total{outcome=\"graceful\"} 1"));
+    });
+}
+
+#[test]
 fn the_report_tells_the_whole_run_in_both_modes() {
     both(|mode| {
         let dir = directory();

@@ -3,6 +3,33 @@
 use super::*;
 
 #[test]
+fn a_child_that_ends_of_something_else_when_it_gets_kill_has_not_needed_it() {
+    let killed = |signal| ExitStatus::Killed {
+        signal,
+        core: false,
+    };
+    for (status, code, needed) in [
+        (killed(Signal::TERM), 143, false),
+        (ExitStatus::Exited(0), 0, false),
+        (killed(Signal::KILL), 137, true),
+        // A wrapper says so of its program.
+        (ExitStatus::Exited(137), 137, true),
+    ] {
+        let mut machine = Machine::new(Rc::new(plan("--grace 0 --post-stop p")));
+        machine.handle(ms(0), Event::Started { pid: 2 });
+        machine.handle(ms(5), signal(Signal::TERM));
+        machine.handle(ms(5), Event::Deadline);
+        assert!(machine.facts(ms(5), "stop").escalated);
+        machine.handle(ms(6), Event::ChildExited(status));
+        let outcome = machine.outcome(ms(6));
+        assert_eq!((outcome.code, outcome.escalated), (code, needed));
+        let facts = machine.facts(ms(6), HookPhase::PostStop.name());
+        assert_eq!(facts.escalated, needed);
+        assert_eq!(facts.result == Some("timeout"), needed);
+    }
+}
+
+#[test]
 fn without_kill_the_last_step_waits_for_the_child() {
     Story::of("--no-kill --ladder TERM:1s,INT:1s --post-stop p")
         .asked(Signal::TERM)

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::plan::HookPhase;
-use crate::record::{ExitStatus, Record};
+use crate::record::{ExitStatus, Record, killed_by};
 use crate::tell::log;
+use crate::words::signal::Signal;
 
 /// The fold over the records that the trace is made from.
 pub(super) struct Spans {
@@ -218,6 +219,9 @@ impl Spans {
             }
             Record::ChildExited { status, .. } => {
                 self.end_phase("ladder", at);
+                if status.code() != killed_by(Signal::KILL) {
+                    self.kill_was_late();
+                }
                 let asked = self.asked;
                 let stop = self.begun(at);
                 if !asked {
@@ -281,7 +285,7 @@ impl Spans {
                 }
             }
             Record::Step { signal, .. } => {
-                let is_kill = *signal == Some(crate::words::signal::Signal::KILL);
+                let is_kill = *signal == Some(Signal::KILL);
                 let told = log::text(record);
                 let ladder = self.phase("ladder", at);
                 if is_kill {
@@ -324,6 +328,14 @@ impl Spans {
             self.phases.len() - 1
         });
         &mut self.phases[index]
+    }
+
+    /// The child was ending when it got KILL: the ladder has not failed.
+    fn kill_was_late(&mut self) {
+        let ladder = self.phases.iter_mut().find(|phase| phase.name == "ladder");
+        if let Some(ladder) = ladder {
+            ladder.failed = None;
+        }
     }
 
     fn end_phase(&mut self, name: &str, at: Duration) {

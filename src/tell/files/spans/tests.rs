@@ -10,7 +10,7 @@ fn what_has_not_ended_ends_now_and_numbers_stay() {
         at(1),
         &Record::StopAsked {
             reason: crate::record::Reason::Signal,
-            signal: Some(crate::words::signal::Signal::TERM),
+            signal: Some(Signal::TERM),
             sender: None,
             deadline: None,
         },
