@@ -68,7 +68,7 @@ impl Machine {
         let Some(status) = status else {
             return match (self.child.life, self.stop.begun) {
                 // The stop came before the start: nothing ran that could have failed, and the
-                // status is what it would be had the signal ended the child.
+                // status is what it would be had the signal ended the child a moment later.
                 (Life::NotStarted, Some(begun)) => {
                     let code = killed_by(begun.signal);
                     let is_listed =

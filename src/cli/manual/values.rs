@@ -2,8 +2,8 @@
 
 use crate::options::hooks::{POST_STOP, PRE_START, PRE_STOP};
 use crate::options::{
-    Opt, config, drain, left, liveness, main_pid, readiness, restart, signals, sockets, stop, told,
-    wait,
+    Opt, config, drain, left, liveness, main_pid, readiness, restart, signals, sockets, status,
+    stop, told, wait,
 };
 
 /// What the values of options can be, and what has to be known of them.
@@ -334,6 +334,16 @@ pub(super) const VALUES: &[Values] = &[
         heading: "",
         forms: &[],
         more: "It needs a writable cgroup v2; Docker mounts it read-only.",
+    },
+    Values {
+        options: &[&status::SUCCESS_EXIT, &status::CLEAN_STOP],
+        page: "exit-status.md",
+        heading: "",
+        forms: &[],
+        more: "A stop that comes before the command is started counts as if its signal had ended the command, and both \
+               options turn it into 0: otherwise the status would depend on how far the start was. So neither \
+               --clean-stop nor a signal in --success-exit is for a job whose 0 means that the work is done: a stop is \
+               then 0, whether the work is half done or was never begun.",
     },
     Values {
         options: &[&told::TERMINATION_LOG],

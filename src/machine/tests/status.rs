@@ -67,6 +67,10 @@ fn a_clean_stop_before_the_start_is_0() {
             .at(100, signal(Signal::TERM));
         let told = story.told();
         assert!(told.ends_with(&format!("exit {code}")), "{told}");
+        let options = options.replace("--pre-start a", "--wait-for file:/nowhere");
+        let mut machine = Machine::new(Rc::new(plan(&options)));
+        machine.handle(ms(100), signal(Signal::TERM));
+        assert_eq!(machine.outcome(ms(100)).code, code, "{options}");
     }
 }
 
