@@ -263,7 +263,7 @@ impl Machine {
             (Phase::Running(_), Event::NotYetReady(why)) => self.not_yet_ready(why),
             (Phase::Running(readiness), Event::ChildStopping) => {
                 // It takes its time, and answers nobody any more.
-                readiness.live = None;
+                (readiness.live, readiness.told_at) = (None, None);
                 self.act(Action::NotReady);
                 self.tell_not_ready(now, NotReady::ChildStopping);
             }
@@ -389,6 +389,7 @@ impl Machine {
         let is_due = |time: Option<Duration>| time.is_some_and(|time| now >= time);
         match &self.phase {
             Phase::Running(readiness) if is_due(readiness.by) => self.ready_too_late(now),
+            Phase::Running(readiness) if is_due(readiness.told_at) => self.still_not_ready(now),
             Phase::Running(readiness) if is_due(readiness.speaks_by()) => {
                 self.missed_watchdog(now, None);
             }

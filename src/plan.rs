@@ -451,10 +451,10 @@ impl Plan {
         self.liveness.as_ref().map(|liveness| &liveness.when)
     }
 
-    /// Whether the child's own message makes it ready; not where another condition was given.
+    /// Whether the child's own message makes it ready; not where another condition was written.
     pub(crate) fn takes_ready_from_child(&self) -> bool {
-        let when = self.readiness.as_ref().map(|readiness| &readiness.when);
-        matches!(when, None | Some(ReadyWhen::Notify))
+        let readiness = self.readiness.as_ref();
+        readiness.is_none_or(|r| r.of_drain_ports || r.when == ReadyWhen::Notify)
     }
 
     pub(crate) fn drains_until(&self, is_wanted: impl Fn(&UntilWhen) -> bool) -> bool {

@@ -196,6 +196,14 @@ pub(crate) enum Record {
         #[serde(rename = "after_ms", serialize_with = "millis")]
         after: Duration,
     },
+    /// The command is not ready after a while, and nobody has said when it is or by when it must be.
+    StillNotReady {
+        #[serde(rename = "after_ms", serialize_with = "millis")]
+        after: Duration,
+        /// The option that is waited for, and its value.
+        condition: String,
+        why: Option<String>,
+    },
     /// What was asked for with `--ready-when` does not hold yet, for another reason than before.
     NotYetReady {
         why: String,

@@ -24,6 +24,8 @@ use crate::sys::fork::Said;
 #[derive(Default)]
 pub(super) struct ReadyLooks {
     probe: Option<Probe>,
+    /// The plan that counts for this child: one that is read again says when the next one is ready.
+    plan: Option<Rc<Plan>>,
     /// The file of `file:PATH` as it was before the start.
     file_before: Option<String>,
     /// The environment of a look that is a command.
@@ -34,6 +36,8 @@ pub(super) struct ReadyLooks {
 
 impl Kernel {
     pub(super) fn ready(&mut self) {
+        // It may have said so itself.
+        self.life.readiness.probe = None;
         let said = self.upward.ready();
         self.was_said(said);
     }
@@ -59,7 +63,9 @@ impl Kernel {
     }
 
     pub(super) fn await_ready(&mut self, facts: &Facts) {
-        match when(&self.plan) {
+        let plan = &mut self.life.readiness.plan;
+        let plan = Rc::clone(plan.get_or_insert_with(|| Rc::clone(&self.plan)));
+        match when(&plan) {
             // The child sends it itself.
             None | Some(ReadyWhen::Notify) => {
                 let why = "the child has not said READY=1".to_owned();
@@ -80,9 +86,10 @@ impl Kernel {
 
     /// The next look, or the end of one that takes too long.
     pub(super) fn probe(&mut self) {
-        let plan = Rc::clone(&self.plan);
+        let plan = self.life.readiness.plan.clone();
+        let when = plan.as_deref().and_then(when);
         let now = self.now();
-        let (Some(when), Some(probe)) = (when(&plan), &mut self.life.readiness.probe) else {
+        let (Some(when), Some(probe)) = (when, &mut self.life.readiness.probe) else {
             return;
         };
         if let Some(look) = probe.running() {

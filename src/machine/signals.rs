@@ -264,7 +264,10 @@ impl Machine {
     pub(super) fn resumed(&mut self, after: Duration) {
         let later = |time: Option<Duration>| time.map(|time| time.saturating_add(after));
         match &mut self.phase {
-            Phase::Running(readiness) => readiness.by = later(readiness.by),
+            Phase::Running(readiness) => {
+                readiness.by = later(readiness.by);
+                readiness.told_at = later(readiness.told_at);
+            }
             Phase::WaitFor(_) => self.until = later(self.until),
             _ => {}
         }

@@ -9,6 +9,10 @@ use crate::record::{NotReady, Reason, Record, StartFailure};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
+/// A child of whose readiness nobody has said anything has so long until it is listened on its drain ports: one of them may
+/// never be.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How far the child is on its way to be ready.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct UntilReady {
@@ -16,6 +20,10 @@ pub(super) struct UntilReady {
     was: bool,
     /// When it must be at the latest.
     pub(super) by: Option<Duration>,
+    /// When it is told that it is not, where nobody has said when it is, nor by when; from then on it must be alive.
+    pub(super) told_at: Option<Duration>,
+    /// What is waited for, as it is written: what is read again is for the next child.
+    condition: String,
     /// Why it was not at the last look.
     not_yet: Option<String>,
     /// Since when it says that it is stopping on its own account.
@@ -35,7 +43,8 @@ impl UntilReady {
 
     /// The next moment at which something must have happened.
     pub(super) fn next(&self) -> Option<Duration> {
-        [self.by, self.speaks_by()].into_iter().flatten().min()
+        let times = [self.by, self.told_at, self.speaks_by()];
+        times.into_iter().flatten().min()
     }
 }
 
@@ -55,12 +64,14 @@ impl Machine {
         self.child.life = Life::Alive(pid);
         self.child.started_at = now;
         let kept = self.take_kept();
-        let timeout = self.plan.readiness.as_ref().and_then(|r| r.timeout);
-        let readiness = UntilReady {
-            by: timeout.map(|timeout| now.saturating_add(timeout)),
-            ..UntilReady::default()
-        };
-        self.enter(now, Phase::Running(readiness), None);
+        let mut until_ready = UntilReady::default();
+        if let Some(readiness) = &self.plan.readiness {
+            let is_unsaid = readiness.of_drain_ports && readiness.timeout.is_none();
+            until_ready.by = readiness.timeout.map(|timeout| now.saturating_add(timeout));
+            until_ready.told_at = is_unsaid.then(|| now.saturating_add(PATIENCE));
+            until_ready.condition = readiness.written();
+        }
+        self.enter(now, Phase::Running(until_ready), None);
         let ready = self.plan.readiness.is_none();
         self.tell(Record::Started { pid, ready });
         if ready {
@@ -89,7 +100,7 @@ impl Machine {
         let Phase::Running(readiness) = &mut self.phase else {
             return;
         };
-        readiness.by = None;
+        (readiness.by, readiness.told_at) = (None, None);
         let stopping_since = readiness.stopping_since.take();
         if !std::mem::replace(&mut readiness.was, true) {
             let after = now.saturating_sub(self.child.started_at);
@@ -111,6 +122,23 @@ impl Machine {
             readiness.not_yet = Some(why.clone());
             self.tell(Record::NotYetReady { why });
         }
+    }
+
+    /// Nobody knows of it otherwise, and a child that hangs would never be found.
+    pub(super) fn still_not_ready(&mut self, now: Duration) {
+        let Phase::Running(readiness) = &mut self.phase else {
+            return;
+        };
+        readiness.told_at = None;
+        let condition = readiness.condition.clone();
+        let why = readiness.not_yet.clone();
+        let after = now.saturating_sub(self.child.started_at);
+        self.tell(Record::StillNotReady {
+            after,
+            condition,
+            why,
+        });
+        self.watch(now);
     }
 
     /// Reported before anything of the stop begins: the answers to load balancers count from here.
@@ -136,16 +164,15 @@ impl Machine {
     /// As systemd takes it (systemd.service(5), `TimeoutStartSec=`): the start has failed, and what was
     /// started is stopped.
     pub(super) fn ready_too_late(&mut self, now: Duration) {
-        let not_yet = match &mut self.phase {
-            Phase::Running(readiness) => readiness.not_yet.take(),
-            _ => None,
+        let Phase::Running(readiness) = &mut self.phase else {
+            return;
         };
-        let readiness = self.plan.readiness.as_ref();
-        let text = readiness.map_or_else(String::new, |readiness| readiness.text.clone());
+        let condition = std::mem::take(&mut readiness.condition);
+        let not_yet = readiness.not_yet.take();
         let took = Shown(now.saturating_sub(self.child.started_at));
         let why = not_yet.map(|why| format!(": {why}"));
         let why = why.unwrap_or_default();
-        let message = format!("not ready after {took}, --ready-when {text} does not hold{why}");
+        let message = format!("not ready after {took}, {condition} does not hold{why}");
         let failure = StartFailure { code: 125, message };
         self.tell(Record::StartFailed(failure.clone()));
         self.child.failure = Some(failure);

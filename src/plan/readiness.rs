@@ -21,6 +21,16 @@ pub(crate) struct Readiness {
     pub(crate) of_drain_ports: bool,
 }
 
+impl Readiness {
+    /// The option and its value, as the user has written them.
+    pub(crate) fn written(&self) -> String {
+        match self.text.strip_prefix("tcp:") {
+            Some(ports) if self.of_drain_ports => format!("--drain-port {ports}"),
+            _ => format!("--ready-when {}", self.text),
+        }
+    }
+}
+
 /// What tells that the child is ready.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ReadyWhen {

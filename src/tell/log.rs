@@ -149,6 +149,7 @@ impl Log {
             Record::StartFailed(_) | Record::ReloadRefused { .. } => Level::Error,
             Record::ChildLeft { .. }
             | Record::StillThere { .. }
+            | Record::StillNotReady { .. }
             | Record::NotAlive { .. }
             | Record::NotAStop { .. }
             | Record::LeftListening { .. }

@@ -193,6 +193,28 @@ fn a_server_that_is_to_be_drained_is_ready_once_it_listens() {
 }
 
 #[test]
+fn a_child_says_itself_that_it_is_ready_whatever_its_drain_ports() {
+    both(|mode| {
+        let stage = Stage::new();
+        // It never listens there.
+        let port = format!("--drain-port={}", net::free_port());
+        let stepdown = Stepdown::in_mode(mode).args(["--live-when=watchdog:1h", &port]);
+        let (mut run, mut orders) = stage.start(stepdown);
+        order(&mut run, &mut orders, "say READY=1");
+        assert_eq!(stage.told(), "READY=1");
+        run.logs("ready after");
+        order(&mut run, &mut orders, "say STOPPING=1");
+        assert_eq!(stage.told(), "STOPPING=1");
+        order(&mut run, &mut orders, "say READY=1");
+        assert_eq!(stage.told(), "READY=1");
+        run.logs("ready again");
+        run.signal(Signal::SIGTERM);
+        assert_eq!(stage.told(), "STOPPING=1");
+        run.wait().code(3).nothing_left();
+    });
+}
+
+#[test]
 fn a_manager_that_is_gone_costs_one_line() {
     let mut stage = Stage::new();
     let port = net::free_port();

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::running::Running;
 use crate::support::server::Server;
-use crate::support::{Stepdown, binary, both, holds_within, net, once_within, wait_until};
+use crate::support::{BOUND, Stepdown, binary, both, holds_within, net, once_within, wait_until};
 
 fn stage() -> (TempDir, impl Fn(&str) -> PathBuf) {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -52,6 +52,56 @@ fn a_port_counts_once_it_is_listened_on_and_nobody_connects_to_it() {
         touch(&go);
         run.logs("ready after");
         run.says("nobody came");
+        run.signal(Signal::SIGTERM);
+        run.wait().code(143).nothing_left();
+    });
+}
+
+/// Whichever of its drain ports that is: nobody has asked for a condition that never holds.
+#[test]
+fn a_drain_port_that_is_never_listened_on_is_told_and_liveness_begins() {
+    let port = net::free_port();
+    let mut run = Stepdown::new()
+        .args([format!("--drain-port={port}")])
+        .args(["--live-when=exec:false", "--live-every=100ms"])
+        .args(["--live-failures=2"])
+        .child(["sleep", "1000"])
+        .start();
+    let warning = format!(
+        "not ready after 30.0 s, --drain-port {port} does not hold: nobody listens on port {port}"
+    );
+    // It takes longer than most things are waited for.
+    let bound = Duration::from_secs(30) + BOUND;
+    assert!(holds_within(bound, || run.stderr_has(&warning)));
+    let ended = run.wait();
+    ended.code(125).logged(&["not alive, 2 of 2"]);
+}
+
+#[test]
+fn the_ports_of_a_file_that_is_read_again_are_for_the_next_child() {
+    both(|mode| {
+        let (dir, at) = stage();
+        let (first, next) = (net::free_port(), net::free_port());
+        let file = |port: u16| {
+            let text = format!("reload-on = 'HUP'\ndrain-port = '{port}'\ndrain-timeout = 0\n");
+            std::fs::write(at("stepdown.toml"), text).expect("a directory of ours");
+        };
+        file(first);
+        let server = deeds(&format!(
+            "bind 127.0.0.1 {first} say ready await {} listen pause",
+            at("go").display()
+        ));
+        let mut run = Stepdown::in_mode(mode)
+            .dir(dir.path())
+            .args(["--config", "stepdown.toml"])
+            .child(server)
+            .start();
+        run.says("ready");
+        file(next);
+        run.signal(Signal::SIGHUP).logs("drain-port changed");
+        is_not_ready(&mut run);
+        touch(&at("go"));
+        run.logs("ready after");
         run.signal(Signal::SIGTERM);
         run.wait().code(143).nothing_left();
     });

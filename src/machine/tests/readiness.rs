@@ -1,6 +1,7 @@
 //! Ready or not: each change is a record, and a run in which nobody asks has none.
 
 use super::*;
+use crate::plan::reload::Reload;
 
 /// The records about readiness of a child that is told of as these events say, one a millisecond.
 fn told(options: &str, events: &[Event]) -> Vec<String> {
@@ -12,6 +13,7 @@ fn told(options: &str, events: &[Event]) -> Vec<String> {
             if let Action::Record(
                 record @ (Record::Ready { .. }
                 | Record::NotYetReady { .. }
+                | Record::StillNotReady { .. }
                 | Record::NotReady { .. }
                 | Record::ReadyAgain { .. }),
             ) = action
@@ -44,6 +46,86 @@ fn why_it_is_not_ready_yet_is_told_when_that_changes() {
             "4 ready after 4 ms"
         ]
     );
+}
+
+#[test]
+fn ports_that_are_never_listened_on_are_told_once_and_liveness_begins() {
+    let run = |options: &str| {
+        let options = format!("--live-when exec:x {options}");
+        let mut machine = Machine::new(Rc::new(plan(&options)));
+        machine.handle(ms(0), Event::Started { pid: 2 });
+        machine.handle(ms(0), not_yet("nobody listens on port 81"));
+        let mut told = Vec::new();
+        for at in [29_999, 30_000, 60_000] {
+            machine.handle(ms(at), Event::Deadline);
+            while let Some(action) = machine.poll() {
+                match action {
+                    Action::Record(record @ Record::StillNotReady { .. }) => {
+                        told.push(format!("{at} {}", log::text(&record)));
+                    }
+                    Action::Watch(_) => told.push(format!("{at} watch")),
+                    _ => {}
+                }
+            }
+        }
+        told
+    };
+    assert_eq!(
+        run("--drain-port 80,81"),
+        [
+            "30000 not ready after 30.0 s, --drain-port 80,81 does not hold: nobody listens on port 81; \
+             --ready-when says otherwise when it is ready",
+            "30000 watch"
+        ]
+    );
+    // Somebody has said when it is ready, or by when.
+    for options in ["--ready-when tcp:81", "--drain-port 81 --ready-timeout 5m"] {
+        assert_eq!(run(options), [""; 0], "{options}");
+    }
+}
+
+#[test]
+fn a_child_that_is_ready_in_time_or_says_that_it_is_stopping_is_not_told_of_again() {
+    for event in [Event::Ready, Event::ChildStopping] {
+        let mut machine = Machine::new(Rc::new(plan("--drain-port 80")));
+        machine.handle(ms(0), Event::Started { pid: 2 });
+        assert_eq!(machine.deadline(), Some(ms(30_000)));
+        machine.handle(ms(1), event);
+        assert_eq!(machine.deadline(), None);
+    }
+}
+
+#[test]
+fn what_a_child_waits_for_is_not_changed_by_a_plan_that_is_read_again() {
+    let mut machine = Machine::new(Rc::new(plan("--drain-port 80 --ready-timeout 1s")));
+    machine.handle(ms(0), Event::Started { pid: 2 });
+    machine.handle(
+        ms(1),
+        Event::Reloaded(Box::new(Reload {
+            plan: plan("--drain-port 81 --ready-timeout 1s"),
+            changed: vec!["drain-port"],
+            needs_restart: Vec::new(),
+        })),
+    );
+    machine.handle(ms(1_000), Event::Deadline);
+    let told = std::iter::from_fn(|| machine.poll()).find_map(|action| match action {
+        Action::Record(Record::StartFailed(failure)) => Some(failure.message),
+        _ => None,
+    });
+    let expected = "not ready after 1.0 s, --drain-port 80 does not hold";
+    assert_eq!(told.as_deref(), Some(expected));
+}
+
+#[test]
+fn its_own_word_makes_a_child_ready_unless_another_condition_is_written() {
+    for (options, counts) in [
+        ("", true),
+        ("--drain-port 80", true),
+        ("--ready-when notify --drain-port 80", true),
+        ("--ready-when tcp:80", false),
+    ] {
+        assert_eq!(plan(options).takes_ready_from_child(), counts, "{options}");
+    }
 }
 
 #[test]

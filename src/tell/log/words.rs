@@ -59,6 +59,21 @@ impl fmt::Display for Words<'_> {
                 write!(f, "{condition} holds after {}", Shown(*took))
             }
             Record::Ready { after } => write!(f, "ready after {}", Shown(*after)),
+            Record::StillNotReady {
+                after,
+                condition,
+                why,
+            } => {
+                write!(
+                    f,
+                    "not ready after {}, {condition} does not hold",
+                    Shown(*after)
+                )?;
+                if let Some(why) = why {
+                    write!(f, ": {why}")?;
+                }
+                f.write_str("; --ready-when says otherwise when it is ready")
+            }
             Record::NotYetReady { why } => write!(f, "not ready yet: {why}"),
             Record::NotAlive { why, failures, of } => {
                 f.write_str("not alive")?;
