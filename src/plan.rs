@@ -246,6 +246,8 @@ pub(crate) struct Plan {
     pub(crate) stop_signal: Option<Signal>,
     pub(crate) stop_on: SignalSet,
     pub(crate) escalate_on: SignalSet,
+    /// Those of `stop_on` and `escalate_on` that are written, and no default.
+    pub(crate) named: SignalSet,
     /// Signals that ask for the configuration file to be read again.
     pub(crate) reload_on: SignalSet,
     /// From, to; `None` drops.
@@ -466,6 +468,12 @@ impl Plan {
     pub(crate) fn can_be_asked_to_stop(&self) -> bool {
         let mut signals = self.stop_on.iter();
         signals.any(|signal| self.rewritten(signal).is_some())
+    }
+
+    /// Whether this signal can be a request. A shell starts background jobs with INT and QUIT ignored, so that a Ctrl-C
+    /// meant for another program does not end them (POSIX, "Asynchronous Lists"): these count only where they are written.
+    pub(crate) fn heeds(&self, signal: Signal, was_ignored: bool) -> bool {
+        !was_ignored || self.named.contains(signal)
     }
 
     /// The signal after `--rewrite`; `None` where it is dropped.

@@ -155,8 +155,10 @@ impl Supervisor {
     }
 
     fn counts_as_stop(&self, received: Received) -> bool {
-        let stops = self.plan().stop_on.contains(received.signal);
-        stops && !received.ignored && self.plan().rewritten(received.signal).is_some()
+        let plan = self.plan();
+        plan.stop_on.contains(received.signal)
+            && plan.heeds(received.signal, received.ignored)
+            && plan.rewritten(received.signal).is_some()
     }
 
     /// While a generation is alive.
@@ -166,14 +168,10 @@ impl Supervisor {
                 self.stop_by(now, Reason::Signal, Some(received));
             }
             Event::ParentDied => self.stop_by(now, Reason::ParentDied, None),
-            Event::Signal(received)
-                if self.supervision.restart_on.contains(received.signal) && !received.ignored =>
-            {
+            Event::Signal(received) if self.supervision.restart_on.contains(received.signal) => {
                 return self.restart_by(now, received);
             }
-            Event::Signal(received)
-                if self.supervision.replace_on.contains(received.signal) && !received.ignored =>
-            {
+            Event::Signal(received) if self.supervision.replace_on.contains(received.signal) => {
                 return self.replace_by(received);
             }
             Event::Signal(received) if self.puts_off_reload(now, received) => return,

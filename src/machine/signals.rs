@@ -38,9 +38,8 @@ impl Machine {
                 why,
             });
         };
-        // A shell starts background jobs with INT and QUIT ignored, so that a Ctrl-C meant for another
-        // program does not end them (POSIX, "Asynchronous Lists").
-        let counts = |set: SignalSet| set.contains(received.signal) && !received.ignored;
+        let is_heeded = self.plan.heeds(received.signal, received.ignored);
+        let counts = |set: SignalSet| set.contains(received.signal) && is_heeded;
         let (stops, hurries) = (counts(self.plan.stop_on), counts(self.plan.escalate_on));
         let reloads = self.plan.reload_on.contains(received.signal);
         let can_be_asked = self.can_be_asked();

@@ -176,6 +176,7 @@ impl Machine {
         let mut plan = (*self.plan).clone();
         plan.stop_on = serving.stop_on;
         plan.escalate_on = serving.escalate_on;
+        plan.named = serving.named;
         plan.rewrite.clone_from(&serving.rewrite);
         plan.deadline = [plan.deadline, serving.deadline]
             .into_iter()
@@ -291,7 +292,7 @@ impl Machine {
             ExitStatus::Exited(code) => code == 0 || code == killed_by(sent),
             ExitStatus::Killed { signal: by, .. } => by == sent,
         };
-        // One that asks for the stop was ignored when we were started: no option makes it count.
+        // One that asks for the stop was ignored when we were started, so that it does not end what is in the background.
         let can_be_asked_for = !self.plan.stop_on.contains(signal);
         if obeyed && after <= SHORTLY && can_be_asked_for && self.plan.has_stop_sequence() {
             let mut stop_on = self.plan.stop_on;

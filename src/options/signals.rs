@@ -31,7 +31,7 @@ pub(crate) static STOP_ON: Opt = Opt {
     not_in_check: Some("name the signal that is sent by --signal"),
     put: |given, plan| {
         plan.stop_on = given.signals()?;
-        Ok(())
+        put_named(given.settings, plan)
     },
     shown: |plan| Some(plan.stop_on.to_string()),
     idle: Some(Idle {
@@ -42,6 +42,7 @@ pub(crate) static STOP_ON: Opt = Opt {
     }),
     reload: Some(|plan, fresh| {
         plan.stop_on = fresh.stop_on;
+        plan.named = fresh.named;
         Ok(())
     }),
     ..SECTION
@@ -57,11 +58,12 @@ pub(crate) static ESCALATE_ON: Opt = Opt {
     not_in_check: Some("say by --ladder how the stop goes on"),
     put: |given, plan| {
         plan.escalate_on = given.signals()?;
-        Ok(())
+        put_named(given.settings, plan)
     },
     shown: |plan| Some(plan.escalate_on.to_string()),
     reload: Some(|plan, fresh| {
         plan.escalate_on = fresh.escalate_on;
+        plan.named = fresh.named;
         Ok(())
     }),
     ..SECTION
@@ -123,6 +125,13 @@ pub(crate) static PARENT_DEATH_SIGNAL: Opt = Opt {
     shown: |plan| Some(plan.parent_death_signal?.to_string()),
     ..SECTION
 };
+
+fn put_named(settings: &Settings, plan: &mut Plan) -> Result<(), Error> {
+    let sets = [settings.signals(&STOP_ON)?, settings.signals(&ESCALATE_ON)?];
+    let sets = sets.into_iter().flatten();
+    plan.named = sets.flat_map(SignalSet::iter).collect();
+    Ok(())
+}
 
 pub(super) fn default_stop_on() -> SignalSet {
     DEFAULT_STOP_ON.iter().copied().collect()

@@ -33,6 +33,7 @@ impl Settings {
             stop_signal: None,
             stop_on: signals::default_stop_on(),
             escalate_on: signals::default_escalate_on(),
+            named: SignalSet::default(),
             reload_on: SignalSet::default(),
             rewrite: Vec::new(),
             target: signals::DEFAULT_TARGET,

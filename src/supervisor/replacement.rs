@@ -167,8 +167,10 @@ impl Supervisor {
 
     pub(super) fn hurries_beside(&self, received: Received) -> bool {
         let plan = self.beside.as_ref().map(|beside| beside.machine.plan());
-        let hurries = plan.is_some_and(|plan| plan.escalate_on.contains(received.signal));
-        hurries && !received.ignored
+        plan.is_some_and(|plan| {
+            plan.escalate_on.contains(received.signal)
+                && plan.heeds(received.signal, received.ignored)
+        })
     }
 
     /// An event that is a matter of both, or of the one beside alone.

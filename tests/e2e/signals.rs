@@ -274,6 +274,26 @@ fn what_was_ignored_at_start_is_no_request_to_stop() {
 }
 
 #[test]
+fn what_is_named_asks_for_the_stop_even_if_it_was_ignored_at_start() {
+    for (option, signal) in [
+        ("--stop-on=TERM,INT", Signal::SIGINT),
+        ("--restart-on=QUIT", Signal::SIGQUIT),
+    ] {
+        let mut run = Stepdown::new()
+            .ignoring(signal as i32)
+            .args([option, "--stop-signal=TERM", "--grace=1h"])
+            .witness(["listen", "15:7"])
+            .start();
+        run.says("ready").signal(signal);
+        if option.starts_with("--restart") {
+            run.says_times("ready", 2).signal(Signal::SIGTERM);
+        }
+        let ended = run.wait();
+        ended.code(7).never_said("got 2").never_said("got 3");
+    }
+}
+
+#[test]
 fn signals_for_the_group_and_the_tree() {
     both(|mode| {
         for (target, reached, missed) in [

@@ -4,6 +4,7 @@ use super::*;
 use crate::options::drain::DRAIN_QUIET;
 use crate::options::stop::STOP_SIGNAL;
 use crate::plan::OWN_GRACE;
+use crate::words::signal::SignalSet;
 
 fn settings(options: &[&'static str]) -> Settings {
     let mut settings = Settings::default();
@@ -71,6 +72,7 @@ fn is_same(one: &Plan, other: &Plan) -> bool {
         // Whether it was written is not part of what is shown.
         let readiness = plan.readiness.iter_mut();
         readiness.for_each(|readiness| readiness.of_drain_ports = false);
+        plan.named = SignalSet::default();
         plan
     };
     quiet(one) == quiet(other) && rest(one) == rest(other)

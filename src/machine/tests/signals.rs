@@ -322,6 +322,28 @@ fn int_is_forwarded_where_a_shell_has_set_it_to_be_ignored() {
 }
 
 #[test]
+fn a_signal_that_is_named_counts_even_if_it_was_ignored_at_the_start() {
+    for (options, stops) in [
+        ("", false),
+        ("--escalate-on QUIT", false),
+        ("--stop-on TERM", false),
+        ("--stop-on TERM,INT", true),
+        ("--stop-on TERM,INT --escalate-on QUIT", true),
+    ] {
+        let mut machine = Machine::new(Rc::new(plan(options)));
+        machine.handle(ms(0), Event::Started { pid: 2 });
+        let ignored = Event::Signal(Received {
+            signal: Signal::INT,
+            sender: Sender::Kernel,
+            reached_child: false,
+            ignored: true,
+        });
+        machine.handle(ms(1), ignored);
+        assert_eq!(machine.comes_down(), stops, "{options}");
+    }
+}
+
+#[test]
 fn no_option_is_proposed_for_a_signal_that_was_ignored_at_the_start() {
     let ignored = Event::Signal(Received {
         signal: Signal::INT,

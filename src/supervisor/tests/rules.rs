@@ -386,31 +386,31 @@ fn the_drain_of_the_one_that_leaves_does_not_wait_for_checks() {
 }
 
 #[test]
-fn the_one_that_leaves_is_hurried_too_unless_the_signal_was_ignored_from_the_start() {
+fn the_one_that_leaves_is_hurried_too_unless_the_signal_was_ignored_and_nobody_names_it() {
     let mut supervision = never();
     supervision.replace_on.insert(named("USR2"));
-    let options = [
-        ("ready-when", "notify"),
-        ("escalate-on", "QUIT"),
-        ("grace", "1m"),
-    ];
-    for ignored in [false, true] {
-        let mut run = Run::of(supervision.clone(), &options);
+    let by_default = [("ready-when", "notify"), ("grace", "1m")];
+    let named_in = [("escalate-on", "QUIT"), by_default[0], by_default[1]];
+    for (options, signal, ignored, hurries) in [
+        (&named_in[..], named("QUIT"), false, true),
+        (&named_in, named("QUIT"), true, true),
+        (&by_default, Signal::INT, true, false),
+    ] {
+        let mut run = Run::of(supervision.clone(), options);
         run.hears(0, Event::Ready);
         run.hears(0, received(named("USR2")));
         run.hears(0, Event::OpenedBeside);
         run.hears(0, Event::Started { pid: 3 }.of(2));
         let actions = run.hears(0, Event::Ready.of(2));
         assert!(actions.contains(&Action::Switch), "{actions:?}");
-        let signal = named("QUIT");
-        let quit = Received {
+        let asked = Received {
             ignored,
             ..outside(signal)
         };
-        let actions = run.hears(0, Event::Signal(quit));
+        let actions = run.hears(0, Event::Signal(asked));
         let target = crate::plan::Target::Child;
         let send = Action::Beside(Box::new(Action::Send { target, signal }));
-        assert_eq!(actions.contains(&send), !ignored, "{actions:?}");
+        assert_eq!(actions.contains(&send), hurries, "{actions:?}");
     }
 }
 
