@@ -35,6 +35,43 @@ fn what_has_not_ended_ends_now_and_numbers_stay() {
 }
 
 #[test]
+fn kill_is_a_failure_of_the_ladder_only_where_it_ended_the_child() {
+    for (ended_by, failed) in [(Signal::TERM, false), (Signal::KILL, true)] {
+        let mut spans = Spans::new(&["web".into()], 7);
+        let asked = Record::StopAsked {
+            reason: crate::record::Reason::Signal,
+            signal: Some(Signal::TERM),
+            sender: None,
+            deadline: None,
+        };
+        let step = Record::Step {
+            step: 2,
+            of: 2,
+            text: "KILL".into(),
+            signal: Some(Signal::KILL),
+            target: crate::plan::Target::Tree,
+            by_terminal: false,
+            passed_on: false,
+            wait: None,
+        };
+        let exited = Record::ChildExited {
+            status: ExitStatus::Killed {
+                signal: ended_by,
+                core: false,
+            },
+            after: Duration::ZERO,
+            step: Some(2),
+        };
+        for record in [&asked, &step, &exited] {
+            spans.tell(Duration::ZERO, record);
+        }
+        let ladder = spans.phases.iter().find(|phase| phase.name == "ladder");
+        let ladder = ladder.unwrap();
+        assert_eq!(ladder.failed.is_some(), failed, "{ended_by}");
+    }
+}
+
+#[test]
 fn who_is_replaced_has_a_trace_of_its_own() {
     use crate::record::Reason;
     let mut spans = Spans::new(&["web".into()], 7);
