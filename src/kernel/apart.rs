@@ -15,7 +15,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(200);
 impl Kernel {
     /// A file as it is before the start; `None` where there is none.
     pub(super) fn state_before(&mut self, path: &Path) -> Option<String> {
-        self.look_apart(|| state_of(path).map_err(|error| error.to_string()))
+        self.look_apart(&|| state_of(path).map_err(|_| String::new()))
             .ok()
     }
 
@@ -25,13 +25,13 @@ impl Kernel {
     /// What `look` says, or that there was no answer in time.
     pub(super) fn look_apart(
         &mut self,
-        look: impl Fn() -> Result<String, String>,
+        look: &dyn Fn() -> Result<String, String>,
     ) -> Result<String, String> {
         if self.life.jobs.find(|job| *job == Job::Late).is_some() {
             // It may not even die of KILL, and the next one would hang as it does.
             return Err("the look before still hangs".to_owned());
         }
-        let looked = fork::look(PATIENCE, || match look() {
+        let looked = fork::look(PATIENCE, &|| match look() {
             Ok(text) => [FOUND, text.as_bytes()].concat(),
             Err(why) => why.into_bytes(),
         });

@@ -122,7 +122,7 @@ impl Kernel {
             }
             when @ (UntilWhen::Http(_) | UntilWhen::Metric(..)) => {
                 let which = self.listener();
-                let asked = self.ask_forked(job, || until::ask(when, which));
+                let asked = self.ask_forked(job, &|| until::ask(when, which));
                 asked.map(|answer| said = answer)
             }
         };

@@ -22,7 +22,6 @@ use crate::plan::Left;
 use crate::plan::liveness::Liveness;
 use crate::plan::{Plan, Stdin, StepAction};
 use crate::record::StartFailure;
-use crate::sys::descriptors::with_room;
 use crate::sys::signals::Inherited;
 use crate::sys::spawn::{Directory, Failure, Null, Passed, SetupStep};
 use crate::sys::terminal::Terminal;
@@ -95,7 +94,7 @@ impl Kernel {
             .map_err(|_| failed("an argument holds a NUL byte".to_owned()))?;
         let pipe = match self.plan.stdin {
             Stdin::Inherit => None,
-            Stdin::Relay => Some(with_room(|| Ok(descriptors::pipe()?)).map_err(|error| {
+            Stdin::Relay => Some(descriptors::pipe_in_any_case().map_err(|error| {
                 failed(format!(
                     "no pipe for the child's stdin: {}",
                     error_text(error.raw_os_error().unwrap_or(0))

@@ -189,7 +189,7 @@ impl Kernel {
         match main_pid {
             Some(NamedBy::File(path)) => {
                 let before = self.life.heir.file_before.clone();
-                let named = self.look_apart(|| {
+                let named = self.look_apart(&|| {
                     file_holds(path, before.as_deref())?;
                     pid_in(path).map(|pid| pid.to_string())
                 })?;

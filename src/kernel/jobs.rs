@@ -86,13 +86,13 @@ impl Kernel {
                 };
                 let teller = self.teller.clone();
                 let generation = facts.generation.map(|generation| generation.number);
-                self.run_forked(Job::Hook(hook), || {
+                self.run_forked(Job::Hook(hook), &|| {
                     // Put together in the copy: it costs PID 1 nothing.
                     let body = match call {
                         Call::Http(request) => request.body.as_ref(),
                         Call::Udp(_) | Call::Goodbye(_) => None,
                     };
-                    let filled = body.zip(bodies);
+                    let filled = body.zip(bodies.as_ref());
                     let payload = filled.map(|(body, bodies)| bodies(body, generation));
                     hooks::call(
                         wanted,
@@ -190,28 +190,24 @@ impl Kernel {
         }
     }
 
-    pub(super) fn run_forked(&mut self, job: Job, work: impl FnOnce() -> u8) -> Result<(), String> {
-        self.forked(job, || Ok((fork::run(work)?, ())))
+    fn run_forked(&mut self, job: Job, work: &dyn Fn() -> u8) -> Result<(), String> {
+        self.has_forked(job, fork::run(work).map(|pid| (pid, ())))
     }
 
     /// As `run_forked`, for what has something to say besides its exit code.
     pub(super) fn ask_forked(
         &mut self,
         job: Job,
-        work: impl FnOnce() -> (u8, String),
+        work: &dyn Fn() -> (u8, String),
     ) -> Result<Option<Said>, String> {
-        self.forked(job, || fork::ask(work))
+        self.has_forked(job, fork::ask(work))
     }
 
-    fn forked<T>(
-        &mut self,
-        job: Job,
-        fork: impl FnOnce() -> Result<(i32, T), i32>,
-    ) -> Result<T, String> {
+    fn has_forked<T>(&mut self, job: Job, forked: Result<(i32, T), i32>) -> Result<T, String> {
         // As in `run_job`.
         self.life.told_none = false;
         self.reaping.is_due = true;
-        let (pid, said) = fork().map_err(error_text)?;
+        let (pid, said) = forked.map_err(error_text)?;
         tracing::debug!("{job}: pid {pid} is a copy of stepdown");
         self.life.jobs.begin(pid, job);
         Ok(said)

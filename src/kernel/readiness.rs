@@ -108,7 +108,7 @@ impl Kernel {
             ReadyWhen::File(path) => {
                 let before = self.life.readiness.file_before.clone();
                 let look = || file_holds(path, before.as_deref()).map(|()| String::new());
-                let holds = self.look_apart(look).map(drop);
+                let holds = self.look_apart(&look).map(drop);
                 return self.seen(holds);
             }
             ReadyWhen::Http(request) => {
@@ -116,7 +116,7 @@ impl Kernel {
                 let which = self.listener();
                 let patience = probe::PATIENCE - probe::LAST_WORDS;
                 let ask = || call::ask_one_of(request, patience, which);
-                let asked = self.ask_forked(job, || match ask() {
+                let asked = self.ask_forked(job, &|| match ask() {
                     Ok(()) => (0, String::new()),
                     Err(why) => (1, why),
                 });

@@ -138,7 +138,7 @@ impl Kernel {
         });
         let others = others.map(|member| member.pid).filter(|pid| *pid != main);
         let pids: Vec<i32> = iter::once(main).chain(others.take(ENOUGH)).collect();
-        let argvs = self.look_apart(|| {
+        let argvs = self.look_apart(&|| {
             let texts = pids.iter().map(|pid| look::command_line(*pid));
             let texts = texts.map(|text| text.replace(BETWEEN, " ") + BETWEEN);
             Ok(texts.collect())

@@ -90,7 +90,7 @@ impl Kernel {
                 let patience = ANSWER
                     .min(timeout.saturating_sub(timeout / 10))
                     .max(SHORTEST);
-                self.ask_forked(job, || match look_at(when, patience) {
+                self.ask_forked(job, &|| match look_at(when, patience) {
                     Ok(()) => (0, String::new()),
                     Err(why) => (1, why),
                 })

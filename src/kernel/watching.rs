@@ -88,12 +88,12 @@ impl Kernel {
             }
             LiveWhen::Http(request) => {
                 patience = patience.saturating_add(LAST_WORDS);
-                self.ask_forked(job, || match call::ask(request, *timeout) {
+                self.ask_forked(job, &|| match call::ask(request, *timeout) {
                     Ok(()) => (0, String::new()),
                     Err(why) => (1, why),
                 })
             }
-            LiveWhen::File(path) => self.ask_forked(job, || match state_of(path) {
+            LiveWhen::File(path) => self.ask_forked(job, &|| match state_of(path) {
                 Ok(state) => (0, state),
                 Err(error) => (1, error_text(error.raw_os_error().unwrap_or(0))),
             }),

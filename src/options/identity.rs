@@ -258,13 +258,10 @@ pub(crate) fn permit(wanted: &mut Identity, own: &Credentials) -> Result<(), Ref
         return lacks(of_user, format!("gid {}", wanted.gid), "CAP_SETGID");
     }
     let same = |groups: &Vec<u32>| {
-        let with = |list: &[u32], gid| {
-            let mut list = [list, &[gid]].concat();
-            list.sort_unstable();
-            list.dedup();
-            list
-        };
-        with(groups, wanted.gid) == with(&own.groups, own.gid())
+        let wanted = [groups.as_slice(), &[wanted.gid]].concat();
+        let own = [own.groups.as_slice(), &[own.gid()]].concat();
+        let has = |all: &[u32], some: &[u32]| some.iter().all(|gid| all.contains(gid));
+        has(&wanted, &own) && has(&own, &wanted)
     };
     let nothing_changes = own.uids == [wanted.uid; 3] && own.gids == [wanted.gid; 3];
     if wanted.groups.as_ref().is_some_and(same) {

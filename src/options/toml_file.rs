@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::child::ENV;
 use super::config::CONFIG;
@@ -89,10 +89,8 @@ impl Reader<'_> {
             Error::new(place, Fault::new(error.message()))
         })?;
         // In the order of the file, so that the first error is the first one in it.
-        let mut keys: Vec<_> = table.get_ref().iter().collect();
-        keys.sort_by_key(|(key, _)| key.span().start);
         let mut values: Vec<Pair> = Vec::new();
-        for (key, value) in keys {
+        for (key, value) in placed_in_order(table.get_ref()) {
             let name: &str = key.get_ref();
             let Some(option) = find(name).filter(|option| *option != &CONFIG) else {
                 // A table is what others call a group of options.
@@ -390,10 +388,17 @@ fn has_scheme(text: &str) -> bool {
 
 /// The entries of a table in the order of the file.
 fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t str, &'t Spanned<DeValue<'i>>)> {
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    entries
+    placed_in_order(table)
         .into_iter()
         .map(|(key, value)| (key.get_ref().as_ref(), value))
         .collect()
 }
+
+/// As [`in_order`], with the places of the keys.
+fn placed_in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<PlacedEntry<'t, 'i>> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+type PlacedEntry<'t, 'i> = (&'t Spanned<DeString<'i>>, &'t Spanned<DeValue<'i>>);

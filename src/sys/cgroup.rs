@@ -306,11 +306,11 @@ mod tests {
         let own = tempfile::tempdir().unwrap();
         for _ in 0..NAMES {
             let name = new_directory(own.path()).unwrap();
-            std::fs::write(own.path().join(name).join("process"), "").unwrap();
+            fs::write(own.path().join(name).join("process"), "").unwrap();
         }
         assert!(new_directory(own.path()).is_err());
         let ended = format!("stepdown-{}-40", std::process::id());
-        std::fs::remove_file(own.path().join(&ended).join("process")).unwrap();
+        fs::remove_file(own.path().join(&ended).join("process")).unwrap();
         assert_eq!(new_directory(own.path()).unwrap(), ended);
     }
 

@@ -235,6 +235,14 @@ pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     pipe_with(OFlag::empty())
 }
 
+/// As `pipe`, with room for it; where the start of something depends on it.
+///
+/// # Errors
+/// Those of `pipe`.
+pub(crate) fn pipe_in_any_case() -> io::Result<(OwnedFd, OwnedFd)> {
+    with_room(|| Ok(pipe()?))
+}
+
 /// As `pipe`, with further flags of pipe2(2).
 ///
 /// # Errors

@@ -31,8 +31,8 @@ pub(crate) fn copy(job: impl FnOnce() -> u8) -> Result<i32, i32> {
 ///
 /// # Errors
 /// The errno of fork(2).
-pub(crate) fn run(job: impl FnOnce() -> u8) -> Result<i32, i32> {
-    led(None, job)
+pub(crate) fn run(job: &dyn Fn() -> u8) -> Result<i32, i32> {
+    led(None, Box::new(job))
 }
 
 /// As `run`, for a job that has something to say besides the exit code. Where no descriptor is left for that
@@ -40,10 +40,10 @@ pub(crate) fn run(job: impl FnOnce() -> u8) -> Result<i32, i32> {
 ///
 /// # Errors
 /// The errno of fork(2).
-pub(crate) fn ask(job: impl FnOnce() -> (u8, String)) -> Result<(i32, Option<Said>), i32> {
+pub(crate) fn ask(job: &dyn Fn() -> (u8, String)) -> Result<(i32, Option<Said>), i32> {
     let pipe = descriptors::with_room(|| Ok(descriptors::pipe_with(OFlag::O_NONBLOCK)?));
     let (read, write) = pipe.ok().unzip();
-    let pid = led(write.as_ref(), || {
+    let told = || {
         let (code, text) = job();
         if let Some(write) = &write {
             // It is empty, and takes that much whole.
@@ -51,7 +51,8 @@ pub(crate) fn ask(job: impl FnOnce() -> (u8, String)) -> Result<(i32, Option<Sai
             let _ = nix::unistd::write(write, text);
         }
         code
-    })?;
+    };
+    let pid = led(write.as_ref(), Box::new(told))?;
     Ok((pid, read.map(Said)))
 }
 
@@ -59,17 +60,18 @@ pub(crate) fn ask(job: impl FnOnce() -> (u8, String)) -> Result<(i32, Option<Sai
 ///
 /// # Errors
 /// The errno of what was refused; `look` has not run.
-pub(crate) fn look(patience: Duration, look: impl FnOnce() -> Vec<u8>) -> Result<Looked, i32> {
-    let pipe = descriptors::with_room(|| Ok(descriptors::pipe()?));
+pub(crate) fn look(patience: Duration, look: &dyn Fn() -> Vec<u8>) -> Result<Looked, i32> {
+    let pipe = descriptors::pipe_in_any_case();
     let (read, write) = pipe.map_err(|error| error.raw_os_error().unwrap_or(0))?;
-    let pid = led(Some(&write), || {
+    let tell = || {
         let text = look();
         let mut rest = text.as_slice();
         while let Ok(count @ 1..) = nix::unistd::write(&write, rest) {
             rest = rest.get(count..).unwrap_or_default();
         }
         0
-    })?;
+    };
+    let pid = led(Some(&write), Box::new(tell))?;
     drop(write);
     let text = descriptors::read_within(&read, Instant::now() + patience);
     if !text.is_whole {
@@ -103,7 +105,7 @@ impl Said {
     }
 }
 
-fn led(open: Option<&OwnedFd>, job: impl FnOnce() -> u8) -> Result<i32, i32> {
+fn led(open: Option<&OwnedFd>, job: Box<dyn FnOnce() -> u8 + '_>) -> Result<i32, i32> {
     // SAFETY: this process has one thread, so the copy holds no lock that another one had taken, and
     // all of the library is usable in it. Nothing of ours is dropped in it: it leaves by _exit.
     match unsafe { fork() } {
@@ -130,7 +132,7 @@ mod tests {
     use super::*;
 
     fn said(text: &str) -> Option<String> {
-        let (pid, said) = ask(|| (3, text.to_owned())).unwrap();
+        let (pid, said) = ask(&|| (3, text.to_owned())).unwrap();
         let ended = nix::sys::wait::waitpid(Pid::from_raw(pid), None);
         assert_eq!(
             ended,
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn who_has_not_ended_is_not_waited_for() {
-        let (pid, said) = ask(|| {
+        let (pid, said) = ask(&|| {
             nix::unistd::pause();
             (0, "late".to_owned())
         })

@@ -27,7 +27,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::time::Duration;
 
-use super::descriptors::{self, with_room};
+use super::descriptors;
 use super::signals::{self, Inherited};
 use crate::plan::Identity;
 use parent::is_waited_for;
@@ -198,7 +198,7 @@ pub(crate) fn spawn(
     let pipe = match options.patience {
         None => None,
         Some(_) => {
-            let pipe = with_room(|| Ok(descriptors::pipe()?));
+            let pipe = descriptors::pipe_in_any_case();
             Some(pipe.map_err(|error| Failure {
                 stage: SetupStep::Clone,
                 errno: error.raw_os_error().unwrap_or(0),
