@@ -55,8 +55,8 @@ pub(crate) struct Options<'a> {
     /// PID 1 of a PID namespace of its own, with a /proc that shows it (pid_namespaces(7)).
     pub(crate) own_namespaces: bool,
     pub(crate) cgroup: Option<CgroupEntry<'a>>,
-    /// Exec is waited for at most so long. Whoever has not come to it then counts as started: if it fails
-    /// later, that is told by its exit code alone, 127 or 126.
+    /// Exec is waited for at most so long, if there is a descriptor to be told by. Whoever has not come to it then counts
+    /// as started: if it fails later, that is told by its exit code alone, 127 or 126.
     pub(crate) patience: Option<Duration>,
     /// Tells why no process was started, in a copy of this process whose parent cannot know; its exit code.
     pub(crate) tell_in_copy: Option<&'a dyn Fn(&Failure) -> u8>,
@@ -195,16 +195,9 @@ pub(crate) fn spawn(
         errno: AtomicI32::new(0),
         failure_to: None,
     };
-    let pipe = match options.patience {
-        None => None,
-        Some(_) => {
-            let pipe = descriptors::pipe_in_any_case();
-            Some(pipe.map_err(|error| Failure {
-                stage: SetupStep::Clone,
-                errno: error.raw_os_error().unwrap_or(0),
-            })?)
-        }
-    };
+    // Where no descriptor is to be had exec is waited for.
+    let pipe = options.patience.map(|_| descriptors::pipe_in_any_case());
+    let pipe = pipe.and_then(Result::ok);
     let (failure_from, failure_to) = pipe.unzip();
     attempt.failure_to = failure_to.as_ref().map(AsRawFd::as_raw_fd);
     let mut stack = Box::<Stack>::new_uninit();
