@@ -625,8 +625,13 @@ fn what_proc_hides_is_said() {
             .args([binary::for_everybody().as_os_str(), target.as_ref()])
             .run()
     };
-    let mut other = stuck(Mode::Ordinary, "handler");
-    for target in [&*other.pid().to_string(), "stuck"] {
+    // Other stories run it under its own name, as that user among others.
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let program = dir.path().join("not-to-be-seen");
+    binary::install(binary::stuck(), &program, 0o755);
+    let mut other = runs(Mode::Ordinary, &program, ["handler"]);
+    other.says("ready");
+    for target in [&*other.pid().to_string(), "not-to-be-seen"] {
         let asked = ask(target);
         asked.code(125);
         asked.logged(&["or /proc hides it (hidepid): ask as root"]);
