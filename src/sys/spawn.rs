@@ -16,13 +16,15 @@
 //! fallback to /bin/sh.
 
 mod copy;
+mod dumpable;
 mod parent;
 mod script;
+mod search;
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::time::Duration;
@@ -30,8 +32,10 @@ use std::time::Duration;
 use super::descriptors;
 use super::signals::{self, Inherited};
 use crate::plan::Identity;
+use dumpable::Dumpable;
 use parent::is_waited_for;
 use script::is_for_a_shell;
+use search::candidates;
 
 /// What the new process starts with; everything else it inherits.
 #[derive(Default)]
@@ -251,23 +255,6 @@ pub(crate) fn spawn(
     }
 }
 
-/// Whether this process may be looked into: core dumps, ptrace(2), the owner of /proc/PID.
-struct Dumpable(c_int);
-
-impl Dumpable {
-    fn now() -> Self {
-        // SAFETY: the call touches no memory of ours.
-        Self(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) })
-    }
-
-    /// The attribute belongs to the memory (PR_SET_DUMPABLE(2const)), which the child shares until
-    /// exec: when the child changes its ids, we lose it as well.
-    fn restore(&self) {
-        // SAFETY: the call touches no memory of ours. 2 can only be had from the kernel, which then refuses.
-        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, self.0) };
-    }
-}
-
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings
         .iter()
@@ -275,33 +262,6 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
         .chain([ptr::null()])
         .collect()
 }
-
-/// Where execvp(3) would look for the program, in order: paths that end with a NUL byte each.
-fn candidates(program: &[u8], path: Option<&OsStr>) -> Vec<u8> {
-    // An empty name is never found, as with execvp.
-    if program.contains(&b'/') || program.is_empty() {
-        return [program, b"\0"].concat();
-    }
-    let path = path.map_or(DEFAULT_PATH, OsStr::as_bytes);
-    // One allocation for all: the start is too short for one each.
-    let directories = path.split(|byte| *byte == b':');
-    let mut paths = Vec::with_capacity(path.len() * 2 + (program.len() + 3) * 16);
-    for directory in directories {
-        let directory = if directory.is_empty() {
-            &b"."[..]
-        } else {
-            directory
-        };
-        paths.extend_from_slice(directory);
-        paths.push(b'/');
-        paths.extend_from_slice(program);
-        paths.push(0);
-    }
-    paths
-}
-
-/// Where programs are looked for without a PATH (confstr(3), `_CS_PATH`).
-const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 /// Variables with the pid of the program that they are meant for (sd_listen_fds(3),
 /// sd_watchdog_enabled(3), systemd.exec(5)): they have to name the new process.
