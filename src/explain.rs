@@ -234,7 +234,7 @@ fn play_in(mut world: Sim, decider: &mut impl Decider) -> Played {
 /// is to end by itself.
 fn asked(plan: &Plan, script: &Script, first: Option<Signal>) -> Option<Signal> {
     let by_itself = script.exits_on.iter().any(|(cue, _)| *cue == Cue::Start);
-    let first = first.filter(|signal| plan.stop_on.contains(*signal));
+    let first = first.filter(|signal| plan.begins_stop(*signal));
     if by_itself {
         None
     } else {
@@ -242,13 +242,11 @@ fn asked(plan: &Plan, script: &Script, first: Option<Signal>) -> Option<Signal> 
     }
 }
 
-/// The signal that asks for the stop.
+/// The signal that asks for the stop; none where no signal does.
 fn stop_signal(plan: &Plan) -> Option<Signal> {
-    if plan.stop_on.contains(Signal::TERM) {
-        Some(Signal::TERM)
-    } else {
-        plan.stop_on.iter().next()
-    }
+    let begins = |signal: &Signal| plan.begins_stop(*signal);
+    let term = Some(Signal::TERM).filter(begins);
+    term.or_else(|| plan.stop_on.iter().find(begins))
 }
 
 /// The timeline, its worst case and whether that fits, as text or as the JSON lines that a run would write and a

@@ -368,7 +368,13 @@ impl Plan {
             LiveWhen::Exec(words) => &words[..],
             _ => &[],
         });
-        let all = hooks.chain(steps).chain(ready).chain(waits).chain(live);
+        let until = self.drain.iter().flat_map(|drain| &drain.until);
+        let until = until.map(|until| match &until.when {
+            UntilWhen::Exec(words) => &words[..],
+            _ => &[],
+        });
+        let conditions = ready.chain(waits).chain(live).chain(until);
+        let all = hooks.chain(steps).chain(conditions);
         all.filter(|words| !words.is_empty())
     }
 
@@ -464,10 +470,15 @@ impl Plan {
         until.into_iter().any(|until| is_wanted(&until.when))
     }
 
-    /// Whether a signal begins the stop: one of `--stop-on` that `--rewrite` does not drop.
+    /// Whether any signal begins the stop.
     pub(crate) fn can_be_asked_to_stop(&self) -> bool {
         let mut signals = self.stop_on.iter();
-        signals.any(|signal| self.rewritten(signal).is_some())
+        signals.any(|signal| self.begins_stop(signal))
+    }
+
+    /// Whether this signal begins the stop: one of `--stop-on` that `--rewrite` does not drop.
+    pub(crate) fn begins_stop(&self, signal: Signal) -> bool {
+        self.stop_on.contains(signal) && self.rewritten(signal).is_some()
     }
 
     /// Whether this signal can be a request. A shell starts background jobs with INT and QUIT ignored, so that a Ctrl-C

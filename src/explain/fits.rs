@@ -85,7 +85,9 @@ pub(crate) fn judge(plan: &Rc<Plan>, asked: Fits, json: bool) -> Verdict {
     let worst = worst(plan);
     let took = worst.as_ref().map(|worst| worst.took);
     let grace = asked.grace();
-    let fits = grace.map(|grace| took.is_some_and(|took| took <= grace));
+    let dropped = |platform: &Platform| plan.rewritten(platform.signal).is_none();
+    let begins = !asked.platform.is_some_and(dropped);
+    let fits = grace.map(|grace| begins && took.is_some_and(|took| took <= grace));
     let needed = took.map(|took| needed_seconds(plan, took));
     let text = if json {
         let line = Line {
@@ -140,6 +142,13 @@ fn told(plan: &Plan, asked: Fits, grace: Duration, took: Option<Duration>, neede
                 text,
                 "That signal is only forwarded: --stop-on does not list it, so no stop sequence begins."
             );
+        }
+        if plan.rewritten(platform.signal).is_none() {
+            let _ = writeln!(
+                text,
+                "It does not fit: --rewrite drops that signal, so nothing happens until KILL."
+            );
+            return text;
         }
     }
     let shown = Shown(grace);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Played, is_shown, play_lives, row, told};
+use super::{Played, is_shown, play_lives, row, stop_signal, told};
 use crate::machine::Event;
 use crate::plan::Plan;
 use crate::plan::supervision::Restart;
@@ -57,7 +57,7 @@ fn played(
         world.happens(Duration::from_secs(1), request(signal));
     }
     // So that the story ends; what is shown ends before.
-    if let Some(signal) = plan.stop_on.iter().next() {
+    if let Some(signal) = stop_signal(plan) {
         world.happens(Duration::MAX, request(signal));
     }
     play_lives(plan, world)

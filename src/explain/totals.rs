@@ -96,9 +96,12 @@ pub(super) fn totals(text: &mut String, plan: &Rc<Plan>) {
 fn without_end(text: &mut String, plan: &Plan) {
     text.push('\n');
     if !plan.waits_for_platform() {
-        text.push_str(
-            "Worst case: without end. The ladder has no KILL, and there is no --deadline.\n",
-        );
+        let may_begin = plan.can_be_asked_to_stop() || plan.max_runtime.is_some();
+        text.push_str(if may_begin {
+            "Worst case: without end. The ladder has no KILL, and there is no --deadline.\n"
+        } else {
+            "Worst case: without end. No signal begins the stop (--stop-on, --rewrite).\n"
+        });
         return relay(text, plan);
     }
     text.push_str(
@@ -171,7 +174,10 @@ pub(super) fn liveness(text: &mut String, plan: &Plan) {
     let Some(liveness) = &plan.liveness else {
         return;
     };
-    let looks = liveness.every.saturating_mul(liveness.failures);
+    // The next one begins when its time has come and the one before has ended.
+    let between = liveness.every.max(liveness.timeout);
+    let others = between.saturating_mul(liveness.failures.saturating_sub(1));
+    let looks = liveness.every.saturating_add(others);
     let noticed = liveness
         .watchdog()
         .unwrap_or(looks.saturating_add(liveness.timeout));

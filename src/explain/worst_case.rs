@@ -169,7 +169,8 @@ pub(super) fn needed_seconds(plan: &Plan, took: Duration) -> u64 {
     const SECOND: Duration = Duration::from_secs(1);
     let needed = plan.deadline.unwrap_or(took.saturating_add(SECOND));
     let begun = u64::from(needed.subsec_nanos() > 0);
-    needed.as_secs().saturating_add(begun)
+    // With 0 a platform sends KILL at once.
+    needed.as_secs().saturating_add(begun).max(1)
 }
 
 #[cfg(test)]

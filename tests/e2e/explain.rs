@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::support::ended::Ended;
 use crate::support::{Stepdown, both};
 
 /// Records as JSON, without what no two runs have in common: times, pids, who sent the signal, and who
@@ -436,6 +437,28 @@ fn a_run_that_no_signal_ends_is_explained_as_well() {
 }
 
 #[test]
+fn a_signal_that_is_dropped_asks_for_no_stop() {
+    let explain = |options: &[&str]| Stepdown::new().args(["explain"]).args(options).run();
+    let tells = |explained: Ended, code, told: &str| {
+        explained.code(code);
+        assert!(explained.stdout.contains(told), "{}", explained.stdout);
+    };
+    let endless = ["--restart=always", "--restart-limit=none"];
+    let endless = explain(&[&endless[..], &["--rewrite=INT:0"]].concat());
+    tells(endless, 0, "A stop by TERM, ");
+    let other = explain(&["--rewrite=TERM:0", "--grace=3s"]);
+    tells(other, 0, "A stop by INT, ");
+    let none = explain(&["--stop-on=", "--grace=3s"]);
+    let why = "No signal begins the stop (--stop-on, --rewrite).";
+    tells(none, 0, &format!("Worst case: without end. {why}"));
+    let kubernetes = ["--platform=kubernetes", "--grace=3s"];
+    let dropped = explain(&[&kubernetes[..], &["--rewrite=TERM:0"]].concat());
+    let told = "It does not fit: --rewrite drops that signal, so nothing happens until KILL.";
+    tells(dropped, 1, told);
+    explain(&[&kubernetes[..], &["--rewrite=TERM:QUIT"]].concat()).code(0);
+}
+
+#[test]
 fn lives_without_a_last_one_are_refused() {
     let lives = ["explain", "--assume=fail:1s", "--assume=start:2s"];
     let always = Stepdown::new().args(lives).args(["--restart=always"]).run();
@@ -581,6 +604,11 @@ fn a_stop_that_does_not_fit_is_an_exit_status() {
     fly.code(1);
     assert!(fly.stdout.contains("A stop by INT"), "{}", fly.stdout);
     explain(&["--platform=fly", "--grace=8s", "--fits=15s"]).code(0);
+    // With 0 s the platform would send KILL at once.
+    let none = explain(&["--deadline=0"]);
+    none.code(0);
+    let told = "Give the container at least 1 s: ";
+    assert!(none.stdout.contains(told), "{}", none.stdout);
 }
 
 #[test]
