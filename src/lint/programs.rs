@@ -137,7 +137,9 @@ impl Server {
         })?;
         // The option by which TERM stops it may stand in its file, too.
         let says_more = |word: &&&str| {
-            word.starts_with("--die-on-term") || !word.starts_with("--http") && is_uwsgi_file(word)
+            word.starts_with("--die-on-term")
+                || word.contains("unix_signal:15")
+                || !word.starts_with("--http") && is_uwsgi_file(word)
         };
         let is_said = found.name == "uWSGI" && rest.iter().any(|word| says_more(&word));
         (!is_said).then_some(found)

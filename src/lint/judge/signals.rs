@@ -4,7 +4,7 @@ use super::Case;
 use crate::lint::command;
 use crate::lint::finding::Findings;
 use crate::lint::own::Own;
-use crate::lint::programs::{Effect, Server};
+use crate::lint::programs::{Effect, Server, base_name};
 use crate::lint::rules;
 use crate::lint::run::Platform;
 use crate::plan::StepAction;
@@ -71,6 +71,9 @@ fn of_stepdown(case: &Case<'_>, own: &Own, signal: Signal, findings: &mut Findin
 
 fn of_server(case: &Case<'_>, signal: Signal, findings: &mut Findings) {
     let run = case.run;
+    let Some(signal) = behind_inits(case, signal) else {
+        return;
+    };
     // An image that is not known may have a STOPSIGNAL.
     let is_known = match run.platform {
         Platform::Systemd => true,
@@ -91,6 +94,36 @@ fn of_server(case: &Case<'_>, signal: Signal, findings: &mut Findings) {
         }
         _ => {}
     }
+}
+
+/// What the inits in front of the server make of the signal: dumb-init has `--rewrite FROM:TO`. `None` where it drops
+/// the signal, or the rule is not known.
+fn behind_inits(case: &Case<'_>, signal: Signal) -> Option<Signal> {
+    let inits = case.chain.inits.iter();
+    inits.fold(Some(signal), |signal, at| {
+        let received = signal?;
+        let mut sent = Some(received);
+        let words = case.words.get(*at..).unwrap_or_default();
+        let mut texts = words.iter().map(|word| word.text.as_str());
+        if texts.next().map(base_name) != Some("dumb-init") {
+            return sent;
+        }
+        while let Some(word) = texts.next().filter(|word| word.starts_with('-')) {
+            let rule = match word {
+                "--" => break,
+                "-r" | "--rewrite" => texts.next(),
+                _ => word
+                    .strip_prefix("--rewrite=")
+                    .or_else(|| word.strip_prefix("-r")),
+            };
+            if let Some((from, to)) = rule.and_then(|rule| rule.split_once(':'))
+                && Signal::parse(from) == Ok(received)
+            {
+                sent = Signal::parse(to).ok();
+            }
+        }
+        sent
+    })
 }
 
 fn cuts(server: &Server, signal: Signal) -> String {
