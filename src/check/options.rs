@@ -19,7 +19,7 @@ use crate::options::check::{
 use crate::options::definition::written;
 use crate::options::readiness::{READY_TIMEOUT, READY_WHEN};
 use crate::options::signals::REWRITE;
-use crate::options::stop::{DEADLINE, GRACE, LADDER};
+use crate::options::stop::{DEADLINE, GRACE, LADDER, STOP_SIGNAL};
 use crate::options::told::LOG_LEVEL;
 use crate::options::{Settings, Source, parse_limit};
 use crate::plan::budget::total;
@@ -128,10 +128,16 @@ pub(crate) fn parse(mut settings: Settings, command: Vec<OsString>) -> Result<Ch
         replace: replaces,
         as_pid1,
     };
-    if stop_command.is_some() && settings.has(&LADDER) {
-        let fault = Fault::new("there is a ladder already");
-        let way_out = "write it as a step, --ladder 'exec=COMMAND'";
-        return Err(settings.error(&STOP_COMMAND, fault.way_out(way_out)));
+    if stop_command.is_some() {
+        if settings.has(&LADDER) {
+            let fault = Fault::new("there is a ladder already");
+            let way_out = "write it as a step, --ladder 'exec=COMMAND'";
+            return Err(settings.error(&STOP_COMMAND, fault.way_out(way_out)));
+        }
+        if settings.has(&STOP_SIGNAL) {
+            let fault = Fault::new("the stop command takes its place");
+            return Err(settings.error(&STOP_SIGNAL, fault.way_out("leave out one of them")));
+        }
     }
     settings.refuse_idle(&settings.plan()?)?;
     let mut typed = settings.typed();
@@ -309,7 +315,7 @@ fn moment(settings: &mut Settings, offsets: &[Duration]) -> Result<Moment, Error
             return Err(settings.error(&OFFSETS, fault.way_out(format!("leave out --{name}"))));
         }
     }
-    let patience = settings.duration(&READY_TIMEOUT).ok().flatten();
+    let patience = settings.one(&READY_TIMEOUT, parse_limit)?;
     if line.is_some() {
         if settings.has(&READY_WHEN) {
             let fault = Fault::new("--ready-when says already what is waited for");

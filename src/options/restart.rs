@@ -274,6 +274,9 @@ fn parse_limit(text: &str) -> Result<Option<Limit>, Fault> {
             })
         })
         .transpose()?;
+    if within.is_some_and(|within| within.is_zero()) {
+        return Err(fault("no restart is within 0 s").at(text, times.len() + 1, text.len()));
+    }
     Ok(Some(Limit {
         times: count,
         within,

@@ -18,16 +18,16 @@ pub(crate) static LISTEN: Opt = Opt {
     help: "Listen there, or on unix:PATH, before the start, and pass the socket on (LISTEN_FDS)",
     put: |given, plan| {
         plan.sockets = given.each(sockets::parse)?;
-        let mut others = plan.sockets.iter();
-        while let Some(socket) = others.next() {
-            if let Some(other) = others.clone().find(|other| other.overlaps(socket)) {
+        let values = given.settings.values(&LISTEN);
+        for (index, (value, other)) in values.zip(&plan.sockets).enumerate() {
+            let mut before = plan.sockets.iter().take(index);
+            if let Some(socket) = before.find(|socket| other.overlaps(socket)) {
                 let fault = Fault::new(format!(
                     "{} is listened on by --listen {} already",
                     other.text, socket.text
                 ));
-                return Err(
-                    given.error(fault.way_out("leave one of them out, or take another port"))
-                );
+                let fault = fault.way_out("leave one of them out, or take another port");
+                return Err(value.fault(&LISTEN, fault));
             }
         }
         Ok(())

@@ -122,7 +122,7 @@ impl Reader<'_> {
             (option, Value::new(text, source))
         };
         match (option.kind, value.get_ref()) {
-            (Kind::Switch | Kind::Count, DeValue::Integer(_)) => {
+            (Kind::Switch, DeValue::Integer(_)) => {
                 let text = self.scalar(option.name, value)?;
                 let word = if text == "0" { "off" } else { "on" };
                 values.push(plain(word.to_owned(), at));

@@ -93,7 +93,8 @@ fn refuse_almost_an_option(key: &str, name: &str) -> Result<(), Error> {
             spellings.map(move |spelling| (option, variable(spelling)))
         });
         let all: Vec<(&Opt, String)> = all.collect();
-        let near = suggest::nearest(key, all.iter().map(|(_, variable)| &**variable));
+        let typed = key.to_ascii_uppercase();
+        let near = suggest::nearest(&typed, all.iter().map(|(_, variable)| &**variable));
         let near = near.and_then(|near| all.iter().find(|(_, variable)| variable == near));
         meant.extend(near.map(|(option, _)| *option));
     }

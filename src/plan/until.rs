@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 
 use crate::plan::call::{self, Request};
+use crate::plan::condition::missing;
+use crate::words::command_line;
 use crate::words::fault::Fault;
 use crate::words::suggest;
 
@@ -68,13 +70,10 @@ pub(crate) fn parse(text: &str) -> Result<Until, Fault> {
 }
 
 fn command(value: &str) -> Result<Vec<OsString>, Fault> {
-    match shlex::split(value) {
-        None => Err(Fault::new("a quote is never closed").way_out("close it, or escape it")),
-        Some(words) if words.is_empty() => {
-            Err(Fault::new("the command is missing").way_out("write exec:COMMAND"))
-        }
-        Some(words) => Ok(words.into_iter().map(OsString::from).collect()),
+    if value.trim().is_empty() {
+        return Err(missing("command", "exec:COMMAND"));
     }
+    command_line::words(value.as_bytes())
 }
 
 fn metric(text: &str, value: &str) -> Result<UntilWhen, Fault> {

@@ -74,14 +74,21 @@ fn a_mistake_is_told_before_anything_is_started() {
         ("--in-flight=https://a/", "use http://"),
         ("--runs=many", "write one from 1"),
         ("--stop-command='", "close it"),
+        ("--ready-timeout=5x", "write it as 1500ms, 10s or 1m30s"),
         ("--ladder=TREM", "TERM"),
         ("--runz=3", "--runs"),
     ] {
-        let ended = check(&[option]).shell("echo started").run();
+        let ended = check(&["--ready-line=up", option])
+            .shell("echo started")
+            .run();
         ended.code(125).never_said("started");
         let name = option.split('=').next().expect("an option");
         assert!(ended.stderr.contains(way_out), "{option}: {}", ended.told());
         assert!(ended.stderr.contains(name), "{option}: {}", ended.told());
+    }
+    for other in ["--ladder=TERM,KILL", "--stop-signal=QUIT"] {
+        let both = check(&["--stop-command=true", other]).shell("echo started");
+        both.run().code(125).never_said("started");
     }
     check(&[]).run().code(125).logged(&["no command to check"]);
 }

@@ -170,6 +170,12 @@ const MALFORMED: &[Malformed] = &[
     ("drain-delay", "short", A_DURATION),
     ("drain-quiet", "1sec1", A_DURATION),
     ("drain-until", "metric:http://a/metrics", &["#NAME"]),
+    ("drain-until", "exec: ", &["the command is missing"]),
+    (
+        "drain-until",
+        "exec:test $X = 0 | cat",
+        &["only a shell understands $X", "write sh -c"],
+    ),
     ("drain-timeout", "-1s", A_DURATION),
     ("drain-checks", "few", &["few"]),
     ("drain-checks-timeout", "soon", A_DURATION),
@@ -196,6 +202,11 @@ const MALFORMED: &[Malformed] = &[
         &["\"few\" is no number", "write as 5/1m"],
     ),
     ("restart-limit", "0", &["0 restarts are none"]),
+    (
+        "restart-limit",
+        "2/0",
+        &["no restart is within 0 s", "at column 3", "write as 5/1m"],
+    ),
     (
         "restart-never-on",
         "78,300",

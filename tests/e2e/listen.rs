@@ -365,6 +365,13 @@ fn what_stepdown_itself_listens_on_is_refused_a_second_time() {
     let ended = run(&["--listen=unix:@h1-twice", "--listen=a=unix:@h1-twice"]);
     ended.code(125).never_said("child");
     ended.logged(&["unix:@h1-twice is listened on by --listen unix:@h1-twice already"]);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("stepdown.toml");
+    let text = format!("listen = [\n'{own}',\n'{own}',\n'{other}']");
+    fs::write(&file, text).expect("it is ours");
+    let config = format!("--config={}", file.display());
+    let ended = run(&[&config]);
+    ended.code(125).logged(&["stepdown.toml:3:1: listen: "]);
     for (first, second) in [(&own, &other), (&":0".to_owned(), &":0".to_owned())] {
         for option in ["--listen", "--health-listen"] {
             run(&["--listen", first, option, second])

@@ -286,6 +286,8 @@ fn a_former_name_is_taken_as_a_flag_a_variable_and_a_key() {
         .logged(&["--straglers: ", "did you mean --left?"]);
     let slip = explain(&[]).env("STEPDOWN_STRAGLERS", "wait").run();
     slip.code(125).logged(&["did you mean STEPDOWN_LEFT?"]);
+    let slip = explain(&[]).env("STEPDOWN_left", "wait").run();
+    slip.code(125).logged(&["did you mean STEPDOWN_LEFT?"]);
     let slip = Stepdown::new()
         .args(["check", "--swep=0..1/1", "--", "true"])
         .run();

@@ -62,6 +62,19 @@ fn twice_verbose_it_tells_why_a_connection_is_held_and_which_way_proc_was_read()
 }
 
 #[test]
+fn a_number_in_the_file_counts_as_so_many_flags() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("stepdown.toml");
+    for (text, is_told) in [("verbose = 1", false), ("verbose = 2", true)] {
+        std::fs::write(&file, text).expect("it is ours");
+        let run = Stepdown::new().args(["--config".as_ref(), file.as_os_str()]);
+        let ended = run.args(["--pre-start=true"]).shell("exit 3").run();
+        ended.code(3).logged(&["stepdown: started, pid "]);
+        assert_eq!(ended.stderr.contains("stepdown: debug "), is_told, "{text}");
+    }
+}
+
+#[test]
 fn lines_are_in_the_order_of_what_happened() {
     let ended = Stepdown::new()
         .args(["-vv", "--pre-start=true"])
