@@ -87,7 +87,13 @@ impl Machine {
         let of_ladder =
             |signal: Signal| signal != Signal::KILL && status.code() == killed_by(signal);
         let asked = reason != Reason::Exit;
-        let clean = self.plan.clean_stop && asked && self.stop.sent.iter().any(of_ladder);
+        // The terminal may have given it to the child before its step was taken.
+        let steps = self.plan.ladder.iter();
+        let by_terminal = steps
+            .filter_map(|step| self.signal_of(step))
+            .filter(|signal| self.stop.requests.by_terminal.contains(*signal));
+        let had_it = self.stop.sent.iter().chain(by_terminal).any(of_ladder);
+        let clean = self.plan.clean_stop && asked && had_it;
         if by_signal || clean || listed.codes.contains(&status.code()) {
             0
         } else {

@@ -41,6 +41,25 @@ fn clean_stop_forgives_the_ladders_signals_but_kill() {
     assert_eq!(status("--clean-stop --rewrite TERM:INT", by("INT")), 0);
 }
 
+/// It may have ended the child before the first step, while a hook or the drain held up the ladder.
+#[test]
+fn a_clean_stop_may_come_from_the_terminal() {
+    let status = |options: &str, end| {
+        let story = Story::of(&format!("--pre-stop a {options}"))
+            .hook(HookPhase::PreStop, 0, 500, done())
+            .at(100, typed(Signal::INT))
+            .at(200, Event::ChildExited(end));
+        let told = story.told();
+        told.rsplit(' ').next().unwrap().parse::<u8>().unwrap()
+    };
+    assert_eq!(status("--clean-stop", by("INT")), 0);
+    assert_eq!(status("--clean-stop", ExitStatus::Exited(130)), 0);
+    assert_eq!(status("", by("INT")), 130);
+    assert_eq!(status("--clean-stop", by("TERM")), 143);
+    // The ladder would not have sent it.
+    assert_eq!(status("--clean-stop --stop-signal QUIT", by("INT")), 130);
+}
+
 #[test]
 fn success_exit_maps_codes_and_signals() {
     let exited = ExitStatus::Exited;
