@@ -75,10 +75,10 @@ impl Machine {
             self.stop.requests.count += 1;
         }
         let told = received.map_or(signal, |received| received.signal);
+        let by_itself = [Reason::MaxRuntime, Reason::Unhealthy, Reason::StartFailed];
         self.tell(Record::StopAsked {
             reason,
-            signal: Some(told)
-                .filter(|_| ![Reason::MaxRuntime, Reason::Unhealthy].contains(&reason)),
+            signal: Some(told).filter(|_| !by_itself.contains(&reason)),
             sender: received.map(|received| received.sender),
             deadline: self.plan.deadline,
         });

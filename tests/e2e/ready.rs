@@ -298,6 +298,8 @@ fn a_child_that_is_not_ready_in_time_is_stopped_and_the_start_has_failed() {
         let hook = format!(
             "sh -c 'while ! test -e {trapped}; do sleep 0.01; done; echo pre-stop for $STEPDOWN_REASON'"
         );
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let report = dir.path().join("report.json");
         let run = Stepdown::in_mode(mode)
             .args([
                 "--ready-when",
@@ -305,6 +307,7 @@ fn a_child_that_is_not_ready_in_time_is_stopped_and_the_start_has_failed() {
                 "--ready-timeout",
                 "600ms",
             ])
+            .args(["--report".as_ref(), report.as_os_str()])
             .args(["--hook-timeout", "60s", "--pre-stop", &hook])
             .args([
                 "--post-stop",
@@ -322,6 +325,10 @@ fn a_child_that_is_not_ready_in_time_is_stopped_and_the_start_has_failed() {
         ended.said("then start-failed timeout").nothing_left();
         ended.logged(&["not ready after", "--ready-when tcp:"]);
         ended.logged(&["stopping: the start has failed"]);
+        // No signal has asked for it.
+        let report = std::fs::read_to_string(&report).expect("a report");
+        let asked = "\"event\":\"stop-asked\",\"reason\":\"start-failed\",\"signal\":null";
+        assert!(report.contains(asked), "{report}");
     });
 }
 
