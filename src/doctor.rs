@@ -157,7 +157,6 @@ impl Examination {
     }
 }
 
-/// The worst of all of them.
 /// A signal that a stop can begin with.
 fn ending(signal: Signal) -> Result<Signal, Fault> {
     if signal.stops_a_process() {
@@ -167,6 +166,7 @@ fn ending(signal: Signal) -> Result<Signal, Fault> {
     Ok(signal)
 }
 
+/// The worst of all of them.
 fn verdict(examined: &[Examined], failed: &[(String, String)]) -> Verdict {
     let is = |verdict| examined.iter().any(|one| one.diagnosis.verdict == verdict);
     if is(Verdict::StopsNot) {
