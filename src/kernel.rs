@@ -82,6 +82,8 @@ pub(crate) struct Kernel {
     unsteered: Option<(Steering, Duration)>,
     /// What was taken since something has been due.
     overdue: u32,
+    /// The last wait was much longer than it was to be.
+    was_held_up: bool,
     queue: VecDeque<Event>,
     /// `Plan::passed_on`.
     passed_on: SignalSet,
@@ -149,6 +151,7 @@ impl Kernel {
             reaping: Reaping::default(),
             unsteered: None,
             overdue: 0,
+            was_held_up: false,
             queue: VecDeque::new(),
             passed_on: plan.passed_on(),
             terminal: Terminal::open(),
@@ -398,6 +401,7 @@ impl World for Kernel {
             } else {
                 self.wait(timeout)
             };
+            self.notice_halt(now, until);
             match wake {
                 Wake::Signal(taken) => {
                     if self.pass_on(taken) {

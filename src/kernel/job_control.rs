@@ -65,6 +65,9 @@ impl Halt {
     }
 }
 
+/// A wait that is so much longer than it was to be is one in which nothing of us ran.
+const HELD_UP: Duration = Duration::from_millis(250);
+
 impl Kernel {
     /// Continues the stopped processes of the target, so that they can act on the signal. Running
     /// processes get no CONT: programs have handlers for it.
@@ -192,6 +195,20 @@ impl Kernel {
         }
         let after = self.now().saturating_sub(began);
         self.queue.push_back(Event::Resumed(after));
+    }
+
+    /// What ran out while nothing ran (a frozen container, as docker pause and docker commit have it) is no fault of the
+    /// child: it has the time of that wait once more. Not twice in a row: on a machine that is always late, time has to
+    /// run out, too.
+    pub(super) fn notice_halt(&mut self, began: Duration, until: Option<Duration>) {
+        let now = self.now();
+        let is_late = |until: Duration| now.saturating_sub(until.max(began)) > HELD_UP;
+        let is_held_up = until.is_some_and(is_late);
+        let was_held_up = std::mem::replace(&mut self.was_held_up, is_held_up);
+        if is_held_up && !was_held_up {
+            self.queue
+                .push_back(Event::Resumed(now.saturating_sub(began)));
+        }
     }
 
     /// Takes what was sent to us until now, before there is a child in our group that gets it as well.

@@ -80,7 +80,7 @@ pub(crate) enum Event {
     },
     /// Ctrl-Z was typed while there is no child that it would stop, and a shell waits for our stop.
     StopTyped,
-    /// So long we have been stopped (`Action::Suspend`).
+    /// So long we have been stopped (`Action::Suspend`), or nothing of us ran.
     Resumed(Duration),
     /// The kernel has killed for lack of memory; told before the death that it explains.
     OomKilled {

@@ -266,8 +266,13 @@ impl Machine {
             Phase::Running(readiness) => {
                 readiness.by = later(readiness.by);
                 readiness.told_at = later(readiness.told_at);
+                if let Some(live) = &mut readiness.live {
+                    live.speaks_by = later(live.speaks_by);
+                }
             }
             Phase::WaitFor(_) => self.until = later(self.until),
+            // A stop that is under way has its own end.
+            Phase::PreStart { .. } if self.stop.begun.is_none() => self.until = later(self.until),
             _ => {}
         }
         self.put_off_heir(after);

@@ -334,6 +334,33 @@ fn notifier(mode: Mode, watchdog: &str, story: impl Fn(&mut dyn FnMut(&str))) ->
     run.wait()
 }
 
+/// As docker pause and docker commit stop a container.
+#[test]
+fn a_time_in_which_nothing_ran_is_no_hang() {
+    both(|mode| {
+        let dir = dir();
+        let orders = dir.path().join("orders");
+        nix::unistd::mkfifo(&orders, nix::sys::stat::Mode::S_IRWXU).expect("a directory of ours");
+        let mut run = Stepdown::in_mode(mode)
+            .args(["--live-when", "watchdog:1s"])
+            .child([binary::notifier().as_os_str(), orders.as_os_str()])
+            .start();
+        run.says("ready");
+        let orders = OpenOptions::new().write(true).open(&orders);
+        let mut orders = orders.expect("the child reads it");
+        run.signal(Signal::SIGSTOP);
+        // Longer than the time that it has: nothing can be waited for.
+        thread::sleep(Duration::from_millis(1_800));
+        run.signal(Signal::SIGCONT);
+        for order in ["say WATCHDOG=1", "say WATCHDOG_USEC=3600000000", "exit 0"] {
+            writeln!(orders, "{order}").expect("the child reads it");
+        }
+        let ended = run.wait();
+        ended.code(0).nothing_left();
+        assert!(!ended.stderr.contains("not alive"), "{}", ended.told());
+    });
+}
+
 #[test]
 fn one_that_keeps_saying_so_is_alive_and_one_that_says_it_hangs_is_not() {
     both(|mode| {
