@@ -11,7 +11,7 @@ use crate::plan::Target;
 use crate::record::Process;
 use crate::sys::terminal::group_of;
 use crate::sys::tree::{self, Member};
-use crate::sys::{error_text, signals};
+use crate::sys::{credentials, error_text, signals};
 use crate::words::signal::Signal;
 
 /// Which processes got a signal that was for the whole tree.
@@ -33,10 +33,7 @@ impl Kernel {
         let sent = match target {
             Target::Child => signals::send(main, signal),
             Target::Group => self.send_to_group(main, signal),
-            Target::Tree => {
-                self.send_to_tree(main, signal);
-                Ok(())
-            }
+            Target::Tree => self.send_to_tree(main, signal),
         };
         self.life.child.sent_kill |= signal == Signal::KILL;
         if let Err(errno) = sent
@@ -70,12 +67,14 @@ impl Kernel {
         }
     }
 
-    fn send_to_tree(&mut self, main: i32, signal: Signal) {
+    fn send_to_tree(&mut self, main: i32, signal: Signal) -> Result<(), i32> {
         let Reached { named, child } = self.signal_all(signal);
         // Whatever can be seen in /proc, the child itself always gets it, and once.
-        if !child {
-            signals::send_if_there(main, signal);
-        }
+        let sent = if child {
+            Ok(())
+        } else {
+            signals::send(main, signal)
+        };
         if signal == Signal::KILL {
             let processes = named
                 .into_iter()
@@ -83,6 +82,7 @@ impl Kernel {
                 .collect();
             self.queue.push_back(Event::Swept { signal, processes });
         }
+        sent
     }
 
     /// Sends to every descendant that the terminal has not signalled: those outside our group.
@@ -165,7 +165,14 @@ impl Kernel {
             // One call signals all at once, so that not even a fork bomb is faster (kill(2), pid -1).
             let mut named = tree::namespace().unwrap_or_default();
             named.retain(|member| !self.life.jobs.has_given_up(member.group));
-            (named, signals::send(-1, signal).is_ok())
+            let _ = signals::send(-1, signal);
+            // Whom it may not signal the kernel leaves out, and says nothing.
+            if credentials::may_be_refused() {
+                for member in &named {
+                    signals::send_if_there(member.pid, signal);
+                }
+            }
+            (named, false)
         } else {
             match tree::signal_among(signal, |member, all| self.is_left(member, all)) {
                 Some(reached) => {
@@ -192,7 +199,7 @@ impl Kernel {
     pub(super) fn signal_without_proc(&mut self, signal: Signal) -> Reached {
         let child = if self.has_all() {
             self.tell_no_proc("what is left is signalled without being named");
-            signals::send(-1, signal).is_ok()
+            signals::send(-1, signal).is_ok() && !credentials::may_be_refused()
         } else {
             self.tell_no_proc("only the child's process group can be found");
             let is_childs = self.life.child.group.is_some()

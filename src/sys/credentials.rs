@@ -3,6 +3,8 @@
 use std::fs;
 use std::ptr;
 
+use nix::unistd::{Gid, Uid, getresuid, setfsgid, setfsuid, setresuid};
+
 /// Our ids and what credentials(7) lets us do with them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Credentials {
@@ -16,17 +18,18 @@ pub(crate) struct Credentials {
 }
 
 /// Numbers of capabilities(7).
+const CAP_KILL: u32 = 5;
 const CAP_SETGID: u32 = 6;
 const CAP_SETUID: u32 = 7;
 
 impl Credentials {
     /// Ours.
     pub(crate) fn own() -> Self {
-        let uids = nix::unistd::getresuid().map_or([u32::MAX; 3], |ids| {
-            [ids.real, ids.effective, ids.saved].map(nix::unistd::Uid::as_raw)
+        let uids = getresuid().map_or([u32::MAX; 3], |ids| {
+            [ids.real, ids.effective, ids.saved].map(Uid::as_raw)
         });
         let gids = nix::unistd::getresgid().map_or([u32::MAX; 3], |ids| {
-            [ids.real, ids.effective, ids.saved].map(nix::unistd::Gid::as_raw)
+            [ids.real, ids.effective, ids.saved].map(Gid::as_raw)
         });
         let groups = nix::unistd::getgroups().unwrap_or_default();
         let capabilities = effective_capabilities();
@@ -34,7 +37,7 @@ impl Credentials {
         Self {
             uids,
             gids,
-            groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+            groups: groups.into_iter().map(Gid::as_raw).collect(),
             may_set_uid: may(CAP_SETUID),
             may_set_gid: may(CAP_SETGID),
             may_set_groups: may(CAP_SETGID) && !setgroups_denied(),
@@ -50,6 +53,51 @@ impl Credentials {
     pub(crate) fn gid(&self) -> u32 {
         self.gids[1]
     }
+}
+
+/// The real user and group of a process (proc(5), `/proc/PID/status`); `None` where they cannot be read.
+fn user_of(pid: i32) -> Option<(Uid, Gid)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let real = |key: &str| -> Option<u32> {
+        let ids = status.lines().find_map(|line| line.strip_prefix(key))?;
+        ids.split_ascii_whitespace().next()?.parse().ok()
+    };
+    Some((Uid::from_raw(real("Uid:")?), Gid::from_raw(real("Gid:")?)))
+}
+
+/// Whether we may become another user whose processes we may not signal.
+pub(crate) fn may_be_refused() -> bool {
+    let capabilities = effective_capabilities();
+    let has = |capability: u32| capabilities & (1 << capability) != 0;
+    has(CAP_SETUID) && !has(CAP_KILL)
+}
+
+/// Runs `act` while our real user is that of the process: kill(2) takes it as it takes the effective one, and root
+/// without CAP_KILL (a container with `cap_drop: ALL`) has no other right to signal the command of another user. The
+/// other ids stay, and so do capabilities, the dumpable attribute and the signal of prctl(2), PR_SET_PDEATHSIG.
+///
+/// `None` where its user is not known, or may not be ours.
+pub(super) fn with_real_user_of<T>(pid: i32, act: impl FnOnce() -> T) -> Option<T> {
+    let unchanged = Uid::from_raw(u32::MAX);
+    let (user, _) = user_of(pid)?;
+    let own = getresuid().ok()?.real;
+    setresuid(user, unchanged, unchanged).ok()?;
+    let result = act();
+    let _ = setresuid(own, unchanged, unchanged);
+    Some(result)
+}
+
+/// From now on files are opened as the user of the process does it, and so is `/proc/PID` of that user (ptrace(2),
+/// PTRACE_MODE_READ_FSCREDS). Only in a forked copy of this process: prctl(2), PR_SET_DUMPABLE and PR_SET_PDEATHSIG are lost.
+/// False where its user is not known.
+pub(crate) fn look_as_user_of(pid: i32) -> bool {
+    let Some((user, group)) = user_of(pid) else {
+        return false;
+    };
+    // Neither says whether it was done; what is refused is so when it is looked at.
+    setfsgid(group);
+    setfsuid(user);
+    true
 }
 
 /// user_namespaces(7), "The /proc/pid/setgroups file"; without /proc the attempt will tell.

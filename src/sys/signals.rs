@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Duration;
 
-use super::entry;
+use super::{credentials, entry};
 use crate::record::Sender;
 use crate::words::signal::Signal;
 
@@ -258,15 +258,28 @@ fn sender(info: &libc::siginfo_t) -> Sender {
     }
 }
 
-/// Sends a signal to one process, or to a process group when `pid` is negative.
+/// Sends a signal to one process, or to a process group when `pid` is negative; where that is refused, as their user.
 ///
 /// # Errors
 /// The errno of kill(2).
 pub(crate) fn send(pid: i32, signal: Signal) -> Result<(), i32> {
     // SAFETY: kill touches no memory of ours.
-    match unsafe { libc::kill(pid, signal.number()) } {
+    as_its_user(pid, || match unsafe { libc::kill(pid, signal.number()) } {
         0 => Ok(()),
         _ => Err(super::errno()),
+    })
+}
+
+/// Does it as ourselves and, where that is refused, as the user of the process (of the leader of a group when `pid` is
+/// negative).
+pub(super) fn as_its_user(pid: i32, send: impl Fn() -> Result<(), i32>) -> Result<(), i32> {
+    match send() {
+        // -1 is everybody (kill(2)).
+        Err(libc::EPERM) if pid.abs() > 1 => {
+            let sent = credentials::with_real_user_of(pid.abs(), &send);
+            sent.unwrap_or(Err(libc::EPERM))
+        }
+        sent => sent,
     }
 }
 

@@ -96,6 +96,25 @@ fn docker_decides_how_long_a_stop_may_take() {
 }
 
 #[test]
+fn root_that_may_only_become_another_user_stops_its_processes() {
+    need!(available());
+    let start = |command: [&str; 3]| {
+        container(scratch())
+            .options(["--cap-drop=ALL", "--cap-add=SETUID", "--cap-add=SETGID"])
+            .stepdown(["--user=54321:54321", "--grace=1s", "--"])
+            .command(command)
+            .start()
+    };
+    let mut handles = start(["/actor", "print-signals", "7"]);
+    handles.says("ready").stop(&["-t", "30"]);
+    handles.wait().code(7).said("got 15");
+    let mut ignores = start(["/actor", "ignore-signals", ""]);
+    ignores.says("ready").stop(&["-t", "30"]);
+    let ended = ignores.wait();
+    ended.code(137).logged(&["stopped by KILL in 1."]);
+}
+
+#[test]
 fn a_deadline_fits_a_shorter_docker_stop() {
     need!(available());
     let mut container = container(scratch())

@@ -398,6 +398,37 @@ fn a_child_that_may_not_be_signalled_is_told_of() {
     run.wait().code(7);
 }
 
+/// As in a container with `cap_drop: ALL` whose image becomes another user.
+#[test]
+fn root_without_cap_kill_stops_a_child_of_another_user() {
+    need!(is_root());
+    need!(binary::installed("/usr/bin/setpriv"));
+    let here = ForEverybody::new();
+    let start = |options: &[&str], words: &[&str]| {
+        Stepdown::new()
+            .program("setpriv")
+            .args(["--bounding-set=-all,+setuid,+setgid", "--inh-caps=-all"])
+            .args([here.path("stepdown").as_os_str()])
+            .args(["--user=54321:54321"])
+            .args(options.iter().copied())
+            .child([here.path("witness").as_os_str()])
+            .args(words.iter().copied())
+            .start()
+    };
+    for target in ["TERM", "TERM@group", "TERM@tree"] {
+        let ladder = format!("--ladder={target}:1h");
+        let mut run = start(&[&ladder], &["listen", "15:7"]);
+        run.says("ready").signal(Signal::SIGTERM);
+        run.wait().code(7).nothing_left();
+    }
+    let mut run = start(&["--grace=20ms"], &["family"]);
+    run.says("ready").signal(Signal::SIGTERM);
+    let ended = run.wait();
+    ended.code(137).nothing_left().logged(&["stopped by KILL"]);
+    ended.never_logged("still there");
+    ended.never_logged("could not be sent");
+}
+
 #[test]
 fn with_no_environment_and_no_name() {
     for mode in [Mode::Ordinary] {

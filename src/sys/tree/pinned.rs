@@ -8,7 +8,7 @@ use crate::words::signal::Signal;
 
 /// A process that cannot be mistaken for another (pidfd_open(2), Linux 5.3).
 pub(super) enum Pinned {
-    ByDescriptor(OwnedFd),
+    ByDescriptor(OwnedFd, i32),
     ByPid(i32),
 }
 
@@ -28,7 +28,7 @@ impl Pinned {
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
         match i32::try_from(fd) {
             // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
-            Ok(fd) if fd >= 0 => Ok(Self::ByDescriptor(unsafe { OwnedFd::from_raw_fd(fd) })),
+            Ok(fd) if fd >= 0 => Ok(Self::ByDescriptor(unsafe { OwnedFd::from_raw_fd(fd) }, pid)),
             _ => Err(crate::sys::errno()),
         }
     }
@@ -36,7 +36,7 @@ impl Pinned {
     /// Its parent, asked of the descriptor itself (`PIDFD_GET_INFO`, Linux 6.13): a tenth of the time
     /// that reading /proc takes. `None` where the kernel is older, or once the process has gone.
     pub(super) fn parent(&self) -> Option<i32> {
-        let Self::ByDescriptor(fd) = self else {
+        let Self::ByDescriptor(fd, _) = self else {
             return None;
         };
         // SAFETY: all numbers, for which zero is a value.
@@ -48,14 +48,22 @@ impl Pinned {
     }
 
     pub(super) fn send(&self, signal: Signal) -> bool {
-        let fd = match self {
-            Self::ByDescriptor(fd) => fd.as_raw_fd(),
+        let (fd, pid) = match self {
+            Self::ByDescriptor(fd, pid) => (fd.as_raw_fd(), *pid),
             Self::ByPid(pid) => return signals::send(*pid, signal).is_ok(),
         };
         let info = std::ptr::null::<libc::siginfo_t>();
-        // SAFETY: a null siginfo asks for that of kill(2).
-        let sent =
-            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.number(), info, 0) };
-        sent == 0
+        let send = || {
+            // SAFETY: a null siginfo asks for that of kill(2).
+            let sent =
+                unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.number(), info, 0) };
+            if sent == 0 {
+                Ok(())
+            } else {
+                Err(crate::sys::errno())
+            }
+        };
+        // If it has ended and its pid is another's, the descriptor says so, whoever asks.
+        signals::as_its_user(pid, send).is_ok()
     }
 }
