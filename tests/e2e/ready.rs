@@ -6,9 +6,12 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use crate::identity::is_root;
 use crate::support::running::Running;
 use crate::support::server::Server;
-use crate::support::{BOUND, Stepdown, binary, both, holds_within, net, once_within, wait_until};
+use crate::support::{
+    BOUND, Stepdown, binary, both, holds_within, need, net, once_within, wait_until,
+};
 
 fn stage() -> (TempDir, impl Fn(&str) -> PathBuf) {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -285,6 +288,24 @@ fn a_file_counts_when_it_is_made_and_an_old_one_when_it_changes() {
     assert!(file.exists());
     // What the last run left says nothing about this one.
     start();
+}
+
+/// Root without CAP_SYS_PTRACE, as in a container, may not look at the descriptors of another user: that user may.
+#[test]
+fn the_port_of_somebody_else_makes_no_child_of_another_user_ready() {
+    need!(is_root());
+    need!(binary::installed("/usr/bin/setpriv"));
+    let others = std::net::TcpListener::bind("127.0.0.1:0").expect("a port of loopback");
+    let port = others.local_addr().expect("it is bound").port();
+    let ended = Stepdown::new()
+        .program("/usr/bin/setpriv")
+        .args(["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"])
+        .args([binary::for_everybody().as_os_str(), "--user=65534".as_ref()])
+        .args([&format!("--ready-when=tcp:{port}"), "--ready-timeout=500ms"])
+        .child(["sleep", "1000"])
+        .run();
+    let told = format!("port {port} is listened on by another process only");
+    ended.code(125).logged(&[&told]).nothing_left();
 }
 
 #[test]

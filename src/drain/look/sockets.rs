@@ -8,6 +8,7 @@
 //! any more.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -18,6 +19,9 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use crate::drain::rules::Connection;
+use crate::sys::fork::{self, Looked};
+use crate::sys::{credentials, signals};
+use crate::words::signal::Signal;
 
 /// How many descriptors of each process are searched for listeners before all the others.
 const LOW: usize = 64;
@@ -91,31 +95,80 @@ fn first_sockets(
     budget: &mut ReadBudget,
     mut each: impl FnMut(u32) -> bool,
 ) -> Coverage {
-    let mut read = if pids.is_empty() {
-        Coverage::Part
+    let Reading {
+        coverage,
+        refused,
+        is_over,
+    } = read(pids, depth, budget, &mut each);
+    if is_over || refused.is_empty() {
+        return coverage;
+    }
+    let (inodes, of_others) = read_as_others(&refused, depth, budget);
+    if !inodes.into_iter().all(each) {
+        return Coverage::Whole;
+    }
+    if of_others == Coverage::Whole {
+        coverage
     } else {
-        Coverage::Whole
+        Coverage::Part
+    }
+}
+
+/// What this process itself may read.
+struct Reading {
+    coverage: Coverage,
+    /// Those of another user into which we may not look.
+    refused: Vec<Pid>,
+    /// Nothing more is wanted, or may be read.
+    is_over: bool,
+}
+
+fn read(
+    pids: &[Pid],
+    depth: usize,
+    budget: &mut ReadBudget,
+    each: &mut dyn FnMut(u32) -> bool,
+) -> Reading {
+    let mut reading = Reading {
+        coverage: if pids.is_empty() {
+            Coverage::Part
+        } else {
+            Coverage::Whole
+        },
+        refused: Vec::new(),
+        is_over: false,
+    };
+    let over = |coverage, reading| Reading {
+        coverage,
+        is_over: true,
+        ..reading
     };
     for pid in pids {
         // An error does not mean that it has ended: hidepid hides processes, /proc may be missing,
         // and a link cannot be read if its process ends at that moment.
         let is_gone = || kill(*pid, None) == Err(Errno::ESRCH);
+        let is_refused =
+            |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied && !is_gone();
         let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
             Ok(entries) => entries,
+            Err(error) if is_refused(&error) => {
+                reading.refused.push(*pid);
+                continue;
+            }
             Err(_) if is_gone() => continue,
             Err(_) => {
-                read = Coverage::Part;
+                reading.coverage = Coverage::Part;
                 continue;
             }
         };
         for entry in entries.take(depth) {
             if !budget.take(1) {
-                return Coverage::Part;
+                return over(Coverage::Part, reading);
             }
             let link = match entry.and_then(|entry| fs::read_link(entry.path())) {
                 Ok(link) => link,
-                Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !is_gone() => {
-                    read = Coverage::Part;
+                Err(error) if is_refused(&error) => {
+                    reading.refused.push(*pid);
                     break;
                 }
                 // The descriptor was closed meanwhile.
@@ -124,12 +177,58 @@ fn first_sockets(
             if let Some(inode) = inode(link.as_os_str().as_encoded_bytes())
                 && !each(inode)
             {
-                return Coverage::Whole;
+                return over(Coverage::Whole, reading);
             }
         }
     }
-    read
+    reading
 }
+
+/// So long a copy of this process may read.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The sockets of processes into which only their own user may look: root without CAP_SYS_PTRACE, which Docker does not
+/// give, where the command has another user. A copy of this process becomes that user.
+fn read_as_others(pids: &[Pid], depth: usize, budget: &mut ReadBudget) -> (Vec<u32>, Coverage) {
+    let left = budget.0;
+    let look = || {
+        let mut text = String::new();
+        let mut budget = ReadBudget::new(left);
+        let whole = pids.iter().all(|pid| {
+            let mut each = |inode| {
+                let _ = writeln!(text, "{inode}");
+                true
+            };
+            credentials::look_as_user_of(pid.as_raw()) && {
+                let reading = read(&[*pid], depth, &mut budget, &mut each);
+                reading.coverage == Coverage::Whole && reading.refused.is_empty()
+            }
+        });
+        if whole {
+            text.push_str(WHOLE);
+        }
+        text.into_bytes()
+    };
+    let text = match fork::look(PATIENCE, &look) {
+        Ok(Looked::Said(text)) => String::from_utf8(text).unwrap_or_default(),
+        Ok(Looked::Late(pid)) => {
+            signals::send_if_there(pid, Signal::KILL);
+            String::new()
+        }
+        Err(_) => String::new(),
+    };
+    let inodes: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    budget.take(inodes.len().try_into().unwrap_or(u32::MAX));
+    let coverage = if text.ends_with(WHOLE) {
+        Coverage::Whole
+    } else {
+        Coverage::Part
+    };
+    (inodes, coverage)
+}
+
+/// The last line where all was read.
+const WHOLE: &str = "whole";
 
 /// A listening socket, by its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
