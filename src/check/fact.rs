@@ -57,6 +57,8 @@ pub(crate) enum What {
     /// A stop command has ended by itself; the text says how.
     StopCommand {
         failed: bool,
+        /// There was such a command, and it could be executed.
+        ran: bool,
     },
     Exited {
         code: u8,
@@ -124,6 +126,7 @@ pub(crate) fn what(record: &Record) -> What {
             result: result @ (HookResult::Ended(_) | HookResult::Failed(_)),
         } => What::StopCommand {
             failed: !result.is_success(),
+            ran: matches!(result, HookResult::Ended(_)),
         },
         Record::ChildExited { status, .. } => What::Exited {
             code: status.code(),

@@ -165,7 +165,10 @@ fn impossible(history: &History) -> Option<String> {
     if history.ended().is_none() {
         return Some("the run was cut off before its end".to_owned());
     }
-    None
+    // Nobody has asked for a stop then, however the command has ended.
+    let has_no_command = |fact: &&Fact| matches!(fact.what, What::StopCommand { ran: false, .. });
+    let mut facts = history.facts.iter();
+    facts.find(has_no_command).map(|fact| fact.text.clone())
 }
 
 fn summary(history: &History) -> String {
@@ -302,7 +305,13 @@ impl Judge<'_> {
             _ => self.promise.signal.to_string(),
         };
         match self.history.killed() {
-            None => self.find("no-kill", true, promised, "no KILL".to_owned()),
+            None => {
+                let failed =
+                    |fact: &&Fact| matches!(fact.what, What::StopCommand { failed, .. } if failed);
+                let failed = self.history.facts.iter().find(failed);
+                let failed = failed.map_or_else(String::new, |fact| format!("; {}", fact.text));
+                self.find("no-kill", true, promised, format!("no KILL{failed}"));
+            }
             Some(_) if self.promise.allow_kill => {
                 self.not_judged("no-kill", promised, "KILL was needed, and is allowed");
             }
@@ -425,7 +434,10 @@ impl Judge<'_> {
             let _ = write!(happened, " ({why})");
         }
         self.find("in-flight", percent >= min_complete, promised, happened);
-        self.because(Some(cause::interrupted_requests(self.promise)));
+        self.because(Some(cause::interrupted_requests(
+            self.history,
+            self.promise,
+        )));
     }
 }
 

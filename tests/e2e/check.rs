@@ -226,6 +226,21 @@ fn another_signal_and_a_stop_command() {
 }
 
 #[test]
+fn a_stop_command_that_did_not_run_is_no_stop() {
+    let run = |command: &str| {
+        check(&["--ready-line=ready", "--within=5s"])
+            .args(["--stop-command", command])
+            .shell("echo ready; exec sleep 1")
+            .run()
+    };
+    let ended = run("/does/not/exist");
+    ended.code(125).said("check: could not be checked");
+    ended.said("  happened: stop command failed: /does/not/exist: not found");
+    // It may have stopped it all the same.
+    run("sh -c 'kill $STEPDOWN_CHILD_PID; exit 3'").code(0);
+}
+
+#[test]
 fn a_stop_command_that_does_not_stop_it_is_told_as_such() {
     // A command that ends gets the time to do so even where it is held up.
     let runs = [

@@ -163,7 +163,7 @@ pub(crate) fn not_stopped(history: &History, promise: &Promise) -> Cause {
 fn stop_command(history: &History, promise: &Promise) -> Cause {
     let command = promise.steps.first().cloned().unwrap_or_default();
     let ended = history.facts.iter().find_map(|fact| match fact.what {
-        What::StopCommand { failed } => Some((failed, &fact.text)),
+        What::StopCommand { failed, .. } => Some((failed, &fact.text)),
         _ => None,
     });
     match ended {
@@ -367,7 +367,14 @@ pub(crate) fn port_kept(port: u16) -> Cause {
 }
 
 /// Requests were cut off.
-pub(crate) fn interrupted_requests(promise: &Promise) -> Cause {
+pub(crate) fn interrupted_requests(history: &History, promise: &Promise) -> Cause {
+    if history.killed().is_some() {
+        return cause(
+            "KILL came while they were still being answered",
+            "give the program more time (--within, and the grace period of the platform), or bound how long a request \
+             takes",
+        );
+    }
     cause(
         format!(
             "it ends on {} without finishing what it has begun",

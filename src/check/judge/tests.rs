@@ -263,6 +263,31 @@ fn requests_are_judged_only_when_all_were_open() {
     }
 }
 
+#[test]
+fn requests_that_kill_cut_off_are_no_fault_of_the_end() {
+    let wanted = Some(InFlight {
+        count: 2,
+        min_complete: 100.0,
+    });
+    let promise = Promise {
+        in_flight: wanted,
+        ..promise()
+    };
+    let kill = fact(15, What::Step { kill: true });
+    for (kill, why) in [(Some(kill), "KILL came while"), (None, "it ends on TERM")] {
+        let end = [fact(20, exited(0)), fact(21, What::Ended)];
+        let mut history = history(kill.into_iter().chain(end).collect());
+        history.requests = Some(RequestTotals {
+            open: 2,
+            ..RequestTotals::default()
+        });
+        let verdict = judge(&history, &promise);
+        let finding = verdict.findings.last().unwrap();
+        let reason = finding.reason.as_ref().unwrap();
+        assert!(reason.why.starts_with(why), "{reason:?}");
+    }
+}
+
 /// What is said about a command that had to be killed, seen as this just before.
 fn why(change: impl Fn(&mut ProcessLook), as_pid1: bool) -> String {
     let term = 1 << 14;
