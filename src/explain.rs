@@ -99,12 +99,11 @@ pub(crate) fn prepare(script: &mut Script, plan: &Plan) -> Result<(), Error> {
         return Err(Error::new("--assume", fault.way_out(way_out)));
     }
     let by_itself = script.exits_on.iter().any(|(cue, _)| *cue == Cue::Start);
-    let several = !(script.lives.is_empty() && script.asked.is_empty());
     let restart = plan
         .supervision
         .as_ref()
         .map(|supervision| supervision.restart);
-    if by_itself && several && restart == Some(Restart::Always) {
+    if by_itself && restart == Some(Restart::Always) {
         let fault =
             Fault::new("start: with --restart always one life would follow the other without end");
         let way_out = "leave it out: the last life is the one that is stopped";

@@ -127,9 +127,6 @@ pub(super) fn explain(arguments: Vec<OsString>) -> Result<Invocation, String> {
     take(&matches, &mut settings);
     add_environment(&mut settings)?;
     let place = matches.get_one::<String>("as");
-    settings.as_pid1 = place.map_or(Ok(true), |place| {
-        explaining::is_pid1(place).map_err(|e| e.to_string())
-    })?;
     let raw = |id| {
         matches
             .get_raw(id)
@@ -140,6 +137,10 @@ pub(super) fn explain(arguments: Vec<OsString>) -> Result<Invocation, String> {
     };
     let text = |id| matches.get_one::<String>(id).map(String::as_str);
     let fits = Fits::parse(text("platform"), text("fits")).map_err(|error| error.to_string())?;
+    let in_container = fits.platform.is_none_or(|platform| platform.in_container);
+    settings.as_pid1 = place.map_or(Ok(in_container), |place| {
+        explaining::is_pid1(place).map_err(|e| e.to_string())
+    })?;
     Ok(Invocation::Explain {
         settings,
         assume: raw("assume"),

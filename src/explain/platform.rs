@@ -17,6 +17,8 @@ pub(crate) struct Platform {
     pub(crate) grace: Duration,
     /// Where the grace is set; `None` where nobody can.
     pub(crate) setting: Option<&'static str>,
+    /// Whether it starts what it stops as PID 1, in a container.
+    pub(crate) in_container: bool,
     /// What else is to be known of it.
     pub(crate) note: Option<&'static str>,
     /// Whose words these are.
@@ -37,6 +39,7 @@ const fn row(
         signal,
         grace: Duration::from_secs(seconds),
         setting,
+        in_container: true,
         note: None,
         source,
         date: "2026-11",
@@ -46,6 +49,13 @@ const fn row(
 const fn noted(platform: Platform, note: &'static str) -> Platform {
     Platform {
         note: Some(note),
+        ..platform
+    }
+}
+
+const fn outside_containers(platform: Platform) -> Platform {
+    Platform {
+        in_container: false,
         ..platform
     }
 }
@@ -152,7 +162,7 @@ pub(crate) const PLATFORMS: [Platform; 13] = [
         Some("terminationGracePeriodSeconds"),
         "https://learn.microsoft.com/en-us/azure/container-apps/application-lifecycle-management",
     ),
-    noted(
+    outside_containers(noted(
         row(
             "github-actions",
             Signal::INT,
@@ -161,8 +171,8 @@ pub(crate) const PLATFORMS: [Platform; 13] = [
             "https://docs.github.com/en/actions/reference/workflow-cancellation-reference",
         ),
         "TERM follows after 7.5 s",
-    ),
-    noted(
+    )),
+    outside_containers(noted(
         row(
             "systemd",
             Signal::TERM,
@@ -171,7 +181,7 @@ pub(crate) const PLATFORMS: [Platform; 13] = [
             "https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html",
         ),
         "with the default KillMode= every process of the unit gets TERM",
-    ),
+    )),
 ];
 
 /// The platform that is called so.

@@ -465,6 +465,8 @@ fn lives_without_a_last_one_are_refused() {
     let told = "--assume: start: with --restart always one life would follow the other without end: leave it out";
     always.code(125);
     assert!(always.stderr.contains(told), "{}", always.stderr);
+    let one = ["explain", "--assume=start:2s", "--restart=always"];
+    Stepdown::new().args(one).run().code(125);
     // It exits with 0, and that is the end.
     let on_failure = Stepdown::new().args(lives).args(["--restart=on-failure"]);
     on_failure.run().code(0);
@@ -604,6 +606,10 @@ fn a_stop_that_does_not_fit_is_an_exit_status() {
     fly.code(1);
     assert!(fly.stdout.contains("A stop by INT"), "{}", fly.stdout);
     explain(&["--platform=fly", "--grace=8s", "--fits=15s"]).code(0);
+    // Where the platform runs it outside containers it is no PID 1, unless that is said.
+    explain(&["--platform=systemd"]).code(0);
+    explain(&["--platform=systemd", "--as=pid1"]).code(1);
+    explain(&["--platform=docker", "--fits=1h"]).code(1);
     // With 0 s the platform would send KILL at once.
     let none = explain(&["--deadline=0"]);
     none.code(0);
