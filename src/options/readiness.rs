@@ -2,6 +2,7 @@
 
 use super::definition::{Because, Idle, Kind, Opt, Preset, written};
 use super::parse::parse_limit;
+use super::restart::REPLACE_ON;
 use super::settings::Given;
 use super::{drain, sockets};
 use crate::plan::drain::DrainPorts;
@@ -89,6 +90,18 @@ pub(super) fn put(given: &Given<'_>, plan: &mut Plan) -> Result<(), Error> {
             "--listen listens on port {port} before the child is started"
         ));
         let way_out = "use http:URL, or notify; without a condition connections wait until the child takes them";
+        return Err(settings.error(&READY_WHEN, fault.way_out(way_out)));
+    }
+    if settings.has(&REPLACE_ON)
+        && let Some((ReadyWhen::Http(request), _)) = &when
+        && request.server.is_loopback()
+        && !ours.contains(&request.server.port)
+    {
+        let fault = Fault::new(format!(
+            "no --listen has port {}, so with --replace-on the one that serves would answer for the next one",
+            request.server.port
+        ));
+        let way_out = "ask a port of --listen, or use notify";
         return Err(settings.error(&READY_WHEN, fault.way_out(way_out)));
     }
     if let Some(listen) = &listen

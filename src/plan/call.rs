@@ -1,6 +1,6 @@
 //! Calls to the outside as data, and how they are written: an HTTP request, one UDP datagram, or a goodbye by multicast DNS.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{Method, Uri};
 
@@ -84,6 +84,12 @@ impl Request {
 }
 
 impl Server {
+    /// Whether it is this machine, or this network namespace, by an address of loopback.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        address.map_or(self.host == "localhost", |address| address.is_loopback())
+    }
+
     /// As the Host header has it (RFC 9110, section 7.2).
     pub(crate) fn authority(&self) -> String {
         let host = if self.host.contains(':') {

@@ -756,6 +756,20 @@ fn no_request_is_lost_under_load() {
     );
 }
 
+#[test]
+fn a_port_on_which_the_one_that_serves_would_answer_makes_nobody_ready() {
+    let start = |url: &str| {
+        let run = Stepdown::new().args(["--listen=127.0.0.1:0", "--replace-on=USR2"]);
+        let run = run.args([&format!("--ready-when={url}")]);
+        run.shell("echo started").run()
+    };
+    for url in ["http://127.0.0.1:9/", "http:http://localhost:9/up"] {
+        let ended = start(url);
+        ended.code(125).never_said("started");
+        ended.logged(&["--ready-when", "no --listen has port 9", "or use notify"]);
+    }
+}
+
 /// The sockets are ours, whoever the child is.
 #[test]
 fn the_child_of_another_user_is_restarted_and_replaced_as_well() {
