@@ -196,9 +196,10 @@ fn lines(text: &mut Vec<u8>, heading: &str, lines: &str) -> std::io::Result<()> 
 /// The options that `run` does not have.
 fn own_options(subcommand: &Command) -> Command {
     let run = cli::run_command();
+    let text = |arg: &Arg| arg.get_help().map(ToString::to_string);
     let is_own = |arg: &&Arg| {
         run.get_arguments()
-            .all(|other| other.get_id() != arg.get_id())
+            .all(|other| other.get_id() != arg.get_id() || text(other) != text(arg))
     };
     let own: Vec<Arg> = subcommand.get_arguments().filter(is_own).cloned().collect();
     Command::new("own").disable_help_flag(true).args(own)

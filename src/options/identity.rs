@@ -255,7 +255,19 @@ pub(crate) fn permit(wanted: &mut Identity, own: &Credentials) -> Result<(), Ref
         return lacks(true, format!("uid {}", wanted.uid), "CAP_SETUID");
     }
     if !own.may_set_gid && !own.gids.contains(&wanted.gid) {
-        return lacks(of_user, format!("gid {}", wanted.gid), "CAP_SETGID");
+        let refused = lacks(of_user, format!("gid {}", wanted.gid), "CAP_SETGID");
+        // The group of a mere number is root's, which nobody wrote.
+        return refused.map_err(|Refused { user, fault }| Refused {
+            user,
+            fault: if user {
+                let named = format!("--user {}:{}", wanted.uid, own.gid());
+                fault.way_out(format!(
+                    "name a group that is yours, as {named}, or start stepdown as root"
+                ))
+            } else {
+                fault
+            },
+        });
     }
     let same = |groups: &Vec<u32>| {
         let wanted = [groups.as_slice(), &[wanted.gid]].concat();

@@ -148,6 +148,20 @@ fn plain_step(
 ) -> Result<Step, Fault> {
     let (head, wait) = match step.split_once(':') {
         None => (step, None),
+        Some((head, _)) if takes_text(head) => {
+            let what = if head.eq_ignore_ascii_case("stdin") {
+                "TEXT"
+            } else {
+                "COMMAND"
+            };
+            let fault = at(
+                text,
+                start,
+                start + head.len() + 1,
+                format!("{head} takes its {what} behind ="),
+            );
+            return Err(fault.way_out(format!("write {head}={what}")));
+        }
         Some((head, wait)) => {
             let from = start + head.len() + 1;
             let wait = duration::parse(wait)
@@ -175,7 +189,7 @@ fn plain_step(
                 start + name.len(),
                 format!("unknown step {name:?}"),
             );
-            match nearest_step(upper) {
+            match wait_behind_equals(name).or_else(|| nearest_step(upper)) {
                 Some(near) => fault.way_out(format!("did you mean {near}?")),
                 None => fault.way_out(
                     "a step is a signal, SAME, eof, stdin=TEXT or exec=COMMAND; where TEXT or COMMAND holds a comma, quote it",
@@ -214,10 +228,22 @@ fn with_quote_at_text(step: &str) -> Cow<'_, str> {
         return Cow::Borrowed(step);
     };
     let split = step.find('=').map(|at| (&step[1..at], &step[at + 1..]));
-    match split.filter(|(word, _)| ["stdin", "exec"].contains(&&*word.to_ascii_lowercase())) {
+    match split.filter(|(word, _)| takes_text(word)) {
         Some((word, body)) => Cow::Owned(format!("{word}={quote}{body}")),
         None => Cow::Borrowed(step),
     }
+}
+
+fn takes_text(word: &str) -> bool {
+    ["stdin", "exec"].contains(&&*word.to_ascii_lowercase())
+}
+
+/// `TERM=8s`, as it is to be written.
+fn wait_behind_equals(name: &str) -> Option<String> {
+    let (action, wait) = name.split_once('=')?;
+    let upper = action.to_ascii_uppercase();
+    let is_action = ["SAME", "EOF"].contains(&&*upper) || Signal::parse(&upper).is_ok();
+    (is_action && duration::parse(wait).is_ok()).then(|| format!("{action}:{wait}"))
 }
 
 fn nearest_step(upper: &str) -> Option<String> {

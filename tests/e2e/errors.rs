@@ -38,6 +38,14 @@ const MALFORMED: &[Malformed] = &[
     ("ladder", "exec='kill", &["never closed at column 6"]),
     (
         "ladder",
+        "exec:web stop,KILL",
+        &["exec takes its COMMAND behind =", "write exec=COMMAND"],
+    ),
+    ("ladder", "stdin:stop:5s", &["write stdin=TEXT"]),
+    ("ladder", "TERM=8s,KILL", &["did you mean TERM:8s?"]),
+    ("ladder", "eof=5s,KILL", &["did you mean eof:5s?"]),
+    (
+        "ladder",
         "stdin=stop\\ ,KILL",
         &["this backslash escapes nothing at column 11", "quote"],
     ),

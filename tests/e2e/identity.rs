@@ -174,7 +174,16 @@ fn what_is_not_permitted_is_refused_before_anything_starts() {
     let nobody = &["--user", "1000:1001"][..];
     for (docker, options, parts) in [
         (nobody, &["--user", "0"][..], ["--user", "uid 1000"]),
-        (nobody, &["--user", "1000:0"], ["--user", "gid 0"]),
+        (
+            nobody,
+            &["--user", "1000:0"],
+            ["gid 0", "as --user 1000:1001"],
+        ),
+        (
+            nobody,
+            &["--user", "1000"],
+            ["gid 0", "as --user 1000:1001"],
+        ),
         (nobody, &["--group", "0"], ["--group", "gid 0"]),
         (nobody, &["--user=1001:1001"], ["--user", "CAP_SETUID"]),
         (

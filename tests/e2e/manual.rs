@@ -101,6 +101,10 @@ fn a_command_named_like_a_subcommand_is_a_command() {
 fn the_manual_page_has_every_option() {
     let page = printed(&["man"]);
     assert!(page.contains(".TH stepdown 1"), "{page}");
+    // A name that the run has as well may mean another thing to a subcommand.
+    let (_, doctor) = page.split_once("STEPDOWN DOCTOR").expect("a section");
+    let doctor = doctor.split(".SH").next().unwrap_or_default();
+    assert!(doctor.contains("grace"), "{doctor}");
     need!(binary::installed("/usr/bin/groff"));
     let mut groff = Command::new("groff")
         .args(["-man", "-Tascii", "-P-cbou", "-ww", "-rLL=200n"])
