@@ -180,9 +180,9 @@ fn what_is_not_permitted_is_refused_before_anything_starts() {
             ["gid 0", "as --user 1000:1001"],
         ),
         (
-            nobody,
-            &["--user", "1000"],
-            ["gid 0", "as --user 1000:1001"],
+            &["--user", "1234:1001"],
+            &["--user", "1234"],
+            ["gid 0", "as --user 1234:1001"],
         ),
         (nobody, &["--group", "0"], ["--group", "gid 0"]),
         (nobody, &["--user=1001:1001"], ["--user", "CAP_SETUID"]),
