@@ -80,7 +80,7 @@ impl Process {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum HookResult {
     Ended(ExitStatus),
-    /// It could not be started, and why.
+    /// It could not be started, or is a call that was not answered as it was to be, and why.
     Failed(String),
     /// Its timeout passed; its process group was killed.
     TimedOut,

@@ -15,7 +15,7 @@ use crate::sys::{self, signals};
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
 
-/// Carries out a hook that is a call, in the hook's own process; returns its exit code.
+/// Carries out a hook that is a call, in the hook's own process; returns its exit code and why it has failed.
 ///
 /// Before the start it is asked again until its time is over: what it asks for is as likely as not just
 /// being started, too, and so is the name server. After TERM there is no other attempt, but the one that
@@ -27,7 +27,7 @@ pub(crate) fn call(
     phase: HookPhase,
     which: Listener,
     teller: Option<&Teller>,
-) -> u8 {
+) -> (u8, String) {
     let (name, timeout) = (&hook.name, hook.timeout);
     let tell = |why: &str| {
         let message = format!("hook {name:?}: {why}");
@@ -38,14 +38,10 @@ pub(crate) fn call(
             }
         }
     };
+    let done = (0, String::new());
     if phase != HookPhase::PreStart {
-        return match call::carry_out(call, payload, timeout, which) {
-            Ok(()) => 0,
-            Err(why) => {
-                tell(&why);
-                1
-            }
-        };
+        let carried_out = call::carry_out(call, payload, timeout, which);
+        return carried_out.map_or_else(|why| (1, why), |()| done);
     }
     signals::block_only(&[Signal::PIPE, Signal::TERM]);
     // At the end of its time it is killed, and could not say any more why.
@@ -61,21 +57,20 @@ pub(crate) fn call(
     let mut told: Option<String> = None;
     loop {
         let Err(why) = call::carry_out(call, payload, left(), which) else {
-            return 0;
+            return done;
         };
         let left = left();
         if left.is_zero() {
             // An attempt that only had too little time says nothing new.
-            tell(&told.unwrap_or(why));
-            return 1;
+            return (1, told.unwrap_or(why));
         }
         if told.as_ref() != Some(&why) {
             tell(&format!("{why}; asked again for {}", Shown(left)));
         }
-        told = Some(why);
         if signals::await_only(Signal::TERM, pause.min(left)) {
-            return 1;
+            return (1, why);
         }
+        told = Some(why);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

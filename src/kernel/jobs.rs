@@ -71,6 +71,8 @@ impl Kernel {
         let Some(wanted) = plan.hooks(hook.phase).get(hook.index) else {
             return;
         };
+        // What one that was given up has said is not of this one.
+        self.life.hook_said = None;
         let started = match &wanted.kind {
             HookKind::Command(argv) => {
                 let environment =
@@ -86,7 +88,7 @@ impl Kernel {
                 };
                 let teller = self.teller.clone();
                 let generation = facts.generation.map(|generation| generation.number);
-                self.run_forked(Job::Hook(hook), &|| {
+                let said = self.ask_forked(Job::Hook(hook), &|| {
                     // Put together in the copy: it costs PID 1 nothing.
                     let body = match call {
                         Call::Http(request) => request.body.as_ref(),
@@ -102,7 +104,8 @@ impl Kernel {
                         which,
                         teller.as_ref(),
                     )
-                })
+                });
+                said.map(|said| self.life.hook_said = said)
             }
         };
         if let Err(why) = started {
@@ -190,24 +193,16 @@ impl Kernel {
         }
     }
 
-    fn run_forked(&mut self, job: Job, work: &dyn Fn() -> u8) -> Result<(), String> {
-        self.has_forked(job, fork::run(work).map(|pid| (pid, ())))
-    }
-
-    /// As `run_forked`, for what has something to say besides its exit code.
+    /// Runs it in a copy of this process, which may have something to say besides its exit code.
     pub(super) fn ask_forked(
         &mut self,
         job: Job,
         work: &dyn Fn() -> (u8, String),
     ) -> Result<Option<Said>, String> {
-        self.has_forked(job, fork::ask(work))
-    }
-
-    fn has_forked<T>(&mut self, job: Job, forked: Result<(i32, T), i32>) -> Result<T, String> {
         // As in `run_job`.
         self.life.told_none = false;
         self.reaping.is_due = true;
-        let (pid, said) = forked.map_err(error_text)?;
+        let (pid, said) = fork::ask(work).map_err(error_text)?;
         tracing::debug!("{job}: pid {pid} is a copy of stepdown");
         self.life.jobs.begin(pid, job);
         Ok(said)

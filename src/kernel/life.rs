@@ -14,6 +14,7 @@ use super::watching::LiveLooks;
 use crate::drain::connections::Connections;
 use crate::machine::jobs::Jobs;
 use crate::plan::Plan;
+use crate::sys::fork::Said;
 
 /// See the module's first sentence.
 #[derive(Default)]
@@ -34,6 +35,8 @@ pub(super) struct Life {
     pub(super) readiness: ReadyLooks,
     pub(super) heir: Heir,
     pub(super) jobs: Jobs<Job>,
+    /// What the hook that runs, and is a call, says of how it has failed.
+    pub(super) hook_said: Option<Said>,
     pub(super) asking: Asking,
     pub(super) connections: Connections,
     /// The child's `NOTIFY_SOCKET`, where it is one of ours.

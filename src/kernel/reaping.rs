@@ -4,6 +4,7 @@ use super::Kernel;
 use super::jobs::Job;
 use crate::machine::Event;
 use crate::record::{ExitStatus, HookResult};
+use crate::sys::fork::Said;
 use crate::sys::last_resort;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals;
@@ -102,10 +103,13 @@ impl Kernel {
             tracing::debug!("{job}: pid {pid} {status}");
         }
         let event = match job {
-            Some(Job::Hook(hook)) => Event::HookEnded {
-                hook,
-                result: HookResult::Ended(status),
-            },
+            Some(Job::Hook(hook)) => {
+                // Only a call says something; a program has its own output.
+                let said = self.life.hook_said.take().and_then(Said::read);
+                let said = said.filter(|_| status != ExitStatus::Exited(0));
+                let result = said.map_or(HookResult::Ended(status), HookResult::Failed);
+                Event::HookEnded { hook, result }
+            }
             Some(Job::StopCommand { step }) => Event::StopCommandEnded {
                 step,
                 result: HookResult::Ended(status),

@@ -27,16 +27,8 @@ pub(crate) fn copy(job: impl FnOnce() -> u8) -> Result<i32, i32> {
 }
 
 /// Runs `job` in a forked copy of this process, the leader of a process group of its own with nothing
-/// open above 2. What it returns is the exit code; it dies with us, and of any signal but PIPE.
-///
-/// # Errors
-/// The errno of fork(2).
-pub(crate) fn run(job: &dyn Fn() -> u8) -> Result<i32, i32> {
-    led(None, Box::new(job))
-}
-
-/// As `run`, for a job that has something to say besides the exit code. Where no descriptor is left for that
-/// only the code is heard.
+/// open above 2. It returns the exit code, and what it has to say besides; where no descriptor is left for that
+/// only the code is heard. It dies with us, and of any signal but PIPE.
 ///
 /// # Errors
 /// The errno of fork(2).

@@ -194,7 +194,7 @@ mod tests {
         let copy = fork::copy(|| {
             prepare(1);
             child_ended(ExitStatus::Exited(0));
-            let call = fork::run(&|| panic!("a bug")).unwrap();
+            let (call, _) = fork::ask(&|| panic!("a bug")).unwrap();
             match ended(Pid::from_raw(call)) {
                 WaitStatus::Exited(_, 0) => 1,
                 _ => 0,
