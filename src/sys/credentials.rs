@@ -55,13 +55,17 @@ impl Credentials {
     }
 }
 
-/// The real user and group of a process (proc(5), `/proc/PID/status`); `None` where they cannot be read.
+/// The ids behind this key of `/proc/PID/status` (proc(5)): the real one, the effective, the saved, that for files.
+pub(super) fn ids(status: &str, key: &str) -> impl Iterator<Item = u32> {
+    let ids = status.lines().find_map(|line| line.strip_prefix(key));
+    let ids = ids.unwrap_or_default().split_ascii_whitespace();
+    ids.map_while(|id| id.parse().ok())
+}
+
+/// The real user and group of a process; `None` where they cannot be read.
 fn user_of(pid: i32) -> Option<(Uid, Gid)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let real = |key: &str| -> Option<u32> {
-        let ids = status.lines().find_map(|line| line.strip_prefix(key))?;
-        ids.split_ascii_whitespace().next()?.parse().ok()
-    };
+    let real = |key| ids(&status, key).next();
     Some((Uid::from_raw(real("Uid:")?), Gid::from_raw(real("Gid:")?)))
 }
 
@@ -77,7 +81,7 @@ pub(crate) fn may_be_refused() -> bool {
 /// other ids stay, and so do capabilities, the dumpable attribute and the signal of prctl(2), PR_SET_PDEATHSIG.
 ///
 /// `None` where its user is not known, or may not be ours.
-pub(super) fn with_real_user_of<T>(pid: i32, act: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn with_real_user_of<T>(pid: i32, act: &dyn Fn() -> T) -> Option<T> {
     let unchanged = Uid::from_raw(u32::MAX);
     let (user, _) = user_of(pid)?;
     let own = getresuid().ok()?.real;

@@ -264,7 +264,7 @@ fn sender(info: &libc::siginfo_t) -> Sender {
 /// The errno of kill(2).
 pub(crate) fn send(pid: i32, signal: Signal) -> Result<(), i32> {
     // SAFETY: kill touches no memory of ours.
-    as_its_user(pid, || match unsafe { libc::kill(pid, signal.number()) } {
+    as_its_user(pid, &|| match unsafe { libc::kill(pid, signal.number()) } {
         0 => Ok(()),
         _ => Err(super::errno()),
     })
@@ -272,11 +272,11 @@ pub(crate) fn send(pid: i32, signal: Signal) -> Result<(), i32> {
 
 /// Does it as ourselves and, where that is refused, as the user of the process (of the leader of a group when `pid` is
 /// negative).
-pub(super) fn as_its_user(pid: i32, send: impl Fn() -> Result<(), i32>) -> Result<(), i32> {
+pub(super) fn as_its_user(pid: i32, send: &dyn Fn() -> Result<(), i32>) -> Result<(), i32> {
     match send() {
         // -1 is everybody (kill(2)).
         Err(libc::EPERM) if pid.abs() > 1 => {
-            let sent = credentials::with_real_user_of(pid.abs(), &send);
+            let sent = credentials::with_real_user_of(pid.abs(), send);
             sent.unwrap_or(Err(libc::EPERM))
         }
         sent => sent,

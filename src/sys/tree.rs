@@ -11,7 +11,7 @@
 
 use std::collections::HashSet;
 
-use super::{reap, signals};
+use super::{credentials, reap, signals};
 use crate::words::signal::{Signal, SignalSet};
 
 mod pinned;
@@ -116,11 +116,7 @@ pub(crate) fn has_user(uid: u32) -> bool {
     let runs_so = |member: &Member| {
         // Not the owner of the directory: that is root once a process has changed its user (proc(5)).
         let status = std::fs::read_to_string(format!("/proc/{}/status", member.pid));
-        status.is_ok_and(|status| {
-            let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-            let mut uids = uids.unwrap_or_default().split_ascii_whitespace();
-            uids.any(|text| text.parse() == Ok(uid))
-        })
+        status.is_ok_and(|status| credentials::ids(&status, "Uid:").any(|id| id == uid))
     };
     [0, own].contains(&uid) || descendants().unwrap_or_default().iter().any(runs_so)
 }

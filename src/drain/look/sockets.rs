@@ -8,7 +8,6 @@
 //! any more.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -83,9 +82,9 @@ pub(crate) enum Coverage {
 pub(crate) fn sockets(
     pids: &[Pid],
     budget: &mut ReadBudget,
-    each: impl FnMut(u32) -> bool,
+    mut each: impl FnMut(u32) -> bool,
 ) -> Coverage {
-    first_sockets(pids, usize::MAX, budget, each)
+    first_sockets(pids, usize::MAX, budget, &mut each)
 }
 
 /// As [`sockets`], but of each process only among its first `depth` descriptors.
@@ -93,13 +92,13 @@ fn first_sockets(
     pids: &[Pid],
     depth: usize,
     budget: &mut ReadBudget,
-    mut each: impl FnMut(u32) -> bool,
+    each: &mut dyn FnMut(u32) -> bool,
 ) -> Coverage {
     let Reading {
         coverage,
         refused,
         is_over,
-    } = read(pids, depth, budget, &mut each);
+    } = read(pids, depth, budget, each);
     if is_over || refused.is_empty() {
         return coverage;
     }
@@ -192,11 +191,11 @@ const PATIENCE: Duration = Duration::from_millis(50);
 fn read_as_others(pids: &[Pid], depth: usize, budget: &mut ReadBudget) -> (Vec<u32>, Coverage) {
     let left = budget.0;
     let look = || {
-        let mut text = String::new();
+        let mut found = Vec::new();
         let mut budget = ReadBudget::new(left);
         let whole = pids.iter().all(|pid| {
-            let mut each = |inode| {
-                let _ = writeln!(text, "{inode}");
+            let mut each = |inode: u32| {
+                found.extend(inode.to_ne_bytes());
                 true
             };
             credentials::look_as_user_of(pid.as_raw()) && {
@@ -205,21 +204,25 @@ fn read_as_others(pids: &[Pid], depth: usize, budget: &mut ReadBudget) -> (Vec<u
             }
         });
         if whole {
-            text.push_str(WHOLE);
+            found.push(WHOLE);
         }
-        text.into_bytes()
+        found
     };
-    let text = match fork::look(PATIENCE, &look) {
-        Ok(Looked::Said(text)) => String::from_utf8(text).unwrap_or_default(),
+    let found = match fork::look(PATIENCE, &look) {
+        Ok(Looked::Said(found)) => found,
         Ok(Looked::Late(pid)) => {
             signals::send_if_there(pid, Signal::KILL);
-            String::new()
+            Vec::new()
         }
-        Err(_) => String::new(),
+        Err(_) => Vec::new(),
     };
-    let inodes: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    let (inodes, rest) = found.as_chunks();
+    let inodes: Vec<u32> = inodes
+        .iter()
+        .map(|inode| u32::from_ne_bytes(*inode))
+        .collect();
     budget.take(inodes.len().try_into().unwrap_or(u32::MAX));
-    let coverage = if text.ends_with(WHOLE) {
+    let coverage = if rest == [WHOLE] {
         Coverage::Whole
     } else {
         Coverage::Part
@@ -227,8 +230,8 @@ fn read_as_others(pids: &[Pid], depth: usize, budget: &mut ReadBudget) -> (Vec<u
     (inodes, coverage)
 }
 
-/// The last line where all was read.
-const WHOLE: &str = "whole";
+/// What follows the inodes where all were read.
+const WHOLE: u8 = 1;
 
 /// A listening socket, by its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,7 +313,7 @@ impl Owners {
             let (pids, mut budget) = (pids(), ReadBudget::new(ReadBudget::LISTENERS));
             // A server listens before it serves, so its listeners are among its first descriptors.
             for depth in [LOW, usize::MAX] {
-                read = first_sockets(&pids, depth, &mut budget, |inode| {
+                read = first_sockets(&pids, depth, &mut budget, &mut |inode| {
                     if inodes.contains(&inode) {
                         self.listening.insert(inode);
                     }

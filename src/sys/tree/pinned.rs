@@ -64,6 +64,6 @@ impl Pinned {
             }
         };
         // If it has ended and its pid is another's, the descriptor says so, whoever asks.
-        signals::as_its_user(pid, send).is_ok()
+        signals::as_its_user(pid, &send).is_ok()
     }
 }
