@@ -2,16 +2,18 @@
 //!
 //! Whatever is not understood makes the whole text unknown, and nothing is said about it.
 
+mod reader;
 mod tokens;
 
-use tokens::{Token, has_arguments, tokens};
+use reader::Reader;
+use tokens::tokens;
 
 /// A text for a shell, divided into the commands at its top.
 #[derive(Debug, Default)]
 pub(crate) struct Text {
     pieces: Vec<Piece>,
     functions: Vec<String>,
-    /// How often there is an `exec PROGRAM`, in a branch or a function, too.
+    /// How often there is an `exec PROGRAM` by which the shell itself is replaced, in a branch or a function, too.
     execs: usize,
     /// How many words have arguments of the script or their number in them.
     arguments: usize,
@@ -28,8 +30,19 @@ struct Piece {
     /// Part of a pipeline, or not alone otherwise (`!`, a redirection of a group).
     is_piped: bool,
     is_background: bool,
-    /// What follows is run however this ends: on the same line (`;`, `||`), or it takes the exit status (`$?`).
+    /// What follows is no sign that this was over soon: on the same line (`;`, `||`, `&& exit`), or it takes the exit
+    /// status (`$?`).
     is_followed: bool,
+}
+
+impl Piece {
+    /// The words of its program.
+    fn program(&self) -> &[Word] {
+        match self.words.first() {
+            Some(first) if first.text == "exec" => program_of_exec(&self.words),
+            _ => &self.words,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,12 +83,12 @@ pub(crate) enum Fate<'a> {
 }
 
 /// Commands that are over soon, or are none of their own.
-const SHORT: [&str; 55] = [
-    ".", ":", "[", "alias", "awk", "break", "cat", "cd", "chgrp", "chmod", "chown", "command",
-    "continue", "cp", "curl", "date", "echo", "eval", "exit", "export", "false", "find", "git",
-    "grep", "head", "jq", "kill", "ln", "local", "ls", "make", "mkdir", "mv", "printf", "pwd",
-    "read", "readonly", "return", "rm", "sed", "set", "shift", "sort", "source", "tar", "test",
-    "touch", "tr", "trap", "true", "type", "umask", "unset", "wget", "which",
+const SHORT: [&str; 56] = [
+    ".", ":", "[", "[[", "alias", "awk", "break", "cat", "cd", "chgrp", "chmod", "chown",
+    "command", "continue", "cp", "curl", "date", "echo", "eval", "exit", "export", "false", "find",
+    "git", "grep", "head", "jq", "kill", "ln", "local", "ls", "make", "mkdir", "mv", "printf",
+    "pwd", "read", "readonly", "return", "rm", "sed", "set", "shift", "sort", "source", "tar",
+    "test", "touch", "tr", "trap", "true", "type", "umask", "unset", "wget", "which",
 ];
 
 /// Those of them that only end a line.
@@ -123,7 +136,7 @@ impl Text {
 
     /// Whether this is a program of its own that may run for long.
     fn is_program(&self, piece: &Piece) -> bool {
-        let name = piece.words.first().map_or("", |word| word.text.as_str());
+        let name = piece.program().first().map_or("", |word| &word.text);
         let is_function = self.functions.iter().any(|function| function == name);
         let is_simple = piece.kind == Kind::Simple && !piece.is_piped;
         is_simple && !name.is_empty() && name != "wait" && !SHORT.contains(&name) && !is_function
@@ -191,7 +204,9 @@ impl Text {
             Kind::Simple if IDLE.contains(&name) => {
                 let mut pieces = self.pieces.iter();
                 let behind = pieces.find(|piece| piece.is_background && self.is_program(piece));
-                behind.map_or(Fate::Last(&last.words), |piece| Fate::Behind(&piece.words))
+                behind.map_or(Fate::Last(&last.words), |piece| {
+                    Fate::Behind(piece.program())
+                })
             }
             Kind::Simple => Fate::Last(&last.words),
             Kind::Function | Kind::Compound => Fate::Unknown,
@@ -207,295 +222,6 @@ fn program_of_exec(words: &[Word]) -> &[Word] {
         rest = rest.get(1 + usize::from(takes_one)..).unwrap_or_default();
     }
     rest
-}
-
-/// What is open, and what closes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Open {
-    If,
-    /// `for`, `while`, `until`, `select`.
-    Loop,
-    /// Between the patterns, or in the commands of one.
-    Case {
-        in_pattern: bool,
-    },
-    Brace,
-    Paren,
-}
-
-#[derive(Default)]
-struct Reader {
-    text: Text,
-    piece: Piece,
-    open: Vec<Open>,
-    /// The next word is the name of a command.
-    at_command: bool,
-    began: bool,
-    /// The next word is the file of a redirection.
-    redirects: bool,
-    /// Within `[[ ... ]]`.
-    in_test: bool,
-    /// The word behind `for`, `case` or `function` is no command.
-    skips_to: Option<&'static str>,
-    last_was_exec: bool,
-    awaits_condition: bool,
-    /// The command before is asked for its exit status.
-    takes_status: bool,
-}
-
-impl Reader {
-    fn take(&mut self, token: &Token, next: Option<&Token>) -> Option<()> {
-        if !self.began {
-            self.began = true;
-            self.at_command = true;
-        }
-        match token {
-            Token::Word {
-                text,
-                start,
-                is_bare,
-            } => {
-                self.text.arguments += usize::from(has_arguments(text));
-                self.word(text, *start, *is_bare, next)
-            }
-            Token::Redirect => {
-                self.redirects = true;
-                Some(())
-            }
-            Token::Operator(operator) => self.operator(operator),
-        }
-    }
-
-    fn word(
-        &mut self,
-        text: &str,
-        start: usize,
-        is_bare: bool,
-        next: Option<&Token>,
-    ) -> Option<()> {
-        if std::mem::take(&mut self.redirects) {
-            return Some(());
-        }
-        if self.in_test {
-            self.in_test = text != "]]";
-            return Some(());
-        }
-        if std::mem::take(&mut self.last_was_exec) {
-            self.text.execs += 1;
-        }
-        if let Some(word) = self.skips_to {
-            if text == word {
-                self.skips_to = None;
-                self.at_command = word == "do";
-            }
-            return self.keep(text, start);
-        }
-        if let Some(Open::Case { in_pattern: true }) = self.open.last() {
-            if text == "esac" {
-                return self.close(|open| matches!(open, Open::Case { .. }));
-            }
-            return Some(());
-        }
-        if !self.at_command {
-            return self.keep(text, start);
-        }
-        if std::mem::take(&mut self.awaits_condition)
-            && self.open.len() == 1
-            && ["true", ":", "1", "sleep"].contains(&text)
-        {
-            self.piece.kind = Kind::Endless;
-        }
-        if is_bare && let Some(done) = self.reserved(text, start, next) {
-            return done;
-        }
-        // Assignments before the command.
-        if is_assignment(text) {
-            self.takes_status |= self.open.is_empty() && text.ends_with("=$?");
-            return Some(());
-        }
-        self.at_command = false;
-        match text {
-            "exec" => self.last_was_exec = true,
-            "trap" => {
-                self.text.has_trap = true;
-                self.text.has_inner_trap |= !self.open.is_empty();
-            }
-            _ => {}
-        }
-        self.keep(text, start)
-    }
-
-    /// Words that open or close something; `None` where it is no such word.
-    #[expect(
-        clippy::option_option,
-        reason = "whether it is one, and whether it was understood"
-    )]
-    fn reserved(&mut self, text: &str, start: usize, next: Option<&Token>) -> Option<Option<()>> {
-        if matches!(next, Some(Token::Operator("("))) && !is_assignment(text) {
-            // A function, whose body follows.
-            if self.open.is_empty() {
-                self.piece.kind = Kind::Function;
-                self.text.functions.push(text.to_owned());
-            }
-            return Some(Some(()));
-        }
-        Some(match text {
-            "if" => self.open(Open::If, start),
-            "while" | "until" => {
-                self.awaits_condition = text == "while";
-                self.open(Open::Loop, start)
-            }
-            "for" | "select" => {
-                self.skips_to = Some("do");
-                self.open(Open::Loop, start)
-            }
-            "case" => {
-                self.skips_to = Some("in");
-                self.open(Open::Case { in_pattern: true }, start)
-            }
-            "{" => self.open(Open::Brace, start),
-            "then" | "else" | "elif" | "do" => Some(()),
-            "!" => {
-                self.piece.is_piped |= self.open.is_empty();
-                Some(())
-            }
-            "fi" => self.close(|open| open == Open::If),
-            "done" => self.close(|open| open == Open::Loop),
-            "esac" => self.close(|open| matches!(open, Open::Case { .. })),
-            "}" => self.close(|open| open == Open::Brace),
-            "[[" => {
-                self.in_test = true;
-                self.at_command = false;
-                self.keep(text, start)
-            }
-            "function" => {
-                if self.open.is_empty() {
-                    self.piece.kind = Kind::Function;
-                }
-                self.skips_to = None;
-                Some(())
-            }
-            _ if self.piece.kind == Kind::Function && self.open.is_empty() => {
-                // The name behind `function`.
-                self.text.functions.push(text.to_owned());
-                Some(())
-            }
-            _ => return None,
-        })
-    }
-
-    fn open(&mut self, what: Open, start: usize) -> Option<()> {
-        if self.open.is_empty() && self.piece.kind == Kind::Simple {
-            self.piece.kind = Kind::Compound;
-        }
-        self.keep("", start)?;
-        self.open.push(what);
-        (self.open.len() < 100).then_some(())
-    }
-
-    fn close(&mut self, is_it: impl Fn(Open) -> bool) -> Option<()> {
-        let closed = self.open.pop()?;
-        self.at_command = false;
-        is_it(closed).then_some(())
-    }
-
-    fn keep(&mut self, text: &str, start: usize) -> Option<()> {
-        if self.open.is_empty() {
-            let text = text.to_owned();
-            self.piece.words.push(Word { text, start });
-        }
-        Some(())
-    }
-
-    fn operator(&mut self, operator: &str) -> Option<()> {
-        self.last_was_exec = false;
-        if self.in_test {
-            return Some(());
-        }
-        if let Some(Open::Case { in_pattern }) = self.open.last_mut() {
-            match operator {
-                ")" if *in_pattern => {
-                    *in_pattern = false;
-                    self.at_command = true;
-                    return Some(());
-                }
-                ";;" | ";&" | ";;&" => {
-                    *in_pattern = true;
-                    return Some(());
-                }
-                _ if *in_pattern => return Some(()),
-                _ => {}
-            }
-        }
-        match operator {
-            "(" => {
-                let is_function = self.piece.kind == Kind::Function && self.open.is_empty();
-                if self.open.is_empty() && self.piece.kind == Kind::Simple && self.at_command {
-                    self.piece.kind = Kind::Compound;
-                }
-                self.open.push(Open::Paren);
-                self.at_command = !is_function;
-            }
-            ")" => {
-                let is_function = self.piece.kind == Kind::Function && self.open.len() == 1;
-                self.close(|open| open == Open::Paren)?;
-                // The body of a function is still to come; within something any word may name one.
-                self.at_command = is_function || !self.open.is_empty();
-            }
-            // The body may begin on the next line.
-            "\n" if self.piece.kind == Kind::Function && self.awaits_body() => {}
-            "|" | "|&" if self.open.is_empty() => {
-                self.next_piece(false, true);
-            }
-            "&" if self.open.is_empty() => self.next_piece(true, false),
-            ";" | "||" if self.open.is_empty() => {
-                self.piece.is_followed = true;
-                self.next_piece(false, false);
-            }
-            _ if self.open.is_empty() => self.next_piece(false, false),
-            _ => self.at_command = self.skips_to.is_none(),
-        }
-        Some(())
-    }
-
-    fn awaits_body(&self) -> bool {
-        self.open.is_empty() && self.at_command
-    }
-
-    fn next_piece(&mut self, is_background: bool, pipes: bool) {
-        let mut piece = std::mem::take(&mut self.piece);
-        piece.is_background = is_background;
-        piece.is_piped |= pipes;
-        let words = piece.words.iter().map(|word| word.text.as_str());
-        let takes_status = std::mem::take(&mut self.takes_status) || words.eq(["exit", "$?"]);
-        if takes_status && let Some(before) = self.text.pieces.last_mut() {
-            before.is_followed = true;
-        }
-        if !piece.words.is_empty() || piece.kind != Kind::Simple {
-            self.text.pieces.push(piece);
-        }
-        self.piece.is_piped = pipes;
-        self.at_command = true;
-        self.redirects = false;
-    }
-
-    fn end(mut self) -> Option<Text> {
-        self.next_piece(false, false);
-        // The piece behind the last one is empty, and what was piped into nothing is unknown.
-        let is_whole = self.open.is_empty() && !self.in_test && self.skips_to.is_none();
-        is_whole.then_some(self.text)
-    }
-}
-
-fn is_assignment(text: &str) -> bool {
-    let Some((name, _)) = text.split_once('=') else {
-        return false;
-    };
-    let name = name.strip_suffix('+').unwrap_or(name);
-    let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    !name.is_empty()
-        && name.chars().all(is_letter)
-        && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 #[cfg(test)]
