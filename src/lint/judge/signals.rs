@@ -38,6 +38,11 @@ fn of_stepdown(case: &Case<'_>, own: &Own, signal: Signal, findings: &mut Findin
     let Some(plan) = &own.plan else { return };
     let run = case.run;
     let at = run.stop_signal.as_ref().map_or(own.at, |said| said.at);
+    if plan.rewritten(signal).is_none() {
+        let message = format!("--rewrite of stepdown drops {signal}, so nothing is stopped");
+        findings.add(&rules::SIGNAL_NOT_TAKEN, at, message);
+        return;
+    }
     let plans = plan.has_stop_sequence() || plan.says_grace || plan.deadline.is_some();
     if plans && !plan.stop_on.contains(signal) {
         let whose = if run.is_inherited_signal && run.stop_signal.is_some() {
