@@ -73,7 +73,12 @@ fn of_plan(
         }
     }
     let Some(worst) = own.worst else { return };
-    let plans = format!("the plan of stepdown takes up to {}", shown(worst));
+    // The grace period of a Pod stands outside its containers.
+    let whose = match run.platform {
+        Platform::Kubernetes => format!(" in {}", run.name),
+        _ => String::new(),
+    };
+    let plans = format!("the plan of stepdown{whose} takes up to {}", shown(worst));
     if worst > time {
         let message = format!(
             "{} is {}{}, and {plans}",

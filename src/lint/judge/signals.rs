@@ -45,10 +45,13 @@ fn of_stepdown(case: &Case<'_>, own: &Own, signal: Signal, findings: &mut Findin
     }
     let plans = plan.has_stop_sequence() || plan.says_grace || plan.deadline.is_some();
     if plans && !plan.stop_on.contains(signal) {
-        let whose = if run.is_inherited_signal && run.stop_signal.is_some() {
-            "the stop signal of the image that this one is built on is"
-        } else {
-            "the stop signal is"
+        let whose = match (
+            run.is_inherited_signal && run.stop_signal.is_some(),
+            run.dockerfile,
+        ) {
+            (true, Some(_)) => "the stop signal of the image that this one is built on is",
+            (true, None) => "the stop signal of the image is",
+            (false, _) => "the stop signal is",
         };
         let message = format!(
             "{whose} {signal}, and --stop-on of stepdown is {}: stepdown only forwards {signal}, and does not run its \
