@@ -97,8 +97,8 @@ rules! {
         "the program does not stop on this signal",
         "the program goes on running, and is killed when the grace period is over; where stepdown only forwards the signal, \
          hooks and drain are left out",
-        "name a signal on which the program stops (STOPSIGNAL, stop_signal); for a shell, remove the trap; for stepdown, \
-         add the signal to --stop-on, and take it out of --rewrite";
+        "name a signal on which the program stops (STOPSIGNAL, stop_signal, --stop-signal of stepdown); for a shell, remove \
+         the trap; for stepdown, add the signal to --stop-on, and take it out of --rewrite";
     SIGNAL_CUTS "signal-cuts" Note:
         "the stop signal makes the server cut off requests",
         "the server ends at once on this signal; on another one it first finishes its open requests",

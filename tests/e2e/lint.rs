@@ -144,6 +144,25 @@ fn a_finding_has_its_place_its_reason_and_the_way_out() {
 }
 
 #[test]
+fn a_finding_says_what_stepdown_does_with_the_signal() {
+    const TOLD: &str = "\
+signal-not-taken Dockerfile.stepdown: stepdown sends TERM, and uWSGI does not stop on it
+signal-not-taken Dockerfile.steps: stepdown sends HUP, then USR1, and nginx does not stop on them
+signal-not-taken Dockerfile.forwards: stepdown forwards HUP, and nginx does not stop on it
+signal-not-taken Dockerfile.drops: --rewrite of stepdown drops TERM, so nothing is stopped
+signal-not-taken Dockerfile: the stop signal of the image that this one is built on is QUIT, and
+signal-not-taken used.yaml: the stop signal of the image is QUIT, and --stop-on of stepdown
+grace-too-short two.yaml: the plan of stepdown in container slow of Pod two takes up to";
+    for line in TOLD.lines() {
+        let (place, told) = line.split_once(": ").expect("a place");
+        let (rule, file) = place.split_once(' ').expect("a rule");
+        let ended = lint(&root().join("tests/lint").join(rule).join("bad"), [file]);
+        ended.code(1);
+        assert!(ended.stdout.contains(told), "{}", ended.told());
+    }
+}
+
+#[test]
 fn a_comment_takes_a_rule_out() {
     let directory = tempfile::tempdir().expect("a directory");
     let write = |name: &str, text: &str| {

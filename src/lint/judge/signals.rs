@@ -7,7 +7,8 @@ use crate::lint::own::Own;
 use crate::lint::programs::{Effect, Server, base_name};
 use crate::lint::rules;
 use crate::lint::run::Platform;
-use crate::plan::StepAction;
+use crate::lint::shell::{Fate, Text};
+use crate::plan::{Plan, Step, StepAction};
 use crate::words::signal::Signal;
 
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
@@ -38,11 +39,11 @@ fn of_stepdown(case: &Case<'_>, own: &Own, signal: Signal, findings: &mut Findin
     let Some(plan) = &own.plan else { return };
     let run = case.run;
     let at = run.stop_signal.as_ref().map_or(own.at, |said| said.at);
-    if plan.rewritten(signal).is_none() {
+    let Some(same) = plan.rewritten(signal) else {
         let message = format!("--rewrite of stepdown drops {signal}, so nothing is stopped");
         findings.add(&rules::SIGNAL_NOT_TAKEN, at, message);
         return;
-    }
+    };
     let plans = plan.has_stop_sequence() || plan.says_grace || plan.deadline.is_some();
     if plans && !plan.stop_on.contains(signal) {
         let whose = match (
@@ -61,19 +62,76 @@ fn of_stepdown(case: &Case<'_>, own: &Own, signal: Signal, findings: &mut Findin
         findings.add(&rules::SIGNAL_NOT_TAKEN, at, message);
         return;
     }
-    let step = plan.ladder.first().map(|step| &step.action);
-    let sent = match step {
-        Some(StepAction::Signal(sent)) => Some(*sent),
-        Some(StepAction::Same) => plan.rewritten(signal),
-        _ => None,
-    };
     let Some((server, first)) = server(case) else {
         return;
     };
-    if let Some(sent) = sent.filter(|_| plan.drain.is_none())
+    let begins = plan.begins_stop(signal);
+    let sent = |step: &Step| match step.action {
+        StepAction::Signal(signal) => Some(signal),
+        StepAction::Same => Some(same),
+        StepAction::Stdin(_) | StepAction::Eof | StepAction::Exec(_) => None,
+    };
+    let step = plan.ladder.first().filter(|_| begins);
+    let first_sent = step.map_or(Some(same).filter(|_| !begins), sent);
+    if let Some(sent) = first_sent.filter(|_| plan.drain.is_none())
         && server.effect(sent) == Effect::Cuts
     {
         findings.add(&rules::SIGNAL_CUTS, first, cuts(server, sent));
+    }
+    let steps = plan.ladder.iter().filter(|step| !step.is_kill());
+    let all: Option<Vec<Signal>> = match begins {
+        true => steps.map(sent).collect(),
+        false => Some(vec![same]),
+    };
+    // A hook before the ladder may be what stops it; and flags of an image may say something else than its variables.
+    let is_known = !own.is_by_variables
+        && run.is_service
+        && plan.pre_stop.is_empty()
+        && (knows_signal(case) || begins && !depends_on_signal(plan))
+        && is_child(case);
+    if let Some(all) = all.filter(|all| is_known && !all.is_empty())
+        && all
+            .iter()
+            .all(|signal| server.effect(*signal) == Effect::Other)
+    {
+        let names: Vec<String> = all.iter().map(Signal::to_string).collect();
+        let (does, it) = match (begins, names.len()) {
+            (true, 1) => ("sends", "it"),
+            (true, _) => ("sends", "them"),
+            (false, _) => ("forwards", "it"),
+        };
+        let message = format!(
+            "stepdown {does} {}, and {} does not stop on {it}",
+            names.join(", then "),
+            server.name
+        );
+        findings.add(&rules::SIGNAL_NOT_TAKEN, at, message);
+    }
+}
+
+/// Whether the ladder depends on the signal that asks for the stop.
+fn depends_on_signal(plan: &Plan) -> bool {
+    plan.ladder
+        .iter()
+        .any(|step| step.action == StepAction::Same)
+}
+
+/// Whether the program itself is the child, or what a shell replaces itself by.
+fn is_child(case: &Case<'_>) -> bool {
+    let Some(shell) = &case.chain.shell else {
+        return true;
+    };
+    let line = case.words.get(shell.line);
+    let text = line.and_then(|line| Text::read(&line.text));
+    text.is_some_and(|text| matches!(text.fate(), Fate::Execs(Some(_))))
+}
+
+/// Whether the stop signal is known: an image that is not known may have a STOPSIGNAL.
+fn knows_signal(case: &Case<'_>) -> bool {
+    let run = case.run;
+    match run.platform {
+        Platform::Systemd => true,
+        _ => run.stop_signal.is_some() || run.known.is_some_and(|known| known.runs_command),
     }
 }
 
@@ -82,12 +140,8 @@ fn of_server(case: &Case<'_>, signal: Signal, findings: &mut Findings) {
     let Some(signal) = behind_inits(case, signal) else {
         return;
     };
-    // An image that is not known may have a STOPSIGNAL.
-    let is_known = match run.platform {
-        Platform::Systemd => true,
-        _ => run.stop_signal.is_some() || run.known.is_some_and(|known| known.runs_command),
-    };
-    let Some((server, first)) = server(case).filter(|_| is_known && case.run.is_service) else {
+    let is_judged = run.is_service && knows_signal(case);
+    let Some((server, first)) = server(case).filter(|_| is_judged) else {
         return;
     };
     let at = run.stop_signal.as_ref().map_or(first, |said| said.at);
