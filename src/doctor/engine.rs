@@ -22,6 +22,8 @@ pub(super) struct Container {
     pub(super) pid: i32,
     pub(super) signal: Option<Signal>,
     pub(super) grace: Option<Duration>,
+    /// It was told to wait without end (`docker run --stop-timeout -1`).
+    pub(super) waits: bool,
     pub(super) paused: bool,
 }
 
@@ -106,6 +108,7 @@ pub(super) fn find(name: &str) -> Asked {
             pid,
             signal: None,
             grace: None,
+            waits: false,
             paused: false,
         })
     });
@@ -141,13 +144,18 @@ pub(super) fn container(engine: &'static str, body: &[u8]) -> Result<Container, 
         Some(Value::Number(number)) => Signal::parse(&number.to_string()).ok(),
         _ => None,
     };
-    let seconds = value.pointer("/Config/StopTimeout").and_then(Value::as_u64);
+    let seconds = value.pointer("/Config/StopTimeout").and_then(Value::as_i64);
+    let grace = match seconds {
+        None => Some(GRACE),
+        Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+    };
     Ok(Container {
         name,
         engine,
         pid,
         signal,
-        grace: Some(seconds.map_or(GRACE, Duration::from_secs)),
+        grace,
+        waits: grace.is_none(),
         paused: value.pointer("/State/Paused").and_then(Value::as_bool) == Some(true),
     })
 }
@@ -179,6 +187,24 @@ mod tests {
             of(0, "").unwrap_err(),
             "the container does not run: docker says \"exited\""
         );
+    }
+
+    #[test]
+    fn the_time_until_kill_is_that_of_the_container() {
+        // Every cgroup has a slash in its path, and so ours is that of the container.
+        let grace = |config: &str| {
+            let pid = std::process::id();
+            let text = format!(
+                r#"{{"Id":"/","Name":"/web","State":{{"Pid":{pid}}},"Config":{{{config}}}}}"#
+            );
+            let container = container("docker", text.as_bytes()).unwrap();
+            (container.grace, container.waits)
+        };
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(grace(""), (seconds(10), false));
+        assert_eq!(grace(r#""StopTimeout":77"#), (seconds(77), false));
+        assert_eq!(grace(r#""StopTimeout":0"#), (seconds(0), false));
+        assert_eq!(grace(r#""StopTimeout":-1"#), (None, true));
     }
 
     #[test]

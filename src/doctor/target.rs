@@ -19,6 +19,8 @@ pub(super) struct Target {
     pub(super) signal: Option<(Signal, String)>,
     /// How long until KILL, who sends it, and who says so.
     pub(super) grace: Option<(Duration, String, String)>,
+    /// Who waits without end, and never sends KILL.
+    pub(super) waits: Option<&'static str>,
     /// The engine has paused it.
     pub(super) paused: bool,
 }
@@ -44,6 +46,7 @@ impl Target {
             root,
             signal: None,
             grace: None,
+            waits: None,
             paused: false,
         }
     }
@@ -60,6 +63,7 @@ impl Target {
             grace: container
                 .grace
                 .map(|grace| (grace, engine.to_owned(), engine.to_owned())),
+            waits: Some(engine).filter(|_| container.waits),
             paused: container.paused,
         }
     }

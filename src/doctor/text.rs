@@ -76,9 +76,10 @@ fn head(text: &mut String, one: &Examined, paint: Paint) {
         Kind::Process => format!("on {signal}{from}"),
         Kind::Namespace | Kind::Container => format!("{signal}{from} goes to PID 1"),
     };
-    let grace = match &snapshot.grace {
-        Some(grace) => format!("; {} sends KILL after {}", grace.by, Shown(grace.time)),
-        None => String::new(),
+    let grace = match (&snapshot.grace, one.target.waits) {
+        (Some(grace), _) => format!("; {} sends KILL after {}", grace.by, Shown(grace.time)),
+        (None, Some(engine)) => format!("; {engine} waits without end"),
+        (None, None) => String::new(),
     };
     let _ = writeln!(
         text,
