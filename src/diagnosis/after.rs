@@ -31,6 +31,7 @@ pub(crate) fn after(
             acts_on,
             like: None,
         },
+        (SignalAction::NoAction, _) => Finding::NoAction { signal, acts_on },
         (SignalAction::Pending, _) => Finding::NotTaken { signal },
         (SignalAction::Blocks, _) => Finding::HasTaken {
             signal,
@@ -125,6 +126,19 @@ mod tests {
             threads: 1,
             ..ProcessLook::default()
         }
+    }
+
+    #[test]
+    fn a_signal_without_a_default_action_is_no_trap() {
+        let finding = after(&look(7, "server"), Some(Signal::WINCH), None, Target::Child);
+        let finding = finding.unwrap();
+        assert_eq!(
+            finding.to_string(),
+            "has no handler for WINCH, which does nothing by default"
+        );
+        let way_out = finding.way_out();
+        assert!(way_out.contains("(STOPSIGNAL SIGTERM"), "{way_out}");
+        assert!(!way_out.contains("trap"), "{way_out}");
     }
 
     #[test]

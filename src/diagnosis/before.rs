@@ -342,6 +342,7 @@ impl<'a> Judge<'a> {
                 acts_on,
                 like: self.ignores_as_well(seen, signal),
             }),
+            SignalAction::NoAction => Some(Finding::NoAction { signal, acts_on }),
             SignalAction::Pending => Some(Finding::NotTaken { signal }),
             SignalAction::Blocks => match seen.signalfds {
                 Some(set) if ProcessLook::has(set, signal) => None,

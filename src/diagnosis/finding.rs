@@ -51,6 +51,12 @@ pub(crate) enum Finding {
         /// Its parent, where that ignores the signal as well.
         like: Option<Named>,
     },
+    /// It has no handler for it, and nothing happens by default.
+    NoAction {
+        signal: Signal,
+        /// A signal that it handles.
+        acts_on: Option<Signal>,
+    },
     /// It was sent, and is pending.
     NotTaken {
         signal: Signal,
@@ -131,6 +137,7 @@ impl Finding {
             Self::Stopped { .. } => "stopped",
             Self::Traced { .. } => "traced",
             Self::Ignores { .. } => "ignored",
+            Self::NoAction { .. } => "no-action",
             Self::NotTaken { .. } => "not-taken",
             Self::HasTaken { .. } => "taken",
             Self::Dropped { .. } => "dropped",
@@ -184,6 +191,13 @@ impl Finding {
                 format!(
                     "remove what makes it ignore {signal}{whose} (trap '' {signal} in a script, SIG_IGN in a program){}",
                     other(acts_on)
+                )
+            }
+            Self::NoAction { signal, acts_on } => {
+                let other = acts_on.unwrap_or(Signal::TERM);
+                format!(
+                    "choose another stop signal (STOPSIGNAL SIG{other}, docker run --stop-signal {other}); or {}",
+                    add_handler(*signal)
                 )
             }
             Self::NotTaken { signal } => {
@@ -255,6 +269,10 @@ impl fmt::Display for Finding {
                     None => Ok(()),
                 }
             }
+            Self::NoAction { signal, .. } => write!(
+                f,
+                "has no handler for {signal}, which does nothing by default"
+            ),
             Self::NotTaken { signal } => write!(f, "blocks {signal} and has not taken it"),
             Self::HasTaken {
                 signal,

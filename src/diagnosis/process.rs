@@ -46,6 +46,8 @@ pub(crate) enum SignalAction {
     /// taken it.
     Blocks,
     Handles,
+    /// It has no handler, and the default action is none.
+    NoAction,
     /// It has no handler, and the kernel drops what PID 1 of a namespace has no handler for.
     Dropped,
     /// It has no handler: the default action.
@@ -104,7 +106,7 @@ impl ProcessLook {
         } else if Self::has(self.caught, signal) {
             SignalAction::Handles
         } else if signal.is_ignored_by_default() {
-            SignalAction::Ignores
+            SignalAction::NoAction
         } else if self.is_init {
             SignalAction::Dropped
         } else {

@@ -269,8 +269,12 @@ fn an_ignored_signal_is_inherited() {
     let mut run = runs(Mode::Ordinary, "/bin/sh", ["-c", &nohup]);
     let pid = run.pid().to_string();
     answers(&["--signal", "HUP", &pid], 1, &["ignores HUP"]);
-    // Its default action ends nobody.
-    answers(&["--signal", "WINCH", &pid], 1, &["ignores WINCH"]);
+    // Its default action ends nobody, and no trap is to be removed.
+    let words = [
+        "has no handler for WINCH, which does nothing by default",
+        "way out: choose another stop signal (STOPSIGNAL SIGTERM",
+    ];
+    answers(&["--signal", "WINCH", &pid], 1, &words);
     answers(&[&pid], 0, &["ends on TERM"]);
     let script = format!(
         "trap '' TERM; {} -- {stuck} plain",

@@ -324,6 +324,25 @@ fn an_ignored_signal_is_inherited() {
 }
 
 #[test]
+fn a_signal_that_does_nothing_by_default_needs_a_handler() {
+    const WINCH: u64 = 1 << 27;
+    let winch = |seen: Seen| Snapshot {
+        signal: Signal::WINCH,
+        ..snapshot(vec![seen])
+    };
+    for seen in [root("sleep"), pid1("sleep")] {
+        let told = judge(&winch(seen));
+        assert_eq!(kinds(&told), ["!7 no-action"]);
+        let way_out = told.findings[0].finding.way_out();
+        assert!(!way_out.contains("trap"), "{way_out}");
+    }
+    let ignores = with(root("server"), |seen| seen.look.ignored = WINCH);
+    assert_eq!(kinds(&judge(&winch(ignores))), ["!7 ignored"]);
+    let handles = with(pid1("httpd"), |seen| seen.look.caught = WINCH);
+    assert_eq!(judge(&winch(handles)).verdict, Verdict::Stops);
+}
+
+#[test]
 fn what_is_held_does_not_act() {
     for (state, kind) in [("D", "in-kernel"), ("T", "stopped"), ("t", "traced")] {
         let held = |seen: Seen| with(seen, |seen| seen.look.state = state.to_owned());
