@@ -159,11 +159,14 @@ impl Examination {
 
 /// A signal that a stop can begin with.
 fn ending(signal: Signal) -> Result<Signal, Fault> {
-    if signal.stops_a_process() {
-        let fault = Fault::new(format!("{signal} does not end a process, it only stops it"));
-        return Err(fault.way_out("name the signal that asks for the end, for example TERM"));
-    }
-    Ok(signal)
+    let why = if signal.stops_a_process() {
+        format!("{signal} does not end a process, it only stops it")
+    } else if signal == Signal::KILL {
+        "KILL reaches no program, so nothing is stopped in order".to_owned()
+    } else {
+        return Ok(signal);
+    };
+    Err(Fault::new(why).way_out("name the signal that asks for the end, for example TERM"))
 }
 
 /// The worst of all of them.

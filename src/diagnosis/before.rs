@@ -122,8 +122,11 @@ impl<'a> Judge<'a> {
                 Told::LeftTo(seen.named())
             }
             Told::Nothing => {
-                let signal = self.snapshot.signal;
-                self.row(seen, Fate::Untold, format!("never gets {signal}"));
+                let why = match self.snapshot.signal {
+                    Signal::KILL if self.snapshot.contained => "is killed with PID 1".to_owned(),
+                    signal => format!("never gets {signal}"),
+                };
+                self.row(seen, Fate::Untold, why);
                 Told::Nothing
             }
             Told::Outside => {
@@ -242,6 +245,12 @@ impl<'a> Judge<'a> {
 
     /// What this one does with the signal, and what that means for those below it.
     fn told_by(&mut self, seen: &'a Seen, signal: Signal, above: Above<'a>) -> Told {
+        // From outside it ends even PID 1, and an init as any other program.
+        if self.snapshot.signal == Signal::KILL {
+            self.row(seen, Fate::StopsNot, Before::Killed.to_string());
+            self.find(seen, Level::Error, Before::Killed);
+            return Told::Nothing;
+        }
         let is_told = |other: &Seen| matches!(self.told.get(&other.pid()), Some(Told::By(_)));
         if let Some(finding) = self.obstacle(seen, signal, &is_told) {
             let (fate, level) = if finding.is_unclear() {

@@ -76,6 +76,8 @@ pub(crate) enum Before {
     Drops {
         signal: Signal,
     },
+    /// The stop signal is KILL.
+    Killed,
     /// Even if everything ends at once.
     TooLong {
         least: Duration,
@@ -122,6 +124,7 @@ impl Before {
             Self::NotBegun { .. } => "not-begun",
             Self::GoesOn { .. } => "goes-on",
             Self::Drops { .. } => "drops-signal",
+            Self::Killed => "killed",
             Self::TooLong { .. } => "too-long",
             Self::MayTakeLonger { .. } => "may-take-longer",
             Self::Outlasts { .. } => "outlasts-grace",
@@ -193,6 +196,9 @@ impl Before {
                 )
             }
             Self::Drops { signal } => format!("take {signal} out of --rewrite and --reload-on"),
+            Self::Killed => {
+                "choose a signal that a program can act on (STOPSIGNAL SIGTERM, docker run --stop-signal TERM)".to_owned()
+            }
             Self::TooLong { least, .. } => longer(least),
             Self::MayTakeLonger { worst, .. } => longer(worst),
             Self::Outlasts { patience, .. } => {
@@ -276,6 +282,9 @@ impl fmt::Display for Before {
             Self::Drops { signal } => {
                 write!(f, "passes {signal} on to nobody (--rewrite, --reload-on)")
             }
+            Self::Killed => f.write_str(
+                "is killed at once: KILL reaches no program, so nothing is stopped in order",
+            ),
             Self::TooLong { least, grace, by } => write!(
                 f,
                 "needs {} to stop even if its child ends at once, and {by} sends KILL after {}",

@@ -289,6 +289,16 @@ fn an_ignored_signal_is_inherited() {
 }
 
 #[test]
+fn kill_is_no_signal_that_a_stop_begins_with() {
+    let mut run = stuck(Mode::Ordinary, "handler");
+    let pid = run.pid().to_string();
+    doctor(&["--signal", "KILL", &pid]).code(125).logged(&[
+        "--signal: KILL reaches no program, so nothing is stopped in order",
+        "name the signal that asks for the end, for example TERM",
+    ]);
+}
+
+#[test]
 fn stopped_and_traced() {
     let mut run = stuck(Mode::Ordinary, "handler");
     let pid = run.pid();

@@ -343,6 +343,27 @@ fn a_signal_that_does_nothing_by_default_needs_a_handler() {
 }
 
 #[test]
+fn kill_is_no_order() {
+    let family = |first: Seen| Snapshot {
+        signal: Signal::KILL,
+        ..snapshot(vec![first, handles(process(8, 7, "server"))])
+    };
+    let init = with(pid1("stepdown"), |seen| {
+        seen.init = Some(init(Target::Child, true))
+    });
+    for (first, why) in [
+        (pid1("server"), "is killed with PID 1"),
+        (init, "is killed with PID 1"),
+        (root("server"), "never gets KILL"),
+    ] {
+        let told = judge(&family(first));
+        assert_eq!(kinds(&told), ["!7 killed"]);
+        assert_eq!(told.verdict, Verdict::StopsNot);
+        assert_eq!(told.processes[1].why, why);
+    }
+}
+
+#[test]
 fn what_is_held_does_not_act() {
     for (state, kind) in [("D", "in-kernel"), ("T", "stopped"), ("t", "traced")] {
         let held = |seen: Seen| with(seen, |seen| seen.look.state = state.to_owned());
