@@ -74,6 +74,10 @@ fn head(text: &mut String, one: &Examined, paint: Paint) {
     };
     let to = match one.target.kind {
         Kind::Process => format!("on {signal}{from}"),
+        Kind::Container if !snapshot.contained => {
+            // In the PID namespace of the machine, or of another container (docker run --pid).
+            format!("{signal}{from} goes to process {}", snapshot.root)
+        }
         Kind::Namespace | Kind::Container => format!("{signal}{from} goes to PID 1"),
     };
     let grace = match (&snapshot.grace, one.target.waits) {

@@ -92,6 +92,43 @@ fn by_name_with_the_signal_and_the_time_of_the_container() {
     });
 }
 
+#[test]
+fn what_a_container_is_told_besides_a_signal_and_a_time() {
+    need!(docker::available());
+    let image = image(&[]);
+    for (options, code, parts) in [
+        (
+            ["--stop-timeout", "-1"],
+            0,
+            &[
+                "will stop (",
+                "TERM goes to PID 1; docker waits without end)",
+            ][..],
+        ),
+        (
+            ["--stop-signal", "KILL"],
+            1,
+            &[
+                "is killed at once: KILL reaches no program, so nothing is stopped in order",
+                "(STOPSIGNAL SIGTERM, docker run --stop-signal TERM)",
+            ],
+        ),
+        (["--pid", "host"], 0, &["TERM goes to process "]),
+    ] {
+        let mut run = container(&image)
+            .options(options)
+            .command(["handler"])
+            .start();
+        run.says("ready");
+        let name = run.inspect("{{.Name}}").trim_start_matches('/').to_owned();
+        let told = answers(&[&name], code, parts);
+        if options == ["--pid", "host"] {
+            let root = format!("goes to process {};", run.pid());
+            assert!(told.stdout.contains(&root), "{}", told.told());
+        }
+    }
+}
+
 /// There is no shell, no procps and no other user's right in it.
 #[test]
 fn inside_a_container_from_nothing() {
