@@ -61,6 +61,7 @@ pub(crate) fn judge(snapshot: &Snapshot) -> Diagnosis {
     let is_root = |seen: &&Seen| seen.pid() == snapshot.root;
     if let Some(root) = snapshot.processes.iter().find(is_root) {
         judge.visit(root, Told::By(snapshot.signal), Above::default());
+        judge.no_grace(root);
     }
     for seen in snapshot.processes.iter().filter(|seen| seen.from_outside) {
         judge.visit(seen, Told::Outside, Above::default());

@@ -101,6 +101,10 @@ pub(crate) enum Before {
         grace: Duration,
         by: String,
     },
+    /// The platform sends KILL together with the signal.
+    NoGrace {
+        by: String,
+    },
 }
 
 impl From<Before> for Finding {
@@ -129,6 +133,7 @@ impl Before {
             Self::MayTakeLonger { .. } => "may-take-longer",
             Self::Outlasts { .. } => "outlasts-grace",
             Self::NoTimeLeft { .. } => "no-time-left",
+            Self::NoGrace { .. } => "no-grace",
         }
     }
 
@@ -204,6 +209,7 @@ impl Before {
             Self::Outlasts { patience, .. } => {
                 format!("{}; or lower {}", more_time(&patience.time), patience.option)
             }
+            Self::NoGrace { .. } => more_time(&Duration::from_secs(9)),
             Self::NoTimeLeft { grace, .. } => format!(
                 "start stepdown with --deadline, shorter than {}: then there is time left for them",
                 Shown(*grace)
@@ -313,6 +319,7 @@ impl fmt::Display for Before {
                 patience.option,
                 Shown(*grace)
             ),
+            Self::NoGrace { by } => write!(f, "has no time to stop: {by} sends KILL at once"),
             Self::NoTimeLeft { grace, by } => write!(
                 f,
                 "waits for its child without a limit of its own: if {by} sends KILL after {}, its post-stop hooks do not run and \

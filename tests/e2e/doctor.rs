@@ -420,6 +420,16 @@ fn the_plan_of_a_stepdown_is_read_and_measured() {
 }
 
 #[test]
+fn no_time_at_all_is_told() {
+    let mut run = stuck(Mode::Ordinary, "handler");
+    let pid = run.pid().to_string();
+    let told = "has no time to stop: the platform sends KILL at once";
+    answers(&["--grace", "0", &pid], 0, &[told, "give it more time"]);
+    let fits = answers(&["--grace", "1s", &pid], 0, &["will stop"]);
+    assert!(!fits.stdout.contains("warning"), "{}", fits.told());
+}
+
+#[test]
 fn two_inits_in_a_row() {
     need!(can_be_pid1());
     let stepdown = binary::under_test().display().to_string();

@@ -106,6 +106,11 @@ fn what_a_container_is_told_besides_a_signal_and_a_time() {
             ][..],
         ),
         (
+            ["--stop-timeout", "0"],
+            0,
+            &["has no time to stop: docker sends KILL at once"],
+        ),
+        (
             ["--stop-signal", "KILL"],
             1,
             &[

@@ -14,6 +14,7 @@ impl Judge<'_> {
         if let Some(grace) = &self.snapshot.grace
             && let Some(patience) = Patience::of(&words).filter(|_| signal == GRACEFUL)
             && patience.time > grace.time
+            && !grace.time.is_zero()
         {
             let (grace, by) = (grace.time, grace.by.clone());
             let finding = Before::Outlasts {
@@ -22,6 +23,16 @@ impl Judge<'_> {
                 by,
             };
             self.find(seen, Level::Warning, finding);
+        }
+    }
+
+    /// No program does anything between its signal and a KILL that comes with it.
+    pub(super) fn no_grace(&mut self, root: &Seen) {
+        if let Some(grace) = &self.snapshot.grace
+            && grace.time.is_zero()
+        {
+            let by = grace.by.clone();
+            self.find(root, Level::Warning, Before::NoGrace { by });
         }
     }
 
@@ -39,6 +50,7 @@ impl Judge<'_> {
                     by,
                 },
             )),
+            _ if grace.time.is_zero() => None,
             Some((worst, when)) if worst > grace.time => Some((
                 Level::Warning,
                 Before::MayTakeLonger {

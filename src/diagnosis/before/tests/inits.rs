@@ -128,6 +128,12 @@ fn the_plan_is_measured_against_the_platform() {
         ..times(None, 0, true)
     };
     assert_eq!(told(late, Some(10)), ["7 may-take-longer"]);
+    // Whatever it would do, it has no time for it.
+    assert_eq!(told(times(Some(12), 0, true), Some(0)), ["7 no-grace"]);
+    assert_eq!(
+        told(times(Some(12), 11, true), Some(0)),
+        ["!7 too-long", "7 no-grace"]
+    );
     for (times, grace) in [
         (times(Some(9), 0, true), Some(10)),
         (times(None, 0, false), Some(10)),
