@@ -161,9 +161,8 @@ fn of_server(case: &Case<'_>, signal: Signal, findings: &mut Findings) {
 /// What the inits in front of the server make of the signal: dumb-init has `--rewrite FROM:TO`. `None` where it drops
 /// the signal, or the rule is not known.
 fn behind_inits(case: &Case<'_>, signal: Signal) -> Option<Signal> {
-    let inits = case.chain.inits.iter();
-    inits.fold(Some(signal), |signal, at| {
-        let received = signal?;
+    let mut inits = case.chain.inits.iter();
+    inits.try_fold(signal, |received, at| {
         let mut sent = Some(received);
         let words = case.words.get(*at..).unwrap_or_default();
         let mut texts = words.iter().map(|word| word.text.as_str());
