@@ -343,7 +343,6 @@ fn every_line_is_json_when_that_was_asked_for() {
             "stop-asked",
             "hook-ended",
             "step",
-            "trouble",
             "ended",
         ] {
             assert!(events.contains(&event), "{event} in {events:?}");
@@ -367,6 +366,13 @@ fn every_line_is_json_when_that_was_asked_for() {
         assert_eq!(
             (asked["signal"].as_str(), asked["reason"].as_str()),
             (Some("INT"), Some("signal"))
+        );
+        // Why a request has failed is no line of its own.
+        let why = |line: &serde_json::Value| line["result"]["failed"].as_str().map(str::to_owned);
+        let whys: Vec<String> = lines.iter().filter_map(why).collect();
+        assert!(
+            whys.iter().any(|why| why.contains("onnection refused")),
+            "{whys:?}"
         );
     });
 }
