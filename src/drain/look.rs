@@ -4,6 +4,7 @@
 //! Everything here returns in bounded time, a few milliseconds as a rule, and nothing is left
 //! running between two calls.
 
+mod descriptors;
 pub(super) mod proc_net;
 pub(super) mod sock_diag;
 mod sockets;
@@ -18,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
+use crate::drain::look::descriptors::{ReadBudget, sockets};
 use crate::drain::look::sock_diag::SockDiag;
-use crate::drain::look::sockets::{Owners, ReadBudget, sockets};
+use crate::drain::look::sockets::Owners;
 use crate::drain::look::waits::ThreadWaits;
 use crate::drain::rules::{Connection, LookResult, TcpState, Tracker, View, Wait, pace};
 use crate::sys::descriptors::Room;

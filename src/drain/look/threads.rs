@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use libc::c_long;
 use nix::unistd::Pid;
 
-use crate::drain::look::sockets::ReadBudget;
+use crate::drain::look::descriptors::ReadBudget;
 
 /// What a look at a thread costs, compared to one at a descriptor.
 const COST: u32 = 8;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use crate::drain::look::sockets::{Coverage, ReadBudget, inode_of, sockets};
+use crate::drain::look::descriptors::{Coverage, ReadBudget, inode_of, sockets};
 use crate::drain::look::threads::{ServerKind, process};
 use crate::drain::rules::{Connection, TcpInfo, Wait};
 
