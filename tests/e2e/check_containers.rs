@@ -29,24 +29,27 @@ impl Name {
         Self(format!("stepdown-test-check-{}", Mark::new().as_str()))
     }
 
-    /// Whether a container of this name, or of the project of this name, is there at all.
+    /// Ids of the containers of this name, or of the project of this name, as `ps` lists them with these
+    /// options. The filter is a regular expression: the name of one story may begin as that of another does.
+    fn listed(&self, options: &[&str]) -> Vec<String> {
+        let filter = format!("name=^/?{}(_|$)", self.0);
+        let list = ["ps", "--quiet", "--filter", &filter];
+        let listed = Command::new("docker").args(list).args(options).output();
+        let listed = listed.expect("docker").stdout;
+        let ids = String::from_utf8_lossy(&listed);
+        ids.lines().map(str::to_owned).collect()
+    }
+
+    /// Whether a container is there at all.
     fn is_there(&self) -> bool {
-        let filter = format!("name={}", self.0);
-        let list = ["ps", "--all", "--quiet", "--filter", &filter];
-        let listed = Command::new("docker").args(list).output();
-        !listed.expect("docker").stdout.is_empty()
+        !self.listed(&["--all"]).is_empty()
     }
 }
 
 impl Drop for Name {
     fn drop(&mut self) {
-        let filter = format!("name={}", self.0);
-        let list = ["ps", "--all", "--quiet", "--filter", &filter];
-        let Ok(listed) = Command::new("docker").args(list).output() else {
-            return;
-        };
-        for id in String::from_utf8_lossy(&listed.stdout).lines() {
-            let _ = Command::new("docker").args(["rm", "--force", id]).output();
+        for id in self.listed(&["--all"]) {
+            let _ = Command::new("docker").args(["rm", "--force", &id]).output();
         }
     }
 }
@@ -254,14 +257,6 @@ fn compose(name: &Name, dir: &Path, state: &str) -> Vec<OsString> {
     ]
 }
 
-/// Those of the name that run; compose keeps what has stopped.
-fn running(name: &Name) -> String {
-    let filter = format!("name={}", name.0);
-    let list = ["ps", "--quiet", "--filter", &filter];
-    let listed = Command::new("docker").args(list).output();
-    String::from_utf8_lossy(&listed.expect("docker").stdout).into_owned()
-}
-
 #[test]
 fn cut_short_it_leaves_no_container_of_a_project() {
     need!(docker::available());
@@ -273,9 +268,7 @@ fn cut_short_it_leaves_no_container_of_a_project() {
         let mut checking = check(&["--after=100s", "--within=3s", "-v"])
             .child(&command)
             .start();
-        wait_until("both containers run", || {
-            running(&name).lines().count() == 2
-        });
+        wait_until("both containers run", || name.listed(&[]).len() == 2);
         checking.says_about("ready after");
         checking.signal(end);
         if end == Signal::SIGKILL {
@@ -286,7 +279,8 @@ fn cut_short_it_leaves_no_container_of_a_project() {
             ended.code(125).nothing_left();
             ended.said("  happened: interrupted before it was over");
         }
-        assert_eq!(running(&name), "", "{end}");
+        // Compose keeps what has stopped.
+        assert!(name.listed(&[]).is_empty(), "{end}");
     }
 }
 
@@ -330,8 +324,5 @@ fn compose_up_is_checked_as_a_whole() {
     });
     assert!(is_told);
     // And it was removed; compose itself keeps what has stopped.
-    let filter = format!("name={}_web_1", name.0);
-    let list = ["ps", "--all", "--quiet", "--filter", &filter];
-    let listed = Command::new("docker").args(list).output();
-    assert!(listed.expect("docker").stdout.is_empty());
+    assert!(!Name(format!("{}_web_1", name.0)).is_there());
 }
