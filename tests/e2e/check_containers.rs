@@ -150,27 +150,46 @@ fn a_container_without_its_client_is_found_and_removed() {
     assert!(!name.is_there(), "it has been removed");
 }
 
+/// The client of an engine as this script; `$@` are its words, and `docker` is the real one.
+fn client(dir: &Path, script: &str, options: &[&str], command: &[OsString]) -> Ended {
+    let client = dir.join("docker");
+    let script = format!("#!/bin/sh\nPATH=${{PATH#*:}}\n{script}\n");
+    fs::write(&client, script).expect("a file of our own");
+    fs::set_permissions(&client, fs::Permissions::from_mode(0o755)).expect("as before");
+    let path = std::env::var("PATH").expect("it is set");
+    check(options)
+        .env("PATH", format!("{}:{path}", dir.display()))
+        .child(command)
+        .start()
+        .wait_within(ENGINE_BOUND)
+}
+
 /// As one that is being removed already, or an engine that is too busy.
 #[test]
 fn a_removal_that_fails_is_tried_again() {
     need!(docker::available());
     let dir = tempfile::tempdir().expect("a directory");
-    let client = dir.path().join("docker");
-    let script = "#!/bin/sh\ncase $1 in rm) mkdir \"$0.failed\" && exit 1;; esac\n\
-                  PATH=${PATH#*:} exec docker \"$@\"\n";
-    fs::write(&client, script).expect("a file of our own");
-    fs::set_permissions(&client, fs::Permissions::from_mode(0o755)).expect("as before");
-    let path = std::env::var("PATH").expect("it is set");
+    let script =
+        "case $1 in rm) mkdir \"$0.failed\" 2>/dev/null && exit 1;; esac; exec docker \"$@\"";
     let name = Name::new();
     let command = run(&name, &["--rm"], ["hanging-handler", "broken"]);
-    let ended = check(&["--within=2s"])
-        .env("PATH", format!("{}:{path}", dir.path().display()))
-        .child(&command)
-        .start()
-        .wait_within(ENGINE_BOUND);
+    let ended = client(dir.path(), script, &["--within=2s"], &command);
     ended.code(1).nothing_left();
     ended.said(&format!("  happened: 1 left behind: container {}", name.0));
     assert!(dir.path().join("docker.failed").exists());
+    assert!(!name.is_there(), "it has been removed");
+}
+
+/// The client ended before it had it started, or the engine has not noted the start yet.
+#[test]
+fn a_container_that_does_not_run_yet_is_removed() {
+    need!(docker::available());
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = "[ \"$1\" = run ] || exec docker \"$@\"; shift; docker create \"$@\"; echo ready; exec sleep 1000";
+    let name = Name::new();
+    let command = run(&name, &["--rm"], ["hanging-handler", "broken"]);
+    let ended = client(dir.path(), script, &["--expect-exit=TERM"], &command);
+    ended.code(0).said("All promises held.").nothing_left();
     assert!(!name.is_there(), "it has been removed");
 }
 

@@ -120,7 +120,8 @@ impl Containers {
         Ok(found.into_iter().map(|(_, left)| left).collect())
     }
 
-    /// Removes those that still run, and says which they were.
+    /// Removes those that still run, and says which they were. What only this run can have made is removed
+    /// before its start, too: its client may have ended meanwhile.
     ///
     /// # Errors
     /// The engine does not answer.
@@ -138,8 +139,11 @@ impl Containers {
             return Ok(Vec::new());
         }
         let id = id.as_deref().map(str::trim);
+        // First: one that is started now is in the second list. A program may write before its engine calls
+        // it running.
+        let created = self.created(id, engine)?;
         let found = self.find(id, engine)?;
-        let mut still_there = found.clone();
+        let mut still_there = [found.clone(), created].concat();
         for tried in 1..=REMOVALS {
             let mut failed = None;
             for (id, _) in &still_there {
@@ -164,21 +168,54 @@ impl Containers {
         id: Option<&str>,
         engine: &mut Engine,
     ) -> Result<Vec<(String, LeftProcess)>, String> {
-        let project = match &self.starts {
-            Starts::Project { list } => engine.output(list)?,
-            _ => String::new(),
-        };
-        let list = ["ps", "--no-trunc", "--format", "{{.ID}} {{.Names}}"].map(OsString::from);
-        let words = self.client.iter().cloned().chain(list);
-        let text = engine.output(&words.collect::<Vec<_>>())?;
+        let project = self.project(engine)?;
+        let text = self.listed(&[], engine)?;
         Ok(chosen(&text, |found, names| {
-            id == Some(found)
-                || project.split_whitespace().any(|of| found.starts_with(of))
-                || names
-                    .split(',')
-                    .any(|name| self.names.iter().any(|wanted| wanted == name))
+            is_of(found, id, &project) || self.names.iter().any(|name| has(names, name))
         }))
     }
+
+    /// Ids and names of those that were made and not started yet. Who has made one that is only named is not
+    /// known.
+    fn created(
+        &self,
+        id: Option<&str>,
+        engine: &mut Engine,
+    ) -> Result<Vec<(String, LeftProcess)>, String> {
+        if self.starts == Starts::Nothing {
+            return Ok(Vec::new());
+        }
+        let project = self.project(engine)?;
+        let text = self.listed(&["--all", "--filter", "status=created"], engine)?;
+        Ok(chosen(&text, |found, _| is_of(found, id, &project)))
+    }
+
+    /// The ids of a project, one a line.
+    fn project(&self, engine: &mut Engine) -> Result<String, String> {
+        match &self.starts {
+            Starts::Project { list } => engine.output(list),
+            _ => Ok(String::new()),
+        }
+    }
+
+    /// Ids and names of all that run, or as the options of `ps` say.
+    fn listed(&self, options: &[&str], engine: &mut Engine) -> Result<String, String> {
+        let list = ["ps", "--no-trunc", "--format", "{{.ID}} {{.Names}}"];
+        let words = list.iter().chain(options).map(OsString::from);
+        let words = self.client.iter().cloned().chain(words);
+        engine.output(&words.collect::<Vec<_>>())
+    }
+}
+
+/// Whether this container has that id, or one of these.
+fn is_of(found: &str, id: Option<&str>, project: &str) -> bool {
+    let mut of_project = project.split_whitespace();
+    id == Some(found) || of_project.any(|of| found.starts_with(of))
+}
+
+/// Whether one of the names of a container is this one.
+fn has(names: &str, wanted: &str) -> bool {
+    names.split(',').any(|name| name == wanted)
 }
 
 /// The lines of `ps` about the containers that are meant: id and name.
@@ -254,7 +291,7 @@ impl<'a> Engine<'a> {
         Self { inherited, read }
     }
 
-    /// What a command prints. We have no other child now.
+    /// What a command prints. If it does not end, all our children are killed with it.
     fn output(&mut self, words: &[OsString]) -> Result<String, String> {
         let name = words
             .first()
