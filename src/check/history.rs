@@ -68,6 +68,10 @@ pub(crate) struct History {
     pub(crate) never_ready: Option<(Duration, String)>,
     /// Processes that were still there when the machine had ended, and were killed.
     pub(crate) remained: Vec<LeftProcess>,
+    /// Ports that are to be free at the end, and that nobody listened on before the stop.
+    pub(crate) idle_ports: Vec<u16>,
+    /// Containers that are to be gone at the end, and that did not run before the stop.
+    pub(crate) absent: Vec<String>,
     /// Why nothing can be said about the run.
     pub(crate) impossible: Option<String>,
     pub(crate) interrupted: bool,

@@ -126,6 +126,7 @@ pub(crate) fn judge(history: &History, promise: &Promise) -> Verdict {
     judge.within();
     judge.exit();
     judge.nothing_left();
+    judge.containers();
     judge.ports();
     judge.in_flight();
     let broken = |name: &str| {
@@ -385,10 +386,27 @@ impl Judge<'_> {
         self.because(Some(cause::left(self.history, &left, self.promise)));
     }
 
+    fn containers(&mut self) {
+        for name in &self.history.absent {
+            self.findings.push(Finding {
+                promise: "container",
+                held: Held::Unknown,
+                promised: format!("container {name} is gone when the command has ended"),
+                happened: format!("container {name} did not run before the stop either"),
+                reason: Some(cause::not_there()),
+            });
+        }
+    }
+
     fn ports(&mut self) {
         for port in &self.promise.ports {
             let promised = format!("port {port} is free when it has ended");
             let taken = self.history.time_of(&What::PortTaken(*port)).is_some();
+            if !taken && self.history.idle_ports.contains(port) {
+                let happened = format!("nobody listened on port {port} before the stop either");
+                self.not_judged("port-free", promised, &happened);
+                continue;
+            }
             let happened = if taken {
                 format!("somebody still listens on port {port}")
             } else {

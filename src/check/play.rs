@@ -1,6 +1,7 @@
 //! One run: starts the stage, waits until the command is ready, sends the signal, reads the records
 //! until the end, and leaves no process.
 
+mod before;
 pub(crate) mod conductor;
 pub(crate) mod containers;
 pub(crate) mod in_flight;
@@ -347,7 +348,7 @@ impl<'a> RunInProgress<'a> {
         }
     }
 
-    fn act(&mut self, conductor: &Conductor, now: Instant) {
+    fn act(&mut self, conductor: &mut Conductor, now: Instant) {
         match self.progress {
             Progress::Readying(until) if now >= until => {
                 let what = match &self.check.moment.line {
@@ -360,8 +361,14 @@ impl<'a> RunInProgress<'a> {
             }
             Progress::Due(at) if now >= at => match (&self.check.replace, &self.check.request) {
                 (Some(replace), _) if self.load.is_none() => self.open_load(conductor, replace),
-                (_, Some(_)) if self.client.is_none() => self.open_requests(conductor, now),
-                _ => self.send(),
+                (_, Some(_)) if self.client.is_none() => {
+                    self.look_before(conductor);
+                    self.open_requests(conductor);
+                }
+                _ => {
+                    self.look_before(conductor);
+                    self.send();
+                }
             },
             Progress::Replacing(step) => self.go_on_replacing(step, now),
             Progress::Opening(until) if self.tally.is_open() || now >= until => self.send(),
@@ -375,8 +382,8 @@ impl<'a> RunInProgress<'a> {
         }
     }
 
-    fn open_requests(&mut self, conductor: &Conductor, now: Instant) {
-        self.progress = Progress::Opening(now + OPENING);
+    fn open_requests(&mut self, conductor: &Conductor) {
+        self.progress = Progress::Opening(Instant::now() + OPENING);
         let (Some(request), Some(wanted)) = (&self.check.request, self.variant.promise.in_flight)
         else {
             return;

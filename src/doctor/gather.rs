@@ -363,7 +363,7 @@ fn sigwaits(pid: i32) -> Option<u64> {
 
 /// The ports that are listened on in the network namespace of this process, by the inode of their socket.
 fn ports(pid: i32) -> BTreeMap<u64, u16> {
-    listening(&format!("/proc/{pid}/net"))
+    listening(&format!("/proc/{pid}/net")).unwrap_or_default()
 }
 
 #[cfg(test)]

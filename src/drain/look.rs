@@ -38,16 +38,17 @@ const LEAVING: [TcpState; 3] = [TcpState::FinWait1, TcpState::LastAck, TcpState:
 
 /// So long a connection may take to be made: a SYN that was lost is sent again after a second (RFC 6298, section 2).
 const HANDSHAKES: Duration = Duration::from_millis(1500);
-/// The ports that are listened on by these tables (`/proc/PID/net`), by the inode of the socket.
-#[cfg(feature = "doctor")]
-pub(crate) fn listening(tables: &str) -> std::collections::BTreeMap<u64, u16> {
+
+/// The ports that are listened on by these tables (`/proc/PID/net`), by the inode of the socket; `None` where
+/// they cannot be read.
+#[cfg(any(feature = "check", feature = "doctor"))]
+pub(crate) fn listening(tables: &str) -> Option<std::collections::BTreeMap<u64, u16>> {
     let mut found = Vec::new();
-    // What cannot be read has none.
-    let _ = proc_net::dump(tables, &[TcpState::Listen], None, &mut found);
-    let found = found.into_iter();
-    found
-        .map(|socket| (u64::from(socket.inode), socket.local.port()))
-        .collect()
+    proc_net::dump(tables, &[TcpState::Listen], None, &mut found).ok()?;
+    let ports = found
+        .iter()
+        .map(|socket| (u64::from(socket.inode), socket.local.port()));
+    Some(ports.collect())
 }
 
 /// Which local ports are drained.

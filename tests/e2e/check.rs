@@ -129,6 +129,27 @@ fn a_command_that_cannot_be_executed_cannot_be_checked() {
     ended.code(125).said("check: could not be checked");
 }
 
+/// A wrong port would be free after each run.
+#[test]
+fn a_port_that_nobody_listened_on_is_not_judged() {
+    let port = free_port();
+    let freed = format!("--port-free={port}");
+    let check = |more: &[&str]| {
+        check(&["--ready-line=ready", &freed, "--expect-exit=TERM"])
+            .args(more)
+            .shell("echo ready; exec sleep 1000")
+            .run()
+    };
+    let ended = check(&[]);
+    ended.code(0).said("All promises held.").nothing_left();
+    ended.said(&format!(
+        "port-free: not judged: nobody listened on port {port} before the stop either"
+    ));
+    let ended = check(&["-q"]);
+    ended.code(0).nothing_left();
+    assert_eq!(ended.stdout, "");
+}
+
 #[test]
 fn readiness_is_a_promise() {
     let port = free_port();
@@ -146,6 +167,7 @@ fn readiness_is_a_promise() {
         .child(command)
         .run();
     ended.code(0).said("All promises held.").nothing_left();
+    assert!(!ended.stdout.contains("not judged"), "{}", ended.told());
     for (condition, happened) in [
         (
             "--ready-line=up",

@@ -208,6 +208,44 @@ fn a_named_container_counts_whoever_has_started_it() {
     assert!(!name.is_there(), "it has been removed");
 }
 
+/// A wrong name would be gone in each run.
+#[test]
+fn a_container_that_never_ran_proves_nothing() {
+    need!(docker::available());
+    let name = Name::new();
+    let named = format!("--container={}", name.0);
+    let script = "echo ready; exec sleep 1000";
+    let ended = check(&[&named]).shell(script).run();
+    ended
+        .code(125)
+        .said("container: could not be checked")
+        .nothing_left();
+    let why = format!("container {} did not run before the stop either", name.0);
+    ended.said(&format!("  happened: {why}"));
+    // In a sweep the first signals come before there is any.
+    let swept = [
+        "check",
+        &named,
+        "--offsets=1ms..2ms/1ms",
+        "--expect-exit=TERM",
+    ];
+    Stepdown::new()
+        .args(swept)
+        .shell(script)
+        .run()
+        .code(0)
+        .nothing_left();
+    let mut command = run(&name, &["--rm", "--detach"], ["hanging-handler", "clean"]);
+    let script = format!(
+        "trap 'docker stop {0}; exit 0' TERM; \"$@\"; echo ready; while :; do sleep 0.1; done",
+        name.0
+    );
+    let script = ["sh", "-c", &script, "sh"];
+    command.splice(0..0, script.map(OsString::from));
+    let ended = checked(&[&named, "--within=50s", "--expect-exit=0"], &command);
+    ended.code(0).said("All promises held.").nothing_left();
+}
+
 #[test]
 fn a_container_that_was_there_before_is_nobody_s_to_remove() {
     need!(docker::available());

@@ -366,6 +366,14 @@ pub(crate) fn port_kept(port: u16) -> Cause {
     )
 }
 
+/// A container that was named did not run when the stop was asked for.
+pub(crate) fn not_there() -> Cause {
+    cause(
+        "the container has another name, or it takes longer to start",
+        "compare the name with `docker ps`, and let the stop wait until it serves: --ready-when, --ready-line or --after",
+    )
+}
+
 /// Requests were cut off.
 pub(crate) fn interrupted_requests(history: &History, promise: &Promise) -> Cause {
     if history.killed().is_some() {

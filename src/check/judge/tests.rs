@@ -69,6 +69,20 @@ fn a_clean_stop_keeps_every_promise() {
 }
 
 #[test]
+fn what_was_not_there_before_proves_nothing() {
+    let mut history = history(vec![fact(20, exited(0)), fact(21, What::Ended)]);
+    history.idle_ports = vec![8080];
+    assert_eq!(
+        held(&history, &promise(), "port-free"),
+        Some(Held::NotJudged)
+    );
+    history.absent = vec!["web".to_owned()];
+    assert_eq!(judge(&history, &promise()).held(), Held::Unknown);
+    history.facts.push(fact(21, What::PortTaken(8080)));
+    assert_eq!(held(&history, &promise(), "port-free"), Some(Held::No));
+}
+
+#[test]
 fn kill_breaks_one_promise_and_the_others_are_not_judged() {
     let history = history(vec![
         fact(1010, What::Step { kill: true }),

@@ -120,6 +120,20 @@ impl Containers {
         Ok(found.into_iter().map(|(_, left)| left).collect())
     }
 
+    /// Those with a name of which none runs.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub(crate) fn absent(&self, engine: &mut Engine) -> Result<Vec<String>, String> {
+        if self.names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let running = self.listed(&[], engine)?;
+        let runs = |name: &&String| !chosen(&running, |_, names| has(names, name)).is_empty();
+        let absent = self.names.iter().filter(|name| !runs(name));
+        Ok(absent.cloned().collect())
+    }
+
     /// Removes those that still run, and says which they were. What only this run can have made is removed
     /// before its start, too: its client may have ended meanwhile.
     ///

@@ -159,6 +159,9 @@ fn told(result: &CheckResult, layout: Layout) -> String {
             .collect();
         broken(&mut text, variant.name, &runs, layout);
     }
+    if matches!(result.held(), Held::Yes | Held::NotJudged) {
+        not_judged(&mut text, result, layout);
+    }
     side_by_side(&mut text, result);
     if !result.windows.is_empty() {
         text.push('\n');
@@ -206,6 +209,21 @@ fn broken(text: &mut String, variant: &str, runs: &[&JudgedRun], layout: Layout)
         // Once for each run: its promises have them in common.
         if told.len() > before {
             last_lines(text, run);
+        }
+    }
+}
+
+/// Where all promises held: those of which nothing can be said, each once.
+fn not_judged(text: &mut String, result: &CheckResult, layout: Layout) {
+    let findings = result.runs.iter().flat_map(|run| &run.verdict.findings);
+    let mut told = Vec::new();
+    for finding in findings.filter(|finding| finding.held == Held::NotJudged) {
+        let line = format!("{}: not judged: {}", finding.promise, finding.happened);
+        if !told.contains(&line) {
+            let before = if told.is_empty() { "\n" } else { "" };
+            text.push_str(before);
+            layout.write(text, "", &line);
+            told.push(line);
         }
     }
 }
