@@ -1,7 +1,7 @@
 //! One run: starts the stage, waits until the command is ready, sends the signal, reads the records
 //! until the end, and leaves no process.
 
-mod before;
+mod absence;
 pub(crate) mod conductor;
 pub(crate) mod containers;
 pub(crate) mod in_flight;
@@ -23,7 +23,6 @@ use super::fact::{Fact, LeftProcess, What};
 use super::history::History;
 use super::options::{Check, Variant};
 use crate::check::play::conductor::{Conductor, Lines, later};
-use crate::check::play::containers::{Containers, Engine};
 use crate::check::play::in_flight::{ClientEvent, Tally};
 use crate::check::play::replacing::{Load, Step};
 use crate::check::play::stage::{Ends, Stage};
@@ -82,14 +81,6 @@ impl Conductor {
         };
         run.listen(self, told);
         run.finish(self, told)
-    }
-
-    /// The containers that run before the start. If `check` is asked to end meanwhile, there is nothing to
-    /// stop yet.
-    fn running(&mut self, containers: &Containers) -> Result<Vec<LeftProcess>, String> {
-        let inherited = self.inherited;
-        let mut read = |from, until| self.read_all(from, until, &mut |interrupted| interrupted > 0);
-        containers.running(&mut Engine::new(inherited, &mut read))
     }
 }
 
@@ -470,35 +461,5 @@ impl<'a> RunInProgress<'a> {
         }
         self.history.output = self.last_lines.into();
         self.history
-    }
-
-    /// Removes the containers that are left. A first signal that asks `check` to end is answered with a
-    /// message that this is still to be done; a second one ends it without.
-    fn remove_containers(
-        &mut self,
-        conductor: &mut Conductor,
-        told: &mut dyn FnMut(&Fact),
-    ) -> Result<Vec<LeftProcess>, String> {
-        let inherited = conductor.inherited;
-        let (history, began, known) = (&mut self.history, self.began, &mut self.interrupted);
-        let mut leave = |interrupted: u32| {
-            let mut leaves = false;
-            while *known < interrupted {
-                *known += 1;
-                leaves |= std::mem::replace(&mut history.interrupted, true);
-                if !leaves {
-                    let text =
-                        "interrupted: containers are still looked for; another signal leaves them";
-                    let fact = Fact::new(began.elapsed(), What::Interrupted, text);
-                    told(&fact);
-                    history.facts.push(fact);
-                }
-            }
-            leaves
-        };
-        let mut read = |from, until| conductor.read_all(from, until, &mut leave);
-        let mut engine = Engine::new(inherited, &mut read);
-        let containers = &self.check.containers;
-        containers.remove(self.id_file.as_deref(), &mut engine)
     }
 }

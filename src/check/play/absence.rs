@@ -1,0 +1,76 @@
+//! Looks for what is promised to be gone at the end: before the start, where it would be somebody else's;
+//! before the stop, as the absence of what never was there proves nothing; and at the end, when what is left is
+//! removed.
+
+use crate::check::fact::{Fact, LeftProcess, What};
+use crate::check::play::RunInProgress;
+use crate::check::play::conductor::Conductor;
+use crate::check::play::containers::{Containers, Engine};
+use crate::drain::look::listening;
+
+impl Conductor {
+    /// The containers that run before the start. If `check` is asked to end meanwhile, there is nothing to
+    /// stop yet.
+    pub(super) fn running(&mut self, containers: &Containers) -> Result<Vec<LeftProcess>, String> {
+        let inherited = self.inherited;
+        let mut read = |from, until| self.read_all(from, until, &mut |interrupted| interrupted > 0);
+        containers.running(&mut Engine::new(inherited, &mut read))
+    }
+}
+
+impl RunInProgress<'_> {
+    /// Not in a sweep: the first signals come before there is anything.
+    pub(super) fn look_before(&mut self, conductor: &mut Conductor) {
+        if self.offset.is_some() {
+            return;
+        }
+        if let Some(listened) = listening("/proc/self/net") {
+            let ports = self.variant.promise.ports.iter();
+            let idle = ports.filter(|port| !listened.values().any(|other| other == *port));
+            self.history.idle_ports = idle.copied().collect();
+        }
+        // A first request to end is obeyed when this is known, and a second one gives it up.
+        let (inherited, enough) = (conductor.inherited, self.interrupted + 2);
+        let mut read = |from, until| conductor.read_all(from, until, &mut |asked| asked >= enough);
+        match self
+            .check
+            .containers
+            .absent(&mut Engine::new(inherited, &mut read))
+        {
+            Ok(absent) => self.history.absent = absent,
+            Err(why) => {
+                self.history.impossible.get_or_insert(why);
+            }
+        }
+    }
+
+    /// Removes the containers that are left. A first signal that asks `check` to end is answered with a
+    /// message that this is still to be done; a second one ends it without.
+    pub(super) fn remove_containers(
+        &mut self,
+        conductor: &mut Conductor,
+        told: &mut dyn FnMut(&Fact),
+    ) -> Result<Vec<LeftProcess>, String> {
+        let inherited = conductor.inherited;
+        let (history, began, known) = (&mut self.history, self.began, &mut self.interrupted);
+        let mut leave = |interrupted: u32| {
+            let mut leaves = false;
+            while *known < interrupted {
+                *known += 1;
+                leaves |= std::mem::replace(&mut history.interrupted, true);
+                if !leaves {
+                    let text =
+                        "interrupted: containers are still looked for; another signal leaves them";
+                    let fact = Fact::new(began.elapsed(), What::Interrupted, text);
+                    told(&fact);
+                    history.facts.push(fact);
+                }
+            }
+            leaves
+        };
+        let mut read = |from, until| conductor.read_all(from, until, &mut leave);
+        let mut engine = Engine::new(inherited, &mut read);
+        let containers = &self.check.containers;
+        containers.remove(self.id_file.as_deref(), &mut engine)
+    }
+}
