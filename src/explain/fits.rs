@@ -85,8 +85,8 @@ pub(crate) fn judge(plan: &Rc<Plan>, asked: Fits, json: bool) -> Verdict {
     let worst = worst(plan);
     let took = worst.as_ref().map(|worst| worst.took);
     let grace = asked.grace();
-    let dropped = |platform: &Platform| plan.rewritten(platform.signal).is_none();
-    let begins = !asked.platform.is_some_and(dropped);
+    let begins = |platform: &Platform| plan.begins_stop(platform.signal);
+    let begins = asked.platform.is_none_or(begins);
     let fits = grace.map(|grace| begins && took.is_some_and(|took| took <= grace));
     let needed = took.map(|took| needed_seconds(plan, took));
     let text = if json {
@@ -137,16 +137,19 @@ fn told(plan: &Plan, asked: Fits, grace: Duration, took: Option<Duration>, neede
         if let Some(note) = platform.note {
             let _ = writeln!(text, "There {note}.");
         }
-        if !plan.stop_on.contains(platform.signal) {
-            let _ = writeln!(
-                text,
-                "That signal is only forwarded: --stop-on does not list it, so no stop sequence begins."
-            );
-        }
         if plan.rewritten(platform.signal).is_none() {
             let _ = writeln!(
                 text,
                 "It does not fit: --rewrite drops that signal, so nothing happens until KILL."
+            );
+            return text;
+        }
+        if !plan.begins_stop(platform.signal) {
+            let _ = writeln!(
+                text,
+                "It does not fit: that signal begins no stop, because --stop-on does not list it.\n\
+                 Add {} to --stop-on, or let the platform send another signal.",
+                platform.signal
             );
             return text;
         }
@@ -221,11 +224,23 @@ mod tests {
     #[test]
     fn a_grace_of_one_s_own_replaces_the_platform_s() {
         let asked = |grace| Fits::parse(Some("fly"), grace).unwrap();
-        let plan = [("grace", "8s"), ("stop-on", "TERM")];
+        let plan = [("grace", "8s")];
         assert!(!judged(&plan, asked(None)).fits);
         let set = judged(&plan, asked(Some("15s")));
         assert!(set.fits);
-        assert!(set.text.contains("--stop-on does not list it"));
         assert!(set.text.contains("https://fly.io/"), "{}", set.text);
+    }
+
+    #[test]
+    fn a_signal_that_begins_no_stop_fits_nowhere() {
+        let fly = Fits::parse(Some("fly"), Some("1h")).unwrap();
+        for (option, why) in [
+            (("stop-on", "TERM"), "--stop-on does not list it"),
+            (("rewrite", "INT:0"), "--rewrite drops that signal"),
+        ] {
+            let judged = judged(&[("grace", "8s"), option], fly);
+            assert!(!judged.fits && judged.text.contains(why), "{}", judged.text);
+            assert!(!judged.text.contains("It fits"), "{}", judged.text);
+        }
     }
 }
