@@ -387,9 +387,9 @@ impl<'a> Judge<'a> {
                 let ends = |child: &&Seen| {
                     is_told(child) && self.obstacle(child, signal, is_told).is_none()
                 };
-                let mut waited = children;
+                let mut waited = children.clone();
                 waited.retain(|child| !ends(child));
-                trap_waits(seen, &waited, signal, is_told)
+                trap_waits(seen, &children, &waited, signal, is_told)
             }
             _ => None,
         }

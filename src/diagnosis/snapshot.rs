@@ -25,6 +25,8 @@ pub(crate) struct Seen {
     pub(crate) thread_blocks: Vec<u64>,
     /// What its standard input is: the file, how it was opened, and in which mount.
     pub(crate) input: Option<String>,
+    /// The pipes that it can write to, by their inode.
+    pub(crate) writes: Vec<u64>,
     /// The TCP ports that it listens on.
     pub(crate) listens: Vec<u16>,
     /// The init that it is.
@@ -44,6 +46,11 @@ impl Seen {
 
     pub(crate) fn named(&self) -> Named {
         Named::of(&self.look)
+    }
+
+    /// The pipe that its standard input is.
+    pub(crate) fn input_pipe(&self) -> Option<u64> {
+        pipe(self.input.as_deref()?)
     }
 
     /// The name of its program: that of its file where the words show it.
@@ -93,6 +100,12 @@ impl Seen {
         let time = argv.get(1).and_then(|time| time.parse::<f64>().ok());
         self.program() == "sleep" && argv.len() == 2 && time.is_some_and(|time| time <= SHORT)
     }
+}
+
+/// The inode of a pipe, as the link of a descriptor begins with it.
+pub(crate) fn pipe(link: &str) -> Option<u64> {
+    let (inode, _) = link.strip_prefix("pipe:[")?.split_once(']')?;
+    inode.parse().ok()
 }
 
 /// What an init does with the signal that is sent to it.

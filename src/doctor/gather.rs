@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::target::Target;
 use super::{ReadLine, USUAL, init};
 use crate::diagnosis::before_finding::who_sees;
-use crate::diagnosis::snapshot::{Grace, Seen, Snapshot};
+use crate::diagnosis::snapshot::{Grace, Seen, Snapshot, pipe};
 use crate::diagnosis::{Named, go};
 use crate::drain::look::listening;
 use crate::look;
@@ -281,7 +281,7 @@ fn seen(
     Some(seen)
 }
 
-/// Its signalfds, its standard input, and the ports that it listens on.
+/// Its signalfds, its standard input, its pipes, and the ports that it listens on.
 fn descriptors(seen: &mut Seen, ports: &BTreeMap<u64, u16>) {
     let pid = seen.look.pid;
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
@@ -312,6 +312,10 @@ fn descriptors(seen: &mut Seen, ports: &BTreeMap<u64, u16>) {
             let inode = inode.trim_end_matches(']').parse().ok();
             let port = inode.and_then(|inode: u64| ports.get(&inode));
             seen.listens.extend(port);
+        } else if let Some(inode) = pipe(&link) {
+            // How it was opened is the mode of the link (proc(5)).
+            let mode = entry.metadata().map_or(0, |link| link.mode());
+            seen.writes.extend((mode & 0o200 != 0).then_some(inode));
         }
         if entry.file_name() == "0" {
             let info = info();

@@ -159,6 +159,51 @@ fn shells_with_and_without_exec_and_trap() {
     }
 }
 
+/// What bash waits for shows in the pipes between the two.
+#[test]
+fn bash_does_not_wait_for_a_process_substitution() {
+    need!(can_be_pid1());
+    need!(binary::installed("/bin/bash"));
+    let stuck = binary::stuck().display();
+    let trap = "trap 'kill $(jobs -p); exit 3' TERM";
+    for (script, code, words) in [
+        (
+            format!("exec > >(cat); {trap}; {stuck} handler & wait"),
+            0,
+            "has a trap for TERM",
+        ),
+        (
+            format!("{trap}; while read -r line; do true; done < <(sleep 1000)"),
+            0,
+            "has a trap for TERM",
+        ),
+        (
+            format!("{trap}; sleep 1000 | {stuck} handler & wait"),
+            0,
+            "has a trap for TERM",
+        ),
+        (
+            format!("{trap}; text=$(sleep 1000); true"),
+            1,
+            "whose trap for TERM runs only once ",
+        ),
+        (
+            format!("{trap}; sleep 1000 | {stuck} handler; true"),
+            1,
+            "whose trap for TERM runs only once ",
+        ),
+    ] {
+        let mut run = Stepdown::as_pid1()
+            .program("/bin/bash")
+            .args(["-c", &format!("read go; {script}")])
+            .with_stdin()
+            .start();
+        run.pid();
+        run.type_line("go");
+        judged(&mut run, code, &[words]);
+    }
+}
+
 #[test]
 fn a_trap_runs_where_the_program_gets_the_signal_as_well() {
     let stuck = binary::stuck().display();

@@ -175,7 +175,15 @@ fn a_trap_runs_once_what_is_in_the_foreground_has_ended() {
         vec![shell("bash"), node(Some("pipe:[1] 1 0 9"))],
         &["!7 trap-waits"],
     );
-    // Neither shows.
+    // Neither shows; nor where its input was redirected.
+    for input in ["/etc/hostname 4 100000 9", "pipe:[2] 2 0 9"] {
+        let redirected = node(Some(input));
+        finds(
+            vec![shell("bash"), redirected],
+            Verdict::Unclear,
+            &["?7 trap-waits"],
+        );
+    }
     let unclear = finds(
         vec![shell("bash"), node(None)],
         Verdict::Unclear,
@@ -195,6 +203,39 @@ fn a_trap_runs_once_what_is_in_the_foreground_has_ended() {
         seen.look.argv.push("infinity".to_owned())
     });
     broken(vec![shell("sh"), long], &["!7 trap-waits"]);
+}
+
+#[test]
+fn a_pipe_tells_what_a_shell_waits_for() {
+    let shell = || {
+        with(handles(pid1("bash")), |seen| {
+            seen.input = Some("/dev/null 3 2 9".to_owned())
+        })
+    };
+    let reads = |pid, pipe: u64| {
+        with(process(pid, 7, "server"), |seen| {
+            seen.look.caught = INT;
+            seen.input = Some(format!("pipe:[{pipe}] {pipe} 0 9"));
+        })
+    };
+    let writes = |seen: Seen, pipe| with(seen, |seen| seen.writes = vec![pipe]);
+    // exec > >(server): the shell keeps the end that it writes to.
+    clean(vec![writes(shell(), 2), reads(8, 2)]);
+    // while read line; do true; done < <(server)
+    let from = |pipe| {
+        with(shell(), |seen| {
+            seen.input = Some(format!("pipe:[{pipe}] {pipe} 0 9"))
+        })
+    };
+    clean(vec![from(3), writes(process(8, 7, "server"), 3)]);
+    // The body of such a loop is in the foreground, and reads from the same pipe.
+    let body = writes(process(8, 7, "server"), 3);
+    broken(vec![from(3), body, reads(9, 3)], &["!7 trap-waits"]);
+    // server | server: both in the background, or neither.
+    let first = || writes(process(8, 7, "server"), 4);
+    broken(vec![shell(), first(), reads(9, 4)], &["!7 trap-waits"]);
+    let first = with(first(), |seen| seen.look.ignored = INT);
+    clean(vec![shell(), first, reads(9, 4)]);
 }
 
 #[test]
