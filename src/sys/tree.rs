@@ -154,7 +154,7 @@ impl Tree {
             return send_all(signals, |signal| signals::send(member.pid, signal).is_ok());
         }
         let is_ours = |parent: i32| self.family.contains(&parent);
-        send_pinned(&self.proc, member.pid, signals, is_ours)
+        send_pinned(&self.proc, member, signals, is_ours)
     }
 
     /// The signals that a process ignores.
@@ -212,15 +212,22 @@ pub(crate) fn signal_pinned(pid: i32, signals: &[Signal], chosen: impl Fn(i32) -
         .is_some_and(|pinned| chosen(pid) && send_all(signals, |signal| pinned.send(signal)))
 }
 
-/// Pins the process, makes sure that it is still below us, then signals what was pinned.
-fn send_pinned(proc: &Proc, pid: i32, signals: &[Signal], is_ours: impl Fn(i32) -> bool) -> bool {
-    let Some(pinned) = Pinned::find(pid) else {
+/// Pins the process, makes sure that it is still below us or still the one that was, then signals what was pinned.
+fn send_pinned(
+    proc: &Proc,
+    found: &Member,
+    signals: &[Signal],
+    is_ours: impl Fn(i32) -> bool,
+) -> bool {
+    let Some(pinned) = Pinned::find(found.pid) else {
         return false;
     };
     // Its parent is one of ours: then so is it, even if it is not the process that had this pid before.
     // If the pinned process ended before a read of /proc, signalling it fails, whoever has the pid now.
-    let parent = pinned
-        .parent()
-        .or_else(|| proc.stat(pid).map(|member| member.parent));
-    parent.is_some_and(is_ours) && send_all(signals, |signal| pinned.send(signal))
+    let now = || proc.stat(found.pid);
+    let parent = pinned.parent().or_else(|| now().map(|now| now.parent));
+    // Without a subreaper the first signal of a round gives the children of whom it ends to a process outside.
+    let is_chosen =
+        parent.is_some_and(is_ours) || now().is_some_and(|now| now.started == found.started);
+    is_chosen && send_all(signals, |signal| pinned.send(signal))
 }

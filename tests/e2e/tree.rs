@@ -296,6 +296,21 @@ fn a_log_line_about_thousands_is_still_json() {
     }
 }
 
+/// The command ends first, and its children have another parent before their turn comes.
+#[test]
+fn without_a_subreaper_kill_reaches_the_children_of_the_command() {
+    let script =
+        "trap '' TERM; for n in 1 2 3 4 5 6 7 8; do sleep 1000 & done; echo ready; sleep 1000; :";
+    for _ in 0..5 {
+        let mut run = Stepdown::new()
+            .args(["--subreaper=off", "--ladder", "KILL"])
+            .shell(script)
+            .start();
+        run.says("ready").signal(Signal::SIGTERM);
+        run.wait().code(137).nothing_left();
+    }
+}
+
 #[test]
 fn orphans_are_adopted_by_an_ordinary_process_unless_that_is_switched_off() {
     let script = "(setsid sh -c 'sleep 1000 & :' &) ; echo ready; read line; exit 0";

@@ -142,16 +142,16 @@ fn a_pid_that_changed_hands_is_not_signalled() {
     // It was found below a process of the tree, and now belongs to somebody else's child.
     let mut stranger = sleeper();
     let proc = Proc::open().unwrap();
-    let parents_of_the_tree = |parent: i32| parent == own_pid() + 1;
-    let pid = pid_of(&stranger);
-    assert!(!send_pinned(
-        &proc,
-        pid,
-        &[Signal::KILL],
-        parents_of_the_tree
-    ));
+    let below_us = |parent: i32| parent == own_pid();
+    let elsewhere = |parent: i32| parent == own_pid() + 1;
+    let found = proc.stat(pid_of(&stranger)).unwrap();
+    let mut before = found.clone();
+    before.started -= 1;
+    assert!(!send_pinned(&proc, &before, &[Signal::KILL], elsewhere));
     assert!(stranger.try_wait().unwrap().is_none());
-    assert!(send_pinned(&proc, pid, &[Signal::KILL], |parent| parent == own_pid()));
+    assert!(send_pinned(&proc, &before, &[Signal::CONT], below_us));
+    // The one that was found has another parent by now: the one it had has ended.
+    assert!(send_pinned(&proc, &found, &[Signal::KILL], elsewhere));
     stranger.wait().unwrap();
 }
 
