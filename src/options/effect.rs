@@ -24,7 +24,7 @@ impl Settings {
         };
         let mut idle = self.idle(plan);
         match idle.find(|(option, idle)| is_typed(option) && is_refused(idle)) {
-            Some((option, idle)) => Err(self.error(option, fault(&idle))),
+            Some((option, idle)) => Err(self.error(option, self.fault(&idle))),
             None => Ok(()),
         }
     }
@@ -32,7 +32,7 @@ impl Settings {
     /// What a variable or the file asks for and will not happen: worth a line, but no reason not to start.
     pub(crate) fn missed(&self, plan: &Plan) -> impl Iterator<Item = (&'static Opt, String)> {
         let missed = self.idle(plan).filter(|(_, idle)| idle.is_missed);
-        missed.map(|(option, idle)| (option, self.error(option, fault(&idle)).to_string()))
+        missed.map(|(option, idle)| (option, self.error(option, self.fault(&idle)).to_string()))
     }
 
     /// All that changes nothing, and why.
@@ -41,7 +41,7 @@ impl Settings {
         plan: &Plan,
     ) -> impl Iterator<Item = (&'static Opt, String)> {
         self.idle(plan)
-            .map(|(option, idle)| (option, self.error(option, fault(&idle)).to_string()))
+            .map(|(option, idle)| (option, self.error(option, self.fault(&idle)).to_string()))
     }
 
     /// All that is written and has no effect in this plan.
@@ -53,13 +53,17 @@ impl Settings {
             (idle.when)(self, plan).then_some((*option, idle))
         })
     }
-}
 
-fn fault(idle: &Idle) -> Fault {
-    let fault = Fault::new(idle.why);
-    match idle.because {
-        Because::Missing(others) => fault.way_out(add(others)),
-        Because::Beside(_, way_out) => fault.way_out(way_out),
+    fn fault(&self, idle: &Idle) -> Fault {
+        let way_out = match idle.because {
+            // It is there, in a form to which this means nothing.
+            Because::Missing(others) if others.iter().any(|other| self.has(other)) => {
+                "leave it out".to_owned()
+            }
+            Because::Missing(others) => add(others),
+            Because::Beside(_, way_out) => way_out.to_owned(),
+        };
+        Fault::new(idle.why).way_out(way_out)
     }
 }
 

@@ -24,7 +24,7 @@ const DEFAULT_FAILURES: u32 = 3;
 /// The child says itself how it is, or nobody looks at all.
 const NO_LOOKS: Idle = Idle {
     when: |_, plan| looks(plan).is_none(),
-    why: "nobody checks the child",
+    why: "stepdown makes no checks",
     because: Because::Missing(&[&LIVE_WHEN]),
     is_missed: false,
 };
