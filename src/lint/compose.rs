@@ -288,7 +288,11 @@ impl Reader<'_> {
             }
         }
         if let Some(command) = service.get("command") {
-            let is_line = run.words.first().is_some_and(|words| words.is_shell_form);
+            // Behind the line of a shell there are no more words; that of CMD is replaced.
+            let is_line = run
+                .words
+                .iter()
+                .any(|words| words.key == "ENTRYPOINT" && words.is_shell_form);
             run.words.retain(|words| words.key != "CMD");
             match self.words(command, "command") {
                 Some(words) if !is_line => run.words.push(words),
