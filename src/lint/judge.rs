@@ -151,7 +151,13 @@ fn judge_own(case: &Case<'_>, own: &Own, findings: &mut Findings) {
     }
     let Some(plan) = &own.plan else { return };
     let run = case.run;
+    let restarts = plan.supervision.as_ref();
+    let restarts = restarts.is_some_and(|restarts| !restarts.restart_on.is_empty());
+    // A Pod that is deleted is taken out of its Services before preStop, which is the delay then. Nothing runs preStop
+    // where the command alone starts again.
+    let has_waited = run.may_wait && !restarts;
     if let Some(drain) = &plan.drain
+        && !has_waited
         && drain.delay.is_zero()
         && drain.checks.is_none()
         && let Some(balancer) = &run.balancer
@@ -166,11 +172,8 @@ fn judge_own(case: &Case<'_>, own: &Own, findings: &mut Findings) {
     {
         // A Pod that is deleted is taken out of its Services whatever its probes say; one whose command starts
         // again is not.
-        let restarts = plan.supervision.as_ref();
         let counts = match run.platform {
-            Platform::Kubernetes => {
-                restarts.is_some_and(|restarts| !restarts.restart_on.is_empty())
-            }
+            Platform::Kubernetes => restarts,
             _ => run.balancer.is_some(),
         };
         if counts {

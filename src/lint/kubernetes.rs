@@ -165,6 +165,10 @@ fn container(
     run.restart = spec.get("restartPolicy").and_then(|policy| policy.placed());
     run.restart = run.restart.filter(|policy| policy.value != "Never");
     run.pre_stop = pre_stop(node);
+    // How long a command or a request takes is seldom known.
+    let hook = node.at(&["lifecycle", "preStop"]);
+    let sleeps = hook.and_then(|hook| hook.at(&["sleep", "seconds"])?.number());
+    run.may_wait = hook.is_some_and(|hook| hook.is_map()) && sleeps != Some(0);
     for probe in ["livenessProbe", "startupProbe"] {
         if let Some(node) = node.at(&[probe, key])
             && let Some(time) = seconds(node)

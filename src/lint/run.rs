@@ -119,6 +119,8 @@ pub(crate) struct Run {
     pub(crate) dockerfile: Option<usize>,
     /// How long preStop sleeps at least.
     pub(crate) pre_stop: Option<Placed<Duration>>,
+    /// Something runs before the stop signal, and may take time.
+    pub(crate) may_wait: bool,
     pub(crate) probe_graces: Vec<Timed>,
     /// How long the balancer needs to find out that it is not ready.
     pub(crate) finds_out: Option<Timed>,
@@ -150,6 +152,7 @@ impl Run {
             copies: None,
             dockerfile: None,
             pre_stop: None,
+            may_wait: false,
             probe_graces: Vec::new(),
             finds_out: None,
             balancer: None,
