@@ -159,6 +159,22 @@ impl Server {
     }
 }
 
+/// Whether this variable may say to uWSGI what stops it: by itself, or by a file.
+pub(crate) fn is_uwsgi_variable(name: &str) -> bool {
+    let options = [
+        "DIE_ON_TERM",
+        "EMPEROR",
+        "HOOK_",
+        "INI",
+        "JSON",
+        "XML",
+        "YAML",
+        "YML",
+    ];
+    let option = name.strip_prefix("UWSGI_");
+    option.is_some_and(|option| options.iter().any(|known| option.starts_with(known)))
+}
+
 fn is_uwsgi_file(word: &str) -> bool {
     let kinds = ["ini", "xml", "yaml", "yml", "json", "emperor"];
     kinds.iter().any(|kind| {
@@ -452,6 +468,8 @@ mod tests {
         assert_eq!(name(&["nginx-exporter"]), None);
         assert_eq!(name(&["uwsgi", "--http", ":80"]), Some("uWSGI"));
         assert_eq!(name(&["uwsgi", "--ini", "a.ini"]), None);
+        assert!(is_uwsgi_variable("UWSGI_INI") && is_uwsgi_variable("UWSGI_HOOK_MASTER_START"));
+        assert!(!is_uwsgi_variable("UWSGI_HTTP") && !is_uwsgi_variable("uwsgi_ini"));
         assert_eq!(runner(&["npm", "--silent", "run", "x"]), Some("npm"));
         assert_eq!(runner(&["npm", "install"]), None);
     }

@@ -4,7 +4,7 @@ use super::Case;
 use crate::lint::command;
 use crate::lint::finding::Findings;
 use crate::lint::own::Own;
-use crate::lint::programs::{Effect, Server, base_name};
+use crate::lint::programs::{Effect, Server, base_name, is_uwsgi_variable};
 use crate::lint::rules;
 use crate::lint::run::Platform;
 use crate::lint::shell::{Fate, Text};
@@ -201,10 +201,8 @@ fn server(case: &Case<'_>) -> Option<(&'static Server, crate::lint::place::Spot)
     let first = case.program.first()?;
     let words: Vec<&str> = case.program.iter().map(|word| word.text.as_str()).collect();
     let server = Server::of(&command::of_server(&words))?;
-    // A variable of its own may say it, too.
-    let variables = &case.run.environment.variables;
-    let is_said = variables
-        .iter()
-        .any(|variable| variable.name == "UWSGI_DIE_ON_TERM");
+    // Its options may be variables, too.
+    let mut variables = case.run.environment.variables.iter();
+    let is_said = server.name == "uWSGI" && variables.any(|v| is_uwsgi_variable(&v.name));
     (!is_said).then_some((server, first.at))
 }
