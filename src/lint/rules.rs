@@ -147,9 +147,9 @@ rules! {
         "leave the restart to one of them";
     KILL_MODE "kill-mode" Error:
         "KillMode= bypasses stepdown, or stops nothing",
-        "with control-group, the default, systemd signals stepdown and its program at the same time, so the program \
-         is ending before hooks and drain are done; with process it signals only the first process, and with none \
-         nobody",
+        "with process systemd signals only the first process, and with none nobody; with control-group, the default, it \
+         signals stepdown, where that is the first process, and its program at the same time, so the program is ending \
+         before hooks and drain are done",
         "write KillMode=mixed";
     STEPDOWN_OPTIONS "stepdown-options" Error:
         "stepdown does not take its options",

@@ -127,6 +127,8 @@ pub(crate) struct Run {
     /// What stands in front of it, and how that is known.
     pub(crate) balancer: Option<String>,
     pub(crate) kill_mode: Option<Placed<String>>,
+    /// A command stops it (`ExecStop=`), and the stop signal is for what that leaves.
+    pub(crate) has_stop_command: bool,
     /// The ENTRYPOINT that this one runs in place of.
     pub(crate) replaced: Option<(Words, Spot)>,
 }
@@ -157,6 +159,7 @@ impl Run {
             finds_out: None,
             balancer: None,
             kill_mode: None,
+            has_stop_command: false,
             replaced: None,
         }
     }

@@ -70,6 +70,7 @@ pub(crate) fn run(text: &str, file: usize, name: &str) -> Option<Run> {
     };
     run.restart = last("Restart").filter(|value| value.value != "no").cloned();
     run.kill_mode = last("KillMode").cloned();
+    run.has_stop_command = last("ExecStop").is_some_and(|stop| !program(&stop.value).is_empty());
     run.is_service = last("Type").is_none_or(|kind| kind.value != "oneshot");
     Some(run)
 }
@@ -118,10 +119,13 @@ fn service(text: &str, file: usize) -> Lines {
     lines
 }
 
+/// A command without the signs in front of it.
+fn program(command: &str) -> &str {
+    command.trim_start_matches(['@', '-', ':', '+', '!', '|'])
+}
+
 fn words(start: &Placed<String>) -> Option<Words> {
-    let text = start
-        .value
-        .trim_start_matches(['@', '-', ':', '+', '!', '|']);
+    let text = program(&start.value);
     let names_itself = start.value.len() > text.len()
         && start.value[..start.value.len() - text.len()].contains('@');
     let mut words: Vec<Word> = shlex::split(text)?
@@ -159,6 +163,23 @@ mod tests {
         let grace = run.grace.unwrap();
         assert_eq!(grace.time, Some(Duration::from_secs(90)));
         assert_eq!((grace.at.line, grace.at.column), (9, 16));
+    }
+
+    #[test]
+    fn a_command_that_stops_it_is_taken_back() {
+        for (lines, has_one) in [
+            ("", false),
+            ("ExecStop=/bin/stop\n", true),
+            ("ExecStop=-/bin/stop x\n", true),
+            ("ExecStop=@-/bin/stop stop\n", true),
+            ("ExecStop=/bin/stop\nExecStop=\n", false),
+            ("ExecStop=\nExecStop=+/bin/stop\n", true),
+            ("ExecStop=-\n", false),
+            ("ExecStopPost=/bin/stop\n", false),
+        ] {
+            let run = run(&format!("[Service]\nExecStart=/bin/a\n{lines}"), 0, "a");
+            assert_eq!(run.unwrap().has_stop_command, has_one, "{lines}");
+        }
     }
 
     #[test]

@@ -304,12 +304,13 @@ fn inits(case: &Case<'_>, findings: &mut Findings) {
     kill_mode(case, findings);
 }
 
-/// A mode of systemd by which the program goes on running.
+/// A mode of systemd by which the program goes on running, unless a command stops it.
 fn kill_mode(case: &Case<'_>, findings: &mut Findings) {
     let run = case.run;
     let is_mode = |name: &str| {
         let mode = run.kill_mode.as_ref().filter(|mode| mode.value == name);
-        mode.filter(|_| run.platform == Platform::Systemd && run.is_service)
+        let is_stopped = run.is_service && !run.has_stop_command;
+        mode.filter(|_| run.platform == Platform::Systemd && is_stopped)
     };
     if let Some(mode) = is_mode("process")
         && let Some(shell) = &case.chain.shell

@@ -17,6 +17,8 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
     let signal = match said.map(|said| Signal::parse(said.value.trim())) {
         None => Signal::TERM,
         Some(Ok(signal)) if signal != Signal::KILL && signal != Signal::STOP => signal,
+        // It is meant for what ExecStop= leaves.
+        Some(Ok(Signal::KILL)) if run.has_stop_command => return,
         Some(other) => {
             if let Some(said) = said.filter(|said| !said.value.contains('$')) {
                 let message = match other {
@@ -28,6 +30,10 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
             return;
         }
     };
+    // What the command does is not known.
+    if run.has_stop_command {
+        return;
+    }
     if let Some(own) = &case.own {
         of_stepdown(case, own, signal, findings);
     } else {
