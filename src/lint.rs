@@ -5,6 +5,7 @@ mod command;
 mod compose;
 mod copies;
 mod dockerfile;
+mod dropins;
 mod finding;
 #[cfg(test)]
 pub(crate) mod fuzz;
@@ -132,8 +133,9 @@ impl Lint {
                 }
                 Kind::Unit => {
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    let text = sources.get(*file).map(|source| source.text.clone());
-                    runs.extend(unit::run(&text.unwrap_or_default(), *file, &name));
+                    let files = dropins::with(sources, *file, errors).into_iter();
+                    let texts = files.filter_map(|file| Some((file, &*sources.get(file)?.text)));
+                    runs.extend(unit::run(texts, &name));
                 }
                 Kind::Config => {
                     if is_of_another(sources, *file) {

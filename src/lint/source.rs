@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::dropins;
 use super::finding::{Finding, Findings};
 use super::place::{Placed, Spot};
 use super::rules;
@@ -25,6 +26,8 @@ pub(crate) enum Kind {
     Compose(Rc<Node>),
     Kubernetes(Vec<Rc<Node>>),
     Unit,
+    /// It is judged with its unit, if that is named.
+    DropIn,
     Config,
     /// Read along with another one: a script, `.env`.
     Other,
@@ -246,6 +249,9 @@ fn recognized(path: &Path, text: &str, file: usize) -> Result<Kind, Placed<Strin
     }
     if ends(".service") {
         return Ok(Kind::Unit);
+    }
+    if dropins::unit_of(path).is_some() {
+        return Ok(Kind::DropIn);
     }
     let is_yaml = [".yaml", ".yml", ".json"].into_iter().any(ends);
     if !is_yaml {

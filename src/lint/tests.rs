@@ -34,7 +34,7 @@ fn no_parser_panics_at_a_text_that_ends_early() {
                 let _ = kubernetes::containers(&objects, &objects);
             }
             let _ = Image::read(text, 0, Path::new("/nowhere"));
-            let _ = unit::run(text, 0, "a");
+            let _ = unit::run([(0, text)], "a");
             let _ = Text::read(text).map(|text| format!("{:?}", text.fate()));
         }
     }

@@ -1,4 +1,4 @@
-//! A unit of systemd: its service, and how it is stopped.
+//! A unit of systemd with its drop-ins: its service, and how it is stopped.
 
 use std::time::Duration;
 
@@ -12,9 +12,15 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(90);
 /// The lines of `[Service]`: key, value, and where the value begins.
 type Lines = Vec<(String, Placed<String>)>;
 
-/// The service of a unit, if it has one.
-pub(crate) fn run(text: &str, file: usize, name: &str) -> Option<Run> {
-    let lines = service(text, file);
+/// The service of a unit, if it has one: the texts of its files by their index, the stronger last.
+pub(crate) fn run<'a>(
+    texts: impl IntoIterator<Item = (usize, &'a str)>,
+    name: &str,
+) -> Option<Run> {
+    let mut lines = Lines::new();
+    for (file, text) in texts {
+        read(text, file, &mut lines);
+    }
     let last = |key: &str| {
         let found = lines.iter().rfind(|(known, _)| known == key);
         found.map(|(_, value)| value)
@@ -75,8 +81,8 @@ pub(crate) fn run(text: &str, file: usize, name: &str) -> Option<Run> {
     Some(run)
 }
 
-fn service(text: &str, file: usize) -> Lines {
-    let mut lines: Lines = Vec::new();
+/// Adds the lines of a file to those of the files before it.
+fn read(text: &str, file: usize, lines: &mut Lines) {
     let mut section = "";
     let mut goes_on = false;
     for (index, line) in text.lines().enumerate() {
@@ -116,7 +122,6 @@ fn service(text: &str, file: usize) -> Lines {
         }
         goes_on = more;
     }
-    lines
 }
 
 /// A command without the signs in front of it.
@@ -156,7 +161,7 @@ mod tests {
     fn lines_go_on_and_are_taken_back() {
         let text = "[Unit]\nKillMode=x\n[Service]\nExecStart=/bin/a \\\n# no\n  --b 'c d'\nKillMode=none\nKillMode=\n\
                     TimeoutStopSec=1min 30s\n";
-        let run = run(text, 0, "a").unwrap();
+        let run = run([(0, text)], "a").unwrap();
         let words: Vec<String> = run.command().into_iter().map(|word| word.text).collect();
         assert_eq!(words, ["/bin/a", "--b", "c d"]);
         assert_eq!(run.kill_mode, None);
@@ -177,9 +182,24 @@ mod tests {
             ("ExecStop=-\n", false),
             ("ExecStopPost=/bin/stop\n", false),
         ] {
-            let run = run(&format!("[Service]\nExecStart=/bin/a\n{lines}"), 0, "a");
+            let text = format!("[Service]\nExecStart=/bin/a\n{lines}");
+            let run = run([(0, &*text)], "a");
             assert_eq!(run.unwrap().has_stop_command, has_one, "{lines}");
         }
+    }
+
+    #[test]
+    fn what_a_drop_in_says_counts_and_has_its_place() {
+        let unit = "[Service]\nExecStart=/bin/a\nKillMode=none\nTimeoutStopSec=5\\\n";
+        let first = "KillMode=x\n[Service]\nKillMode=\nTimeoutStopSec=7\n";
+        let second = "[Service]\nExecStart=\nExecStart=/bin/b\n[Install]\nTimeoutStopSec=9\n";
+        let run = run([(0, unit), (1, first), (2, second)], "a").unwrap();
+        assert_eq!(run.command().first().unwrap().text, "/bin/b");
+        assert_eq!((run.at.file, run.at.line), (2, 3));
+        assert_eq!(run.kill_mode, None);
+        let grace = run.grace.unwrap();
+        assert_eq!(grace.time, Some(Duration::from_secs(7)));
+        assert_eq!((grace.at.file, grace.at.line), (1, 4));
     }
 
     #[test]
@@ -188,7 +208,8 @@ mod tests {
             ("TimeoutStopSec=60\nTimeoutSec=5\n", 5),
             ("TimeoutSec=5\nTimeoutStopSec=60\n", 60),
         ] {
-            let run = run(&format!("[Service]\nExecStart=/bin/a\n{lines}"), 0, "a");
+            let text = format!("[Service]\nExecStart=/bin/a\n{lines}");
+            let run = run([(0, &*text)], "a");
             let grace = run.and_then(|run| run.grace).unwrap();
             assert_eq!(grace.time, Some(Duration::from_secs(seconds)), "{lines}");
         }

@@ -77,6 +77,7 @@ mod ladder;
 mod left;
 mod lint;
 mod lint_docker;
+mod lint_units;
 mod listen;
 mod listen_programs;
 mod liveness;
