@@ -262,8 +262,13 @@ impl Reader<'_> {
             run.is_inherited_signal = false;
         }
         run.grace = self.grace(service, at);
-        let init = service.get("init").filter(|init| init.is_true());
-        run.init = init.map(|init| init.at);
+        if let Some(init) = service.get("init") {
+            let known = self.known(init);
+            run.may_have_init = known.is_none();
+            run.init = known
+                .filter(|init| yaml::is_true(&init.value))
+                .map(|init| init.at);
+        }
         run.is_pid1 = service.get("pid").is_none();
         run.restart = self.restart(service);
         self.balancer(&mut run, service);

@@ -109,6 +109,8 @@ pub(crate) struct Run {
     pub(crate) grace: Option<Grace>,
     /// `init: true`.
     pub(crate) init: Option<Spot>,
+    /// `init:` has a value that is not known.
+    pub(crate) may_have_init: bool,
     /// The platform starts it again, and somebody wrote so.
     pub(crate) restart: Option<Placed<String>>,
     /// It goes on until it is stopped.
@@ -148,6 +150,7 @@ impl Run {
             is_inherited_signal: false,
             grace: None,
             init: None,
+            may_have_init: false,
             restart: None,
             is_service: true,
             scripts: Vec::new(),

@@ -15,6 +15,12 @@ const DEEPEST: usize = 100;
 /// How often an alias, or a merge key, may lead on to the next one.
 const FOLLOWED: usize = 20;
 
+/// Whether a text is one of the words for true.
+pub(crate) fn is_true(text: &str) -> bool {
+    let trues = ["true", "yes", "on", "y"];
+    trues.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
 /// A node of the tree.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -53,9 +59,7 @@ impl Node {
 
     /// YAML 1.1's words are taken, too, as compose and Kubernetes take them.
     pub(crate) fn is_true(&self) -> bool {
-        let trues = ["true", "yes", "on", "y"];
-        self.text()
-            .is_some_and(|text| trues.iter().any(|word| text.eq_ignore_ascii_case(word)))
+        self.text().is_some_and(is_true)
     }
 
     /// Whether this tag stands in front of it (`!reset` of compose).

@@ -34,7 +34,8 @@ impl Case<'_> {
             return false;
         }
         let has_init = !self.chain.inits.is_empty() || self.chain.stepdown.is_some();
-        self.run.is_whole && self.run.is_pid1 && self.run.init.is_none() && !has_init
+        let has_init = has_init || self.run.init.is_some() || self.run.may_have_init;
+        self.run.is_whole && self.run.is_pid1 && !has_init
     }
 
     /// Whether a first process that ignores TERM does not stop.
@@ -293,6 +294,7 @@ fn inits(case: &Case<'_>, findings: &mut Findings) {
         && let Some(init) = theirs.words.first().filter(|word| is_init(word))
         && inits.is_empty()
         && run.init.is_none()
+        && !run.may_have_init
     {
         let init = base_name(&init.text);
         let message = format!(
