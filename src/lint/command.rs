@@ -55,6 +55,29 @@ fn is_name_of_init(name: &str) -> bool {
     name == "stepdown" || INITS.iter().any(|(init, _)| *init == name)
 }
 
+/// Whether an init, whose words these are, signals the group of its child, or all that is left after it.
+pub(crate) fn tells_group(words: Option<&[Word]>) -> bool {
+    let mut words = words.unwrap_or_default().iter();
+    let name = words.next().map_or("", |word| base_name(&word.text));
+    if ["dumb-init", "pid1"].contains(&name) {
+        return true;
+    }
+    while let Some(letters) = words.next().and_then(|word| word.text.strip_prefix('-')) {
+        if letters.starts_with('-') {
+            return false;
+        }
+        let value = letters.find(['p', 'e']);
+        if letters[..value.unwrap_or(letters.len())].contains('g') {
+            return true;
+        }
+        // The value is the next word.
+        if value.is_some_and(|at| at + 1 == letters.len()) {
+            words.next();
+        }
+    }
+    false
+}
+
 /// Whether a script may put an init before its arguments.
 fn adds_init(text: &str) -> bool {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
@@ -194,4 +217,33 @@ pub(crate) fn of_server<'a>(words: &[&'a str]) -> Vec<&'a str> {
         _ => 0,
     };
     words.get(skipped..).unwrap_or_default().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inits_that_signal_a_group() {
+        for (line, signals) in [
+            ("tini -- sh", false),
+            ("tini sh -g", false),
+            ("tini -g sh", true),
+            ("/sbin/tini -s -vg -- sh", true),
+            ("tini -e 143 -g -- sh", true),
+            ("tini -p SIGKILL -- sh", false),
+            ("tini -eg -- sh", false),
+            ("catatonit -- sh", false),
+            ("dumb-init sh", true),
+            ("pid1 sh", true),
+        ] {
+            let word = |text: &str| Word {
+                text: text.to_owned(),
+                is_known: true,
+                at: crate::lint::place::Spot::default(),
+            };
+            let words: Vec<Word> = line.split(' ').map(word).collect();
+            assert_eq!(tells_group(Some(&words)), signals, "{line}");
+        }
+    }
 }

@@ -57,7 +57,8 @@ rules! {
     SHELL_STAYS "shell-stays" Error:
         "a shell waits for something else than one program, and has no trap",
         "the stop signal goes to the shell, which does not pass it on; as PID 1 without a trap it does not end on \
-         TERM either, so everything is killed when the grace period is over",
+         TERM either, so everything is killed when the grace period is over; behind an init it ends, and everything is \
+         killed at once",
         "start one program with exec, or put stepdown in front, which signals all of them: stepdown --target group --";
     SCRIPT_WITHOUT_EXEC "script-without-exec" Error:
         "the entrypoint script starts the program without exec",

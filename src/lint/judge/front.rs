@@ -1,5 +1,7 @@
 //! What the container starts with: shells, scripts, runners, inits.
 
+use std::time::Duration;
+
 use super::Case;
 use crate::lint::command::{self, is_init};
 use crate::lint::compose::DEFAULT_GRACE;
@@ -23,19 +25,26 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
 impl Case<'_> {
     /// Nothing is in front of it that would signal others, or wait for them.
     fn is_alone(&self) -> bool {
-        // Whoever wants KILL at once has been told so, and loses nothing by it.
-        let zero = Some(std::time::Duration::ZERO);
-        if self
-            .run
-            .grace
-            .as_ref()
-            .is_some_and(|grace| grace.time == zero)
-        {
-            return false;
-        }
-        let has_init = !self.chain.inits.is_empty() || self.chain.stepdown.is_some();
-        let has_init = has_init || self.run.init.is_some() || self.run.may_have_init;
-        self.run.is_whole && self.run.is_pid1 && !has_init
+        self.has_time() && !self.may_have_init() && self.chain.stepdown.is_none()
+    }
+
+    /// The same, or there are only inits in front of it that signal their own child alone, and end with it.
+    fn is_alone_or_behind_init(&self) -> bool {
+        let is_behind = self.may_have_init() && self.run.is_service && !self.tells_all();
+        self.is_alone() || self.has_time() && is_behind
+    }
+
+    /// What it starts with is PID 1, and gets a signal that is not KILL. Whoever wants KILL at once has been told so, and
+    /// loses nothing by it.
+    fn has_time(&self) -> bool {
+        let grace = self.run.grace.as_ref().map(|grace| grace.time);
+        self.run.is_whole && self.run.is_pid1 && grace != Some(Some(Duration::ZERO))
+    }
+
+    /// An init other than stepdown is there, or it is not known whether one is.
+    fn may_have_init(&self) -> bool {
+        let run = self.run;
+        run.init.is_some() || run.may_have_init || !self.chain.inits.is_empty()
     }
 
     /// Whether a first process that ignores TERM does not stop.
@@ -57,16 +66,16 @@ impl Case<'_> {
         (is_it && has_no_handler(&command::of_server(words), signal, grace)).then_some(signal)
     }
 
-    /// What is left when a shell ends on the signal gets it as well: stepdown asks it, and these inits signal the group.
+    /// What is left when a shell ends on the signal gets it as well: stepdown asks it, and these inits signal the group,
+    /// or all that is left.
     fn tells_all(&self) -> bool {
-        let signals_group = |at: &usize| {
-            let option = self.words.get(at + 1).map(|word| word.text.as_str());
-            let name = self.words.get(*at).map(|word| base_name(&word.text));
-            name == Some("dumb-init") || option == Some("-g")
-        };
+        let signals_group = |at: &usize| command::tells_group(self.words.get(*at..));
+        // That of tini's -g.
+        let mut variables = self.run.environment.variables.iter();
         self.own.is_some()
             || self.chain.stepdown.is_some()
             || self.chain.inits.iter().any(signals_group)
+            || variables.any(|variable| variable.name == "TINI_KILL_PROCESS_GROUP")
     }
 
     fn words_of(&self, at: usize) -> Option<&Words> {
@@ -99,7 +108,7 @@ fn shell(case: &Case<'_>, findings: &mut Findings) {
         _ => Sh::Unknown,
     };
     let fate = text.fate();
-    if case.is_alone()
+    if case.is_alone_or_behind_init()
         && case.run.is_service
         && let Some((what, _)) = waits_for(&fate)
     {
@@ -119,6 +128,8 @@ fn shell(case: &Case<'_>, findings: &mut Findings) {
             findings.add(&rules::SIGNAL_NOT_TAKEN, line.at, message);
         }
         Fate::Last(program) if sh != Sh::Replaces => {
+            // It loses nothing where it is killed.
+            let dies = has_no_handler(&shell_texts(program), Signal::TERM, Duration::ZERO);
             let program = program.first().map_or("", |word| word.text.as_str());
             let program = base_name(program);
             if is_broken(&line.text) || case.tells_all() {
@@ -129,7 +140,11 @@ fn shell(case: &Case<'_>, findings: &mut Findings) {
                     words.key
                 );
                 findings.add(&rules::SHELL_FORM, words.at, message);
-            } else if sh == Sh::Dash && case.is_alone() && case.run.is_service {
+            } else if sh == Sh::Dash
+                && case.is_alone_or_behind_init()
+                && case.run.is_service
+                && !(dies && case.may_have_init())
+            {
                 let message = format!(
                     "{}: the sh of this image stays in front of {program}",
                     words.key
@@ -187,7 +202,7 @@ fn script(case: &Case<'_>, findings: &mut Findings) {
         }
     };
     let fate = commands.fate();
-    if case.is_alone()
+    if case.is_alone_or_behind_init()
         && let Some((what, start)) = waits_for(&fate)
     {
         let message = format!("{}: {what}", script.path);
