@@ -18,6 +18,7 @@ mod place;
 mod programs;
 pub(crate) mod rules;
 mod run;
+mod runners;
 mod shell;
 mod source;
 mod tell;

@@ -233,27 +233,6 @@ fn seconds_of(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(number.checked_mul(factor)?))
 }
 
-/// What runs a program through a shell, by npm's script of package.json.
-pub(crate) fn runner(words: &[&str]) -> Option<&'static str> {
-    let (first, rest) = words.split_first()?;
-    let rest: Vec<&str> = rest
-        .iter()
-        .copied()
-        .filter(|word| !word.starts_with('-'))
-        .collect();
-    let verb = rest.first().copied().unwrap_or_default();
-    match base_name(first) {
-        "npm" => ["start", "run", "run-script"]
-            .contains(&verb)
-            .then_some("npm"),
-        "pnpm" => ["start", "run"].contains(&verb).then_some("pnpm"),
-        "yarn" => ["start", "run", "dev", "serve"]
-            .contains(&verb)
-            .then_some("yarn"),
-        _ => None,
-    }
-}
-
 /// The last part of a path.
 pub(crate) fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
@@ -470,8 +449,6 @@ mod tests {
         assert_eq!(name(&["uwsgi", "--ini", "a.ini"]), None);
         assert!(is_uwsgi_variable("UWSGI_INI") && is_uwsgi_variable("UWSGI_HOOK_MASTER_START"));
         assert!(!is_uwsgi_variable("UWSGI_HTTP") && !is_uwsgi_variable("uwsgi_ini"));
-        assert_eq!(runner(&["npm", "--silent", "run", "x"]), Some("npm"));
-        assert_eq!(runner(&["npm", "install"]), None);
     }
 
     #[test]

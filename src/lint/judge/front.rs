@@ -8,9 +8,10 @@ use crate::lint::compose::DEFAULT_GRACE;
 use crate::lint::dockerfile::is_broken;
 use crate::lint::finding::Findings;
 use crate::lint::place::Spot;
-use crate::lint::programs::{Sh, base_name, has_no_handler, runner};
+use crate::lint::programs::{Sh, base_name, has_no_handler};
 use crate::lint::rules;
 use crate::lint::run::{Platform, Word, Words};
+use crate::lint::runners::runner;
 use crate::lint::shell::{self, Fate, Text};
 use crate::words::signal::Signal;
 
