@@ -2,9 +2,11 @@
 //!
 //! Whatever is not understood makes the whole text unknown, and nothing is said about it.
 
+mod names;
 mod reader;
 mod tokens;
 
+use names::{CLOSING, IDLE, SHORT, is_well_known};
 use reader::Reader;
 use tokens::tokens;
 
@@ -13,6 +15,8 @@ use tokens::tokens;
 pub(crate) struct Text {
     pieces: Vec<Piece>,
     functions: Vec<String>,
+    /// A file is read in (`source`), a text run (`eval`) or an alias given: a name may be a function or an alias then.
+    defines_names: bool,
     /// How often there is an `exec PROGRAM` by which the shell itself is replaced, in a branch or a function, too.
     execs: usize,
     /// How many words have arguments of the script or their number in them.
@@ -82,21 +86,6 @@ pub(crate) enum Fate<'a> {
     Unknown,
 }
 
-/// Commands that are over soon, or are none of their own.
-const SHORT: [&str; 56] = [
-    ".", ":", "[", "[[", "alias", "awk", "break", "cat", "cd", "chgrp", "chmod", "chown",
-    "command", "continue", "cp", "curl", "date", "echo", "eval", "exit", "export", "false", "find",
-    "git", "grep", "head", "jq", "kill", "ln", "local", "ls", "make", "mkdir", "mv", "printf",
-    "pwd", "read", "readonly", "return", "rm", "sed", "set", "shift", "sort", "source", "tar",
-    "test", "touch", "tr", "trap", "true", "type", "umask", "unset", "wget", "which",
-];
-
-/// Those of them that only end a line.
-const CLOSING: [&str; 6] = [":", "echo", "exit", "false", "printf", "true"];
-
-/// Commands that keep a container alive, and do nothing else.
-const IDLE: [&str; 2] = ["sleep", "tail"];
-
 impl Text {
     /// Reads a line or a script; `None` where it is not understood.
     pub(crate) fn read(text: &str) -> Option<Self> {
@@ -137,9 +126,19 @@ impl Text {
     /// Whether this is a program of its own that may run for long.
     fn is_program(&self, piece: &Piece) -> bool {
         let name = piece.program().first().map_or("", |word| &word.text);
-        let is_function = self.functions.iter().any(|function| function == name);
         let is_simple = piece.kind == Kind::Simple && !piece.is_piped;
-        is_simple && !name.is_empty() && name != "wait" && !SHORT.contains(&name) && !is_function
+        is_simple
+            && !name.is_empty()
+            && name != "wait"
+            && !SHORT.contains(&name)
+            && !self.may_be_function(name)
+    }
+
+    /// Whether a name may be that of a function or an alias. Those of files that are read in are not known.
+    fn may_be_function(&self, name: &str) -> bool {
+        let is_bare = !name.contains(['/', '$', '`']);
+        let is_defined = self.functions.iter().any(|function| function == name);
+        is_defined || self.defines_names && is_bare && !is_well_known(name)
     }
 
     /// The program that is waited for before what closes the line.

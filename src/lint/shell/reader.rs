@@ -62,6 +62,8 @@ pub(super) struct Reader {
     began: bool,
     /// The next word is the file of a redirection.
     redirects: bool,
+    /// The words are the names that `alias` gives.
+    gives_alias: bool,
     /// Within `[[ ... ]]`.
     in_test: bool,
     /// The word behind `for`, `case` or `function` is no command.
@@ -126,6 +128,11 @@ impl Reader {
             }
             return self.keep(text, start);
         }
+        if self.gives_alias
+            && let Some((name, _)) = text.split_once('=')
+        {
+            self.text.functions.push(name.to_owned());
+        }
         if let Some(Open::Case { in_pattern: true }) = self.open.last() {
             if text == "esac" {
                 return self.close(|open| matches!(open, Open::Case { .. }));
@@ -152,6 +159,10 @@ impl Reader {
         self.at_command = false;
         match text {
             "exec" => self.last_was_exec = true,
+            "." | "source" | "eval" | "alias" => {
+                self.text.defines_names = true;
+                self.gives_alias = text == "alias";
+            }
             "trap" => {
                 self.text.has_trap = true;
                 self.text.has_inner_trap |= !self.open.is_empty();
@@ -255,6 +266,7 @@ impl Reader {
 
     fn operator(&mut self, operator: &str) -> Option<()> {
         self.last_was_exec = false;
+        self.gives_alias = false;
         if self.in_test {
             return Some(());
         }

@@ -104,6 +104,18 @@ fn lines_and_scripts() {
         ),
         // That is the program, and the other one is beside it.
         ("cron & node x", "last node x"),
+        // It may be a function or an alias that nobody has read.
+        (". ./lib.sh\nmain \"$@\"", "unknown"),
+        ("[ -e a ] && source a\nlog x\nrun", "unknown"),
+        ("if a; then\n . ./lib.sh\nfi\nmain", "unknown"),
+        ("eval \"$(a init)\"\nmain", "unknown"),
+        (". ./lib.sh; main; exit $?", "unknown"),
+        ("alias run=exec\nrun node x", "unknown"),
+        ("alias node='exec node'\nnode x", "unknown"),
+        (". ./lib.sh\nnode x", "last node x"),
+        (". ./lib.sh\n./main", "last ./main"),
+        (". ./lib.sh\n\"$@\"", "last $@"),
+        ("alias run=exec\ngunicorn a", "last gunicorn a"),
         ("# exec x\nrun \\\n  it # y", "last run it"),
         ("diff <(a) <(b)", "last diff <(a) <(b)"),
         ("run `a b` ${x:-'y'}", "last run `a b` ${x:-'y'}"),

@@ -1,0 +1,4 @@
+#!/bin/bash
+. /usr/local/lib/app.sh
+log "starting"
+main "$@"
