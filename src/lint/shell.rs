@@ -6,7 +6,7 @@ mod names;
 mod reader;
 mod tokens;
 
-use names::{CLOSING, IDLE, SHORT, is_well_known};
+use names::{CLOSING, IDLE, NEVER_FAILS, SHORT, is_well_known};
 use reader::Reader;
 use tokens::tokens;
 
@@ -37,6 +37,12 @@ struct Piece {
     /// What follows is no sign that this was over soon: on the same line (`;`, `||`, `&& exit`), or it takes the exit
     /// status (`$?`).
     is_followed: bool,
+    /// It depends on the command before: `&&` or `||` stands in front of it.
+    is_conditional: bool,
+    /// What follows belongs to the same list or pipeline.
+    is_joined: bool,
+    /// The script may be over by it: it has `exit`, `exec` or what is not known in it.
+    may_end: bool,
 }
 
 impl Piece {
@@ -97,17 +103,39 @@ impl Text {
         reader.end()
     }
 
-    /// The arguments of each `sleep` at the top that is waited for, up to a command that may end it all.
+    /// The arguments of each `sleep` at the top that is waited for in any case: none that depends on another command
+    /// (`a && sleep 5`), and none behind a command that may end the script.
     pub(crate) fn sleeps(&self) -> Vec<&str> {
-        let waited = self
-            .pieces
-            .iter()
-            .filter(|piece| !piece.is_background && !piece.is_piped);
-        let sleeps = waited.filter_map(|piece| match piece.words.as_slice() {
-            [name, time] if name.text.rsplit('/').next() == Some("sleep") => Some(&*time.text),
-            _ => None,
-        });
-        sleeps.collect()
+        let mut sleeps = Vec::new();
+        let mut stops_on_failure = false;
+        for (index, piece) in self.pieces.iter().enumerate() {
+            let mut words = piece.words.iter().map(|word| word.text.as_str());
+            let name = words.next().unwrap_or_default();
+            let is_sleep = name.rsplit('/').next() == Some("sleep");
+            let is_certain = !piece.is_conditional && !piece.is_piped;
+            if let [_, time] = piece.words.as_slice()
+                && is_sleep
+                && is_certain
+                && !self.is_in_background(index)
+            {
+                sleeps.push(&*time.text);
+            }
+            stops_on_failure |= name == "set" && words.any(is_errexit);
+            let may_fail =
+                piece.kind != Kind::Function && !is_sleep && !NEVER_FAILS.contains(&name);
+            let may_end = piece.kind != Kind::Function && piece.may_end;
+            if may_end || stops_on_failure && may_fail {
+                break;
+            }
+        }
+        sleeps
+    }
+
+    /// Whether the list of which this piece is a part ends with `&`.
+    fn is_in_background(&self, index: usize) -> bool {
+        let mut list = self.pieces.iter().skip(index);
+        let end = list.find(|piece| !piece.is_joined);
+        end.is_some_and(|piece| piece.is_background)
     }
 
     /// Where the last trap for TERM begins, if that is `trap '' TERM`.
@@ -211,6 +239,12 @@ impl Text {
             Kind::Function | Kind::Compound => Fate::Unknown,
         }
     }
+}
+
+/// Whether this argument of `set` makes a command that fails the last one: `-e`, `-eu`, `-o errexit`.
+fn is_errexit(word: &str) -> bool {
+    let letters = word.strip_prefix('-').unwrap_or_default();
+    word == "errexit" || !letters.starts_with('-') && letters.contains('e')
 }
 
 /// The words behind `exec` and its options.

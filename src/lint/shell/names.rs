@@ -14,6 +14,12 @@ pub(super) const SHORT: [&str; 56] = [
 /// Those of them that only end a line.
 pub(super) const CLOSING: [&str; 6] = [":", "echo", "exit", "false", "printf", "true"];
 
+/// Those after which a script with `set -e` goes on.
+pub(super) const NEVER_FAILS: [&str; 7] = [":", "echo", "export", "printf", "set", "trap", "true"];
+
+/// Those that may end the script, or run what is not known.
+pub(super) const ENDING: [&str; 6] = [".", "eval", "exec", "exit", "return", "source"];
+
 /// Commands that keep a container alive, and do nothing else.
 pub(super) const IDLE: [&str; 2] = ["sleep", "tail"];
 

@@ -1,5 +1,6 @@
 //! Divides the words and operators of a text for a shell into the commands at its top.
 
+use super::names::ENDING;
 use super::tokens::{Token, has_arguments};
 use super::{Kind, Piece, Text, Word};
 
@@ -157,6 +158,8 @@ impl Reader {
             return Some(());
         }
         self.at_command = false;
+        let is_function = self.text.functions.iter().any(|name| name == text);
+        self.piece.may_end |= is_function || ENDING.contains(&text) || text.contains(['$', '`']);
         match text {
             "exec" => self.last_was_exec = true,
             "." | "source" | "eval" | "alias" => {
@@ -326,6 +329,8 @@ impl Reader {
         let mut piece = std::mem::take(&mut self.piece);
         piece.is_background = operator == "&";
         piece.is_piped |= pipes;
+        let is_list = ["&&", "||"].contains(&operator);
+        piece.is_joined = pipes || is_list;
         piece.is_followed |= [";", "||"].contains(&operator);
         let mut words = piece.words.iter().map(|word| word.text.as_str());
         let exits = words.next() == Some("exit");
@@ -339,6 +344,7 @@ impl Reader {
             self.text.pieces.push(piece);
         }
         self.piece.is_piped = pipes;
+        self.piece.is_conditional = is_list;
         self.at_command = true;
         self.redirects = false;
     }

@@ -127,3 +127,36 @@ fn lines_and_scripts() {
         assert_eq!(fate(text), expected, "{text}");
     }
 }
+
+#[test]
+fn sleeps_that_are_certain() {
+    for (text, expected) in [
+        ("sleep 10; curl x; sleep 5", &["10", "5"][..]),
+        ("/bin/sleep 10 && nginx -s quit\nsleep 5", &["10", "5"]),
+        ("sleep 60 || true", &["60"]),
+        ("curl a/drain || sleep 60", &[]),
+        ("[ -e /slow ] && sleep 45; nginx -s quit", &[]),
+        ("[ -e a ] &&\n  sleep 45\nsleep 3", &["3"]),
+        ("a | sleep 5; sleep 6", &["6"]),
+        ("sleep 5 & wait; sleep 6", &["6"]),
+        ("sleep 60 && a & wait", &[]),
+        ("sleep 1; exit 0; sleep 60", &["1"]),
+        ("[ -e a ] && exit 0; sleep 60", &[]),
+        ("if a; then exit 0; fi; sleep 60", &[]),
+        ("if a; then b; fi; sleep 60", &["60"]),
+        ("while pgrep a; do sleep 1; done; sleep 60", &["60"]),
+        ("case $1 in a) exec b;; esac; sleep 60", &[]),
+        ("a || { b; exit 1; }; sleep 60", &[]),
+        ("exec a; sleep 60", &[]),
+        (". ./lib.sh; sleep 60", &[]),
+        ("$A; sleep 60", &[]),
+        ("f() { exit; }; sleep 1; f; sleep 60", &["1"]),
+        ("set -e; sleep 1; curl x; sleep 60", &["1"]),
+        ("set -eu; echo a; sleep 60", &["60"]),
+        ("set -u; curl x; sleep 60", &["60"]),
+        ("sleep 1 2", &[]),
+    ] {
+        let read = Text::read(text).unwrap();
+        assert_eq!(read.sleeps(), expected, "{text}");
+    }
+}
