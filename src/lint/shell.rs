@@ -8,7 +8,7 @@ mod tokens;
 
 use names::{CLOSING, IDLE, NEVER_FAILS, SHORT, is_well_known};
 use reader::Reader;
-use tokens::tokens;
+use tokens::{tokens, without_substitutions};
 
 /// A text for a shell, divided into the commands at its top.
 #[derive(Debug, Default)]
@@ -160,6 +160,7 @@ impl Text {
             && name != "wait"
             && !SHORT.contains(&name)
             && !self.may_be_function(name)
+            && is_program_name(name)
     }
 
     /// Whether a name may be that of a function or an alias. Those of files that are read in are not known.
@@ -239,6 +240,14 @@ impl Text {
             Kind::Function | Kind::Compound => Fate::Unknown,
         }
     }
+}
+
+/// Whether a first word is that of a program. What the shell puts in may be `exec`, or words before the program; the
+/// arguments of the script are a program, and so is what has a path.
+fn is_program_name(name: &str) -> bool {
+    let is_arguments = ["$@", "$*", "${@}", "${*}"].contains(&name);
+    let is_plain = !name.contains(['$', '`']);
+    is_plain || is_arguments || without_substitutions(name).contains('/')
 }
 
 /// Whether this argument of `set` makes a command that fails the last one: `-e`, `-eu`, `-o errexit`.

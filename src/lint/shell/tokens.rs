@@ -265,6 +265,25 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
+/// What is left of a word without what the shell puts in.
+pub(super) fn without_substitutions(word: &str) -> String {
+    let mut plain = String::new();
+    let mut at = 0;
+    while let Some(rest) = word.get(at..)
+        && let Some(first) = rest.chars().next()
+    {
+        let length = match first {
+            '$' | '`' => substitution(rest, 0).unwrap_or(rest.len()),
+            other => {
+                plain.push(other);
+                other.len_utf8()
+            }
+        };
+        at += length;
+    }
+    plain
+}
+
 /// Whether a word has `$@`, `$1`, `$#` or their like in it, in braces, too.
 pub(super) fn has_arguments(text: &str) -> bool {
     let mut signs = text.match_indices('$');

@@ -1,0 +1,2 @@
+#!/bin/sh
+${WRAPPER:-exec} node server.js
