@@ -157,7 +157,7 @@ impl Lint {
                 judge_stage(stage, findings);
                 if !is_used {
                     let mut run = stage.run(Platform::Image, "the image".to_owned(), stage.at());
-                    run.scripts = stage.scripts(&run.command(), sources);
+                    stage.read_scripts(&mut run, sources);
                     if !run.known.is_some_and(|known| known.is_windows) {
                         runs.push(run);
                     }
@@ -257,7 +257,7 @@ fn with_image(container: Container, stage: &Stage, sources: &mut Sources) -> Run
     run.known = image.known;
     run.copies = image.copies;
     run.dockerfile = image.dockerfile;
-    run.scripts = stage.scripts(&run.command(), sources);
+    stage.read_scripts(&mut run, sources);
     run
 }
 

@@ -254,7 +254,7 @@ impl Reader<'_> {
         self.command(&mut run, service);
         self.mounts(&mut run, service);
         if let Some(stage) = stage {
-            run.scripts = stage.scripts(&run.command(), self.sources);
+            stage.read_scripts(&mut run, self.sources);
         }
         self.environment(&mut run.environment, service);
         if let Some(signal) = service.get("stop_signal") {

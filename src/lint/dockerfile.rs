@@ -1,18 +1,17 @@
 //! A Dockerfile: what each of its stages starts, with which signal it is stopped, and what is copied into it.
 
+mod scripts;
+
 use std::path::Path;
 use std::rc::Rc;
 
 use parse_dockerfile::{Command, Flag, Instruction, Source as CopySource, UnescapedString};
 
-use super::command::SHELLS;
-use super::copies::{CopiedFile, Copies, Found, From, absolute};
+use super::copies::{CopiedFile, Copies, From, absolute};
 use super::interpolate::{Lookup, interpolate};
 use super::place::{Lines, Placed, Spot};
-use super::programs::{Known, base_name};
-use super::run::{Environment, Platform, Run, Script, Variable, Word, Words};
-use super::shell;
-use super::source::Sources;
+use super::programs::Known;
+use super::run::{Environment, Platform, Run, Variable, Word, Words};
 
 /// A stage, with all that it has from the stages before it.
 #[derive(Clone, Debug)]
@@ -314,63 +313,6 @@ impl Stage {
     pub(crate) fn at(&self) -> Spot {
         self.at
     }
-
-    /// The scripts among the first words, where they are here and are for a shell.
-    pub(crate) fn scripts(&self, words: &[Word], sources: &mut Sources) -> Vec<Rc<Script>> {
-        let mut scripts = Vec::new();
-        let mut is_behind_shell = false;
-        for word in words.iter().take(6) {
-            let path = word.text.as_str();
-            if path.starts_with('-') || path.contains(' ') || path.is_empty() {
-                continue;
-            }
-            let was_behind_shell = is_behind_shell;
-            is_behind_shell = SHELLS.contains(&base_name(path));
-            let find = |path: &str| self.copies.find(path, &self.workdir);
-            // A shell looks for its script in the working directory before it looks in PATH.
-            let here = (was_behind_shell && !path.contains('/')).then(|| format!("./{path}"));
-            let Some(found) = here.and_then(|here| find(&here)).or_else(|| find(path)) else {
-                continue;
-            };
-            let (text, at) = match found {
-                // The place is that of its first line, below the COPY.
-                Found::Text(text, at) => (text, at),
-                Found::File(file) => {
-                    let Some(file) = sources.beside(&file) else {
-                        continue;
-                    };
-                    let text = sources.get(file).map(|source| source.text.clone());
-                    let at = Spot {
-                        file,
-                        line: 1,
-                        column: 1,
-                    };
-                    (text.unwrap_or_default(), at)
-                }
-            };
-            if is_for_a_shell(&text, path) {
-                scripts.push(Rc::new(Script {
-                    path: path.to_owned(),
-                    commands: shell::Text::read(&text),
-                    text,
-                    at,
-                }));
-            }
-        }
-        scripts
-    }
-}
-
-fn is_for_a_shell(text: &str, path: &str) -> bool {
-    let first = text.lines().next().unwrap_or_default();
-    let Some(program) = first.strip_prefix("#!") else {
-        return path.ends_with(".sh");
-    };
-    let shells = SHELLS;
-    let mut words = program
-        .split([' ', '/', '\t'])
-        .filter(|word| !word.is_empty());
-    words.any(|word| shells.contains(&word))
 }
 
 fn of_arguments(arguments: &[(String, Option<String>)], name: &str) -> Lookup {

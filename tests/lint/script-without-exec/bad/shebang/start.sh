@@ -1,0 +1,2 @@
+#!/usr/bin/env -S tini -- sh
+server --port 80
