@@ -92,6 +92,9 @@ pub(crate) enum Fate<'a> {
     Unknown,
 }
 
+/// What a shell waits for at `wait`.
+const JOBS: &str = "jobs in the background";
+
 impl Text {
     /// Reads a line or a script; `None` where it is not understood.
     pub(crate) fn read(text: &str) -> Option<Self> {
@@ -170,16 +173,35 @@ impl Text {
         is_defined || self.defines_names && is_bare && !is_well_known(name)
     }
 
-    /// The program that is waited for before what closes the line.
-    fn before_the_end(&self) -> Option<&[Word]> {
+    /// What is waited for before what closes the line or the script: a program, or jobs.
+    fn before_the_end(&self) -> Fate<'_> {
         let closes = |piece: &&Piece| {
             let name = piece.words.first().map_or("", |word| word.text.as_str());
             piece.kind == Kind::Simple && CLOSING.contains(&name)
         };
         let mut pieces = self.pieces.iter().rev();
-        let before = pieces.find(|piece| !closes(piece))?;
-        let is_waited_for = before.is_followed && !before.is_background;
-        (is_waited_for && self.is_program(before)).then_some(&*before.words)
+        let before = pieces.find(|piece| !closes(piece));
+        let Some(before) = before.filter(|before| !before.is_background) else {
+            return Fate::Unknown;
+        };
+        if let [first, ..] = before.words.as_slice()
+            && first.text == "wait"
+            && !before.is_piped
+        {
+            // One that is over soon is no server: `cp a b & wait; exit`.
+            let is_job = |piece: &Piece| {
+                piece.is_background && (piece.kind != Kind::Simple || self.is_program(piece))
+            };
+            return if self.pieces.iter().any(is_job) {
+                Fate::Stays(JOBS, first.start)
+            } else {
+                Fate::Unknown
+            };
+        }
+        if before.is_followed && self.is_program(before) {
+            return Fate::InFront(&before.words);
+        }
+        Fate::Unknown
     }
 
     /// Whether it replaces itself by its arguments at the end.
@@ -221,13 +243,9 @@ impl Text {
                 }
                 Fate::Stays("a pipeline", start)
             }
-            Kind::Simple if name == "wait" && in_background => {
-                Fate::Stays("jobs in the background", start)
-            }
+            Kind::Simple if name == "wait" && in_background => Fate::Stays(JOBS, start),
             Kind::Simple if name.is_empty() || name == "wait" => Fate::Unknown,
-            Kind::Simple if CLOSING.contains(&name) => {
-                self.before_the_end().map_or(Fate::Unknown, Fate::InFront)
-            }
+            Kind::Simple if CLOSING.contains(&name) => self.before_the_end(),
             Kind::Simple if !self.is_program(last) => Fate::Unknown,
             Kind::Simple if IDLE.contains(&name) => {
                 let mut pieces = self.pieces.iter();

@@ -1,0 +1,5 @@
+#!/bin/bash
+./first &
+./second &
+wait -n
+exit $?

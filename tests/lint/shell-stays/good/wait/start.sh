@@ -1,0 +1,6 @@
+#!/bin/bash
+trap "kill $(jobs -p)" TERM
+./first &
+./second &
+wait -n
+exit $?
