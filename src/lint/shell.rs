@@ -6,7 +6,7 @@ mod names;
 mod reader;
 mod tokens;
 
-use names::{CLOSING, IDLE, NEVER_FAILS, SHORT, is_well_known};
+use names::{CLOSING, IDLE, NEVER_FAILS, SHORT, WAITING, is_well_known};
 use reader::Reader;
 use tokens::{tokens, without_substitutions};
 
@@ -92,7 +92,7 @@ pub(crate) enum Fate<'a> {
     Unknown,
 }
 
-/// What a shell waits for at `wait`.
+/// What a shell waits for at `wait` and `fg`.
 const JOBS: &str = "jobs in the background";
 
 impl Text {
@@ -160,7 +160,7 @@ impl Text {
         let is_simple = piece.kind == Kind::Simple && !piece.is_piped;
         is_simple
             && !name.is_empty()
-            && name != "wait"
+            && !WAITING.contains(&name)
             && !SHORT.contains(&name)
             && !self.may_be_function(name)
             && is_program_name(name)
@@ -185,7 +185,7 @@ impl Text {
             return Fate::Unknown;
         };
         if let [first, ..] = before.words.as_slice()
-            && first.text == "wait"
+            && WAITING.contains(&&*first.text)
             && !before.is_piped
         {
             // One that is over soon is no server: `cp a b & wait; exit`.
@@ -243,8 +243,8 @@ impl Text {
                 }
                 Fate::Stays("a pipeline", start)
             }
-            Kind::Simple if name == "wait" && in_background => Fate::Stays(JOBS, start),
-            Kind::Simple if name.is_empty() || name == "wait" => Fate::Unknown,
+            Kind::Simple if WAITING.contains(&name) && in_background => Fate::Stays(JOBS, start),
+            Kind::Simple if name.is_empty() || WAITING.contains(&name) => Fate::Unknown,
             Kind::Simple if CLOSING.contains(&name) => self.before_the_end(),
             Kind::Simple if !self.is_program(last) => Fate::Unknown,
             Kind::Simple if IDLE.contains(&name) => {

@@ -3,12 +3,13 @@
 use crate::lint::programs::Server;
 
 /// Commands that are over soon, or are none of their own.
-pub(super) const SHORT: [&str; 56] = [
-    ".", ":", "[", "[[", "alias", "awk", "break", "cat", "cd", "chgrp", "chmod", "chown",
-    "command", "continue", "cp", "curl", "date", "echo", "eval", "exit", "export", "false", "find",
-    "git", "grep", "head", "jq", "kill", "ln", "local", "ls", "make", "mkdir", "mv", "printf",
-    "pwd", "read", "readonly", "return", "rm", "sed", "set", "shift", "sort", "source", "tar",
-    "test", "touch", "tr", "trap", "true", "type", "umask", "unset", "wget", "which",
+pub(super) const SHORT: [&str; 59] = [
+    ".", ":", "[", "[[", "alias", "awk", "bg", "break", "cat", "cd", "chgrp", "chmod", "chown",
+    "command", "continue", "cp", "curl", "date", "disown", "echo", "eval", "exit", "export",
+    "false", "find", "git", "grep", "head", "jobs", "jq", "kill", "ln", "local", "ls", "make",
+    "mkdir", "mv", "printf", "pwd", "read", "readonly", "return", "rm", "sed", "set", "shift",
+    "sort", "source", "tar", "test", "touch", "tr", "trap", "true", "type", "umask", "unset",
+    "wget", "which",
 ];
 
 /// Those of them that only end a line.
@@ -19,6 +20,9 @@ pub(super) const NEVER_FAILS: [&str; 7] = [":", "echo", "export", "printf", "set
 
 /// Those that may end the script, or run what is not known.
 pub(super) const ENDING: [&str; 6] = [".", "eval", "exec", "exit", "return", "source"];
+
+/// Those by which the shell waits for what it has started.
+pub(super) const WAITING: [&str; 2] = ["fg", "wait"];
 
 /// Commands that keep a container alive, and do nothing else.
 pub(super) const IDLE: [&str; 2] = ["sleep", "tail"];

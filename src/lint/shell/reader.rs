@@ -65,6 +65,8 @@ pub(super) struct Reader {
     redirects: bool,
     /// The words are the names that `alias` gives.
     gives_alias: bool,
+    /// The next word is `-p` of `time`.
+    skips_option: bool,
     /// Within `[[ ... ]]`.
     in_test: bool,
     /// The word behind `for`, `case` or `function` is no command.
@@ -113,6 +115,9 @@ impl Reader {
         next: Option<&Token>,
     ) -> Option<()> {
         if std::mem::take(&mut self.redirects) {
+            return Some(());
+        }
+        if std::mem::take(&mut self.skips_option) {
             return Some(());
         }
         if self.in_test {
@@ -181,6 +186,16 @@ impl Reader {
         reason = "whether it is one, and whether it was understood"
     )]
     fn reserved(&mut self, text: &str, start: usize, next: Option<&Token>) -> Option<Option<()>> {
+        // What stands behind it is the command, unless it has options of the program.
+        if text == "time" {
+            let option = match next {
+                Some(Token::Word { text, .. }) => Some(text).filter(|text| text.starts_with('-')),
+                _ => None,
+            };
+            self.skips_option = option.is_some_and(|option| option == "-p");
+            let is_keyword = option.is_none() || self.skips_option;
+            return is_keyword.then_some(Some(()));
+        }
         if matches!(next, Some(Token::Operator("("))) && !is_assignment(text) {
             // A function, whose body follows.
             if self.open.is_empty() {

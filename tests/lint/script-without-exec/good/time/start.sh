@@ -1,0 +1,2 @@
+#!/bin/bash
+time exec node server.js

@@ -1,0 +1,5 @@
+#!/bin/bash
+set -m
+./server &
+./prepare
+fg %1
