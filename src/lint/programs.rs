@@ -217,20 +217,28 @@ pub(crate) fn slept<'a>(mut times: impl Iterator<Item = &'a str>) -> Option<Dura
     })
 }
 
-/// A time as `sleep` takes it, in whole numbers.
+/// A time as `sleep` takes it, with decimals or without.
 fn seconds_of(text: &str) -> Option<Duration> {
-    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    let (number, unit) = match text.find(|c: char| !is_number(c)) {
         Some(at) => text.split_at(at),
         None => (text, "s"),
     };
-    let number: u64 = digits.parse().ok()?;
-    let factor = match unit {
+    let factor: u32 = match unit {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
         _ => return None,
     };
-    Some(Duration::from_secs(number.checked_mul(factor)?))
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let seconds: u64 = match whole {
+        "" if !decimals.is_empty() => 0,
+        _ => whole.parse().ok()?,
+    };
+    let rest: f64 = format!("0.{decimals}0").parse().ok()?;
+    let rest = Duration::try_from_secs_f64(rest * f64::from(factor)).ok()?;
+    let seconds = seconds.checked_mul(u64::from(factor))?;
+    Some(Duration::from_secs(seconds).saturating_add(rest))
 }
 
 /// The last part of a path.
@@ -449,6 +457,15 @@ mod tests {
         assert_eq!(name(&["uwsgi", "--ini", "a.ini"]), None);
         assert!(is_uwsgi_variable("UWSGI_INI") && is_uwsgi_variable("UWSGI_HOOK_MASTER_START"));
         assert!(!is_uwsgi_variable("UWSGI_HTTP") && !is_uwsgi_variable("uwsgi_ini"));
+    }
+
+    #[test]
+    fn times_of_sleep() {
+        let millis = |text| seconds_of(text).map(|time| time.as_millis());
+        let times = ["2.5", ".5", "1.", "0.5m", "2h"].map(millis);
+        assert_eq!(times, [2500, 500, 1000, 30_000, 7_200_000].map(Some));
+        let none = ["", ".", "1.2.3", "1x", "infinity"].map(millis);
+        assert_eq!(none, [None; 5]);
     }
 
     #[test]
