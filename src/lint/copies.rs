@@ -1,10 +1,10 @@
-//! What a Dockerfile copies into the image from beside it: from the path in the image to the file here.
+//! What a Dockerfile copies into the image: from the path in the image to the file here, if it is here.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::place::Spot;
 
-/// All `COPY` and `ADD` of an image that copy from its context.
+/// All `COPY` and `ADD` of an image.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Copies {
     pub(crate) context: PathBuf,
@@ -25,6 +25,8 @@ pub(crate) enum From {
     Path(String),
     /// A here-document.
     Text(String, Spot),
+    /// Something of another stage, of an image or of the network, by its path there.
+    Elsewhere(String),
 }
 
 /// A file that was found.
@@ -34,26 +36,53 @@ pub(crate) enum Found {
     Text(String, Spot),
 }
 
+/// What a copy has at a path.
+enum There {
+    Found(Found),
+    /// A file that is not here, in place of one from before.
+    Unknown,
+    Nothing,
+}
+
 impl Copies {
-    /// What is at this path of the image.
+    /// What is at this path of the image; `None` also where the last copy to it is of a file that is not known.
     pub(crate) fn find(&self, path: &str, workdir: &str) -> Option<Found> {
         let has_directory = path.contains('/');
         let path = absolute(path, workdir);
-        self.all.iter().rev().find_map(|copy| {
-            let tail = if has_directory {
-                tail(&path, &copy.to)
-            } else {
-                // It is looked for in PATH.
-                let name = path.rsplit('/').next()?;
-                tail(&format!("{}/{name}", parent_in_path(copy)?), &copy.to)
-            };
-            let tail = tail?;
-            match &copy.from {
-                From::Text(text, at) if tail.is_empty() => Some(Found::Text(text.clone(), *at)),
-                From::Text(..) => None,
-                From::Path(from) => self.file(from, &tail, copy.is_into),
-            }
-        })
+        let copies = self.all.iter().rev();
+        let mut there = copies.map(|copy| self.there(copy, &path, has_directory));
+        match there.find(|there| !matches!(there, There::Nothing))? {
+            There::Found(found) => Some(found),
+            There::Unknown | There::Nothing => None,
+        }
+    }
+
+    fn there(&self, copy: &CopiedFile, path: &str, has_directory: bool) -> There {
+        let tail = if has_directory {
+            tail(path, &copy.to)
+        } else {
+            // It is looked for in PATH.
+            let name = path.rsplit('/').next();
+            let in_path = name.zip(parent_in_path(copy));
+            in_path.and_then(|(name, parent)| tail(&format!("{parent}/{name}"), &copy.to))
+        };
+        let Some(tail) = tail else {
+            return There::Nothing;
+        };
+        let found = match &copy.from {
+            From::Text(text, at) if tail.is_empty() => Some(Found::Text(text.clone(), *at)),
+            From::Path(from) => self.file(from, &tail, copy.is_into),
+            From::Text(..) | From::Elsewhere(_) => None,
+        };
+        let is_this = match &copy.from {
+            From::Path(from) | From::Elsewhere(from) => is_this(from, &tail, copy.is_into),
+            From::Text(..) => false,
+        };
+        match found {
+            Some(found) => There::Found(found),
+            None if is_this => There::Unknown,
+            None => There::Nothing,
+        }
     }
 
     fn file(&self, from: &str, tail: &str, is_into: bool) -> Option<Found> {
@@ -79,6 +108,18 @@ impl Copies {
             return None;
         };
         file.is_file().then_some(Found::File(file))
+    }
+}
+
+/// Whether the file that is copied has this name, as far as its own name says. What a directory has in it is not known,
+/// and it counts as having no file of the name: most directories of another stage have the same files as here.
+fn is_this(from: &str, tail: &str, is_into: bool) -> bool {
+    let name = from.trim_end_matches('/').rsplit('/').next();
+    let name = name.unwrap_or_default();
+    match tail {
+        "" => !is_into,
+        // The target may be a directory that is there, without a `/` at its end.
+        _ => name == tail || is_one_of(name, tail),
     }
 }
 
@@ -176,5 +217,34 @@ mod tests {
         assert!(!find("../run.sh", "/entry", false, "/entry"));
         assert!(!find(".", "/app", true, "/app/../../run.sh"));
         assert!(!find("run.sh", "/app/", true, "run.sh"));
+    }
+
+    #[test]
+    fn the_last_copy_to_a_path_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("run.sh"), "").unwrap();
+        let copy = |from: From, to: &str, is_into| CopiedFile {
+            from,
+            to: to.to_owned(),
+            is_into,
+        };
+        let own = copy(From::Path("run.sh".to_owned()), "/app/run.sh", false);
+        let finds = |from: From, to: &str, is_into| {
+            let copies = Copies {
+                context: directory.path().to_owned(),
+                all: vec![own.clone(), copy(from, to, is_into)],
+            };
+            copies.find("/app/run.sh", "/").is_some()
+        };
+        let there = |path: &str| From::Elsewhere(path.to_owned());
+        assert!(!finds(there("/out/fixed.sh"), "/app/run.sh", false));
+        assert!(!finds(there("/out/run.sh"), "/app/", true));
+        assert!(!finds(there("/out/run.sh"), "/app", false));
+        assert!(!finds(there("/out/*.sh"), "/app/", true));
+        assert!(finds(there("/out/other.sh"), "/app/", true));
+        assert!(finds(there("/out"), "/app", false));
+        assert!(finds(there("/out/run.sh"), "/elsewhere", false));
+        let gone = From::Path("made/run.sh".to_owned());
+        assert!(!finds(gone, "/app/run.sh", false));
     }
 }

@@ -196,9 +196,7 @@ impl Stage {
         to: &UnescapedString<'_>,
         lines: &Lines<'_>,
     ) {
-        if flags.iter().any(|flag| flag.name.value == "from") {
-            return;
-        }
+        let is_from = flags.iter().any(|flag| flag.name.value == "from");
         let (to, is_known) = self.put_in(&to.value);
         if !is_known {
             return;
@@ -209,10 +207,12 @@ impl Stage {
             let from = match source {
                 CopySource::Path(path) => {
                     let (path, is_known) = self.put_in(&path.value);
-                    if !is_known || path.contains(['?', '[']) || path.contains("://") {
-                        continue;
+                    let is_here = is_known && !path.contains(['?', '[']) && !path.contains("://");
+                    if is_here && !is_from {
+                        From::Path(path)
+                    } else {
+                        From::Elsewhere(path)
                     }
-                    From::Path(path)
                 }
                 CopySource::HereDoc(text) => {
                     From::Text(text.value.to_string(), lines.spot(text.span.start))
