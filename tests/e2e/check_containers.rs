@@ -246,6 +246,28 @@ fn a_container_that_never_ran_proves_nothing() {
     ended.code(0).said("All promises held.").nothing_left();
 }
 
+/// A program writes its line before its engine calls the container running.
+#[test]
+fn a_container_that_is_not_called_running_at_once_is_waited_for() {
+    need!(docker::available());
+    let dir = tempfile::tempdir().expect("a directory");
+    let (here, name) = (dir.path().display(), Name::new());
+    let late = format!(
+        "[ \"$1\" = ps ] && [ -e {here}/ready ] && mkdir {here}/late 2>/dev/null && exit; exec docker \"$@\""
+    );
+    let mut command = run(&name, &["--rm", "--detach"], ["hanging-handler", "clean"]);
+    let script = format!(
+        "trap 'docker stop {0}; exit 0' TERM; \"$@\"; : > {here}/ready; echo ready; while :; do sleep 0.1; done",
+        name.0
+    );
+    command.splice(0..0, ["sh", "-c", &script, "sh"].map(OsString::from));
+    let named = format!("--container={}", name.0);
+    let options = [&named, "--within=50s", "--expect-exit=0"];
+    let ended = client(dir.path(), &late, &options, &command);
+    ended.code(0).said("All promises held.").nothing_left();
+    assert!(dir.path().join("late").exists());
+}
+
 #[test]
 fn a_container_that_was_there_before_is_nobody_s_to_remove() {
     need!(docker::available());

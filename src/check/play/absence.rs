@@ -2,11 +2,18 @@
 //! before the stop, as the absence of what never was there proves nothing; and at the end, when what is left is
 //! removed.
 
+use std::time::{Duration, Instant};
+
 use crate::check::fact::{Fact, LeftProcess, What};
 use crate::check::play::RunInProgress;
 use crate::check::play::conductor::Conductor;
 use crate::check::play::containers::{Containers, Engine};
 use crate::drain::look::listening;
+
+/// How long an engine may take to call a container running after the program in it has begun, and how often it is asked
+/// meanwhile.
+const NOTED_IN: Duration = Duration::from_secs(2);
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 impl Conductor {
     /// The containers that run before the start. If `check` is asked to end meanwhile, there is nothing to
@@ -29,19 +36,30 @@ impl RunInProgress<'_> {
             let idle = ports.filter(|port| !listened.values().any(|other| other == *port));
             self.history.idle_ports = idle.copied().collect();
         }
+        let until = Instant::now() + NOTED_IN;
+        while self.is_absent(conductor)
+            && Instant::now() < until
+            // Such a run is not judged.
+            && conductor.interrupted == self.interrupted
+        {
+            conductor.wait([None; 3], Some(Instant::now() + AGAIN_AFTER));
+        }
+    }
+
+    /// Notes which of the named containers do not run, and says whether there are any.
+    fn is_absent(&mut self, conductor: &mut Conductor) -> bool {
         // A first request to end is obeyed when this is known, and a second one gives it up.
         let (inherited, enough) = (conductor.inherited, self.interrupted + 2);
         let mut read = |from, until| conductor.read_all(from, until, &mut |asked| asked >= enough);
-        match self
-            .check
-            .containers
-            .absent(&mut Engine::new(inherited, &mut read))
-        {
+        let mut engine = Engine::new(inherited, &mut read);
+        match self.check.containers.absent(&mut engine) {
             Ok(absent) => self.history.absent = absent,
             Err(why) => {
                 self.history.impossible.get_or_insert(why);
+                return false;
             }
         }
+        !self.history.absent.is_empty()
     }
 
     /// Removes the containers that are left. A first signal that asks `check` to end is answered with a
