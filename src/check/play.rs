@@ -7,6 +7,7 @@ pub(crate) mod containers;
 pub(crate) mod in_flight;
 mod kill_all;
 mod load;
+mod ports;
 mod replacing;
 mod request;
 pub(crate) mod stage;
@@ -46,11 +47,15 @@ impl Conductor {
         offset: Option<Duration>,
         told: &mut dyn FnMut(&Fact),
     ) -> History {
-        let taken = |port: &&u16| !stage::is_free(**port);
-        if let Some(port) = variant.promise.ports.iter().find(taken) {
-            let why =
-                format!("port {port} is taken before the start: whose it is cannot be told apart");
-            return impossible(why);
+        match ports::taken(&variant.promise.ports) {
+            Ok(taken) => {
+                if let Some(port) = taken.first() {
+                    return impossible(format!(
+                        "port {port} is taken before the start: whose it is cannot be told apart"
+                    ));
+                }
+            }
+            Err(why) => return impossible(why),
         }
         match self.running(&check.containers) {
             Ok(running) if running.is_empty() => {}

@@ -388,7 +388,7 @@ fn unprivileged() -> Result<(), String> {
 }
 
 /// A directory that everybody may enter.
-fn reachable() -> tempfile::TempDir {
+pub(crate) fn reachable() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     let all = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(dir.path(), all).expect("our own directory");

@@ -34,6 +34,7 @@ mod check_ends;
 mod check_gallery;
 mod check_options;
 mod check_page;
+mod check_ports;
 mod check_programs;
 mod check_replace;
 mod check_signals;

@@ -6,7 +6,6 @@
 //! started here.
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::containers::{self, Containers, Engine};
 use super::kill_all::{kill_all, stop_all};
+use super::ports;
 use crate::check::fact;
 use crate::check::fact::{Fact, What};
 use crate::drive::{World, drive};
@@ -108,9 +108,7 @@ impl Stage<'_> {
             let at = at.saturating_add(offset);
             // Before what is left gets TERM: afterwards there is no process to look at.
             if matches!(record, Record::ChildExited { .. }) {
-                for port in self.ports.iter().filter(|port| !is_free(**port)) {
-                    tell(ends, at, What::PortTaken(*port));
-                }
+                self.look_at_ports(ends, at);
                 tell(ends, at, What::Looked(look::descendants()));
             }
             send(ends, &fact::fact(at, record));
@@ -125,6 +123,18 @@ impl Stage<'_> {
         };
         world.kernel.leave();
         0
+    }
+
+    /// Tells which of the ports that must be free are not.
+    fn look_at_ports(&self, ends: &Ends, at: Duration) {
+        match ports::taken(self.ports) {
+            Ok(taken) => {
+                for port in taken {
+                    tell(ends, at, What::PortTaken(port));
+                }
+            }
+            Err(why) => send(ends, &Fact::new(at, What::Impossible, why)),
+        }
     }
 
     fn impossible(&self, ends: &Ends, text: &str) -> u8 {
@@ -157,21 +167,6 @@ fn send(ends: &Ends, fact: &Fact) {
             Err(_) => return,
         }
     }
-}
-
-/// Whether a server could listen on the port on all addresses. Connections in TIME_WAIT do not count:
-/// they do not prevent a restarted server from listening.
-pub(crate) fn is_free(port: u16) -> bool {
-    let all: [SocketAddr; 2] = [
-        (Ipv4Addr::UNSPECIFIED, port).into(),
-        (Ipv6Addr::UNSPECIFIED, port).into(),
-    ];
-    // std sets SO_REUSEADDR. A machine without IPv6 has no port of it that could be taken.
-    let taken = |address| match TcpListener::bind(address) {
-        Ok(_) => false,
-        Err(error) => error.kind() == std::io::ErrorKind::AddrInUse,
-    };
-    !all.into_iter().any(taken)
 }
 
 /// The real world. Processes are looked at before they are signalled, and all are killed when `check` has
