@@ -47,32 +47,14 @@ impl Conductor {
         offset: Option<Duration>,
         told: &mut dyn FnMut(&Fact),
     ) -> History {
-        match ports::taken(&variant.promise.ports) {
-            Ok(taken) => {
-                if let Some(port) = taken.first() {
-                    return impossible(format!(
-                        "port {port} is taken before the start: whose it is cannot be told apart"
-                    ));
-                }
+        if let Err(why) = self.look_before_start(check, variant) {
+            if self.interrupted == 0 {
+                return impossible(why);
             }
-            Err(why) => return impossible(why),
-        }
-        match self.running(&check.containers) {
-            Ok(running) if running.is_empty() => {}
-            Ok(running) => {
-                let names: Vec<_> = running.into_iter().map(|left| left.command).collect();
-                let names = names.join(", ");
-                return impossible(format!(
-                    "before the start there is {names}: whose it is cannot be told apart"
-                ));
-            }
-            Err(_) if self.interrupted > 0 => {
-                return History {
-                    interrupted: true,
-                    ..History::default()
-                };
-            }
-            Err(why) => return impossible(why),
+            return History {
+                interrupted: true,
+                ..History::default()
+            };
         }
         let id_file = match check.containers.id_file() {
             Ok(id_file) => id_file,

@@ -4,8 +4,13 @@
 use std::net::TcpListener;
 
 use crate::check::reachable;
+use crate::support::net::free_port;
 use crate::support::skipped::skip;
 use crate::support::{Stepdown, binary};
+
+fn check(options: &[&str]) -> Stepdown {
+    Stepdown::new().args(["check"]).args(options)
+}
 
 /// Such a user may not have the port, whether it is free or not.
 #[test]
@@ -32,4 +37,32 @@ fn a_port_below_1024_is_seen_by_an_ordinary_user() {
     ended.code(125).nothing_left();
     let why = format!("port {port} is taken before the start");
     assert!(ended.stdout.contains(&why), "{}", ended.told());
+}
+
+/// It would answer in place of the program.
+#[test]
+fn a_server_that_is_there_already_cannot_stand_in_for_the_program() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port();
+    let why = format!("port {port} is taken before the start");
+    for host in ["127.0.0.1", "localhost"] {
+        let asked = format!("--in-flight=http://{host}:{port}/");
+        let ended = check(&[&asked]).shell("echo started").run();
+        ended.code(125).nothing_left();
+        assert!(ended.stdout.contains(&why), "{}", ended.told());
+    }
+    let free = free_port();
+    let listen = format!("--listen=127.0.0.1:{free}");
+    let asked = format!("--replace-url=http://127.0.0.1:{port}/");
+    let replace = ["--replace", "--ready-when=notify", &listen, &asked];
+    let ended = check(&replace).shell("echo started").run();
+    ended.code(125).nothing_left();
+    assert!(ended.stdout.contains(&why), "{}", ended.told());
+    // Whoever has the port of --listen keeps the run from its start by itself, and on another address it does not matter.
+    let listen = format!("--listen=127.0.0.2:{port}");
+    let asked = format!("--in-flight=http://127.0.0.2:{port}/");
+    let ended = check(&["--after=20s", &listen, &asked])
+        .shell("exit 3")
+        .run();
+    ended.code(1).said("runs: broken").nothing_left();
 }

@@ -5,9 +5,10 @@
 use std::time::{Duration, Instant};
 
 use crate::check::fact::{Fact, LeftProcess, What};
-use crate::check::play::RunInProgress;
+use crate::check::options::{Check, Variant};
 use crate::check::play::conductor::Conductor;
-use crate::check::play::containers::{Containers, Engine};
+use crate::check::play::containers::Engine;
+use crate::check::play::{RunInProgress, ports};
 use crate::drain::look::listening;
 
 /// How long an engine may take to call a container running after the program in it has begun, and how often it is asked
@@ -16,13 +17,51 @@ const NOTED_IN: Duration = Duration::from_secs(2);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 impl Conductor {
-    /// The containers that run before the start. If `check` is asked to end meanwhile, there is nothing to
-    /// stop yet.
-    pub(super) fn running(&mut self, containers: &Containers) -> Result<Vec<LeftProcess>, String> {
+    /// Sees that nothing is there yet of what is promised to be gone at the end, and nobody that would answer the
+    /// requests in place of the command.
+    ///
+    /// # Errors
+    /// Something is there, or it cannot be found out. If `check` is asked to end meanwhile, there is nothing to stop
+    /// yet.
+    pub(super) fn look_before_start(
+        &mut self,
+        check: &Check,
+        variant: &Variant,
+    ) -> Result<(), String> {
+        let wanted = [&variant.promise.ports[..], &asked_ports(check, variant)].concat();
+        if let Some(port) = ports::taken(&wanted)?.first() {
+            return Err(format!(
+                "port {port} is taken before the start: whose it is cannot be told apart"
+            ));
+        }
         let inherited = self.inherited;
         let mut read = |from, until| self.read_all(from, until, &mut |interrupted| interrupted > 0);
-        containers.running(&mut Engine::new(inherited, &mut read))
+        let running = check
+            .containers
+            .running(&mut Engine::new(inherited, &mut read))?;
+        if running.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = running.into_iter().map(|left| left.command).collect();
+        Err(format!(
+            "before the start there is {}: whose it is cannot be told apart",
+            names.join(", ")
+        ))
     }
+}
+
+/// The ports of this machine that the requests go to, except those that stepdown itself opens for the command: whoever
+/// has one of these already keeps the run from its start.
+fn asked_ports(check: &Check, variant: &Variant) -> Vec<u16> {
+    let load = check.replace.as_ref().map(|replace| &replace.request);
+    let servers = check.request.iter().chain(load).map(|asked| &asked.server);
+    let local = servers.filter(|server| server.is_loopback());
+    let is_opened = |port: &u16| {
+        let mut sockets = variant.plan.sockets.iter();
+        sockets.any(|socket| socket.port() == Some(*port))
+    };
+    let ports = local.map(|server| server.port);
+    ports.filter(|port| !is_opened(port)).collect()
 }
 
 impl RunInProgress<'_> {
