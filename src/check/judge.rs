@@ -166,10 +166,28 @@ fn impossible(history: &History) -> Option<String> {
     if history.ended().is_none() {
         return Some("the run was cut off before its end".to_owned());
     }
+    if let Some(asked) = foreign_stop(history) {
+        return Some(format!(
+            "the stop began before check asked for it ({asked})"
+        ));
+    }
     // Nobody has asked for a stop then, however the command has ended.
     let has_no_command = |fact: &&Fact| matches!(fact.what, What::StopCommand { ran: false, .. });
     let mut facts = history.facts.iter();
     facts.find(has_no_command).map(|fact| fact.text.clone())
+}
+
+/// A stop that check has not asked for, as it was told: nothing was looked at before it, and no request was open. One that
+/// is never ready is stopped by us.
+fn foreign_stop(history: &History) -> Option<&str> {
+    let never_ready = |fact: &Fact| matches!(fact.what, What::StartFailed { .. });
+    let is_ours = history.sent.is_some()
+        || history.never_ready.is_some()
+        || history.facts.iter().any(never_ready);
+    history.asked().filter(|_| !is_ours)?;
+    let is_asked = |fact: &&Fact| fact.what == What::StopAsked;
+    let asked = history.facts.iter().find(is_asked)?;
+    Some(asked.text.as_str())
 }
 
 fn summary(history: &History) -> String {

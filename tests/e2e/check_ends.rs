@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 
+use crate::support::net::free_port;
 use crate::support::skipped::skip;
 use crate::support::{Stepdown, binary, wait_until};
 
@@ -101,4 +102,17 @@ fn an_interrupt_is_heard_while_an_engine_does_not_answer() {
     ended.code(125).nothing_left();
     let why = "containers cannot be looked at: docker: its answer was not waited for";
     assert!(ended.stdout.contains(why), "{}", ended.told());
+}
+
+/// Nothing was looked at before it, and no request was open.
+#[test]
+fn a_stop_that_somebody_else_asks_for_proves_nothing() {
+    let asked = format!("--in-flight=http://127.0.0.1:{}/", free_port());
+    let ended = check(&["--after=100s", &asked])
+        .shell("trap 'exit 0' TERM; kill $PPID; while :; do sleep 0.1; done")
+        .run();
+    ended.code(125).said("check: could not be checked");
+    let why = "the stop began before check asked for it (stopping: TERM from ";
+    assert!(ended.stdout.contains(why), "{}", ended.told());
+    ended.nothing_left();
 }

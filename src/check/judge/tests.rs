@@ -43,6 +43,7 @@ pub(super) fn history(facts: Vec<Fact>) -> History {
     ];
     History {
         facts: start.into_iter().chain(facts).collect(),
+        sent: Some(Duration::from_millis(10)),
         ..History::default()
     }
 }
@@ -80,6 +81,18 @@ fn what_was_not_there_before_proves_nothing() {
     assert_eq!(judge(&history, &promise()).held(), Held::Unknown);
     history.facts.push(fact(21, What::PortTaken(8080)));
     assert_eq!(held(&history, &promise(), "port-free"), Some(Held::No));
+}
+
+#[test]
+fn a_stop_that_somebody_else_asked_for_proves_nothing() {
+    let mut history = history(vec![fact(20, exited(0)), fact(21, What::Ended)]);
+    history.sent = None;
+    let verdict = judge(&history, &promise());
+    assert_eq!(verdict.held(), Held::Unknown);
+    assert_eq!(verdict.fate, Fate::Impossible);
+    // One that is never ready is stopped by check, too.
+    history.never_ready = Some((Duration::from_millis(9), "told".to_owned()));
+    assert_eq!(judge(&history, &promise()).held(), Held::No);
 }
 
 #[test]
