@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use crate::check::reachable;
 use crate::support::net::free_port;
 use crate::support::skipped::skip;
-use crate::support::{Stepdown, binary};
+use crate::support::{Stepdown, binary, need};
 
 fn check(options: &[&str]) -> Stepdown {
     Stepdown::new().args(["check"]).args(options)
@@ -65,4 +65,34 @@ fn a_server_that_is_there_already_cannot_stand_in_for_the_program() {
         .shell("exit 3")
         .run();
     ended.code(1).said("runs: broken").nothing_left();
+}
+
+/// KILL ends a process at once, and its memory is given back before its sockets are closed.
+#[test]
+fn a_port_is_free_once_all_that_were_killed_are_gone() {
+    need!(binary::installed("/usr/bin/python3"));
+    let port = free_port();
+    let script = format!(
+        "import os, signal, socket\n\
+         signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+         listener = socket.create_server(('127.0.0.1', {port}))\n\
+         here, there = os.pipe()\n\
+         for _ in range(3):\n    \
+             if os.fork() == 0:\n        \
+                 memory = b'x' * (128 << 20)\n        \
+                 os.write(there, b'.')\n        \
+                 while True: signal.pause()\n\
+         told = 0\n\
+         while told < 3: told += len(os.read(here, 3))\n\
+         print('ready', flush=True)\n\
+         while True: signal.pause()\n"
+    );
+    let freed = format!("--port-free={port}");
+    let kill = ["--allow-kill", "--grace=200ms", "--within=60s"];
+    let ended = check(&["--ready-line=ready", &freed])
+        .args(kill)
+        .child(["/usr/bin/python3", "-c", &script])
+        .run();
+    ended.code(0).said("All promises held.").nothing_left();
+    assert!(!ended.stdout.contains("port-free"), "{}", ended.told());
 }

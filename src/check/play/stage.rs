@@ -101,14 +101,26 @@ impl Stage<'_> {
             main: None,
             beside: None,
         };
+        let mut was_killed = false;
         let mut audience = |at: Duration, record: &Record| {
             if let Some(endpoint) = &endpoint {
                 endpoint.tell(at, record);
             }
             let at = at.saturating_add(offset);
-            // Before what is left gets TERM: afterwards there is no process to look at.
-            if matches!(record, Record::ChildExited { .. }) {
+            let is_exit = matches!(record, Record::ChildExited { .. });
+            was_killed |= matches!(
+                record,
+                Record::Step {
+                    signal: Some(Signal::KILL),
+                    ..
+                }
+            );
+            // KILL goes to the whole tree, and the others that have the socket may still be dying.
+            if is_exit && !was_killed || matches!(record, Record::Ended(_)) && was_killed {
                 self.look_at_ports(ends, at);
+            }
+            // Before what is left gets TERM: afterwards there is no process to look at.
+            if is_exit {
                 tell(ends, at, What::Looked(look::descendants()));
             }
             send(ends, &fact::fact(at, record));
