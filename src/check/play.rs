@@ -78,10 +78,19 @@ fn impossible(why: String) -> History {
     }
 }
 
-/// A line of the command's output without colours and other control characters, cut where it is too long.
+/// A line of the command's output without colours and other control characters.
+fn plain(line: &str) -> String {
+    strip_ansi_escapes::strip_str(line.replace('\t', "    "))
+}
+
+/// The same, cut where it is too long.
 fn readable(line: &str) -> String {
-    let plain = strip_ansi_escapes::strip_str(line.replace('\t', "    "));
-    plain.chars().take(LINE_LENGTH).collect()
+    plain(line).chars().take(LINE_LENGTH).collect()
+}
+
+/// Whether a line holds this text, as it was written or as it is shown.
+fn holds(line: &str, wanted: Option<&str>) -> bool {
+    wanted.is_some_and(|wanted| line.contains(wanted) || plain(line).contains(wanted))
 }
 
 /// How far the run is.
@@ -264,18 +273,20 @@ impl<'a> RunInProgress<'a> {
     }
 
     fn read_output(&mut self) {
-        let wanted = self.check.moment.line.as_deref();
+        let wanted = self.check.moment.line.as_deref().filter(|_| !self.ready);
         let mut seen = false;
         let lines = &mut self.last_lines;
         self.output.read(|line| {
             let text = String::from_utf8_lossy(line);
-            seen |= wanted.is_some_and(|wanted| text.contains(wanted));
+            seen |= holds(&text, wanted);
             if lines.len() == LINES {
                 lines.pop_front();
             }
             lines.push_back(readable(&text));
         });
-        if seen && !self.ready {
+        // A prompt has no end of line.
+        seen |= holds(&String::from_utf8_lossy(&self.output.rest), wanted);
+        if seen {
             self.ready = true;
             self.note_ready();
         }

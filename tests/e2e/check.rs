@@ -191,6 +191,23 @@ fn readiness_is_a_promise() {
     ended.code(1).said("runs: broken").said("    oops");
 }
 
+/// Colours may stand in the middle of it, and a prompt has no end of line.
+#[test]
+fn a_ready_line_is_what_a_reader_sees() {
+    for (line, printed) in [
+        (
+            "ready on port",
+            "printf '\\033[32mready\\033[0m on port\\n'",
+        ),
+        ("console>", "printf 'starting\\nconsole> '"),
+    ] {
+        let ended = check(&["--expect-exit=TERM", "--ready-line", line])
+            .shell(&format!("{printed}; exec sleep 1000"))
+            .run();
+        ended.code(0).said("All promises held.").nothing_left();
+    }
+}
+
 #[test]
 fn kill_may_be_allowed() {
     let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
