@@ -96,3 +96,38 @@ fn a_port_is_free_once_all_that_were_killed_are_gone() {
     ended.code(0).said("All promises held.").nothing_left();
     assert!(!ended.stdout.contains("port-free"), "{}", ended.told());
 }
+
+#[test]
+fn a_sweep_shows_whether_anybody_listened() {
+    let port = free_port();
+    let freed = format!("--port-free={port}");
+    let offsets = ["--offsets=1ms..2ms/1ms", "--expect-exit=TERM"];
+    let ended = check(&[&freed])
+        .args(offsets)
+        .shell("exec sleep 1000")
+        .run();
+    ended.code(0).said("All promises held in 2 runs.");
+    ended.nothing_left().said(&format!(
+        "port-free: not judged: nobody listened on port {port} before the stop either"
+    ));
+    // One run shows it: there the signal comes once somebody listens, which takes a program its time.
+    let command = [
+        binary::gallery().as_os_str().to_owned(),
+        "requests".into(),
+        "clean".into(),
+        port.to_string().into(),
+    ];
+    let is_shown = [1, 4, 16].into_iter().any(|seconds| {
+        let ended = check(&[&freed, "--expect-exit=0,TERM"])
+            .args([format!(
+                "--offsets=1ms..{}ms/{}ms",
+                seconds * 1000 + 1,
+                seconds * 1000
+            )])
+            .child(&command)
+            .run();
+        ended.code(0).nothing_left();
+        !ended.stdout.contains("not judged")
+    });
+    assert!(is_shown);
+}

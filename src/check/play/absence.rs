@@ -65,15 +65,15 @@ fn asked_ports(check: &Check, variant: &Variant) -> Vec<u16> {
 }
 
 impl RunInProgress<'_> {
-    /// Not in a sweep: the first signals come before there is anything.
+    /// What each run of a sweep had: its first signals come before there is anything, and containers are not looked for.
     pub(super) fn look_before(&mut self, conductor: &mut Conductor) {
-        if self.offset.is_some() {
-            return;
-        }
         if let Some(listened) = listening("/proc/self/net") {
             let ports = self.variant.promise.ports.iter();
             let idle = ports.filter(|port| !listened.values().any(|other| other == *port));
             self.history.idle_ports = idle.copied().collect();
+        }
+        if self.offset.is_some() {
+            return;
         }
         let until = Instant::now() + NOTED_IN;
         while self.is_absent(conductor)

@@ -213,19 +213,31 @@ fn broken(text: &mut String, variant: &str, runs: &[&JudgedRun], layout: Layout)
     }
 }
 
-/// Where all promises held: those of which nothing can be said, each once.
+/// Where all promises held: those that were judged in no run of a variant, each once.
 fn not_judged(text: &mut String, result: &CheckResult, layout: Layout) {
-    let findings = result.runs.iter().flat_map(|run| &run.verdict.findings);
     let mut told = Vec::new();
-    for finding in findings.filter(|finding| finding.held == Held::NotJudged) {
-        let line = format!("{}: not judged: {}", finding.promise, finding.happened);
-        if !told.contains(&line) {
-            let before = if told.is_empty() { "\n" } else { "" };
-            text.push_str(before);
-            layout.write(text, "", &line);
-            told.push(line);
+    for run in &result.runs {
+        for finding in &run.verdict.findings {
+            if finding.held != Held::NotJudged || is_kept(result, run.variant, finding) {
+                continue;
+            }
+            let line = format!("{}: not judged: {}", finding.promise, finding.happened);
+            if !told.contains(&line) {
+                let before = if told.is_empty() { "\n" } else { "" };
+                text.push_str(before);
+                layout.write(text, "", &line);
+                told.push(line);
+            }
         }
     }
+}
+
+/// Whether another run of the variant has kept what this one could not show.
+fn is_kept(result: &CheckResult, variant: usize, wanted: &Finding) -> bool {
+    let runs = result.runs.iter().filter(|run| run.variant == variant);
+    let mut others = runs.flat_map(|run| &run.verdict.findings);
+    let name = (wanted.promise, &wanted.promised);
+    others.any(|other| other.held == Held::Yes && (other.promise, &other.promised) == name)
 }
 
 fn headline(finding: &Finding, variant: &str, times: usize, runs: usize) -> String {
