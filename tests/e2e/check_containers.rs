@@ -137,6 +137,12 @@ fn a_container_without_its_client_is_found_and_removed() {
     need!(docker::available());
     let name = Name::new();
     let command = run(&name, &["--rm"], ["hanging-handler", "broken"]);
+    // Something that runs the client may stand in front of it.
+    let in_front = ["env", "A=b", "timeout", "1000"].map(OsString::from);
+    let ended = checked(&["--within=2s"], &[&in_front[..], &command].concat());
+    ended.code(1).nothing_left();
+    ended.said(&format!("  happened: 1 left behind: container {}", name.0));
+    assert!(!name.is_there(), "it has been removed");
     let ended = checked(&["--within=2s"], &command);
     ended.code(1).said("no-kill: broken").nothing_left();
     ended.said(&format!("  happened: 1 left behind: container {}", name.0));

@@ -1,6 +1,8 @@
 //! Containers that a run leaves behind: those that were named, and those that the command itself starts
 //! with docker, podman or compose. They are listed and removed with the client of their engine.
 
+mod prefix;
+
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -249,6 +251,18 @@ fn chosen(text: &str, is_meant: impl Fn(&str, &str) -> bool) -> Vec<(String, Lef
 
 /// What a command starts, and with which client; `None` when it is no client of an engine.
 fn started(command: &[OsString]) -> Option<(Vec<OsString>, Starts)> {
+    let (in_front, kept) = prefix::in_front(command);
+    let (client, mut starts) = started_by_client(command.get(in_front..)?)?;
+    match &mut starts {
+        Starts::Nothing => {}
+        Starts::One { options_at } => *options_at += in_front,
+        Starts::Project { list } => *list = [&kept[..], list].concat(),
+    }
+    Some(([kept, client].concat(), starts))
+}
+
+/// The same without anything in front.
+fn started_by_client(command: &[OsString]) -> Option<(Vec<OsString>, Starts)> {
     let word = |at: usize| command.get(at).and_then(|word| word.to_str()).unwrap_or("");
     let program = Path::new(command.first()?)
         .file_name()
@@ -389,6 +403,14 @@ mod tests {
                 "podman container run web",
                 "podman container run --cidfile=/id web",
             ),
+            (
+                "env -u A B=c docker run web",
+                "env -u A B=c docker run --cidfile=/id web",
+            ),
+            (
+                "nohup setsid -w timeout -k 1 60 nice -n 5 docker run web",
+                "nohup setsid -w timeout -k 1 60 nice -n 5 docker run --cidfile=/id web",
+            ),
         ] {
             assert_eq!(told(command), expected);
         }
@@ -398,6 +420,8 @@ mod tests {
             "docker run --cidfile=/other web",
             "./run docker run",
             "docker compose up",
+            "env",
+            "timeout docker run",
         ] {
             assert_eq!(told(alone), alone);
         }
@@ -415,6 +439,11 @@ mod tests {
                 "docker-compose -p web up --build",
                 "docker",
                 "docker-compose -p web ps -q",
+            ),
+            (
+                "timeout 60 sudo -n -u web docker compose up",
+                "sudo -n -u web docker",
+                "sudo -n -u web docker compose ps -q",
             ),
             (
                 "docker -H tcp://far compose -f a.yml up",
