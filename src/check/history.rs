@@ -11,6 +11,8 @@ use crate::check::fact::{Fact, LeftProcess, What};
 pub(crate) struct RequestTotals {
     pub(crate) open: u32,
     pub(crate) complete: u32,
+    /// Those whose answer ended with the connection, and may have been cut off.
+    pub(crate) unclear: u32,
     /// Why the others were not completed.
     pub(crate) broken: Vec<String>,
     /// Why fewer could be opened.
@@ -24,6 +26,8 @@ pub(crate) struct LoadRequest {
     pub(crate) began: u64,
     pub(crate) took: u64,
     pub(crate) failed: Option<Failed>,
+    /// It was answered, and the answer ended with the connection: it may have been cut off.
+    pub(crate) unclear: bool,
 }
 
 /// How a request has failed, and why.

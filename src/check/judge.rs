@@ -2,6 +2,7 @@
 //! syscall.
 
 pub(crate) mod cause;
+mod in_flight;
 mod promise;
 pub(crate) mod replacement;
 pub(crate) mod statistics;
@@ -433,47 +434,6 @@ impl Judge<'_> {
             self.find("port-free", !taken, promised, happened);
             self.because(Some(cause::port_kept(*port)));
         }
-    }
-
-    fn in_flight(&mut self) {
-        let Some(wanted) = self.promise.in_flight else {
-            return;
-        };
-        let InFlight {
-            count,
-            min_complete,
-        } = wanted;
-        let promised = format!("of {count} requests in flight at least {min_complete}% complete");
-        let Some(requests) = &self.history.requests else {
-            return self.not_judged("in-flight", promised, "no request was opened");
-        };
-        if requests.open < count {
-            let why = requests.refused.clone().unwrap_or_else(|| {
-                "the others were answered before: take a URL that is answered more slowly"
-                    .to_owned()
-            });
-            self.findings.push(Finding {
-                promise: "in-flight",
-                held: Held::Unknown,
-                promised,
-                happened: format!(
-                    "only {} of {count} requests were open when the stop was asked for: {why}",
-                    requests.open
-                ),
-                reason: None,
-            });
-            return;
-        }
-        let percent = f64::from(requests.complete) * 100.0 / f64::from(requests.open.max(1));
-        let mut happened = format!("{} of {} completed", requests.complete, requests.open);
-        if let Some(why) = requests.broken.first() {
-            let _ = write!(happened, " ({why})");
-        }
-        self.find("in-flight", percent >= min_complete, promised, happened);
-        self.because(Some(cause::interrupted_requests(
-            self.history,
-            self.promise,
-        )));
     }
 }
 

@@ -37,6 +37,7 @@ mod check_page;
 mod check_ports;
 mod check_programs;
 mod check_replace;
+mod check_requests;
 mod check_signals;
 mod child;
 mod command_lines;

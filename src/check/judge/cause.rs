@@ -393,6 +393,14 @@ pub(crate) fn interrupted_requests(history: &History, promise: &Promise) -> Caus
     )
 }
 
+/// Answers whose end is that of their connection.
+pub(crate) fn unclear_answers() -> Cause {
+    cause(
+        "the server gives no length of its answers, so that only the end of the connection ends them",
+        "let the server send Content-Length, or Transfer-Encoding: chunked (HTTP/1.1)",
+    )
+}
+
 /// It ended before the stop was asked for.
 pub(crate) fn died_early((code, signal): (u8, Option<i32>)) -> Option<Cause> {
     let why = match signal.and_then(Signal::from_number) {

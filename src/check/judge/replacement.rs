@@ -21,6 +21,9 @@ pub(crate) struct LoadTotals {
     pub(crate) refused: usize,
     /// Failed before the replacement was asked for.
     pub(crate) failed_before: usize,
+    /// Answered since then, and possibly cut off.
+    #[serde(skip)]
+    pub(crate) unclear: usize,
     /// Why, each reason once.
     pub(crate) why: Vec<String>,
     /// 99 % were answered within this time, before it was asked for.
@@ -77,6 +80,7 @@ impl History {
             lost,
             refused: failed(&since) - lost,
             failed_before: failed(&before),
+            unclear: since.iter().filter(|request| request.unclear).count(),
             why,
             p99_before_us: p99(before.iter().copied()),
             p99_during_us: p99(during.copied()),
@@ -214,6 +218,17 @@ impl Judge<'_> {
             return self.findings.push(unknown(promised, happened));
         }
         let held = totals.lost + totals.refused == 0;
+        if held && totals.unclear > 0 {
+            let _ = write!(
+                happened,
+                ", {} of which ended with their connection, as one does that is cut off",
+                totals.unclear
+            );
+            return self.findings.push(Finding {
+                reason: Some(cause::unclear_answers()),
+                ..unknown(promised, happened)
+            });
+        }
         let _ = if held {
             write!(happened, ", none lost or refused")
         } else {
@@ -283,8 +298,22 @@ mod tests {
             began: at * 1000,
             took: 500,
             failed: failed.clone(),
+            unclear: false,
         };
         failed.iter().map(request).collect()
+    }
+
+    #[test]
+    fn answers_that_may_have_been_cut_off_prove_nothing() {
+        for (which, held) in [(0, Held::Yes), (1, Held::Unknown)] {
+            let mut load = requests(&[(1, None), (7, None)]);
+            load[which].unclear = true;
+            judged(
+                replaced(),
+                load,
+                &[("replace-requests", held, "2 requests")],
+            );
+        }
     }
 
     #[track_caller]
@@ -309,7 +338,10 @@ mod tests {
             let found = found.unwrap();
             assert_eq!(found.held, *held, "{found:?}");
             assert!(found.happened.contains(happened), "{found:?}");
-            assert_eq!(found.reason.is_some(), *held == Held::No, "{found:?}");
+            // What is unknown may have one as well.
+            if *held != Held::Unknown {
+                assert_eq!(found.reason.is_some(), *held == Held::No, "{found:?}");
+            }
         }
     }
 

@@ -270,22 +270,26 @@ fn requests_are_judged_only_when_all_were_open() {
         }),
         ..promise()
     };
-    for (open, complete, wanted) in [
-        (4, 4, Held::Yes),
-        (4, 3, Held::Yes),
-        (4, 2, Held::No),
-        (3, 3, Held::Unknown),
+    for (open, complete, unclear, wanted) in [
+        (4, 4, 0, Held::Yes),
+        (4, 3, 0, Held::Yes),
+        (4, 2, 0, Held::No),
+        (3, 3, 0, Held::Unknown),
+        (4, 3, 1, Held::Yes),
+        (4, 2, 1, Held::Unknown),
+        (4, 1, 1, Held::No),
     ] {
         let mut history = history(vec![fact(20, exited(0)), fact(21, What::Ended)]);
         history.requests = Some(RequestTotals {
             open,
             complete,
+            unclear,
             ..RequestTotals::default()
         });
         assert_eq!(
             held(&history, &promise, "in-flight"),
             Some(wanted),
-            "{open} {complete}"
+            "{open} {complete} {unclear}"
         );
     }
 }

@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
+use hyper::header::TRANSFER_ENCODING;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -21,6 +23,8 @@ pub(crate) enum ClientEvent {
         refused: Option<String>,
     },
     Complete,
+    /// The end of the answer was that of the connection.
+    Unclear,
     Broken {
         why: String,
     },
@@ -53,7 +57,8 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
                     let (sender, request) = (sender.clone(), request.clone());
                     tokio::spawn(async move {
                         let end = match exchange(&request, stream).await {
-                            Ok(()) => ClientEvent::Complete,
+                            Ok(Answered::Whole) => ClientEvent::Complete,
+                            Ok(Answered::UntilClosed) => ClientEvent::Unclear,
                             Err(why) => ClientEvent::Broken { why },
                         };
                         let _ = sender.send(end);
@@ -80,8 +85,15 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
     0
 }
 
+/// How the end of an answer is known.
+enum Answered {
+    Whole,
+    /// By the end of the connection alone: one that was cut off looks the same (RFC 9112, section 8).
+    UntilClosed,
+}
+
 /// One request, its response read to the end.
-async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<(), String> {
+async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<Answered, String> {
     let message = message(request)?;
     let text = |error: hyper::Error| told(&error);
     let (mut sender, connection) = http1::Builder::new()
@@ -90,6 +102,11 @@ async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<()
         .map_err(text)?;
     tokio::spawn(connection);
     let mut answer = sender.send_request(message).await.map_err(text)?;
+    let answered = if is_until_closed(&answer) {
+        Answered::UntilClosed
+    } else {
+        Answered::Whole
+    };
     while let Some(frame) = answer.frame().await {
         frame.map_err(text)?;
     }
@@ -97,7 +114,16 @@ async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<()
     if status.is_server_error() {
         return Err(format!("the answer is {status}"));
     }
-    Ok(())
+    Ok(answered)
+}
+
+/// Whether nothing but the end of the connection ends the body (RFC 9112, section 6.3).
+pub(super) fn is_until_closed(answer: &hyper::Response<Incoming>) -> bool {
+    let codings = answer.headers().get_all(TRANSFER_ENCODING).iter();
+    let last = codings.filter_map(|value| value.to_str().ok()).next_back();
+    let last = last.and_then(|value| value.rsplit(',').next());
+    let is_chunked = last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
+    !answer.body().is_end_stream() && answer.body().size_hint().exact().is_none() && !is_chunked
 }
 
 /// hyper's own message, and that of the kernel if there is one.
@@ -143,7 +169,8 @@ impl Tally {
             }
             ClientEvent::Complete if sent => self.requests.complete += 1,
             ClientEvent::Broken { why } if sent => self.requests.broken.push(why),
-            ClientEvent::Complete => self.ended_before += 1,
+            ClientEvent::Unclear if sent => self.requests.unclear += 1,
+            ClientEvent::Complete | ClientEvent::Unclear => self.ended_before += 1,
             ClientEvent::Broken { why } => {
                 self.ended_before += 1;
                 self.requests.refused = Some(why);
@@ -153,7 +180,8 @@ impl Tally {
 
     /// How the requests ended, once nothing more can come.
     pub(crate) fn requests(mut self) -> RequestTotals {
-        let known = self.requests.complete + u32::try_from(self.requests.broken.len()).unwrap_or(0);
+        let broken = u32::try_from(self.requests.broken.len()).unwrap_or(0);
+        let known = self.requests.complete + self.requests.unclear + broken;
         self.requests.open = if self.requests.refused.is_some() {
             known
         } else {

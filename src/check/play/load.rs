@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::in_flight::told;
+use super::in_flight::{is_until_closed, told};
 use super::request::{self, Message};
 use crate::check::history::{Failed, LoadRequest};
 use crate::plan::call::Request;
@@ -89,11 +89,15 @@ pub(crate) fn client(request: &Request, began: Instant, over: OwnedFd, to: &Owne
                         let start = Instant::now();
                         let end = timeout(PATIENCE, one(&request, &addresses, kept.as_deref()));
                         let late = |_| Err(Failed::Lost("no answer in 30 s".to_owned()));
-                        let failed = end.await.unwrap_or_else(late).err();
+                        let (unclear, failed) = match end.await.unwrap_or_else(late) {
+                            Ok(unclear) => (unclear, None),
+                            Err(failed) => (false, Some(failed)),
+                        };
                         let _ = sender.send(LoadRequest {
                             began: micros(start.saturating_duration_since(began)),
                             took: micros(start.elapsed()),
                             failed,
+                            unclear,
                         });
                     });
                 }
@@ -109,12 +113,12 @@ pub(crate) fn client(request: &Request, began: Instant, over: OwnedFd, to: &Owne
     sent.map_or(crate::check::CANNOT_CHECK, |()| 0)
 }
 
-/// One request, its response read to the end.
+/// One request, its response read to the end; says whether only the end of the connection has ended it.
 async fn one(
     request: &Request,
     addresses: &[SocketAddr],
     kept: Option<&Kept>,
-) -> Result<(), Failed> {
+) -> Result<bool, Failed> {
     let mut message = request::message(request).map_err(Failed::Lost)?;
     if kept.is_none() {
         let close = HeaderValue::from_static("close");
@@ -128,11 +132,11 @@ async fn one(
             None => open(addresses).await?,
         };
         match exchange(&mut connection, message).await {
-            Ok(()) => {
+            Ok(unclear) => {
                 if let Some(kept) = kept {
                     kept.put(connection);
                 }
-                return Ok(());
+                return Ok(unclear);
             }
             // It was closed before anything of the request was sent: no server has it.
             Err((_, Some(unsent))) if !is_new => message = unsent,
@@ -151,16 +155,17 @@ async fn open(addresses: &[SocketAddr]) -> Result<Connection, Failed> {
     Ok(Connection { opened, sender })
 }
 
-/// Why there is no answer, and the request if nothing of it was sent.
+/// As [`one`]; why there is no answer, and the request if nothing of it was sent.
 async fn exchange(
     connection: &mut Connection,
     message: Message,
-) -> Result<(), (String, Option<Message>)> {
+) -> Result<bool, (String, Option<Message>)> {
     let answer = connection.sender.try_send_request(message).await;
     let mut answer = answer.map_err(|mut error| {
         let unsent = error.take_message();
         (told(error.error()), unsent)
     })?;
+    let unclear = is_until_closed(&answer);
     while let Some(frame) = answer.frame().await {
         frame.map_err(|error| (told(&error), None))?;
     }
@@ -168,7 +173,7 @@ async fn exchange(
     if status.is_server_error() {
         return Err((format!("the answer is {status}"), None));
     }
-    Ok(())
+    Ok(unclear)
 }
 
 fn micros(time: Duration) -> u64 {
