@@ -208,6 +208,20 @@ fn hooks_and_drain_are_told_apart_from_the_program() {
     assert!(ended.stdout.contains(told), "{}", ended.told());
 }
 
+/// What it leaves has the rest of the grace period, which is as long as what is promised.
+#[test]
+fn what_may_be_left_needs_a_shorter_grace_to_be_gone_in_time() {
+    let script = "(trap '' TERM; echo ready; while :; do sleep 0.02; done) & exec sleep 1000";
+    let options = ["--allow-left", "--within=4s", "--sweep-grace=1s"];
+    let ended = shell(&options, script);
+    ended.code(1).said("within: broken").nothing_left();
+    let way_out = "give them less time (--grace and --sweep-grace)";
+    assert!(ended.stdout.contains(way_out), "{}", ended.told());
+    let shorter = [&options[..], &["--grace=1s"]].concat();
+    let ended = shell(&shorter, script);
+    ended.code(0).said("All promises held.").nothing_left();
+}
+
 #[test]
 fn what_is_set_already_is_no_way_out() {
     let script =

@@ -3,6 +3,8 @@
 //! Probable, not proven: it is concluded from what /proc showed of the processes just before they
 //! were killed.
 
+mod replaced;
+
 use serde::Serialize;
 
 use super::Promise;
@@ -14,6 +16,10 @@ use crate::diagnosis::{Finding, Named, ProcessLook};
 use crate::plan::Target;
 use crate::words::duration::Shown;
 use crate::words::signal::Signal;
+
+pub(crate) use replaced::{
+    ended_while_replaced, lost_requests, not_gone_when_replaced, not_replaced,
+};
 
 /// Why it most probably happened, and what to do about it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -184,6 +190,9 @@ fn stop_command(history: &History, promise: &Promise) -> Cause {
     }
 }
 
+/// The way out for what it left: that has until both times are over.
+const LET_LEFT_END: &str =
+    "let it stop its children before it ends, or give them less time (--grace and --sweep-grace)";
 /// The exit code for an end by KILL.
 const KILLED: u8 = 137;
 
@@ -215,7 +224,7 @@ pub(crate) fn slow(history: &History, promise: &Promise) -> Option<Cause> {
         Some((Part::Left, _)) if was_in_time => {
             return Some(cause(
                 "the command itself was in time; processes that it left were not",
-                "let it stop its children before it ends, or shorten --sweep-grace",
+                LET_LEFT_END,
             ));
         }
         None if was_in_time => {
@@ -238,7 +247,7 @@ pub(crate) fn slow(history: &History, promise: &Promise) -> Option<Cause> {
                     Shown(left),
                     Shown(took)
                 ),
-                "let it stop its children before it ends, or shorten --sweep-grace",
+                LET_LEFT_END,
             ));
         }
         _ => {}
@@ -434,58 +443,4 @@ pub(crate) fn never_ready(history: &History) -> Option<Cause> {
         "it runs, and what was waited for does not come",
         "look at the last lines of its output; allow more time (--ready-timeout), or wait for something else",
     ))
-}
-
-/// The next one did not become ready.
-pub(crate) fn not_replaced(ended_by_itself: bool) -> Cause {
-    if ended_by_itself {
-        return cause(
-            "it cannot run beside the one that serves: it wants what there is once, as a port that it binds itself, a \
-             lock or a pid file",
-            "let it take the sockets that it is given (LISTEN_FDS), and keep its files apart (STEPDOWN_GENERATION)",
-        );
-    }
-    cause(
-        "what --ready-when asks for does not hold for the next one: it waits for what the one that serves has, or the \
-         look meets that one",
-        "ask the next one itself (notify, or http: at a port of --listen); look at the last lines of its output; allow \
-         more time (--ready-timeout)",
-    )
-}
-
-/// The one that served ended while the next one came.
-pub(crate) fn ended_while_replaced() -> Cause {
-    cause(
-        "it does not bear another one beside it: the next one takes something away from it, or sends it a signal",
-        "look at the last lines of its output; let a start leave alone what another one uses",
-    )
-}
-
-/// Requests were lost or refused while it was replaced.
-pub(crate) fn lost_requests(refused: bool) -> Cause {
-    if refused {
-        return cause(
-            "a listening socket was closed, or nobody accepted from it, while connections still came to it: stepdown \
-             steers them away once the next one is ready, and not before",
-            "keep the socket that was passed on (LISTEN_FDS) open until TERM, and let --ready-when hold only once the \
-             next one accepts",
-        );
-    }
-    cause(
-        "connections were closed with a request on them: by one that accepts no more before the next one serves, by a \
-         next one that was not ready yet, or when the drain had used up its time",
-        "accept until TERM, and answer what was begun before a connection is closed; let --ready-when hold only once requests are answered; \
-         give the drain the time that they take (--drain-timeout, --drain-quiet)",
-    )
-}
-
-/// The one before did not end by the steps of the plan.
-pub(crate) fn not_gone_when_replaced(promise: &Promise) -> Cause {
-    cause(
-        format!("it does not act on {}", promise.asks()),
-        format!(
-            "{}, or give it more time (--grace)",
-            add_handler(promise.first_signal())
-        ),
-    )
 }
