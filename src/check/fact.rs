@@ -60,6 +60,8 @@ pub(crate) enum What {
         /// There was such a command, and it could be executed.
         ran: bool,
     },
+    /// A stop command was ended by us: it had used up its time.
+    StopCommandCut,
     Exited {
         code: u8,
         /// The signal that ended it.
@@ -128,6 +130,9 @@ pub(crate) fn what(record: &Record) -> What {
             failed: !result.is_success(),
             ran: matches!(result, HookResult::Ended(_)),
         },
+        Record::StopCommandEnded {
+            result: HookResult::TimedOut | HookResult::CutShort,
+        } => What::StopCommandCut,
         Record::ChildExited { status, .. } => What::Exited {
             code: status.code(),
             signal: match status {

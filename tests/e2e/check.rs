@@ -315,6 +315,18 @@ fn a_stop_command_that_does_not_stop_it_is_told_as_such() {
     }
 }
 
+#[test]
+fn a_stop_command_that_outlasts_the_program_is_named() {
+    let command = "sh -c 'kill $STEPDOWN_CHILD_PID; sleep 1000'";
+    let ended = check(&["--ready-line=ready", "--within=3s", "--sweep-grace=20s"])
+        .args(["--stop-command", command])
+        .shell("echo ready; exec sleep 1000")
+        .run();
+    ended.code(1).said("within: broken").nothing_left();
+    let reason = format!("`{command}` was waited for, and ended by KILL");
+    assert!(ended.stdout.contains(&reason), "{}", ended.told());
+}
+
 /// Time enough to die of a signal for one that is held up, and what a deaf one costs.
 const UNHURRIED: [&str; 2] = ["--ready-line=ready", "--within=5s"];
 

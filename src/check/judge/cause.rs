@@ -228,10 +228,10 @@ pub(crate) fn slow(history: &History, promise: &Promise) -> Option<Cause> {
             ));
         }
         None if was_in_time => {
-            return Some(cause(
+            return Some(late_stop_command(history, promise).unwrap_or_else(|| cause(
                 "the command itself was in time; a client that does not take its answer was waited for",
                 "promise more (--within)",
-            ));
+            )));
         }
         Some((Part::Before, before)) => {
             return Some(cause(
@@ -265,6 +265,22 @@ pub(crate) fn slow(history: &History, promise: &Promise) -> Option<Cause> {
             promise.asks()
         ),
         "close idle connections and cancel background work when the stop begins, or promise more (--within)",
+    ))
+}
+
+/// The cause where the stop command was waited for until it was too late.
+fn late_stop_command(history: &History, promise: &Promise) -> Option<Cause> {
+    let ended = history.find(|what| match what {
+        What::StopCommandCut => Some("and ended by KILL"),
+        What::StopCommand { .. } => Some("which took its time"),
+        _ => None,
+    });
+    let asked = history.asked()?;
+    let (_, how) = ended.filter(|(at, _)| at.saturating_sub(asked) >= promise.within)?;
+    let command = promise.steps.first()?;
+    Some(cause(
+        format!("the program itself was in time; {command} was waited for, {how}"),
+        "see what the command waits for, or promise more (--within)",
     ))
 }
 

@@ -133,6 +133,11 @@ fn what_follows_the_end_of_the_command_is_named() {
     let cases = [
         (vec![], "all after", "a client that does not take"),
         (
+            vec![fact(1400, What::StopCommandCut)],
+            "all after",
+            "was waited for, and ended by KILL",
+        ),
+        (
             vec![fact(20, left.clone())],
             "what it left after",
             "processes that it left",
