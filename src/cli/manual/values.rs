@@ -34,9 +34,10 @@ pub(super) const PHASES: Rows = &[
     ),
     (
         "Drain",
-        "waits until all of these hold, for at most --drain-timeout. --drain-delay has passed; the load balancers \
-         have noticed (--drain-checks); no request is in flight (--drain-port); the program itself says that it has \
-         nothing to do (--drain-until). Without one of these options there is no drain.",
+        "waits until all of these hold. --drain-delay has passed; the load balancers have noticed (--drain-checks); no \
+         request is in flight (--drain-port), and the program itself says that it has nothing to do (--drain-until), for \
+         which --drain-timeout from the beginning of the drain is the most. Without one of these options there is no \
+         drain.",
     ),
     (
         "Ladder",

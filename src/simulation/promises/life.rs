@@ -23,6 +23,8 @@ pub(super) struct Life {
     pub(super) status: Option<ExitStatus>,
     pub(super) handed_over: bool,
     pub(super) searching: bool,
+    /// What the terminal has given to the child.
+    pub(super) typed: SignalSet,
     /// As records tell it.
     pub(super) started: bool,
     pub(super) failure: Option<u8>,
@@ -75,6 +77,7 @@ impl Life {
             status: None,
             handed_over: false,
             searching: false,
+            typed: SignalSet::default(),
             started: false,
             failure: None,
             reason: None,
@@ -129,6 +132,7 @@ impl Life {
                 self.status = None;
                 self.handed_over = true;
             }
+            Event::Signal(received) if received.reached_child => self.typed.insert(received.signal),
             Event::Ready => self.was_ready = true,
             Event::Holds(condition) if *condition == self.held => self.held += 1,
             _ => {}

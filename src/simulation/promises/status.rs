@@ -1,7 +1,7 @@
 //! The exit status by the table, worked out here once more.
 
 use super::{Judge, Promise};
-use crate::plan::Plan;
+use crate::plan::{Plan, StepAction};
 use crate::record::{ExitStatus, Outcome, Reason};
 use crate::words::signal::Signal;
 
@@ -40,13 +40,27 @@ impl Judge {
             (_, _, Some(status)) if is_success(&plan, status) => vec![0],
             (_, _, Some(status)) => {
                 let code = code_of(status);
-                let mut ladder = life.sent.iter().filter(|signal| *signal != Signal::KILL);
-                let clean =
-                    plan.clean_stop && asked && ladder.any(|signal| code == died_of(signal));
-                match (clean, life.handed_over) {
-                    (true, true) => vec![0, code],
-                    (true, false) => vec![0],
-                    (false, _) => vec![code],
+                let mut sent = life.sent.iter().filter(|signal| *signal != Signal::KILL);
+                let clean = plan.clean_stop && asked && sent.any(|signal| code == died_of(signal));
+                // One that was typed before its step counts if it was a request.
+                let mut steps = plan.ladder.iter();
+                let typed = plan.clean_stop
+                    && asked
+                    && steps.any(|step| {
+                        let signal = match step.action {
+                            StepAction::Signal(signal) => Some(signal),
+                            StepAction::Same => life.signal,
+                            _ => None,
+                        };
+                        let signal = signal.filter(|signal| life.typed.contains(*signal));
+                        signal.is_some_and(|signal| code == died_of(signal))
+                    });
+                if clean && !life.handed_over {
+                    vec![0]
+                } else if clean || typed {
+                    vec![0, code]
+                } else {
+                    vec![code]
                 }
             }
             (_, _, None) if !life.started && life.asked => {
