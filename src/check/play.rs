@@ -123,6 +123,8 @@ struct RunInProgress<'a> {
     limit: Option<Instant>,
     /// How many requests to end it has answered.
     interrupted: u32,
+    /// It was asked not to wait for the engine any longer.
+    leaves_containers: bool,
     started: Option<Instant>,
     ready: bool,
     history: History,
@@ -183,6 +185,7 @@ impl<'a> RunInProgress<'a> {
             progress: Progress::Starting,
             limit: None,
             interrupted: conductor.interrupted,
+            leaves_containers: false,
             started: None,
             ready: false,
             history: History::default(),
@@ -207,7 +210,7 @@ impl<'a> RunInProgress<'a> {
             self.read_load();
             self.answer(conductor.interrupted);
             self.history.facts.iter().skip(known).for_each(&mut *told);
-            self.act(conductor, Instant::now());
+            self.act(conductor, told);
         }
     }
 
@@ -337,7 +340,8 @@ impl<'a> RunInProgress<'a> {
         }
     }
 
-    fn act(&mut self, conductor: &mut Conductor, now: Instant) {
+    fn act(&mut self, conductor: &mut Conductor, told: &mut dyn FnMut(&Fact)) {
+        let now = Instant::now();
         match self.progress {
             Progress::Readying(until) if now >= until => {
                 let what = match &self.check.moment.line {
@@ -350,13 +354,14 @@ impl<'a> RunInProgress<'a> {
             }
             Progress::Due(at) if now >= at => match (&self.check.replace, &self.check.request) {
                 (Some(replace), _) if self.load.is_none() => self.open_load(conductor, replace),
-                (_, Some(_)) if self.client.is_none() => {
-                    self.look_before(conductor);
-                    self.open_requests(conductor);
-                }
-                _ => {
-                    self.look_before(conductor);
-                    self.send();
+                (_, request) => {
+                    self.look_before(conductor, told);
+                    // Who wants it to end does not wait for requests.
+                    if request.is_some() && self.client.is_none() && !self.history.interrupted {
+                        self.open_requests(conductor);
+                    } else {
+                        self.send();
+                    }
                 }
             },
             Progress::Replacing(step) => self.go_on_replacing(step, now),

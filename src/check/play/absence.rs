@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::check::fact::{Fact, LeftProcess, What};
 use crate::check::options::{Check, Variant};
 use crate::check::play::conductor::Conductor;
-use crate::check::play::containers::Engine;
+use crate::check::play::containers::{Engine, Unread};
 use crate::check::play::{RunInProgress, ports};
 use crate::drain::look::listening;
 
@@ -66,7 +66,7 @@ fn asked_ports(check: &Check, variant: &Variant) -> Vec<u16> {
 
 impl RunInProgress<'_> {
     /// What each run of a sweep had: its first signals come before there is anything, and containers are not looked for.
-    pub(super) fn look_before(&mut self, conductor: &mut Conductor) {
+    pub(super) fn look_before(&mut self, conductor: &mut Conductor, told: &mut dyn FnMut(&Fact)) {
         if let Some(listened) = listening("/proc/self/net") {
             let ports = self.variant.promise.ports.iter();
             let idle = ports.filter(|port| !listened.values().any(|other| other == *port));
@@ -76,9 +76,10 @@ impl RunInProgress<'_> {
             return;
         }
         let until = Instant::now() + NOTED_IN;
-        while self.is_absent(conductor)
+        while self.is_absent(conductor, told)
             && Instant::now() < until
             // Such a run is not judged.
+            && !self.history.interrupted
             && conductor.interrupted == self.interrupted
         {
             conductor.wait([None; 3], Some(Instant::now() + AGAIN_AFTER));
@@ -86,14 +87,13 @@ impl RunInProgress<'_> {
     }
 
     /// Notes which of the named containers do not run, and says whether there are any.
-    fn is_absent(&mut self, conductor: &mut Conductor) -> bool {
-        // A first request to end is obeyed when this is known, and a second one gives it up.
-        let (inherited, enough) = (conductor.inherited, self.interrupted + 2);
-        let mut read = |from, until| conductor.read_all(from, until, &mut |asked| asked >= enough);
-        let mut engine = Engine::new(inherited, &mut read);
-        match self.check.containers.absent(&mut engine) {
+    fn is_absent(&mut self, conductor: &mut Conductor, told: &mut dyn FnMut(&Fact)) -> bool {
+        let containers = &self.check.containers;
+        let absent = self.asked(conductor, told, |engine| containers.absent(engine));
+        match absent {
             Ok(absent) => self.history.absent = absent,
             Err(why) => {
+                self.leaves_containers = self.history.interrupted;
                 self.history.impossible.get_or_insert(why);
                 return false;
             }
@@ -101,14 +101,28 @@ impl RunInProgress<'_> {
         !self.history.absent.is_empty()
     }
 
-    /// Removes the containers that are left. A first signal that asks `check` to end is answered with a
-    /// message that this is still to be done; a second one ends it without.
+    /// Removes the containers that are left, unless a signal has asked to leave them.
     pub(super) fn remove_containers(
         &mut self,
         conductor: &mut Conductor,
         told: &mut dyn FnMut(&Fact),
     ) -> Result<Vec<LeftProcess>, String> {
+        let (containers, id_file) = (&self.check.containers, self.id_file.clone());
+        self.asked(conductor, told, |engine| {
+            containers.remove(id_file.as_deref(), engine)
+        })
+    }
+
+    /// Asks the engine. A first signal that asks `check` to end is answered with a message that this is still to be done; a
+    /// second one ends it without.
+    fn asked<T>(
+        &mut self,
+        conductor: &mut Conductor,
+        told: &mut dyn FnMut(&Fact),
+        ask: impl FnOnce(&mut Engine) -> Result<T, String>,
+    ) -> Result<T, String> {
         let inherited = conductor.inherited;
+        let is_left = self.leaves_containers;
         let (history, began, known) = (&mut self.history, self.began, &mut self.interrupted);
         let mut leave = |interrupted: u32| {
             let mut leaves = false;
@@ -125,9 +139,12 @@ impl RunInProgress<'_> {
             }
             leaves
         };
-        let mut read = |from, until| conductor.read_all(from, until, &mut leave);
-        let mut engine = Engine::new(inherited, &mut read);
-        let containers = &self.check.containers;
-        containers.remove(self.id_file.as_deref(), &mut engine)
+        let mut read = |from, until| {
+            if is_left {
+                return Err(Unread::Interrupted);
+            }
+            conductor.read_all(from, until, &mut leave)
+        };
+        ask(&mut Engine::new(inherited, &mut read))
     }
 }
