@@ -1,6 +1,8 @@
 //! Requests that are open when the signal is sent, made by a forked copy of this process.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -50,13 +52,15 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
     };
     runtime.block_on(async {
         let (sender, mut ends) = mpsc::unbounded_channel();
+        let opened = Arc::new(AtomicBool::new(false));
         let mut refused = None;
         for _ in 0..count {
             match connect(&addresses, PATIENCE).await {
                 Ok(stream) => {
                     let (sender, request) = (sender.clone(), request.clone());
+                    let opened = Arc::clone(&opened);
                     tokio::spawn(async move {
-                        let end = match exchange(&request, stream).await {
+                        let end = match exchange(&request, stream, &opened).await {
                             Ok(Answered::Whole) => ClientEvent::Complete,
                             Ok(Answered::UntilClosed) => ClientEvent::Unclear,
                             Err(why) => ClientEvent::Broken { why },
@@ -77,6 +81,7 @@ pub(crate) fn client(request: &Request, count: u32, to: &OwnedFd) -> u8 {
         while let Ok(end) = ends.try_recv() {
             tell(to, &end);
         }
+        opened.store(true, Ordering::Relaxed);
         tell(to, &ClientEvent::Open { refused });
         while let Some(end) = ends.recv().await {
             tell(to, &end);
@@ -92,8 +97,13 @@ enum Answered {
     UntilClosed,
 }
 
-/// One request, its response read to the end.
-async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<Answered, String> {
+/// One request, its response read to the end. `opened` is set before the signal is sent: whoever begins an answer after
+/// it is at work still, and most servers send one in one go.
+async fn exchange(
+    request: &Request,
+    stream: tokio::net::TcpStream,
+    opened: &AtomicBool,
+) -> Result<Answered, String> {
     let message = message(request)?;
     let text = |error: hyper::Error| told(&error);
     let (mut sender, connection) = http1::Builder::new()
@@ -102,7 +112,7 @@ async fn exchange(request: &Request, stream: tokio::net::TcpStream) -> Result<An
         .map_err(text)?;
     tokio::spawn(connection);
     let mut answer = sender.send_request(message).await.map_err(text)?;
-    let answered = if is_until_closed(&answer) {
+    let answered = if is_until_closed(&answer) && !opened.load(Ordering::Relaxed) {
         Answered::UntilClosed
     } else {
         Answered::Whole

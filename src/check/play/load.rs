@@ -113,6 +113,9 @@ pub(crate) fn client(request: &Request, began: Instant, over: OwnedFd, to: &Owne
     sent.map_or(crate::check::CANNOT_CHECK, |()| 0)
 }
 
+/// An answer that takes less time from its first byte to its last is sent in one go, and hardly cut off in between.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// One request, its response read to the end; says whether only the end of the connection has ended it.
 async fn one(
     request: &Request,
@@ -165,10 +168,11 @@ async fn exchange(
         let unsent = error.take_message();
         (told(error.error()), unsent)
     })?;
-    let unclear = is_until_closed(&answer);
+    let (until_closed, begun) = (is_until_closed(&answer), Instant::now());
     while let Some(frame) = answer.frame().await {
         frame.map_err(|error| (told(&error), None))?;
     }
+    let unclear = until_closed && begun.elapsed() >= AT_ONCE;
     let status = answer.status();
     if status.is_server_error() {
         return Err((format!("the answer is {status}"), None));
