@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::processes::{KILLED, US};
+use super::processes::{KILLED, Process, US};
 use super::{Coming, PARENT, Pending, World};
 use crate::machine::Event;
 use crate::plan::until::UntilWhen;
@@ -338,10 +338,12 @@ impl World {
             return;
         }
         let child = self.life.child;
+        let is_able = |one: &mut Process| !one.stopped && !one.hangs();
+        let starts = child.and_then(|pid| self.living(pid)).is_some_and(is_able);
         let named = match (self.children.below(8), child) {
             (6, _) => child.unwrap_or(999),
             (7, _) => 999,
-            (_, Some(child)) if self.living(child).is_some() => {
+            (_, Some(child)) if starts => {
                 let group = self.process(child).map(|one| one.group);
                 let group = group.filter(|_| self.children.one_in(2));
                 self.spawn(child, group)
