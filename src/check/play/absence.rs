@@ -65,7 +65,8 @@ fn asked_ports(check: &Check, variant: &Variant) -> Vec<u16> {
 }
 
 impl RunInProgress<'_> {
-    /// What each run of a sweep had: its first signals come before there is anything, and containers are not looked for.
+    /// Notes the ports that nobody listens on, and the containers that do not run; no containers in a sweep, whose first
+    /// signals come before there are any.
     pub(super) fn look_before(&mut self, conductor: &mut Conductor, told: &mut dyn FnMut(&Fact)) {
         if let Some(listened) = listening("/proc/self/net") {
             let ports = self.variant.promise.ports.iter();
